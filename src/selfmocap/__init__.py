@@ -1,0 +1,29 @@
+"""A video of a person goes in; the 3D motion of a body model comes out."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from selfmocap.body import Body, BodyParameters
+    from selfmocap.camera import Camera
+    from selfmocap.motion import Motion
+    from selfmocap.observations import Observations
+
+__all__ = ["Body", "BodyParameters", "Camera", "Motion", "Observations", "__version__"]
+__version__ = "0.1.0"
+
+_HOME = {
+    "Body": "selfmocap.body",
+    "BodyParameters": "selfmocap.body",
+    "Camera": "selfmocap.camera",
+    "Motion": "selfmocap.motion",
+    "Observations": "selfmocap.observations",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Loads the public names when they are first used, so that the command line starts without torch."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'selfmocap' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOME[name]), name)

@@ -1,0 +1,249 @@
+"""SMPL's equation (Loper et al. 2015; Tung et al. 2017, Eq. 1, with the skinning that the paper leaves out).
+
+The stages: `BodyData` (arrays of a file), `Body` (the model), `ShapedBody` (betas applied), `PosedBody` (rotations
+applied). Inside, coordinates are kept as one row per axis (3, V): twice as fast as (V, 3) on a CPU.
+"""
+
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from selfmocap.body_data import BodyData, read_body
+from selfmocap.skeleton import JOINT_PARENTS, KEYPOINT_SETS, keypoint_set
+
+
+@dataclass(frozen=True, eq=False)
+class BodyParameters:
+    """What poses a body. Leading axes broadcast: one `betas` serves a whole clip."""
+
+    betas: Float[Tensor, "*#batch betas"]
+    """Shape coefficients of the body that the parameters belong to; fewer than it has mean zeros."""
+    R_parent_joint: Float[Tensor, "*#batch 24 3 3"]
+    """Rotation of each joint in its parent's frame; the root's parent is the world."""
+    p_world_root: Float[Tensor, "*#batch 3"]
+    """Where the pelvis joint is, metres."""
+
+    def to(self, *args: Any) -> "BodyParameters":
+        """The same parameters on another device or in another floating type."""
+        return BodyParameters(*(getattr(self, field.name).to(*args) for field in fields(self)))
+
+
+@dataclass(frozen=True, eq=False)
+class Regressor:
+    """Keypoints as weighted sums of a few vertices (Tung et al. 2017, Eq. 2)."""
+
+    vertices: Int[Tensor, " used"]
+    weights: Float[Tensor, "keypoints used"]
+
+
+@dataclass(frozen=True, eq=False)
+class Body:
+    """A body model; see `load`."""
+
+    identity: str
+    """Its name and the SHA-256 of its file."""
+    faces: Int[Tensor, "faces 3"]
+    """Counter-clockwise from outside."""
+    parts: Int[Tensor, " vertices"]
+    """For each vertex the joint that moves it most."""
+    v_template: Float[Tensor, " 3_vertices"]
+    shapedirs: Float[Tensor, "betas 3_vertices"]
+    J_template: Float[Tensor, "24 3"]
+    J_shapedirs: Float[Tensor, "betas 72"]
+    weights: Float[Tensor, "24 vertices"]
+    posedirs_coefficients: Float[Tensor, "207 rank"]
+    posedirs_basis: Float[Tensor, "rank 3_vertices"]
+    regressors: dict[str, Regressor]
+    """By keypoint set; a set of which this body lacks a landmark is absent."""
+    mirror: Int[Tensor, " vertices"] | None
+    """Each vertex' twin on the other side; None where none is known."""
+    proxy_vertices: Int[Tensor, " proxy"] | None
+    """Vertices of a coarser closed mesh."""
+    proxy_faces: Int[Tensor, "proxy_faces 3"] | None
+    """Its triangles, as indices into proxy_vertices."""
+
+    @classmethod
+    def load(cls, path: Path | str | None = None) -> "Body":
+        """The embedded default body, or a user's SMPL, SMPL-H or SMPL-X model (`.npz`, `.pkl`) reduced to SMPL's
+        24 joints. A pickle's code is never run. Raises FileNotFoundError, or ValueError naming what is wrong."""
+        return cls.from_data(read_body(path))
+
+    @classmethod
+    def from_data(cls, data: BodyData) -> "Body":
+        """The model that a file's arrays describe."""
+
+        def by_axis(array: np.ndarray) -> Tensor:
+            """(..., V, 3) to (..., 3 V), axis by axis."""
+            return torch.from_numpy(np.ascontiguousarray(np.swapaxes(array, -1, -2))).flatten(-2)
+
+        def indices(array: np.ndarray | None) -> Tensor | None:
+            return None if array is None else torch.from_numpy(array.astype(np.int64))
+
+        return cls(
+            identity=f"{data.name} sha256:{data.sha256}",
+            faces=torch.from_numpy(data.faces.astype(np.int64)),
+            parts=torch.from_numpy(data.weights.argmax(1)),
+            v_template=by_axis(data.v_template),
+            shapedirs=by_axis(np.moveaxis(data.shapedirs, 2, 0)),
+            J_template=torch.from_numpy(data.J_template),
+            J_shapedirs=torch.from_numpy(np.ascontiguousarray(np.moveaxis(data.J_shapedirs, 2, 0))).flatten(1),
+            weights=torch.from_numpy(np.ascontiguousarray(data.weights.T)),
+            posedirs_coefficients=torch.from_numpy(data.posedirs_coefficients),
+            posedirs_basis=by_axis(data.posedirs_basis),
+            regressors=_regressors(data),
+            mirror=indices(data.mirror),
+            proxy_vertices=indices(data.proxy_vertices),
+            proxy_faces=indices(data.proxy_faces),
+        )
+
+    @property
+    def num_betas(self) -> int:
+        """How many shape coefficients there are."""
+        return len(self.shapedirs)
+
+    def to(self, target: torch.device | torch.dtype | str) -> "Body":
+        """The same model on another device, or in another floating type."""
+
+        def move(tensor: Tensor) -> Tensor:
+            floating = not isinstance(target, torch.dtype) or tensor.is_floating_point()
+            return tensor.to(target) if floating else tensor
+
+        moved = {f.name: move(v) for f in fields(self) if isinstance(v := getattr(self, f.name), Tensor)}
+        regressors = {
+            name: Regressor(move(regressor.vertices), move(regressor.weights))
+            for name, regressor in self.regressors.items()
+        }
+        return replace(self, regressors=regressors, **moved)
+
+    def rest_parameters(self, *batch: int) -> BodyParameters:
+        """The mean shape in the rest pose at the origin, in our float type and on our device."""
+        like = self.v_template
+        return BodyParameters(
+            betas=like.new_zeros(*batch, self.num_betas),
+            R_parent_joint=torch.eye(3, dtype=like.dtype, device=like.device).expand(*batch, 24, 3, 3).clone(),
+            p_world_root=like.new_zeros(*batch, 3),
+        )
+
+    def shape(self, betas: Float[Tensor, "*batch betas"]) -> "ShapedBody":
+        """The body of that shape in the rest pose."""
+        count = betas.shape[-1]
+        if count > self.num_betas:
+            raise ValueError(f"{count} shape coefficients given, {self.identity.split()[0]} has {self.num_betas}")
+        rest = self.v_template + betas @ self.shapedirs[:count]
+        joints = self.J_template + (betas @ self.J_shapedirs[:count]).unflatten(-1, (24, 3))
+        return ShapedBody(self, rest.unflatten(-1, (3, -1)), joints)
+
+    def pose(self, parameters: BodyParameters) -> "PosedBody":
+        """The body of that shape in that pose."""
+        return self.shape(parameters.betas).pose(parameters.R_parent_joint, parameters.p_world_root)
+
+    def keypoints(
+        self, vertices: Float[Tensor, "*batch vertices 3"], name: str
+    ) -> Float[Tensor, "*batch keypoints 3"]:
+        """The keypoints of the set `name` (see `skeleton.KEYPOINT_SETS`) from posed vertices, metres
+        (Tung et al. 2017, Eq. 2)."""
+        if name not in self.regressors:
+            lacks = "lacks some landmarks of it" if name in KEYPOINT_SETS else "and there is no such set"
+            raise ValueError(f"no regressor for {name!r}: {self.identity.split()[0]} {lacks}")
+        regressor = self.regressors[name]
+        return regressor.weights @ vertices[..., regressor.vertices, :]
+
+    def restricted(self, vertices: Int[Tensor, " kept"]) -> "Body":
+        """The same body with only some of its vertices, without faces: where only those are needed, posing costs a
+        fraction. Keypoint sets that need other vertices are dropped."""
+        count = len(self.parts)
+        columns = (torch.arange(3, device=vertices.device)[:, None] * count + vertices).flatten()
+        place = torch.full((count,), -1, device=vertices.device)
+        place[vertices] = torch.arange(len(vertices), device=vertices.device)
+        return replace(
+            self,
+            faces=self.faces[:0],
+            parts=self.parts[vertices],
+            v_template=self.v_template[columns],
+            shapedirs=self.shapedirs[:, columns],
+            weights=self.weights[:, vertices],
+            posedirs_basis=self.posedirs_basis[:, columns],
+            regressors={
+                name: replace(regressor, vertices=place[regressor.vertices])
+                for name, regressor in self.regressors.items()
+                if (place[regressor.vertices] >= 0).all()
+            },
+            mirror=None,
+            proxy_vertices=None,
+            proxy_faces=None,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class ShapedBody:
+    """A body of one shape in the rest pose, where the model's file puts it."""
+
+    body: Body
+    rest: Float[Tensor, "*batch 3 vertices"]
+    """Vertices, one row per axis, metres."""
+    joints: Float[Tensor, "*batch 24 3"]
+    """Joints, metres."""
+
+    def pose(
+        self, R_parent_joint: Float[Tensor, "*#batch 24 3 3"], p_world_root: Float[Tensor, "*#batch 3"]
+    ) -> "PosedBody":
+        """The body in that pose, with its pelvis joint at `p_world_root`."""
+        body = self.body
+        R_world_joint, p_world_joint = forward_kinematics(R_parent_joint, self.joints, p_world_root)
+        feature = (R_parent_joint[..., 1:, :, :] - torch.eye(3).to(R_parent_joint)).flatten(-3)
+        offsets = (feature @ body.posedirs_coefficients) @ body.posedirs_basis
+        rest = self.rest + offsets.unflatten(-1, (3, -1))
+        # Each joint's map from the rest pose to the world, x -> R x + t, blended over joints for every vertex.
+        t = p_world_joint - (R_world_joint @ self.joints.unsqueeze(-1)).squeeze(-1)
+        maps = torch.cat([R_world_joint, t.unsqueeze(-1)], dim=-1).flatten(-2).mT @ body.weights
+        maps = maps.unflatten(-2, (3, 4))
+        vertices = (maps[..., :3, :] * rest.unsqueeze(-3)).sum(-2) + maps[..., 3, :]
+        return PosedBody(vertices.mT, p_world_joint, R_world_joint)
+
+
+@dataclass(frozen=True, eq=False)
+class PosedBody:
+    """A body in one pose."""
+
+    vertices: Float[Tensor, "*batch vertices 3"]
+    """World frame, metres."""
+    joints: Float[Tensor, "*batch 24 3"]
+    """World frame, metres: `p_world_joint`."""
+    R_world_joint: Float[Tensor, "*batch 24 3 3"]
+
+
+def forward_kinematics(
+    R_parent_joint: Float[Tensor, "*#batch 24 3 3"],
+    rest_joints: Float[Tensor, "*#batch 24 3"],
+    p_world_root: Float[Tensor, "*#batch 3"],
+) -> tuple[Float[Tensor, "*batch 24 3 3"], Float[Tensor, "*batch 24 3"]]:
+    """`R_world_joint` and `p_world_joint` (metres) down the kinematic tree."""
+    parents = torch.tensor(JOINT_PARENTS[1:])
+    bones = rest_joints[..., 1:, :] - rest_joints[..., parents, :]
+    R_world, p_world = [R_parent_joint[..., 0, :, :]], [p_world_root]
+    for joint, parent in enumerate(JOINT_PARENTS[1:], start=1):
+        R_world.append(R_world[parent] @ R_parent_joint[..., joint, :, :])
+        p_world.append(p_world[parent] + (R_world[parent] @ bones[..., joint - 1, :, None]).squeeze(-1))
+    return torch.stack(R_world, dim=-3), torch.stack(torch.broadcast_tensors(*p_world), dim=-2)
+
+
+def _regressors(data: BodyData) -> dict[str, Regressor]:
+    regressors = {}
+    for name in KEYPOINT_SETS:
+        landmarks = keypoint_set(name).landmarks
+        if all(part in data.landmarks for parts in landmarks for part in parts):
+            matrix = np.zeros((len(landmarks), len(data.v_template)), np.float32)
+            for row, parts in zip(matrix, landmarks, strict=True):
+                for part in parts:
+                    vertices, weights = data.landmarks[part]
+                    np.add.at(row, vertices, weights / len(parts))
+            used = np.flatnonzero(matrix.any(0))
+            regressors[name] = Regressor(torch.from_numpy(used), torch.from_numpy(matrix[:, used].copy()))
+    return regressors
+
+

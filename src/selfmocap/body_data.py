@@ -1,0 +1,196 @@
+"""The arrays of a body model, from the embedded default or from a user's SMPL, SMPL-H or SMPL-X file."""
+
+import hashlib
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+
+from selfmocap.files import check_format, existing_file, read_npz, read_pickle
+from selfmocap.skeleton import JOINT, JOINT_NAMES, JOINT_PARENTS
+
+FORMAT, VERSION = "selfmocap-body", 1
+USER_BETAS = 10
+"""Shape coefficients used of a user's file."""
+
+_SMPL_KEYS = {"v_template", "shapedirs", "posedirs", "weights", "J_regressor", "kintree_table", "f"}
+_BODY_KEYS = {
+    "name", "v_template", "faces", "shapedirs", "J_template", "J_shapedirs", "weights_joint", "weights",
+    "posedirs_vertices", "posedirs_coefficients", "posedirs_basis", "landmark_names", "landmark_row",
+    "landmark_vertex", "landmark_weight", "part", "mirror", "proxy_vertices", "proxy_faces",
+}  # fmt: skip
+
+_FACE_AND_FEET = ("nose", "right_eye", "left_eye", "right_ear", "left_ear", "left_big_toe", "left_small_toe",
+                  "left_heel", "right_big_toe", "right_small_toe", "right_heel")  # fmt: skip
+_VERTEX_OF = {
+    6890: (332, 6260, 2800, 4071, 583, 3216, 3226, 3387, 6617, 6624, 6787),
+    10475: (9120, 9929, 9448, 616, 6, 5770, 5780, 8846, 8463, 8474, 8635),
+}
+"""Vertices of the face and the feet on the SMPL(-H) and the SMPL-X mesh, in the order of _FACE_AND_FEET
+(facts published with the `smplx` library)."""
+
+_COCO_JOINTS = tuple(f"{side}_{part}" for part in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+                     for side in ("left", "right"))  # fmt: skip
+
+Landmark = tuple[np.ndarray, np.ndarray]
+"""Vertex indices and their weights, which sum to 1."""
+
+
+@dataclass(frozen=True, eq=False)
+class BodyData:
+    """A body model in SMPL's form, reduced to SMPL's 24 joints; float32, metres."""
+
+    name: str
+    sha256: str
+    v_template: np.ndarray
+    """(V, 3) the mean body in the rest pose; x to the person's left, y up, z forward."""
+    faces: np.ndarray
+    """(F, 3) int32, counter-clockwise from outside."""
+    shapedirs: np.ndarray
+    """(V, 3, B) metres per unit of each shape coefficient."""
+    J_template: np.ndarray
+    """(24, 3) joints of the mean body."""
+    J_shapedirs: np.ndarray
+    """(24, 3, B)."""
+    weights: np.ndarray
+    """(V, 24) skinning weights; rows sum to 1."""
+    posedirs_coefficients: np.ndarray
+    """(207, r): pose feature to the coefficients of the pose blendshapes."""
+    posedirs_basis: np.ndarray
+    """(r, V, 3) pose blendshapes, metres."""
+    landmarks: dict[str, Landmark]
+    """Linear regressors of named points from the vertices."""
+    mirror: np.ndarray | None = None
+    """(V,) each vertex' twin on the other side; None where the mesh has none known."""
+    proxy_vertices: np.ndarray | None = None
+    """(P,) vertices of a coarser closed mesh."""
+    proxy_faces: np.ndarray | None = None
+    """Its faces, as indices into proxy_vertices."""
+
+
+def read_body(path: Path | str | None = None) -> BodyData:
+    """The embedded default body, or the body in a user's `.npz` or `.pkl` file.
+
+    Raises FileNotFoundError, or ValueError naming what a file lacks."""
+    if path is None:
+        return _read_default(Path(str(files("selfmocap"))) / "assets" / "body.npz")
+    path = existing_file(path)
+    if path.suffix == ".npz":
+        arrays = read_npz(path, only=_SMPL_KEYS)
+    elif path.suffix == ".pkl":
+        arrays = read_pickle(path)
+    else:
+        raise ValueError(f"{path}: expected a body model as .npz or .pkl, found {path.suffix or 'no suffix'}")
+    if not isinstance(arrays, dict) or not _SMPL_KEYS <= arrays.keys():
+        missing = sorted(_SMPL_KEYS - arrays.keys()) if isinstance(arrays, dict) else sorted(_SMPL_KEYS)
+        raise ValueError(f"{path}: not an SMPL, SMPL-H or SMPL-X model: it lacks {', '.join(missing)}")
+    return _from_smpl(path, {key: np.asarray(arrays[key]) for key in _SMPL_KEYS})
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _read_default(path: Path) -> BodyData:
+    arrays = read_npz(path)
+    check_format(path, arrays, FORMAT, VERSION, _BODY_KEYS)
+    count = len(arrays["v_template"])
+    weights = np.zeros((count, len(JOINT_NAMES)), np.float32)
+    np.add.at(weights, (np.arange(count)[:, None], arrays["weights_joint"]), arrays["weights"])
+    basis = np.zeros((len(arrays["posedirs_basis"]), count, 3), np.float32)
+    basis[:, arrays["posedirs_vertices"]] = arrays["posedirs_basis"]
+    rows = arrays["landmark_row"]
+    return BodyData(
+        name=str(arrays["name"]),
+        sha256=_sha256(path),
+        weights=weights,
+        posedirs_coefficients=arrays["posedirs_coefficients"].astype(np.float32),
+        posedirs_basis=basis,
+        landmarks={
+            str(name): (arrays["landmark_vertex"][rows == row], arrays["landmark_weight"][rows == row])
+            for row, name in enumerate(arrays["landmark_names"])
+        },
+        **{name: arrays[name] for name in ("faces", "mirror", "proxy_vertices", "proxy_faces")},
+        **{
+            name: arrays[name].astype(np.float32)
+            for name in ("v_template", "shapedirs", "J_template", "J_shapedirs")
+        },
+    )
+
+
+def _from_smpl(path: Path, arrays: dict[str, np.ndarray]) -> BodyData:
+    v_template = arrays["v_template"].astype(np.float32)
+    vertices = len(v_template)
+    joints = arrays["J_regressor"].shape[0]
+    columns = _reduction(path, arrays["kintree_table"], joints)
+    expected = {
+        "v_template": (vertices, 3),
+        "J_regressor": (joints, vertices),
+        "weights": (vertices, joints),
+        "posedirs": (vertices, 3, 9 * (joints - 1)),
+    }
+    for key, shape in expected.items():
+        if arrays[key].shape != shape:
+            raise ValueError(f"{path}: {key} has shape {arrays[key].shape}, expected {shape}")
+    if arrays["shapedirs"].shape[:2] != (vertices, 3) or arrays["shapedirs"].shape[2] < USER_BETAS:
+        raise ValueError(f"{path}: shapedirs has shape {arrays['shapedirs'].shape}, expected ({vertices}, 3, >= 10)")
+    if arrays["f"].ndim != 2 or arrays["f"].shape[1] != 3 or not 0 <= arrays["f"].min() <= arrays["f"].max() < vertices:
+        raise ValueError(f"{path}: f (faces) does not hold triangles over its {vertices} vertices")
+    regressor = columns @ arrays["J_regressor"].astype(np.float32)
+    regressor /= regressor.sum(1, keepdims=True)
+    shapedirs = arrays["shapedirs"][:, :, :USER_BETAS].astype(np.float32)
+    features = 9 * (len(JOINT_NAMES) - 1)
+    posedirs = np.zeros((features, vertices, 3), np.float32)
+    kept = features if joints == len(JOINT_NAMES) else 9 * (JOINT["left_hand"] - 1)
+    posedirs[:kept] = np.moveaxis(arrays["posedirs"][:, :, :kept], 2, 0)
+    return BodyData(
+        name=path.stem,
+        sha256=_sha256(path),
+        v_template=v_template,
+        faces=arrays["f"].astype(np.int32),
+        shapedirs=shapedirs,
+        J_template=regressor @ v_template,
+        J_shapedirs=np.einsum("jv,vcb->jcb", regressor, shapedirs),
+        weights=arrays["weights"].astype(np.float32) @ (columns != 0).T.astype(np.float32),
+        posedirs_coefficients=np.eye(features, dtype=np.float32),
+        posedirs_basis=posedirs,
+        landmarks=_smpl_landmarks(v_template, regressor),
+    )
+
+
+def _reduction(path: Path, kintree_table: np.ndarray, joints: int) -> np.ndarray:
+    """(24, joints): which of the file's joints make each of SMPL's 24, with the weights that make its position.
+
+    The hands of SMPL-H and SMPL-X become one joint each, at the mean of four knuckles (the thumb belongs to it with
+    weight 1e-9, for skinning alone), jaw and eyes become part of the head: what is left at rest moves rigidly."""
+    first_finger = {24: None, 52: 22, 55: 25}.get(joints, 0)
+    if first_finger == 0:
+        raise ValueError(f"{path}: {joints} joints; SMPL has 24, SMPL-H 52, SMPL-X 55")
+    shared = len(JOINT_NAMES) if first_finger is None else JOINT["left_hand"]
+    parents = kintree_table.reshape(2, -1)[0, 1:shared].astype(np.int64)
+    if parents.shape != (shared - 1,) or (parents != JOINT_PARENTS[1:shared]).any():
+        raise ValueError(f"{path}: its joints are not SMPL's in SMPL's order (kintree_table {parents.tolist()})")
+    columns = np.zeros((len(JOINT_NAMES), joints), np.float32)
+    columns[range(shared), range(shared)] = 1
+    if first_finger is not None:
+        columns[JOINT["head"], shared:first_finger] = 1e-9
+        for hand, start in (("left_hand", first_finger), ("right_hand", first_finger + 15)):
+            columns[JOINT[hand], start : start + 15] = 1e-9
+            columns[JOINT[hand], [start, start + 3, start + 6, start + 9]] = 0.25
+    return columns
+
+
+def _smpl_landmarks(v_template: np.ndarray, regressor: np.ndarray) -> dict[str, Landmark]:
+    """Bone heads by the file's own joint regressor; face and feet by vertex; COCO's limb points, for which no free
+    regressor on SMPL's mesh exists, stand at the bone heads (up to 3 cm off)."""
+    landmarks: dict[str, Landmark] = {}
+    for row, name in zip(regressor, JOINT_NAMES, strict=True):
+        vertices = np.flatnonzero(np.abs(row) > 1e-6)
+        landmarks[f"{name}_joint"] = vertices, row[vertices] / row[vertices].sum()
+    landmarks |= {name: landmarks[f"{name}_joint"] for name in _COCO_JOINTS}
+    one = np.ones(1, np.float32)
+    for name, vertex in zip(_FACE_AND_FEET, _VERTEX_OF.get(len(v_template), ()), strict=False):
+        landmarks[name] = np.array([vertex]), one
+    landmarks["head_top"] = np.array([int(v_template[:, 1].argmax())]), one
+    return landmarks

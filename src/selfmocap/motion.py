@@ -1,0 +1,163 @@
+"""The body in time that explains a clip."""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from selfmocap.body import Body, BodyParameters
+from selfmocap.camera import Camera
+from selfmocap.files import check_format, read_npz, write_npz
+from selfmocap.skeleton import DEFAULT_KEYPOINTS, JOINT_NAMES
+
+FORMAT, VERSION = "selfmocap-motion", 1
+
+_PER_FRAME = ("rotations", "p_world_root", "joints_cam", "keypoints_cam", "frame_index", "frame_times", "confidence")
+_REQUIRED = {
+    *_PER_FRAME, "body", "joint_names", "betas", "keypoint_names", "R_cam_world", "t_cam_world", "focal", "center",
+    "image_size", "filled", "provenance",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Motion:
+    """One body through the frames of one clip, and the camera that saw it."""
+
+    parameters: BodyParameters
+    """Shape (one for the clip), joint rotations and root position a frame, in the world frame."""
+    camera: Camera
+    """One for the clip, or one a frame."""
+    image_size: tuple[int, int]
+    """Width and height of the video's frames, px."""
+    frame_index: Int[Tensor, " time"]
+    """Index of each frame in its video, strictly increasing."""
+    frame_times: Float[Tensor, " time"]
+    """s (float64), strictly increasing."""
+    joints_cam: Float[Tensor, "time 24 3"]
+    """The body's joints in the camera frame, metres."""
+    keypoints_cam: Float[Tensor, "time 23 3"]
+    """The COCO-23 points of the posed body in the camera frame, metres."""
+    confidence: Float[Tensor, " time"]
+    """In [0, 1]: how far each frame is to be trusted."""
+    filled: Bool[Tensor, " time"]
+    """Frames in which the person was not seen, interpolated from their neighbours."""
+    body: str
+    """Which body the parameters belong to: its name and the SHA-256 of its file."""
+    provenance: dict[str, Any]
+    """What made this motion: version, weights, settings, what was measured (JSON data)."""
+
+    @classmethod
+    def from_parameters(
+        cls,
+        body: Body,
+        parameters: BodyParameters,
+        camera: Camera,
+        image_size: tuple[int, int],
+        frame_times: Float[Tensor, " time"],
+        frame_index: Int[Tensor, " time"] | None = None,
+        confidence: Float[Tensor, " time"] | None = None,
+        filled: Bool[Tensor, " time"] | None = None,
+        provenance: dict[str, Any] | None = None,
+    ) -> "Motion":
+        """A motion whose joints and keypoints follow from the body's forward kinematics."""
+        with torch.no_grad():
+            posed = body.pose(parameters)
+            keypoints = body.keypoints(posed.vertices, DEFAULT_KEYPOINTS.name)
+        frames = len(frame_times)
+        return cls(
+            parameters=parameters,
+            camera=camera,
+            image_size=image_size,
+            frame_index=torch.arange(frames) if frame_index is None else frame_index,
+            frame_times=frame_times,
+            joints_cam=camera.to_camera(posed.joints),
+            keypoints_cam=camera.to_camera(keypoints),
+            confidence=torch.ones(frames) if confidence is None else confidence,
+            filled=torch.zeros(frames, dtype=torch.bool) if filled is None else filled,
+            body=body.identity,
+            provenance=provenance or {},
+        )
+
+    def __len__(self) -> int:
+        return len(self.frame_index)
+
+    def __getitem__(self, frames: Any) -> "Motion":
+        """The motion in some frames, chosen by a slice, or a mask or list of indices."""
+        chosen = {
+            name: getattr(self, name)[frames]
+            for name in ("frame_index", "frame_times", "joints_cam", "keypoints_cam", "confidence", "filled")
+        }
+        parameters, camera = self.parameters, self.camera
+        parameters = BodyParameters(
+            betas=parameters.betas[frames] if parameters.betas.ndim > 1 else parameters.betas,
+            R_parent_joint=parameters.R_parent_joint[frames],
+            p_world_root=parameters.p_world_root[frames],
+        )
+        moving = camera.R_cam_world.ndim > 2
+        if moving:
+            camera = replace(
+                camera, R_cam_world=camera.R_cam_world[frames], t_cam_world=camera.t_cam_world[frames]
+            )
+        return replace(self, parameters=parameters, camera=camera, **chosen)
+
+    @property
+    def fps(self) -> float:
+        """Frames a second of the video: the median over frames that follow each other, 0 for a single frame."""
+        if len(self) < 2:
+            return 0.0
+        return float(1 / (self.frame_times.diff() / self.frame_index.diff()).median())
+
+    def save(self, path: Path | str) -> None:
+        """Writes `motion.npz`, whole or not at all."""
+        tensors = {
+            "rotations": self.parameters.R_parent_joint,
+            "betas": self.parameters.betas,
+            "p_world_root": self.parameters.p_world_root,
+            **{name: getattr(self.camera, name) for name in ("R_cam_world", "t_cam_world", "focal", "center")},
+            **{
+                name: getattr(self, name)
+                for name in ("frame_index", "frame_times", "joints_cam", "keypoints_cam", "confidence", "filled")
+            },
+        }
+        write_npz(
+            path,
+            {
+                "format": FORMAT,
+                "version": VERSION,
+                "body": self.body,
+                "joint_names": np.array(JOINT_NAMES),
+                "keypoint_names": np.array(DEFAULT_KEYPOINTS.names),
+                "image_size": np.array(self.image_size),
+                "provenance": json.dumps(self.provenance, sort_keys=True),
+                **{name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()},
+            },
+        )
+
+    @classmethod
+    def load(cls, path: Path | str) -> "Motion":
+        """Reads `motion.npz`; a ValueError names what is wrong with a damaged or foreign file."""
+        arrays = read_npz(path)
+        check_format(path, arrays, FORMAT, VERSION, _REQUIRED)
+        lengths = {name: len(arrays[name]) for name in _PER_FRAME}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"{path}: its arrays differ in length: {lengths}")
+        if tuple(arrays["joint_names"]) != JOINT_NAMES:
+            raise ValueError(f"{path}: its joints are not SMPL's 24 in SMPL's order: {list(arrays['joint_names'])}")
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items() if array.dtype.kind != "U"}
+        width, height = (int(n) for n in arrays["image_size"])
+        return cls(
+            parameters=BodyParameters(tensors["betas"], tensors["rotations"], tensors["p_world_root"]),
+            camera=Camera(*(tensors[name] for name in ("focal", "center", "R_cam_world", "t_cam_world"))),
+            image_size=(width, height),
+            body=str(arrays["body"]),
+            provenance=json.loads(str(arrays["provenance"])),
+            **{
+                name: tensors[name]
+                for name in ("frame_index", "frame_times", "joints_cam", "keypoints_cam", "confidence", "filled")
+            },
+        )

@@ -1,0 +1,109 @@
+"""What is seen of one person in one clip."""
+
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+
+from selfmocap.camera import CROP_SIZE
+from selfmocap.files import check_format, read_npz, write_npz
+from selfmocap.skeleton import keypoint_set
+
+FORMAT, VERSION = "selfmocap-observations", 1
+
+_IMAGES = ("crops", "masks", "mask_certain", "flow", "flow_confidence")
+_PACKED = ("masks", "mask_certain")
+
+
+@dataclass(frozen=True, eq=False)
+class Observations:
+    """One person through the frames in which it is seen. Images are crops: the square window `boxes` of the frame,
+    resized to 128 x 128 px; an image field is None where nothing of the kind was measured."""
+
+    frame_index: Int[Tensor, " time"]
+    """Index of each frame in its video, strictly increasing; frames without the person are absent."""
+    frame_times: Float[Tensor, " time"]
+    """Presentation times, s (float64), strictly increasing."""
+    image_size: tuple[int, int]
+    """Width and height of the video's frames, px."""
+    boxes: Float[Tensor, "time 3"]
+    """Square windows: centre x, centre y, half side; px of the frame."""
+    keypoint_set: str
+    """Name of the keypoint set."""
+    keypoints: Float[Tensor, "time keypoints 2"]
+    """px of the frame (not of the crop)."""
+    keypoint_confidence: Float[Tensor, "time keypoints"]
+    """In [0, 1]; 0 is not seen."""
+    crops: UInt8[Tensor, "time height width 3"] | None = None
+    """RGB, colours as in the video, black outside the frame."""
+    masks: Bool[Tensor, "time height width"] | None = None
+    """Where the person is, in the crop."""
+    mask_certain: Bool[Tensor, "time height width"] | None = None
+    """Where the mask can be trusted: not at its edges, not outside the frame."""
+    flow: Float[Tensor, "time height width 2"] | None = None
+    """Optical flow to the next frame of the video in crop px per frame (x, y), both frames cut by THIS frame's
+    window."""
+    flow_confidence: Float[Tensor, "time height width"] | None = None
+    """In [0, 1]; 0 where the flow fails its forward-backward check, and in frames without a next one."""
+
+    def __post_init__(self) -> None:
+        expected = len(keypoint_set(self.keypoint_set).names)
+        if self.keypoints.shape[-2] != expected:
+            raise ValueError(
+                f"{self.keypoint_set} has {expected} keypoints, these observations {self.keypoints.shape[-2]}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.frame_index)
+
+    def __getitem__(self, frames: Any) -> "Observations":
+        """The observations of some frames, chosen by a slice, or a mask or list of indices."""
+        return self._map(lambda value: value[frames])
+
+    def to(self, *args: Any) -> "Observations":
+        """The same observations on another device."""
+        return self._map(lambda value: value.to(*args))
+
+    def _map(self, change: Any) -> "Observations":
+        tensors = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{name: change(value) for name, value in tensors.items() if isinstance(value, Tensor)})
+
+    def save(self, path: Path | str) -> None:
+        """Writes `observations.npz`, whole or not at all; masks as packed bits, flow in half precision."""
+        arrays: dict[str, Any] = {"format": FORMAT, "version": VERSION}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is None:
+                continue
+            array = value.cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
+            if field.name in _PACKED:
+                array = np.packbits(array, axis=-1)
+            elif field.name in ("flow", "flow_confidence"):
+                array = array.astype(np.float16)
+            arrays[field.name] = array
+        write_npz(path, arrays)
+
+    @classmethod
+    def load(cls, path: Path | str) -> "Observations":
+        """Reads `observations.npz`; a ValueError names what is wrong with a damaged or foreign file."""
+        arrays = read_npz(path)
+        required = {field.name for field in fields(cls)} - set(_IMAGES)
+        check_format(path, arrays, FORMAT, VERSION, required)
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items() if array.dtype.kind != "U"}
+        for name in set(_PACKED) & tensors.keys():
+            tensors[name] = torch.from_numpy(np.unpackbits(arrays[name], axis=-1, count=CROP_SIZE).astype(bool))
+        for name in {"flow", "flow_confidence"} & tensors.keys():
+            tensors[name] = tensors[name].float()
+        width, height = (int(n) for n in arrays["image_size"])
+        lengths = {name: len(tensors[name]) for name in (required | set(_IMAGES)) & tensors.keys() - {"image_size"}}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"{path}: its arrays differ in length: {lengths}")
+        return cls(
+            image_size=(width, height),
+            keypoint_set=str(arrays["keypoint_set"]),
+            **{name: tensors.get(name) for name in (required | set(_IMAGES)) - {"image_size", "keypoint_set"}},
+        )

@@ -1,0 +1,19 @@
+"""Numerics that stay finite, with finite gradients, at the singular point."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def safe_norm(x: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch 1"]:
+    """Euclidean length over the last axis, kept as an axis of size one; its gradient at the zero vector is zero."""
+    squared = (x * x).sum(-1, keepdim=True)
+    positive = squared > 0
+    return torch.where(positive, torch.where(positive, squared, 1.0).sqrt(), 0.0)
+
+
+def safe_normalize(x: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch n"]:
+    """x / |x| over the last axis; the zero vector stays zero, with zero gradient."""
+    length = safe_norm(x)
+    positive = length > 0
+    return torch.where(positive, x / torch.where(positive, length, 1.0), 0.0)
