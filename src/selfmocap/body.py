@@ -51,13 +51,13 @@ class Body:
     """Counter-clockwise from outside."""
     parts: Int[Tensor, " vertices"]
     """For each vertex the joint that moves it most."""
-    v_template: Float[Tensor, " 3_vertices"]
-    shapedirs: Float[Tensor, "betas 3_vertices"]
+    v_template: Float[Tensor, " 3*vertices"]
+    shapedirs: Float[Tensor, "betas 3*vertices"]
     J_template: Float[Tensor, "24 3"]
     J_shapedirs: Float[Tensor, "betas 72"]
     weights: Float[Tensor, "24 vertices"]
     posedirs_coefficients: Float[Tensor, "207 rank"]
-    posedirs_basis: Float[Tensor, "rank 3_vertices"]
+    posedirs_basis: Float[Tensor, "rank 3*vertices"]
     regressors: dict[str, Regressor]
     """By keypoint set; a set of which this body lacks a landmark is absent."""
     mirror: Int[Tensor, " vertices"] | None
@@ -91,7 +91,9 @@ class Body:
             v_template=by_axis(data.v_template),
             shapedirs=by_axis(np.moveaxis(data.shapedirs, 2, 0)),
             J_template=torch.from_numpy(data.J_template),
-            J_shapedirs=torch.from_numpy(np.ascontiguousarray(np.moveaxis(data.J_shapedirs, 2, 0))).flatten(1),
+            J_shapedirs=torch.from_numpy(np.ascontiguousarray(np.moveaxis(data.J_shapedirs, 2, 0))).flatten(
+                1
+            ),
             weights=torch.from_numpy(np.ascontiguousarray(data.weights.T)),
             posedirs_coefficients=torch.from_numpy(data.posedirs_coefficients),
             posedirs_basis=by_axis(data.posedirs_basis),
@@ -125,7 +127,9 @@ class Body:
         like = self.v_template
         return BodyParameters(
             betas=like.new_zeros(*batch, self.num_betas),
-            R_parent_joint=torch.eye(3, dtype=like.dtype, device=like.device).expand(*batch, 24, 3, 3).clone(),
+            R_parent_joint=torch.eye(3, dtype=like.dtype, device=like.device)
+            .expand(*batch, 24, 3, 3)
+            .clone(),
             p_world_root=like.new_zeros(*batch, 3),
         )
 
@@ -133,7 +137,9 @@ class Body:
         """The body of that shape in the rest pose."""
         count = betas.shape[-1]
         if count > self.num_betas:
-            raise ValueError(f"{count} shape coefficients given, {self.identity.split()[0]} has {self.num_betas}")
+            raise ValueError(
+                f"{count} shape coefficients given, {self.identity.split()[0]} has {self.num_betas}"
+            )
         rest = self.v_template + betas @ self.shapedirs[:count]
         joints = self.J_template + (betas @ self.J_shapedirs[:count]).unflatten(-1, (24, 3))
         return ShapedBody(self, rest.unflatten(-1, (3, -1)), joints)
@@ -200,9 +206,10 @@ class ShapedBody:
         rest = self.rest + offsets.unflatten(-1, (3, -1))
         # Each joint's map from the rest pose to the world, x -> R x + t, blended over joints for every vertex.
         t = p_world_joint - (R_world_joint @ self.joints.unsqueeze(-1)).squeeze(-1)
-        maps = torch.cat([R_world_joint, t.unsqueeze(-1)], dim=-1).flatten(-2).mT @ body.weights
-        maps = maps.unflatten(-2, (3, 4))
-        vertices = (maps[..., :3, :] * rest.unsqueeze(-3)).sum(-2) + maps[..., 3, :]
+        maps = torch.cat([R_world_joint.mT, t.unsqueeze(-2)], dim=-2).flatten(-2).mT @ body.weights
+        *columns, vertices = maps.unflatten(-2, (4, 3)).unbind(-3)
+        for column, coordinate in zip(columns, rest.unbind(-2), strict=True):
+            vertices = torch.addcmul(vertices, column, coordinate.unsqueeze(-2))
         return PosedBody(vertices.mT, p_world_joint, R_world_joint)
 
 
@@ -245,5 +252,3 @@ def _regressors(data: BodyData) -> dict[str, Regressor]:
             used = np.flatnonzero(matrix.any(0))
             regressors[name] = Regressor(torch.from_numpy(used), torch.from_numpy(matrix[:, used].copy()))
     return regressors
-
-

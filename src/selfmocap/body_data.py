@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from selfmocap.files import check_format, existing_file, read_npz, read_pickle
+from selfmocap.files import check_format, check_shapes, existing_file, read_npz, read_pickle
 from selfmocap.skeleton import JOINT, JOINT_NAMES, JOINT_PARENTS
 
 FORMAT, VERSION = "selfmocap-body", 1
@@ -124,19 +124,24 @@ def _from_smpl(path: Path, arrays: dict[str, np.ndarray]) -> BodyData:
     vertices = len(v_template)
     joints = arrays["J_regressor"].shape[0]
     columns = _reduction(path, arrays["kintree_table"], joints)
-    expected = {
-        "v_template": (vertices, 3),
-        "J_regressor": (joints, vertices),
-        "weights": (vertices, joints),
-        "posedirs": (vertices, 3, 9 * (joints - 1)),
-    }
-    for key, shape in expected.items():
-        if arrays[key].shape != shape:
-            raise ValueError(f"{path}: {key} has shape {arrays[key].shape}, expected {shape}")
-    if arrays["shapedirs"].shape[:2] != (vertices, 3) or arrays["shapedirs"].shape[2] < USER_BETAS:
-        raise ValueError(f"{path}: shapedirs has shape {arrays['shapedirs'].shape}, expected ({vertices}, 3, >= 10)")
-    if arrays["f"].ndim != 2 or arrays["f"].shape[1] != 3 or not 0 <= arrays["f"].min() <= arrays["f"].max() < vertices:
-        raise ValueError(f"{path}: f (faces) does not hold triangles over its {vertices} vertices")
+    check_shapes(
+        path,
+        arrays,
+        {
+            "v_template": ("vertices", 3),
+            "J_regressor": (joints, "vertices"),
+            "weights": ("vertices", joints),
+            "posedirs": ("vertices", 3, 9 * (joints - 1)),
+            "shapedirs": ("vertices", 3, "betas"),
+            "f": ("faces", 3),
+        },
+    )
+    if arrays["shapedirs"].shape[2] < USER_BETAS:
+        raise ValueError(
+            f"{path}: {arrays['shapedirs'].shape[2]} shape coefficients, at least {USER_BETAS} expected"
+        )
+    if not 0 <= arrays["f"].min() <= arrays["f"].max() < vertices:
+        raise ValueError(f"{path}: f (faces) names vertices beyond the {vertices} there are")
     regressor = columns @ arrays["J_regressor"].astype(np.float32)
     regressor /= regressor.sum(1, keepdims=True)
     shapedirs = arrays["shapedirs"][:, :, :USER_BETAS].astype(np.float32)
@@ -170,7 +175,9 @@ def _reduction(path: Path, kintree_table: np.ndarray, joints: int) -> np.ndarray
     shared = len(JOINT_NAMES) if first_finger is None else JOINT["left_hand"]
     parents = kintree_table.reshape(2, -1)[0, 1:shared].astype(np.int64)
     if parents.shape != (shared - 1,) or (parents != JOINT_PARENTS[1:shared]).any():
-        raise ValueError(f"{path}: its joints are not SMPL's in SMPL's order (kintree_table {parents.tolist()})")
+        raise ValueError(
+            f"{path}: its joints are not SMPL's in SMPL's order (kintree_table {parents.tolist()})"
+        )
     columns = np.zeros((len(JOINT_NAMES), joints), np.float32)
     columns[range(shared), range(shared)] = 1
     if first_finger is not None:

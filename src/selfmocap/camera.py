@@ -63,7 +63,9 @@ class Camera:
         """The camera whose image is the square window `box` (centre x, centre y, half side; px) resized to `size`
         pixels a side."""
         scale = size / (2 * box[..., 2:])
-        return replace(self, focal=self.focal * scale, center=to_crop(self.center.unsqueeze(-2), box, size).squeeze(-2))
+        return replace(
+            self, focal=self.focal * scale, center=to_crop(self.center.unsqueeze(-2), box, size).squeeze(-2)
+        )
 
 
 def project(
@@ -72,7 +74,9 @@ def project(
     """Pixels of camera points; finite everywhere (see NEAREST_DEPTH)."""
     depth = p_cam[..., 2:]
     in_front = depth > NEAREST_DEPTH
-    return focal.unsqueeze(-2) * p_cam[..., :2] / torch.where(in_front, depth, NEAREST_DEPTH) + center.unsqueeze(-2)
+    return focal.unsqueeze(-2) * p_cam[..., :2] / torch.where(
+        in_front, depth, NEAREST_DEPTH
+    ) + center.unsqueeze(-2)
 
 
 def unproject(
@@ -129,4 +133,6 @@ def translation_to_crop(
     half = box[..., 2:]
     pixels = project(p_cam.unsqueeze(-2), focal, center).squeeze(-2)
     depth = p_cam[..., 2:].clamp_min(NEAREST_DEPTH)
-    return torch.cat([(pixels - box[..., :2]) / half, (depth * half / focal.mean(-1, keepdim=True)).log()], dim=-1)
+    return torch.cat(
+        [(pixels - box[..., :2]) / half, (depth * half / focal.mean(-1, keepdim=True)).log()], dim=-1
+    )

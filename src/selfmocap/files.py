@@ -6,7 +6,7 @@ import pickle
 import re
 import tempfile
 import zipfile
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Set
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,7 +21,9 @@ def written_whole(path: Path | str) -> Iterator[Path]:
     """A temporary path beside `path` to write to: renamed to `path` on success, removed on any failure."""
     path = Path(path)
     if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path}: the folder {path.parent} does not exist; create it or write elsewhere")
+        raise FileNotFoundError(
+            f"{path}: the folder {path.parent} does not exist; create it or write elsewhere"
+        )
     number, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
     os.close(number)
     partial = Path(name)
@@ -41,8 +43,9 @@ def _umask() -> int:
 
 def write_npz(path: Path | str, arrays: Mapping[str, Any]) -> None:
     """Writes arrays as a compressed `.npz`, whole or not at all."""
+    assert not any(np.asarray(array).dtype.hasobject for array in arrays.values())
     with written_whole(path) as partial, partial.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
+        np.savez_compressed(file, **arrays)
 
 
 def read_npz(
@@ -53,7 +56,9 @@ def read_npz(
     path = existing_file(path)
     try:
         with zipfile.ZipFile(path) as archive:
-            members = [m for m in archive.infolist() if only is None or m.filename.removesuffix(".npy") in only]
+            members = [
+                m for m in archive.infolist() if only is None or m.filename.removesuffix(".npy") in only
+            ]
             total = sum(member.file_size for member in members)
             if total > max_bytes:
                 raise ValueError(f"{path}: its arrays take {total} bytes, more than the {max_bytes} allowed")
@@ -69,7 +74,10 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarra
         version = np.lib.format.read_magic(file)
         if version not in ((1, 0), (2, 0)):
             raise ValueError(f"array {member.filename}: .npy version {version} is not read")
-        read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        read_header = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }
         shape, _, dtype = read_header[version](file)
         if dtype.hasobject:
             raise ValueError(f"array {member.filename} holds pickled objects, which are never read")
@@ -94,15 +102,34 @@ def existing_file(path: Path | str) -> Path:
     return path
 
 
-def check_format(path: Path | str, arrays: Mapping[str, np.ndarray], name: str, version: int, keys: set[str]) -> None:
+def check_format(
+    path: Path | str, arrays: Mapping[str, np.ndarray], name: str, version: int, keys: Set[str]
+) -> None:
     """Refuses arrays that are not of our format `name`, of a newer version, or lack a key."""
     found = str(arrays["format"]) if "format" in arrays else "no format key"
     if found != name:
         raise ValueError(f"{path}: expected a {name} file, found {found}")
     if int(arrays["version"]) > version:
-        raise ValueError(f"{path}: {name} version {arrays['version']}; this program reads up to {version}: update it")
+        raise ValueError(
+            f"{path}: {name} version {arrays['version']}; this program reads up to {version}: update it"
+        )
     if missing := sorted(keys - arrays.keys()):
         raise ValueError(f"{path}: {name} lacks {', '.join(missing)}; write it again")
+
+
+def check_shapes(
+    path: Path | str, arrays: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[str | int, ...]]
+) -> None:
+    """Refuses arrays whose shapes are not as named: a number is that size, a name is one size throughout."""
+    sizes: dict[str, int] = {}
+    for key, shape in shapes.items():
+        found = arrays[key].shape
+        expected = tuple(sizes.get(axis, axis) if isinstance(axis, str) else axis for axis in shape)
+        if len(found) != len(shape) or any(
+            isinstance(n, int) and n != m for n, m in zip(expected, found, strict=False)
+        ):
+            raise ValueError(f"{path}: {key} has shape {found}, expected ({', '.join(map(str, expected))})")
+        sizes |= {axis: m for axis, m in zip(shape, found, strict=True) if isinstance(axis, str)}
 
 
 # ---- pickles --------------------------------------------------------------------------------------------------
@@ -140,6 +167,12 @@ def _scalar(dtype: np.dtype, data: Any = b"") -> Any:
     return np.frombuffer(data.encode("latin1") if isinstance(data, str) else data, dtype, count=1)[0]
 
 
+def _from_buffer(data: Any, dtype: np.dtype, shape: Any, order: str) -> np.ndarray:
+    if dtype.hasobject:
+        raise pickle.UnpicklingError("an array of objects")
+    return np.frombuffer(data, dtype).reshape(shape, order="F" if order == "F" else "C")
+
+
 def _encode(text: str, encoding: str = "latin1") -> bytes:
     if encoding != "latin1" or not isinstance(text, str):
         raise pickle.UnpicklingError("a text encoding other than latin1")
@@ -161,6 +194,7 @@ _SAFE: dict[tuple[str, str], Callable[..., Any]] = {
     ("copyreg", "_reconstructor"): _rebuild,
     ("__builtin__", "object"): Attributes,
     ("builtins", "object"): Attributes,
+    **{(module, "_frombuffer"): _from_buffer for module in ("numpy.core.numeric", "numpy._core.numeric")},
     **{(module, "_reconstruct"): _rebuild for module in _ARRAY_MODULES},
     **{(module, "scalar"): _scalar for module in _ARRAY_MODULES},
 }
@@ -181,7 +215,9 @@ def read_pickle(path: Path | str, max_bytes: int = MAX_PICKLE_BYTES) -> Any:
     else in it is refused with a ValueError that names it."""
     path = existing_file(path)
     if path.stat().st_size > max_bytes:
-        raise ValueError(f"{path}: {path.stat().st_size} bytes, more than the {max_bytes} allowed for a pickle")
+        raise ValueError(
+            f"{path}: {path.stat().st_size} bytes, more than the {max_bytes} allowed for a pickle"
+        )
     try:
         with path.open("rb") as file:
             return _plain(_load(file), depth=0)

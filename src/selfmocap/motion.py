@@ -12,16 +12,31 @@ from torch import Tensor
 
 from selfmocap.body import Body, BodyParameters
 from selfmocap.camera import Camera
-from selfmocap.files import check_format, read_npz, write_npz
+from selfmocap.files import check_format, check_shapes, read_npz, write_npz
 from selfmocap.skeleton import DEFAULT_KEYPOINTS, JOINT_NAMES
 
 FORMAT, VERSION = "selfmocap-motion", 1
 
-_PER_FRAME = ("rotations", "p_world_root", "joints_cam", "keypoints_cam", "frame_index", "frame_times", "confidence")
-_REQUIRED = {
-    *_PER_FRAME, "body", "joint_names", "betas", "keypoint_names", "R_cam_world", "t_cam_world", "focal", "center",
-    "image_size", "filled", "provenance",
-}  # fmt: skip
+_FRAME_FIELDS = ("frame_index", "frame_times", "joints_cam", "keypoints_cam", "confidence", "filled")
+_SHAPES: dict[str, tuple[str | int, ...]] = {
+    "body": (),
+    "provenance": (),
+    "image_size": (2,),
+    "joint_names": (24,),
+    "keypoint_names": (23,),
+    "focal": (2,),
+    "center": (2,),
+    "betas": ("betas",),
+    "rotations": ("time", 24, 3, 3),
+    "p_world_root": ("time", 3),
+    "joints_cam": ("time", 24, 3),
+    "keypoints_cam": ("time", 23, 3),
+    "frame_index": ("time",),
+    "frame_times": ("time",),
+    "confidence": ("time",),
+    "filled": ("time",),
+}
+_MOVING: dict[str, tuple[str | int, ...]] = {"R_cam_world": ("time", 3, 3), "t_cam_world": ("time", 3)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,18 +103,14 @@ class Motion:
 
     def __getitem__(self, frames: Any) -> "Motion":
         """The motion in some frames, chosen by a slice, or a mask or list of indices."""
-        chosen = {
-            name: getattr(self, name)[frames]
-            for name in ("frame_index", "frame_times", "joints_cam", "keypoints_cam", "confidence", "filled")
-        }
+        chosen = {name: getattr(self, name)[frames] for name in _FRAME_FIELDS}
         parameters, camera = self.parameters, self.camera
-        parameters = BodyParameters(
-            betas=parameters.betas[frames] if parameters.betas.ndim > 1 else parameters.betas,
+        parameters = replace(
+            parameters,
             R_parent_joint=parameters.R_parent_joint[frames],
             p_world_root=parameters.p_world_root[frames],
         )
-        moving = camera.R_cam_world.ndim > 2
-        if moving:
+        if camera.R_cam_world.ndim > 2:
             camera = replace(
                 camera, R_cam_world=camera.R_cam_world[frames], t_cam_world=camera.t_cam_world[frames]
             )
@@ -118,11 +129,10 @@ class Motion:
             "rotations": self.parameters.R_parent_joint,
             "betas": self.parameters.betas,
             "p_world_root": self.parameters.p_world_root,
-            **{name: getattr(self.camera, name) for name in ("R_cam_world", "t_cam_world", "focal", "center")},
             **{
-                name: getattr(self, name)
-                for name in ("frame_index", "frame_times", "joints_cam", "keypoints_cam", "confidence", "filled")
+                name: getattr(self.camera, name) for name in ("R_cam_world", "t_cam_world", "focal", "center")
             },
+            **{name: getattr(self, name) for name in _FRAME_FIELDS},
         }
         write_npz(
             path,
@@ -142,12 +152,14 @@ class Motion:
     def load(cls, path: Path | str) -> "Motion":
         """Reads `motion.npz`; a ValueError names what is wrong with a damaged or foreign file."""
         arrays = read_npz(path)
-        check_format(path, arrays, FORMAT, VERSION, _REQUIRED)
-        lengths = {name: len(arrays[name]) for name in _PER_FRAME}
-        if len(set(lengths.values())) > 1:
-            raise ValueError(f"{path}: its arrays differ in length: {lengths}")
+        check_format(path, arrays, FORMAT, VERSION, _SHAPES.keys() | _MOVING)
+        moving = arrays["R_cam_world"].ndim > 2
+        cameras = _MOVING if moving else {name: shape[1:] for name, shape in _MOVING.items()}
+        check_shapes(path, arrays, _SHAPES | cameras)
         if tuple(arrays["joint_names"]) != JOINT_NAMES:
-            raise ValueError(f"{path}: its joints are not SMPL's 24 in SMPL's order: {list(arrays['joint_names'])}")
+            raise ValueError(
+                f"{path}: its joints are not SMPL's 24 in SMPL's order: {list(arrays['joint_names'])}"
+            )
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items() if array.dtype.kind != "U"}
         width, height = (int(n) for n in arrays["image_size"])
         return cls(
@@ -156,8 +168,5 @@ class Motion:
             image_size=(width, height),
             body=str(arrays["body"]),
             provenance=json.loads(str(arrays["provenance"])),
-            **{
-                name: tensors[name]
-                for name in ("frame_index", "frame_times", "joints_cam", "keypoints_cam", "confidence", "filled")
-            },
+            **{name: tensors[name] for name in _FRAME_FIELDS},
         )

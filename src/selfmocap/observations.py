@@ -10,13 +10,29 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from selfmocap.camera import CROP_SIZE
-from selfmocap.files import check_format, read_npz, write_npz
+from selfmocap.files import check_format, check_shapes, read_npz, write_npz
 from selfmocap.skeleton import keypoint_set
 
 FORMAT, VERSION = "selfmocap-observations", 1
 
-_IMAGES = ("crops", "masks", "mask_certain", "flow", "flow_confidence")
-_PACKED = ("masks", "mask_certain")
+_PACKED = {"masks", "mask_certain"}
+_HALF = {"flow", "flow_confidence"}
+_SHAPES: dict[str, tuple[str | int, ...]] = {
+    "image_size": (2,),
+    "keypoint_set": (),
+    "frame_index": ("time",),
+    "frame_times": ("time",),
+    "boxes": ("time", 3),
+    "keypoints": ("time", "keypoints", 2),
+    "keypoint_confidence": ("time", "keypoints"),
+}
+_IMAGE_SHAPES: dict[str, tuple[str | int, ...]] = {
+    "crops": ("time", CROP_SIZE, CROP_SIZE, 3),
+    "masks": ("time", CROP_SIZE, CROP_SIZE // 8),
+    "mask_certain": ("time", CROP_SIZE, CROP_SIZE // 8),
+    "flow": ("time", CROP_SIZE, CROP_SIZE, 2),
+    "flow_confidence": ("time", CROP_SIZE, CROP_SIZE),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +86,9 @@ class Observations:
 
     def _map(self, change: Any) -> "Observations":
         tensors = {f.name: getattr(self, f.name) for f in fields(self)}
-        return replace(self, **{name: change(value) for name, value in tensors.items() if isinstance(value, Tensor)})
+        return replace(
+            self, **{name: change(value) for name, value in tensors.items() if isinstance(value, Tensor)}
+        )
 
     def save(self, path: Path | str) -> None:
         """Writes `observations.npz`, whole or not at all; masks as packed bits, flow in half precision."""
@@ -82,7 +100,7 @@ class Observations:
             array = value.cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
             if field.name in _PACKED:
                 array = np.packbits(array, axis=-1)
-            elif field.name in ("flow", "flow_confidence"):
+            elif field.name in _HALF:
                 array = array.astype(np.float16)
             arrays[field.name] = array
         write_npz(path, arrays)
@@ -91,19 +109,16 @@ class Observations:
     def load(cls, path: Path | str) -> "Observations":
         """Reads `observations.npz`; a ValueError names what is wrong with a damaged or foreign file."""
         arrays = read_npz(path)
-        required = {field.name for field in fields(cls)} - set(_IMAGES)
-        check_format(path, arrays, FORMAT, VERSION, required)
-        tensors = {name: torch.from_numpy(array) for name, array in arrays.items() if array.dtype.kind != "U"}
-        for name in set(_PACKED) & tensors.keys():
-            tensors[name] = torch.from_numpy(np.unpackbits(arrays[name], axis=-1, count=CROP_SIZE).astype(bool))
-        for name in {"flow", "flow_confidence"} & tensors.keys():
-            tensors[name] = tensors[name].float()
-        width, height = (int(n) for n in arrays["image_size"])
-        lengths = {name: len(tensors[name]) for name in (required | set(_IMAGES)) & tensors.keys() - {"image_size"}}
-        if len(set(lengths.values())) > 1:
-            raise ValueError(f"{path}: its arrays differ in length: {lengths}")
-        return cls(
-            image_size=(width, height),
-            keypoint_set=str(arrays["keypoint_set"]),
-            **{name: tensors.get(name) for name in (required | set(_IMAGES)) - {"image_size", "keypoint_set"}},
-        )
+        check_format(path, arrays, FORMAT, VERSION, set(_SHAPES))
+        images = {name: shape for name, shape in _IMAGE_SHAPES.items() if name in arrays}
+        check_shapes(path, arrays, _SHAPES | images)
+        for name in _PACKED & arrays.keys():
+            arrays[name] = np.unpackbits(arrays[name], axis=-1).astype(bool)
+        for name in _HALF & arrays.keys():
+            arrays[name] = arrays[name].astype(np.float32)
+        width, height = (int(n) for n in arrays.pop("image_size"))
+        tensors: dict[str, Any] = {
+            name: torch.from_numpy(arrays[name])
+            for name in (_SHAPES.keys() | images) & arrays.keys() - {"keypoint_set"}
+        }
+        return cls(image_size=(width, height), keypoint_set=str(arrays["keypoint_set"]), **tensors)

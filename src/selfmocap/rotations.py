@@ -37,7 +37,9 @@ def matrix_from_euler(
     return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
 
 
-def matrix_to_euler(R: Float[Tensor, "*batch 3 3"]) -> tuple[Float[Tensor, "*batch 3"], Float[Tensor, "*batch 3"]]:
+def matrix_to_euler(
+    R: Float[Tensor, "*batch 3 3"],
+) -> tuple[Float[Tensor, "*batch 3"], Float[Tensor, "*batch 3"]]:
     """(sin, cos) of the angles about x, y, z with R = Rz Ry Rx; the middle angle lies in [-90, 90] degrees."""
     angle = torch.stack(
         [

@@ -152,7 +152,10 @@ KEYPOINT_SETS = {
         _keypoint_set("coco-23", *((name, name, parent) for name, parent in _COCO_23.items())),
         _keypoint_set(
             "mediapipe-33",
-            *((name, _MEDIAPIPE_LANDMARKS.get(name, name), _MEDIAPIPE_PARENTS[name]) for name in _MEDIAPIPE_ORDER),
+            *(
+                (name, _MEDIAPIPE_LANDMARKS.get(name, name), _MEDIAPIPE_PARENTS[name])
+                for name in _MEDIAPIPE_ORDER
+            ),
         ),
         _keypoint_set("body-25", *_BODY_25),
         _keypoint_set("human36m-17", *_HUMAN36M_17),

@@ -1,0 +1,1 @@
+"""From a motion or a posed body to the files of other programs; one module a format."""

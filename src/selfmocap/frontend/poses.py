@@ -1,0 +1,74 @@
+"""What is found of one person in one frame."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from selfmocap.frontend.windows import Window
+from selfmocap.skeleton import KeypointSet
+
+MASK_SIDE = 128
+"""Pixels a side of a found person's mask."""
+
+_TORSO = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
+_LIMBS = (
+    "left_elbow",
+    "right_elbow",
+    "left_wrist",
+    "right_wrist",
+    "left_knee",
+    "right_knee",
+    "left_ankle",
+    "right_ankle",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Pose:
+    """One person in one frame."""
+
+    keypoints: Float[np.ndarray, "keypoints 2"]
+    """px of the frame."""
+    confidence: Float[np.ndarray, " keypoints"]
+    """In [0, 1]; 0 is not seen."""
+    score: float
+    """In [0, 1]: that this is a person."""
+    window: Window
+    """Where to look for the same person in the next frame."""
+    mask: UInt8[np.ndarray, "side side"] | None = None
+    """255 times the probability that a pixel of `mask_window` is this person's; None where nothing measures it."""
+    mask_window: Window | None = None
+
+
+def torso_middle(pose: Pose, points: KeypointSet) -> Float[np.ndarray, " 2"]:
+    """Mean of shoulders and hips, px."""
+    return pose.keypoints[_indices(points, _TORSO)].mean(axis=0)
+
+
+def body_distance(a: Pose, b: Pose, points: KeypointSet) -> float:
+    """Median distance of the torso's and limbs' keypoints, in fifths of the window's side (about a torso's length)."""
+    chosen = _indices(points, _TORSO + _LIMBS)
+    distance = np.linalg.norm(a.keypoints[chosen] - b.keypoints[chosen], axis=-1)
+    return float(np.median(distance)) / (0.1 * (a.window.side + b.window.side))
+
+
+def limb_confidence(pose: Pose, points: KeypointSet) -> float:
+    """Mean confidence of torso, arms and legs."""
+    return float(pose.confidence[_indices(points, _TORSO + _LIMBS)].mean())
+
+
+def window_of(
+    keypoints: Float[np.ndarray, "keypoints 2"],
+    confidence: Float[np.ndarray, " keypoints"],
+    points: KeypointSet,
+) -> Window:
+    """An upright window around the confident keypoints, for detectors that do not say where to look next."""
+    seen = keypoints[confidence > 0.3 * confidence.max()]
+    low, high = seen.min(axis=0), seen.max(axis=0)
+    middle = (low + high) / 2
+    return Window(float(middle[0]), float(middle[1]), float(max(1.3 * (high - low).max(), 8.0)))
+
+
+def _indices(points: KeypointSet, names: tuple[str, ...]) -> list[int]:
+    return [points.index(name) for name in names]

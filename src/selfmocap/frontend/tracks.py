@@ -1,0 +1,312 @@
+"""Who is who: people followed from frame to frame, found again after an occlusion, begun and ended.
+
+Each step is a function from a state and a frame to the next state, so that a run can stop and go on anywhere.
+"""
+
+import itertools
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from selfmocap.frontend.appearance import appearance, likeness
+from selfmocap.frontend.poses import Pose, body_distance, limb_confidence
+from selfmocap.frontend.tiles import COARSE, FINE, tiles
+from selfmocap.frontend.windows import Window
+from selfmocap.skeleton import KeypointSet
+from selfmocap.video import Frame
+
+Image = UInt8[np.ndarray, "height width 3"]
+
+_SAME_BODY = 0.45
+"""Body distance below which two poses are of one person."""
+_NEAR = 0.35
+"""Nearness of two windows below which they look at one person."""
+_BIRTH_SCORE, _BIRTH_LIMBS = 0.8, 0.3
+_SMALLEST = 56.0
+"""Side of the smallest window, px: a person of about 45 px."""
+_TRUSTED, _DOUBTED = 0.75, 0.6
+"""A followed person whose mean score falls below the second is lost; above the first it can be confirmed."""
+_LIKE = 0.6
+"""Likeness from which a lost person may be taken up again."""
+
+
+class Detector(Protocol):
+    """Finds people. `follows`: it can look for a person in a window; otherwise it is asked for everybody in each
+    frame, by `everybody`."""
+
+    name: str
+    points: KeypointSet
+    follows: bool
+
+    def search(self, image: Image, tile: Window) -> list[Window]:
+        """Windows of the people found in a square tile of the image."""
+        ...
+
+    def look(self, image: Image, window: Window) -> Pose | None:
+        """The person in a window, or None."""
+        ...
+
+    def everybody(self, frame: Frame) -> list[Pose]:
+        """All people of a frame."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Track:
+    """One person so far."""
+
+    number: int
+    pose: Pose
+    """As last seen."""
+    colours: Float32[np.ndarray, " bins"]
+    begun: int
+    """Frame index."""
+    last: int
+    """Frame index at which it was last seen."""
+    seen: int = 1
+    """Number of frames."""
+    found: int = 1
+    """Number of searches that found it without knowing of it."""
+    score: float = 0.9
+    """Mean over about the last ten frames in which it was seen."""
+    step: tuple[float, float] = (0.0, 0.0)
+    """How far its window moved at last, px per frame."""
+
+
+@dataclass(frozen=True, eq=False)
+class People:
+    """The state of the tracker between two frames."""
+
+    tracks: tuple[Track, ...] = ()
+    next_number: int = 1
+    searches: int = 0
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How often to look for new people and how long to wait for lost ones, in frames."""
+
+    search: int
+    coast: int
+    """A lost person is looked for in every frame for so long."""
+    forget: int
+    """A person seen again after longer is a new one."""
+
+    @classmethod
+    def at(cls, fps: float) -> "Pace":
+        return cls(
+            search=min(max(round(fps / 3), 3), 12),
+            coast=max(round(fps / 2), 4),
+            forget=max(round(4 * fps), 8),
+        )
+
+
+def follow(people: People, frame: Frame, detector: Detector, pace: Pace) -> People:
+    """The state after one frame; the tracks with `last == frame.index` were seen in it."""
+    searching = frame.index % pace.search == 0 or people.searches == 0
+    if detector.follows:
+        people = _followed(people, frame, detector, pace)
+        if searching:
+            people = _searched(people, frame, detector, pace)
+    else:
+        people = _associated(people, frame, detector.everybody(frame), detector.points, pace)
+    kept = tuple(track for track in people.tracks if _alive(track, frame.index, pace))
+    return replace(people, tracks=kept)
+
+
+def confirmed(track: Track, pace: Pace) -> bool:
+    """Whether a track is a person: found twice, or found once and followed with confidence for two searches' time."""
+    return track.found >= 2 or (track.seen >= 2 * pace.search and track.score >= _TRUSTED)
+
+
+def _alive(track: Track, now: int, pace: Pace) -> bool:
+    missed = now - track.last
+    if not confirmed(track, pace):
+        return missed <= 2 and track.score >= _DOUBTED
+    return missed <= pace.forget
+
+
+# ---- people who are followed ----------------------------------------------------------------------------------
+
+
+def _followed(people: People, frame: Frame, detector: Detector, pace: Pace) -> People:
+    poses = {}
+    for track in people.tracks:
+        missed = frame.index - track.last
+        if missed <= pace.coast:
+            poses[track.number] = _look_again(track, frame, detector, missed)
+    seen = {number: pose for number, pose in poses.items() if pose is not None}
+    seen = _without_doubles(people.tracks, seen, frame.image, detector.points)
+    return replace(
+        people, tracks=tuple(_updated(t, seen.get(t.number), frame, seen.values()) for t in people.tracks)
+    )
+
+
+def _look_again(track: Track, frame: Frame, detector: Detector, missed: int) -> Pose | None:
+    """The person where it should be by now; if nobody is there, where the detector sees somebody near."""
+    here = track.pose.window
+    ahead = replace(here, x=here.x + track.step[0], y=here.y + track.step[1])
+    pose = detector.look(frame.image, ahead)
+    if pose is not None and _continues(track, pose, missed, detector.points):
+        return pose
+    around = Window(ahead.x, ahead.y, 1.6 * ahead.side)
+    for window in sorted(detector.search(frame.image, around), key=ahead.nearness):
+        pose = detector.look(frame.image, window)
+        if pose is not None and _continues(track, pose, missed, detector.points):
+            alike = likeness(track.colours, appearance(frame.image, pose))
+            return pose if alike >= _LIKE else None
+    return None
+
+
+def _continues(track: Track, pose: Pose, missed: int, points: KeypointSet) -> bool:
+    reach = 1.0 + 0.15 * min(missed - 1, 6)
+    near = track.pose.window.nearness(pose.window) < 0.35 * reach
+    return near and body_distance(track.pose, pose, points) < 1.2 * reach
+
+
+def _without_doubles(
+    tracks: Iterable[Track], seen: dict[int, Pose], image: Image, points: KeypointSet
+) -> dict[int, Pose]:
+    """Where two tracks ended on one body, it stays with the one that looks like it (or that has been known for
+    longer, if both do): the other person is hidden."""
+    by_number = {track.number: track for track in tracks}
+    kept = dict(seen)
+    for a, b in itertools.combinations(seen, 2):
+        if a not in kept or b not in kept or body_distance(seen[a], seen[b], points) > _SAME_BODY:
+            continue
+        claims = [
+            likeness(by_number[n].colours, appearance(image, seen[n])) + _standing(by_number[n])
+            for n in (a, b)
+        ]
+        del kept[a if claims[0] < claims[1] else b]
+    return kept
+
+
+def _standing(track: Track) -> float:
+    """How much having been seen for long weighs against colours, when two tracks claim one body."""
+    return 0.1 * min(track.seen, 60) / 60
+
+
+def _updated(track: Track, pose: Pose | None, frame: Frame, others: Iterable[Pose]) -> Track:
+    if pose is None:
+        return replace(track, step=(0.5 * track.step[0], 0.5 * track.step[1]))
+    colours = track.colours
+    if frame.index % 3 == 0 and all(o is pose or o.window.nearness(pose.window) > 0.7 for o in others):
+        colours = (0.95 * colours + 0.05 * appearance(frame.image, pose)).astype(np.float32)
+    lapse = frame.index - track.last
+    step = (
+        0.5 * (pose.window.x - track.pose.window.x) / lapse,
+        0.5 * (pose.window.y - track.pose.window.y) / lapse,
+    )
+    return replace(
+        track,
+        pose=pose,
+        colours=colours,
+        last=frame.index,
+        seen=track.seen + 1,
+        score=0.9 * track.score + 0.1 * pose.score,
+        step=step,
+    )
+
+
+# ---- people who are found -------------------------------------------------------------------------------------
+
+
+def _searched(people: People, frame: Frame, detector: Detector, pace: Pace) -> People:
+    height, width = frame.image.shape[:2]
+    sides = FINE if people.searches % 3 == 0 else COARSE
+    windows = [
+        w
+        for tile in tiles(width, height, sides)
+        for w in _plausible(detector.search(frame.image, tile), tile)
+    ]
+    present = [track for track in people.tracks if track.last == frame.index]
+    again = {t.number for t in present if any(t.pose.window.nearness(w) < _NEAR for w in windows)}
+    tracks = tuple(replace(t, found=t.found + 1) if t.number in again else t for t in people.tracks)
+    people = replace(people, tracks=tracks, searches=people.searches + 1)
+    poses = [track.pose for track in present]
+    for window in windows:
+        if any(pose.window.nearness(window) < _NEAR for pose in poses):
+            continue
+        pose = _person(frame.image, window, detector)
+        if pose is not None and all(
+            body_distance(pose, other, detector.points) > _SAME_BODY for other in poses
+        ):
+            poses.append(pose)
+            people = _taken_up(people, pose, frame, detector.points, pace)
+    return people
+
+
+def _plausible(windows: list[Window], tile: Window) -> list[Window]:
+    return [w for w in windows if w.side >= max(_SMALLEST, 0.2 * tile.side) and w.side < 2 * tile.side]
+
+
+def _person(image: Image, window: Window, detector: Detector) -> Pose | None:
+    """What is in a window, looked at again where the first look says that it is; None unless both agree."""
+    first = detector.look(image, window)
+    if first is None or first.window.side < _SMALLEST:
+        return None
+    pose = detector.look(image, first.window)
+    if pose is None or first.window.nearness(pose.window) > 0.3:
+        return None
+    certain = pose.score >= _BIRTH_SCORE and limb_confidence(pose, detector.points) >= _BIRTH_LIMBS
+    return pose if certain else None
+
+
+def _taken_up(people: People, pose: Pose, frame: Frame, points: KeypointSet, pace: Pace) -> People:
+    """A person who was lost and looks like this pose is seen again; otherwise a new one begins."""
+    colours = appearance(frame.image, pose)
+    chances = []
+    for track in people.tracks:
+        missed = frame.index - track.last
+        if missed and track.pose.window.nearness(pose.window) < 0.6 + 1.5 * missed / pace.forget:
+            chances.append((likeness(track.colours, colours), track.number))
+    best, number = max(chances, default=(0.0, 0))
+    if best < _LIKE:
+        born = Track(people.next_number, pose, colours, begun=frame.index, last=frame.index, score=pose.score)
+        return replace(people, tracks=(*people.tracks, born), next_number=people.next_number + 1)
+    tracks = tuple(
+        replace(_updated(t, pose, frame, ()), found=t.found + 1) if t.number == number else t
+        for t in people.tracks
+    )
+    return replace(people, tracks=tracks)
+
+
+# ---- people whom the detector gives in every frame -------------------------------------------------------------
+
+
+def _associated(people: People, frame: Frame, poses: list[Pose], points: KeypointSet, pace: Pace) -> People:
+    """The best assignment of poses to tracks by distance and colours; poses left over begin new tracks."""
+    from scipy.optimize import linear_sum_assignment
+
+    people = replace(people, searches=people.searches + 1)
+    colours = [appearance(frame.image, pose) for pose in poses]
+    cost = np.array(
+        [[_cost(t, p, c, frame, points) for p, c in zip(poses, colours, strict=True)] for t in people.tracks]
+    )
+    pairs = zip(*linear_sum_assignment(np.minimum(cost, 10.0)), strict=True) if cost.size else ()
+    chosen = {int(row): int(column) for row, column in pairs if math.isfinite(cost[row, column])}
+    tracks = []
+    for row, track in enumerate(people.tracks):
+        pose = poses[chosen[row]] if row in chosen else None
+        track = _updated(track, pose, frame, poses)
+        tracks.append(replace(track, found=track.found + 1) if pose is not None else track)
+    people = replace(people, tracks=tuple(tracks))
+    for column, pose in enumerate(poses):
+        if column not in chosen.values():
+            people = _taken_up(people, pose, frame, points, pace)
+    return people
+
+
+def _cost(
+    track: Track, pose: Pose, colours: Float32[np.ndarray, " bins"], frame: Frame, points: KeypointSet
+) -> float:
+    missed = frame.index - track.last
+    distance = body_distance(track.pose, pose, points)
+    if distance > 1.2 + 0.3 * min(missed - 1, 6):
+        return math.inf
+    return distance + 1.0 - likeness(track.colours, colours)

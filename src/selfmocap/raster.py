@@ -1,0 +1,271 @@
+"""Triangles seen through a pinhole, exactly: which centroids are hidden, and which face covers each pixel.
+
+For a triangle (a, b, c) and a ray t d from the camera's centre, the three determinants d . (b x c), d . (c x a) and
+d . (a x b) are the barycentric coordinates of the hit, times det(a, b, c) / t. They are linear in d, need no division,
+and stay right where a triangle reaches behind the camera. All points are in the camera frame, metres; all arithmetic
+is in double precision.
+"""
+
+import numpy as np
+
+from selfmocap.kernels import compiled, over_batch
+
+_CELLS = 512
+"""Most cells a side of the grid of centroids."""
+
+
+def unhidden_faces(p_cam: np.ndarray, faces: np.ndarray, near: float, cull: bool) -> np.ndarray:
+    """(batch, faces) bool: whether the ray from the camera's centre through a face's centroid meets no other face
+    before it. Faces with a centroid nearer than `near` along z are not visible.
+
+    p_cam: (batch, vertices, 3) floats. faces: (faces, 3) int32, counter-clockwise from outside. With `cull`, faces seen
+    from behind neither are visible nor hide others: the same answer, faster, wherever a closed mesh does not cut
+    through itself."""
+    seen = np.zeros((len(p_cam), len(faces)), np.bool_)
+    over_batch(_unhidden_faces, len(p_cam), p_cam, faces, near, cull, seen)
+    return seen
+
+
+def rasterize(
+    p_cam: np.ndarray, faces: np.ndarray, intrinsics: np.ndarray, height: int, width: int, cull: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The nearest face in front of the camera at each pixel's centre: (batch, height, width) int32, -1 where there is
+    none; its depth along z in metres, float32, infinity where there is none; and (batch, height, width, 3) float32,
+    the perspective-correct barycentric coordinates of its three vertices there.
+
+    p_cam: (batch, vertices, 3) floats. faces: (faces, 3) int32. intrinsics: (batch, 4) float64: focal lengths and
+    principal point, (fx, fy, cx, cy) px, with pixel centres at whole numbers. With `cull`, faces seen from behind are
+    left out."""
+    shape = (len(p_cam), height, width)
+    face, depth = np.full(shape, -1, np.int32), np.full(shape, np.inf, np.float32)
+    barycentric = np.zeros((*shape, 3), np.float32)
+    over_batch(_rasterize, len(p_cam), p_cam, faces, intrinsics, cull, face, depth, barycentric)
+    return face, depth, barycentric
+
+
+def vertices_of(seen: np.ndarray, faces: np.ndarray, count: int) -> np.ndarray:
+    """(batch, count) bool: the vertices of the faces (faces, 3) that are marked in `seen` (batch, faces)."""
+    marked = np.zeros((len(seen), count), np.bool_)
+    over_batch(_vertices_of, len(seen), seen, faces, marked)
+    return marked
+
+
+@compiled
+def _cross(ax, ay, az, bx, by, bz):
+    return ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
+
+
+@compiled
+def _clamped_cell(position, cells):
+    """The cell of a position counted in cells; whatever the position is, NaN included, one of range(cells)."""
+    if not position > 0:
+        return 0
+    if position >= cells:
+        return cells - 1
+    return int(position)
+
+
+@compiled
+def _front_facing(x, y, z, i, j, k):
+    nx, ny, nz = _cross(x[j] - x[i], y[j] - y[i], z[j] - z[i], x[k] - x[i], y[k] - y[i], z[k] - z[i])
+    return nx * x[i] + ny * y[i] + nz * z[i] < 0
+
+
+@compiled
+def _axes(points):
+    x, y, z = np.empty(len(points)), np.empty(len(points)), np.empty(len(points))
+    for i in range(len(points)):
+        x[i], y[i], z[i] = points[i, 0], points[i, 1], points[i, 2]
+    return x, y, z
+
+
+# ---- centroids hidden by triangles ----------------------------------------------------------------------------
+
+
+@compiled
+def _candidates(x, y, z, faces, near, cull):
+    """Faces that may be visible, and where the rays through their centroids meet the plane z = 1."""
+    face, u, v, depth = (
+        np.empty(len(faces), np.int32),
+        np.empty(len(faces)),
+        np.empty(len(faces)),
+        np.empty(len(faces)),
+    )
+    count = 0
+    for f in range(len(faces)):
+        i, j, k = faces[f]
+        cz = (z[i] + z[j] + z[k]) / 3
+        if cz > near and not (cull and not _front_facing(x, y, z, i, j, k)):
+            face[count], depth[count] = f, cz
+            u[count], v[count] = (x[i] + x[j] + x[k]) / (3 * cz), (y[i] + y[j] + y[k]) / (3 * cz)
+            count += 1
+    return face[:count], u[:count], v[:count], depth[:count]
+
+
+@compiled
+def _binned(face, u, v, depth, low_u, low_v, scale_u, scale_v, cells):
+    """The same in order of grid cells, row by row, and where each cell starts."""
+    cell = np.empty(len(face), np.int32)
+    start = np.zeros(cells * cells + 1, np.int32)
+    for n in range(len(face)):
+        row, column = (
+            _clamped_cell((v[n] - low_v) * scale_v, cells),
+            _clamped_cell((u[n] - low_u) * scale_u, cells),
+        )
+        cell[n] = row * cells + column
+        start[cell[n] + 1] += 1
+    for c in range(cells * cells):
+        start[c + 1] += start[c]
+    place = start[:-1].copy()
+    order = np.empty(len(face), np.int32)
+    for n in range(len(face)):
+        order[place[cell[n]]] = n
+        place[cell[n]] += 1
+    return face[order], u[order], v[order], depth[order], start
+
+
+@compiled
+def _hide(x, y, z, i, j, k, f, first, last, face, u, v, depth, hidden):
+    """Marks the centroids first..last that lie behind triangle f = (i, j, k)."""
+    ax, ay, az = _cross(x[j], y[j], z[j], x[k], y[k], z[k])
+    bx, by, bz = _cross(x[k], y[k], z[k], x[i], y[i], z[i])
+    cx, cy, cz = _cross(x[i], y[i], z[i], x[j], y[j], z[j])
+    volume = x[i] * ax + y[i] * ay + z[i] * az
+    sign = 1.0 if volume > 0 else -1.0
+    volume = abs(volume)
+    for n in range(first, last):
+        a = sign * (u[n] * ax + v[n] * ay + az)
+        b = sign * (u[n] * bx + v[n] * by + bz)
+        c = sign * (u[n] * cx + v[n] * cy + cz)
+        inside = (a >= 0) & (b >= 0) & (c >= 0)
+        hidden[n] |= inside & (volume < depth[n] * (a + b + c)) & (face[n] != f)
+
+
+@compiled
+def _unhidden_faces(first, last, p_cam, faces, near, cull, seen):
+    for item in range(first, last):
+        x, y, z = _axes(p_cam[item])
+        face, u, v, depth = _candidates(x, y, z, faces, near, cull)
+        if len(face) == 0:
+            continue
+        cells = min(_CELLS, int(np.sqrt(4.0 * len(face))) + 1)
+        low_u, low_v = u.min(), v.min()
+        scale_u, scale_v = cells / max(u.max() - low_u, 1e-12), cells / max(v.max() - low_v, 1e-12)
+        face, u, v, depth, start = _binned(face, u, v, depth, low_u, low_v, scale_u, scale_v, cells)
+        hidden = np.zeros(len(face), np.bool_)
+        pu, pv = (x / z - low_u) * scale_u, (y / z - low_v) * scale_v
+        for f in range(len(faces)):
+            i, j, k = faces[f]
+            ahead = (z[i] > 0) + (z[j] > 0) + (z[k] > 0)
+            if ahead == 0 or (cull and not _front_facing(x, y, z, i, j, k)):
+                continue
+            if ahead < 3:
+                _hide(x, y, z, i, j, k, f, 0, len(face), face, u, v, depth, hidden)
+                continue
+            right, bottom = max(pu[i], pu[j], pu[k]), max(pv[i], pv[j], pv[k])
+            left, top = min(pu[i], pu[j], pu[k]), min(pv[i], pv[j], pv[k])
+            if right < 0 or bottom < 0 or left > cells or top > cells:
+                continue
+            left, right = _clamped_cell(left, cells), _clamped_cell(right, cells)
+            for row in range(_clamped_cell(top, cells), _clamped_cell(bottom, cells) + 1):
+                begin, end = start[row * cells + left], start[row * cells + right + 1]
+                _hide(x, y, z, i, j, k, f, begin, end, face, u, v, depth, hidden)
+        for n in range(len(face)):
+            seen[item, face[n]] = not hidden[n]
+
+
+@compiled
+def _vertices_of(first, last, seen, faces, marked):
+    for item in range(first, last):
+        for f in range(len(faces)):
+            if seen[item, f]:
+                for corner in range(3):
+                    marked[item, faces[f, corner]] = True
+
+
+# ---- faces on pixels ------------------------------------------------------------------------------------------
+
+
+@compiled
+def _plane(nx, ny, nz, sign, intrinsics):
+    """d . n as a function of the pixel, (per column, per row, at pixel (0, 0))."""
+    per_column, per_row = sign * nx / intrinsics[0], sign * ny / intrinsics[1]
+    return per_column, per_row, sign * nz - per_column * intrinsics[2] - per_row * intrinsics[3]
+
+
+@compiled
+def _planes(x, y, z, i, j, k, intrinsics):
+    """|det(a, b, c)|, and the three barycentric determinants as functions of the pixel, positive inside."""
+    ax, ay, az = _cross(x[j], y[j], z[j], x[k], y[k], z[k])
+    bx, by, bz = _cross(x[k], y[k], z[k], x[i], y[i], z[i])
+    cx, cy, cz = _cross(x[i], y[i], z[i], x[j], y[j], z[j])
+    volume = x[i] * ax + y[i] * ay + z[i] * az
+    sign = 1.0 if volume > 0 else -1.0
+    a, b, c = (
+        _plane(ax, ay, az, sign, intrinsics),
+        _plane(bx, by, bz, sign, intrinsics),
+        _plane(cx, cy, cz, sign, intrinsics),
+    )
+    return abs(volume), a, b, c
+
+
+@compiled
+def _pixel_range(lowest, highest, size):
+    """First pixel, and one past the last, whose centres lie in the interval."""
+    first = 0 if not lowest > 0 else (size if lowest > size else int(np.ceil(lowest)))
+    last = size if highest >= size - 1 else (0 if not highest >= 0 else int(np.floor(highest)) + 1)
+    return first, last
+
+
+@compiled
+def _fill(planes, f, left, right, top, bottom, face, depth):
+    volume, a, b, c = planes
+    for row in range(top, bottom):
+        a_row, b_row, c_row = a[1] * row + a[2], b[1] * row + b[2], c[1] * row + c[2]
+        for column in range(left, right):
+            wa, wb, wc = a_row + a[0] * column, b_row + b[0] * column, c_row + c[0] * column
+            total = wa + wb + wc
+            if ((wa >= 0) & (wb >= 0) & (wc >= 0)) and volume < depth[row, column] * total:
+                depth[row, column] = volume / total
+                face[row, column] = f
+
+
+@compiled
+def _weigh(x, y, z, faces, intrinsics, face, barycentric):
+    height, width = face.shape
+    for row in range(height):
+        for column in range(width):
+            if face[row, column] >= 0:
+                i, j, k = faces[face[row, column]]
+                _, a, b, c = _planes(x, y, z, i, j, k, intrinsics)
+                wa = a[0] * column + (a[1] * row + a[2])
+                wb = b[0] * column + (b[1] * row + b[2])
+                wc = c[0] * column + (c[1] * row + c[2])
+                total = wa + wb + wc
+                barycentric[row, column, 0] = wa / total
+                barycentric[row, column, 1] = wb / total
+                barycentric[row, column, 2] = wc / total
+
+
+@compiled
+def _rasterize(first, last, p_cam, faces, intrinsics, cull, face, depth, barycentric):
+    height, width = face.shape[1:]
+    for item in range(first, last):
+        x, y, z = _axes(p_cam[item])
+        lens = intrinsics[item]
+        column, row = x / z * lens[0] + lens[2], y / z * lens[1] + lens[3]
+        for f in range(len(faces)):
+            i, j, k = faces[f]
+            ahead = (z[i] > 0) + (z[j] > 0) + (z[k] > 0)
+            if ahead == 0 or (cull and not _front_facing(x, y, z, i, j, k)):
+                continue
+            left, right, top, bottom = 0, width, 0, height
+            if ahead == 3:
+                least, most = min(column[i], column[j], column[k]), max(column[i], column[j], column[k])
+                left, right = _pixel_range(least, most, width)
+                least, most = min(row[i], row[j], row[k]), max(row[i], row[j], row[k])
+                top, bottom = _pixel_range(least, most, height)
+            if left < right and top < bottom:
+                planes = _planes(x, y, z, i, j, k, lens)
+                _fill(planes, f, left, right, top, bottom, face[item], depth[item])
+        _weigh(x, y, z, faces, lens, face[item], barycentric[item])

@@ -1,0 +1,73 @@
+"""Pictures of meshes, shaded, on the CPU."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from PIL import Image
+from torch import Tensor
+
+from selfmocap.camera import Camera
+from selfmocap.files import written_whole
+from selfmocap.raster import rasterize
+
+_SUPERSAMPLING = 2
+_SKIN = np.array([0.80, 0.64, 0.55], np.float32)
+_BACKGROUND = np.array([0.94, 0.95, 0.96], np.float32)
+_LIGHTS = np.array([[0.35, 0.75, 0.55], [-0.8, 0.1, 0.4], [0.0, -1.0, 0.0]], np.float32)
+_STRENGTHS = np.array([0.75, 0.22, 0.08], np.float32)
+
+
+def vertex_normals(
+    vertices: Float[np.ndarray, "vertices 3"], faces: Int[np.ndarray, "faces 3"]
+) -> Float[np.ndarray, "vertices 3"]:
+    """Unit normals, each the area-weighted mean of its faces'."""
+    corners = vertices[faces]
+    of_faces = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    normals = np.zeros_like(vertices)
+    for corner in range(3):
+        np.add.at(normals, faces[:, corner], of_faces)
+    return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-20)
+
+
+def picture(
+    vertices: Float[Tensor, "vertices 3"], faces: Int[Tensor, "faces 3"], height: int = 720
+) -> UInt8[np.ndarray, "height width 3"]:
+    """An RGB picture of a body (metres, y up), seen from the side that +z points to, framed to fill the image."""
+    low, high = vertices.min(0).values, vertices.max(0).values
+    extent = float(torch.maximum((high - low)[1], (high - low)[0]).clamp_min(1e-6))
+    width, depth = round(height * 0.8), 3.5 * extent
+    scaled = height * _SUPERSAMPLING
+    camera = Camera.looking_along_z(scaled * 0.86 * depth / extent, width * _SUPERSAMPLING, scaled)
+    place = torch.tensor([0.0, 0.0, -depth]) - (low + high) / 2
+    return _shaded((vertices + place).detach(), faces, camera, width, height)
+
+
+def _shaded(
+    vertices: Float[Tensor, "vertices 3"],
+    faces: Int[Tensor, "faces 3"],
+    camera: Camera,
+    width: int,
+    height: int,
+) -> UInt8[np.ndarray, "height width 3"]:
+    triangles = faces.numpy().astype(np.int32)
+    intrinsics = torch.cat([camera.focal, camera.center]).double().numpy()
+    p_cam = camera.to_camera(vertices).double().numpy()
+    size = (height * _SUPERSAMPLING, width * _SUPERSAMPLING)
+    face, _, barycentric = rasterize(p_cam[None], triangles, intrinsics[None], *size, cull=False)
+    normals = vertex_normals(vertices.numpy(), triangles)[triangles[face[0]]]
+    normal = (normals * barycentric[0][..., None]).sum(-2)
+    lights = _LIGHTS / np.linalg.norm(_LIGHTS, axis=1, keepdims=True)
+    light = 0.28 + (np.maximum(normal @ lights.T, 0) * _STRENGTHS).sum(-1, keepdims=True)
+    linear = np.where(face[0, ..., None] >= 0, _SKIN * light, _BACKGROUND)
+    image = Image.fromarray((linear.clip(0, 1) * 255).astype(np.uint8))
+    return np.asarray(image.resize((width, height), Image.Resampling.BOX))
+
+
+def write_picture(
+    path: Path | str, vertices: Float[Tensor, "vertices 3"], faces: Int[Tensor, "faces 3"]
+) -> None:
+    """Writes `picture` as PNG, whole or not at all."""
+    with written_whole(path) as partial:
+        Image.fromarray(picture(vertices, faces)).save(partial, "PNG")

@@ -1,0 +1,48 @@
+"""Fixtures that several test modules share."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from selfmocap.body import Body, BodyParameters
+from tests.smpl_file import write_smpl_pickle
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def body() -> Body:
+    """The embedded default body."""
+    return Body.load()
+
+
+@pytest.fixture(scope="session")
+def smpl_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of SMPL's format and sizes with random content."""
+    return write_smpl_pickle(tmp_path_factory.mktemp("smpl") / "SMPL_NEUTRAL.pkl")
+
+
+@pytest.fixture(scope="session")
+def small_body(tmp_path_factory: pytest.TempPathFactory) -> Body:
+    """A random body of 60 vertices in float64: small enough for numerical gradients."""
+    path = write_smpl_pickle(tmp_path_factory.mktemp("small") / "small.pkl", vertices=60)
+    return Body.load(path).to(torch.float64)
+
+
+def random_parameters(body: Body, *batch: int, angle: float = 0.4) -> BodyParameters:
+    """Random shapes, poses (rotation vectors of `angle` rad standard deviation an axis) and places."""
+    import roma
+
+    like = body.v_template
+    rotvec = torch.randn(*batch, 24, 3, dtype=like.dtype) * angle
+    return BodyParameters(
+        betas=torch.randn(*batch, body.num_betas, dtype=like.dtype),
+        R_parent_joint=roma.rotvec_to_rotmat(rotvec),
+        p_world_root=torch.randn(*batch, 3, dtype=like.dtype),
+    )

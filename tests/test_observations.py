@@ -1,0 +1,70 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from selfmocap.files import read_npz, write_npz
+from selfmocap.observations import Observations
+
+
+@pytest.fixture
+def observations() -> Observations:
+    frames = 3
+    return Observations(
+        frame_index=torch.tensor([2, 3, 5]),
+        frame_times=torch.tensor([0.2, 0.3, 0.5], dtype=torch.float64),
+        image_size=(640, 480),
+        boxes=torch.rand(frames, 3) * 100,
+        keypoint_set="coco-23",
+        keypoints=torch.rand(frames, 23, 2) * 400,
+        keypoint_confidence=torch.rand(frames, 23),
+        crops=torch.randint(0, 256, (frames, 128, 128, 3), dtype=torch.uint8),
+        masks=torch.rand(frames, 128, 128) > 0.5,
+        mask_certain=torch.rand(frames, 128, 128) > 0.1,
+        flow=torch.randn(frames, 128, 128, 2).half().float(),
+        flow_confidence=torch.rand(frames, 128, 128).half().float(),
+    )
+
+
+def test_save_and_load_give_the_same_observations(observations: Observations, tmp_path: Path) -> None:
+    for seen in (observations, replace(observations, crops=None, masks=None, mask_certain=None, flow=None)):
+        seen.save(tmp_path / "observations.npz")
+        loaded = Observations.load(tmp_path / "observations.npz")
+        for name, value in vars(seen).items():
+            found = getattr(loaded, name)
+            assert torch.equal(found, value) if isinstance(value, torch.Tensor) else found == value, name
+
+
+def test_masks_take_one_bit_a_pixel(observations: Observations, tmp_path: Path) -> None:
+    observations.save(tmp_path / "observations.npz")
+    arrays = read_npz(tmp_path / "observations.npz")
+    assert arrays["masks"].nbytes == 3 * 128 * 128 // 8
+    assert arrays["flow"].dtype == "float16"
+
+
+def test_a_part_keeps_what_belongs_to_the_clip(observations: Observations) -> None:
+    part = observations[1:]
+    assert (len(part), part.image_size, part.keypoint_set) == (2, (640, 480), "coco-23")
+    assert torch.equal(part.masks, observations.masks[1:])
+    assert observations[[2, 0]].frame_index.tolist() == [5, 2]
+
+
+def test_a_wrong_number_of_keypoints_is_named(observations: Observations) -> None:
+    with pytest.raises(ValueError, match="coco-17 has 17 keypoints, these observations 23"):
+        replace(observations, keypoint_set="coco-17")
+
+
+def test_damaged_files_are_named(observations: Observations, tmp_path: Path) -> None:
+    path = tmp_path / "observations.npz"
+    observations.save(path)
+    arrays = read_npz(path)
+    write_npz(path, arrays | {"boxes": arrays["boxes"][:2]})
+    with pytest.raises(ValueError, match=r"boxes has shape \(2, 3\), expected \(3, 3\)"):
+        Observations.load(path)
+    write_npz(path, arrays | {"masks": arrays["masks"][..., :4]})
+    with pytest.raises(ValueError, match="masks has shape"):
+        Observations.load(path)
+    write_npz(path, arrays | {"keypoint_set": "nonsense"})
+    with pytest.raises(ValueError, match="no keypoint set 'nonsense'"):
+        Observations.load(path)

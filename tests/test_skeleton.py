@@ -1,0 +1,63 @@
+import pytest
+
+from selfmocap.skeleton import JOINT_NAMES, JOINT_PARENTS, KEYPOINT_SETS, keypoint_set, mirrored_name
+
+COUNTS = {
+    "smpl-24": 24,
+    "coco-17": 17,
+    "coco-23": 23,
+    "mediapipe-33": 33,
+    "body-25": 25,
+    "human36m-17": 17,
+    "lsp-14": 14,
+}
+
+
+def test_every_set_has_its_published_number_of_keypoints() -> None:
+    assert {name: len(keypoint_set.names) for name, keypoint_set in KEYPOINT_SETS.items()} == COUNTS
+
+
+@pytest.mark.parametrize("name", KEYPOINT_SETS)
+def test_mirroring_twice_is_the_identity_and_swaps_all_that_has_a_side(name: str) -> None:
+    found = keypoint_set(name)
+    assert [found.mirror[twin] for twin in found.mirror] == list(range(len(found.names)))
+    for own, twin in enumerate(found.mirror):
+        sided = "left" in found.names[own] or "right" in found.names[own]
+        assert (own != twin) == sided
+        mirrored = tuple(sorted(mirrored_name(part) for part in found.landmarks[own]))
+        assert tuple(sorted(found.landmarks[twin])) == mirrored
+
+
+@pytest.mark.parametrize("name", KEYPOINT_SETS)
+def test_a_set_is_drawn_as_one_tree(name: str) -> None:
+    found = keypoint_set(name)
+    for start in range(len(found.names)):
+        seen, at = set(), start
+        while at >= 0:
+            assert at not in seen
+            seen.add(at)
+            at = found.parents[at]
+    assert found.parents.count(-1) == 1
+
+
+def test_detectors_map_to_coco_23_by_landmark() -> None:
+    coco = keypoint_set("coco-23")
+    mediapipe, body_25 = keypoint_set("mediapipe-33"), keypoint_set("body-25")
+    found = dict(zip(coco.names, coco.indices_in(mediapipe), strict=True))
+    assert found["left_big_toe"] == mediapipe.index("left_foot_index")
+    assert found["left_small_toe"] is None
+    assert None not in coco.indices_in(body_25)
+
+
+def test_a_bone_head_never_stands_in_for_a_surface_point() -> None:
+    assert set(keypoint_set("smpl-24").indices_in(keypoint_set("coco-23"))) == {None}
+
+
+def test_parents_come_before_children() -> None:
+    assert all(parent < joint for joint, parent in enumerate(JOINT_PARENTS))
+    assert len(JOINT_NAMES) == len(JOINT_PARENTS) == 24
+
+
+def test_an_unknown_set_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="no keypoint set 'coco'; there are smpl-24, coco-17"):
+        keypoint_set("coco")
