@@ -17,7 +17,7 @@ def test_a_machine_without_libgl_is_told_what_to_do(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_missing_body_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    def absent(*_: Any) -> None:
+    def absent(*_: object) -> None:
         raise FileNotFoundError("body.npz does not exist")
 
     monkeypatch.setattr("selfmocap.doctor.Body.load", absent)

@@ -5,14 +5,12 @@ from dataclasses import dataclass, replace
 
 import roma
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
-GLITCH_ANGLE_DEG = 15.0
-"""A joint that leaves its path by more than this, and returns, within GLITCH_SECONDS is not a person's movement."""
-GLITCH_SECONDS = 0.03
-GLITCH_FACTOR = 5.0
-"""... if it also left by this many times what it moved from the frame before to the frame after."""
+
+_SNAP = 0.02
+"""Frames: a moment this near to a recorded frame is that frame (59.999 frames a second are meant as 60)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,11 +52,11 @@ class SkeletonMotion:
     def resampled(self, fps: float) -> "SkeletonMotion":
         """The same motion at another frame rate, from the first frame on; rotations along the shortest arc."""
         step = self.fps / fps
-        position = torch.arange(math.floor((len(self) - 1) / step + 1e-3) + 1, dtype=torch.float64) * step
-        before = (position + 1e-2).floor().clamp(max=len(self) - 1).long()
+        position = torch.arange(math.floor((len(self) - 1) / step + _SNAP) + 1, dtype=torch.float64) * step
+        before = (position + _SNAP).floor().clamp(max=len(self) - 1).long()
         after = (before + 1).clamp(max=len(self) - 1)
         fraction = position - before
-        fraction = torch.where(fraction.abs() < 1e-2, 0.0, fraction)
+        fraction = torch.where(fraction.abs() < _SNAP, 0.0, fraction)
         R, p = self.R_parent_joint[before], self.p_world_root[before]
         between = fraction > 0
         if between.any():
@@ -66,37 +64,6 @@ class SkeletonMotion:
             R[between] = interpolate(R[between], self.R_parent_joint[after][between], share[:, None])
             p[between] = torch.lerp(p[between], self.p_world_root[after][between], share[:, None])
         return replace(self, fps=fps, R_parent_joint=R, p_world_root=p)
-
-    def glitches(self) -> Bool[Tensor, " time"]:
-        """Frames in which a joint jumps off its path and back again."""
-        found = torch.zeros(len(self), dtype=torch.bool)
-        R = self.R_parent_joint
-        for width in range(1, max(1, round(GLITCH_SECONDS * self.fps)) + 1):
-            if len(self) < width + 2:
-                break
-            there = angle_deg(R[: -width - 1], R[1:-width])
-            back = angle_deg(R[width:-1], R[width + 1 :])
-            apart = angle_deg(R[: -width - 1], R[width + 1 :])
-            jump = torch.minimum(there, back)
-            off = ((jump > GLITCH_ANGLE_DEG) & (jump > GLITCH_FACTOR * apart)).any(1)
-            for shift in range(width):
-                found[1 + shift : len(self) - width + shift] |= off
-        return found
-
-    def repaired(self) -> "SkeletonMotion":
-        """The motion with its `glitches` interpolated from the frames beside them."""
-        wrong = self.glitches()
-        if not wrong.any():
-            return self
-        good = torch.nonzero(~wrong).flatten()
-        frames = torch.nonzero(wrong).flatten()
-        after = torch.searchsorted(good, frames)
-        before, after = good[after - 1], good[after]
-        share = ((frames - before) / (after - before)).double()
-        R, p = self.R_parent_joint.clone(), self.p_world_root.clone()
-        R[frames] = interpolate(R[before], R[after], share[:, None])
-        p[frames] = torch.lerp(p[before], p[after], share[:, None].to(p))
-        return replace(self, R_parent_joint=R, p_world_root=p)
 
 
 def interpolate(
