@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .poses import mixed
-from .rig import posed_heads, pose_features, PARENTS, skinning_maps, world_rotations
+from .rig import PARENTS, pose_features, posed_heads, skinning_maps, world_rotations
 from .source import Source
 from .symmetry import feature_mirror, parity_basis, symmetrised
 
@@ -103,10 +103,16 @@ def fit_pose_blendshapes(
     return PoseBlendshapes(
         vertices=vertices.astype(np.int32),
         coefficients=np.stack(
-            [(c + parity * sign * c[permutation]) / 2 * s for (_, parity, c, _), s in zip(kept, scales, strict=True)],
+            [
+                (c + parity * sign * c[permutation]) / 2 * s
+                for (_, parity, c, _), s in zip(kept, scales, strict=True)
+            ],
             axis=1,
         ).astype(np.float32),
         basis=np.stack(
-            [symmetrised(b[vertices] / s, place, parity) for (_, parity, _, b), s in zip(kept, scales, strict=True)]
+            [
+                symmetrised(b[vertices] / s, place, parity)
+                for (_, parity, _, b), s in zip(kept, scales, strict=True)
+            ]
         ).astype(np.float16),
     )

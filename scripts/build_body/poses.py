@@ -67,7 +67,8 @@ def _articulated(
 
     rotations = _isotropic(count, rng, 0.12)
     for trunk in ("spine1", "spine2", "spine3", "neck", "head"):
-        _turn(rotations, trunk, "xyz", np.abs(rng.normal(0, 9, count)), rng.normal(0, 8, count), rng.normal(0, 6, count))
+        bend, twist, lean = rng.normal(0, 1, (3, count))
+        _turn(rotations, trunk, "xyz", 9 * np.abs(bend), 8 * twist, 6 * lean)
     for side, sign in (("left", 1.0), ("right", -1.0)):
         raised = uniform(*elevation)
         shrug = 0.2 * np.maximum(raised, -20)
@@ -76,7 +77,9 @@ def _articulated(
               sign * (raised - shrug), uniform(-45, 45))  # fmt: skip
         _turn(rotations, f"{side}_elbow", "yx", -sign * 130 * rng.beta(1, 1.5, count), uniform(-40, 40))
         _turn(rotations, f"{side}_wrist", "zy", uniform(-45, 45), uniform(-15, 15))
-        _turn(rotations, f"{side}_hip", "xzy", -uniform(*hip), sign * uniform(-10, 40), sign * uniform(-20, 35))
+        _turn(
+            rotations, f"{side}_hip", "xzy", -uniform(*hip), sign * uniform(-10, 40), sign * uniform(-20, 35)
+        )
         _turn(rotations, f"{side}_knee", "x", uniform(*knee))
         _turn(rotations, f"{side}_ankle", "x", uniform(-20, 35))
         _turn(rotations, f"{side}_foot", "x", uniform(-35, 10))

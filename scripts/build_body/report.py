@@ -14,6 +14,8 @@ from .source import Source
 from .symmetry import MIRROR, feature_mirror
 
 BATCH = 40
+WATER = 1000.0
+"""Density taken for the body, kg/m^3."""
 
 
 def _summary(error: np.ndarray) -> dict[str, float]:
@@ -89,10 +91,13 @@ def shape_report(arrays: Arrays, space: ShapeSpace, source: Source, coefficients
     betas = space.betas(vertices + arrays["J_template"][0])
     rest, joints = pose(arrays, betas, np.broadcast_to(np.eye(3, dtype=np.float32), (len(betas), 24, 3, 3)))
     stature = np.ptp(vertices[..., 1], axis=1)
+    volumes = np.array([volume(body.astype(np.float64), arrays["faces"]) for body in vertices])
+    index = WATER * volumes / stature**2
     return {
         "bodies": len(coefficients),
         "stature_mean_m": round(float(stature.mean()), 3),
         "stature_deviation_m": round(float(stature.std()), 3),
+        "body_mass_index_percentiles_5_50_95": np.quantile(index, [0.05, 0.5, 0.95]).round(1).tolist(),
         "betas_deviation": [round(float(value), 2) for value in betas.std(0)],
         "largest_beta": round(float(np.abs(betas).max()), 2),
         "vertices": _summary(np.linalg.norm(rest - vertices, axis=-1)),
@@ -110,7 +115,10 @@ def pose_report(
     for index, (family, generate) in enumerate(FAMILIES.items()):
         R_parent_joint = generate(len(coefficients), np.random.default_rng([seed, index]))
         truth = _truth(source, coefficients, R_parent_joint)
-        errors = {name: np.linalg.norm(pose(body, betas, R_parent_joint)[0] - truth, axis=-1) for name, body in bodies.items()}
+        errors = {
+            name: np.linalg.norm(pose(body, betas, R_parent_joint)[0] - truth, axis=-1)
+            for name, body in bodies.items()
+        }
         report[family] = {name: _summary(error) for name, error in errors.items()}
         by_part = [errors["packed"][:, arrays["part"] == joint].mean() * 1e3 for joint in range(len(JOINT_NAMES))]
         worst = np.argsort(by_part)[::-1][:4]

@@ -157,19 +157,11 @@ def read_cavities(source: Source) -> np.ndarray:
 
 
 def read_coco_rows(source: Source) -> dict[str, np.ndarray]:
-    """anny's own regressors (V,) of COCO's 17 points and six points of the feet.
-
-    The eyes' rows rest on eyeballs that this mesh lacks: they become the middle of the corners of the eye."""
+    """anny's own regressors (V,) of COCO's points and six points of the feet, but for the eyes: those rest on
+    eyeballs, which this mesh lacks."""
     path = Path(anny.__file__).parent / "data" / "keypoints" / "coco.pth"
-    rows = {
-        name: row[source.base_ids].double().numpy()
-        for name, row in torch.load(path, weights_only=True).items()
-        if not name.endswith("_eye")
-    }
-    for side in ("left", "right"):
-        rows[f"{side}_eye"] = np.zeros(len(source.template))
-        corners = [source.landmark_vertex(f"{side}_eye_{corner}") for corner in ("inner", "outer")]
-        rows[f"{side}_eye"][corners] = 0.5
+    stored = torch.load(path, weights_only=True)
+    rows = {name: stored[name][source.base_ids].double().numpy() for name in stored if not name.endswith("_eye")}
     return {name: row / row.sum() for name, row in rows.items()}
 
 

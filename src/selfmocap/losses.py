@@ -87,12 +87,12 @@ def segmentation_loss(
     masks: Bool[Tensor, "*batch height width"],
     certain: Bool[Tensor, "*batch height width"],
 ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
-    """Eq. 5, each sum divided by its number of terms: (over-coverage, under-coverage), squared pixels of the mask, >= 0.
+    """Eq. 5, each sum divided by its number of terms: (over-coverage, under-coverage), px^2 of the mask, >= 0.
 
-    Over-coverage: from each visible vertex to the nearest pixel of the mask. Under-coverage: from each pixel of the mask
-    to the nearest visible vertex. Vertices are in pixels of the mask (see `halved`). Where the mask is uncertain (beyond
-    its border: where its border is), a vertex is not judged, a pixel need not be covered, and may be the person. An
-    empty mask or a body that is not seen at all gives 0, with zero gradient."""
+    Over-coverage: from each visible vertex to the nearest pixel of the mask. Under-coverage: from each pixel of the
+    mask to the nearest visible vertex. Vertices are in pixels of the mask (see `halved`). Where the mask is uncertain
+    (beyond its border: where its border is) a vertex is not judged, and a pixel need not be covered but may be the
+    person. An empty mask, or a body that is not seen at all, gives 0 with zero gradient."""
     height, width = masks.shape[-2:]
     pixels = _pixel_centres(height, width, vertices).expand(*masks.shape[:-2], -1, 2)
     certain_pixels = certain.flatten(-2)

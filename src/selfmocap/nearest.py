@@ -87,13 +87,15 @@ class _SquaredDistance(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Float[Tensor, "batch queries"]) -> tuple[Tensor, Tensor, None, None]:
+    def backward(
+        ctx: Any, *grad_outputs: Float[Tensor, "batch queries"]
+    ) -> tuple[Tensor, Tensor, None, None]:
         queries, targets, index = ctx.saved_tensors
         to_queries, to_targets = (
             torch.zeros(queries.shape).to(queries),
             torch.zeros(targets.shape).to(targets),
         )
-        arrays = (to_numpy(x) for x in (queries, targets, index, gradient, to_queries, to_targets))
+        arrays = (to_numpy(x) for x in (queries, targets, index, *grad_outputs, to_queries, to_targets))
         over_batch(_pull, len(queries), *arrays)
         return to_queries, to_targets, None, None
 
@@ -104,94 +106,107 @@ def _cell(position, cells):
 
 
 @compiled
-def _grid(points, chosen):
-    """The chosen points in order of square cells, row by row; where each cell starts; the grid's corner, cell size and
-    columns. About one point a cell."""
+def _bounds(points, chosen):
+    """Smallest and largest x and y of the chosen points, and their number."""
     low_x, low_y, high_x, high_y, count = np.inf, np.inf, -np.inf, -np.inf, 0
     for n in range(len(points)):
         if chosen[n]:
             low_x, high_x = min(low_x, points[n, 0]), max(high_x, points[n, 0])
             low_y, high_y = min(low_y, points[n, 1]), max(high_y, points[n, 1])
             count += 1
+    return low_x, low_y, high_x, high_y, count
+
+
+@compiled
+def _grid(points, chosen):
+    """The chosen points row by row of square cells, in each row from left to right; where each cell starts; the grid's
+    corner, cell size, rows and columns. About two points a cell."""
+    low_x, low_y, high_x, high_y, count = _bounds(points, chosen)
+    order, x, y = np.empty(count, np.int32), np.empty(count), np.empty(count)
     if count == 0:
-        low_x = low_y = high_x = high_y = 0.0
+        return order, x, y, np.zeros(2, np.int32), 0.0, 0.0, 1.0, 1, 1
     width, height = high_x - low_x, high_y - low_y
-    size = max(np.sqrt(width * height / max(count, 1)), max(width, height) / (_ROWS - 1), 1e-9)
+    size = max(np.sqrt(2 * width * height / count), max(width, height) / (_ROWS - 1), 1e-9)
+    scale = 1 / size
     columns, rows = int(width / size) + 1, int(height / size) + 1
     start = np.zeros(rows * columns + 1, np.int32)
     cell = np.empty(len(points), np.int32)
     for n in range(len(points)):
         if chosen[n]:
             row, column = (
-                _cell((points[n, 1] - low_y) / size, rows),
-                _cell((points[n, 0] - low_x) / size, columns),
+                _cell((points[n, 1] - low_y) * scale, rows),
+                _cell((points[n, 0] - low_x) * scale, columns),
             )
             cell[n] = row * columns + column
             start[cell[n] + 1] += 1
     for c in range(rows * columns):
         start[c + 1] += start[c]
-    place = start.copy()
-    order, x, y = np.empty(count, np.int32), np.empty(count), np.empty(count)
+    filled = start.copy()
     for n in range(len(points)):
         if chosen[n]:
-            at = place[cell[n]]
-            place[cell[n]] += 1
+            at = filled[cell[n]]
+            filled[cell[n]] += 1
+            while at > start[cell[n]] and x[at - 1] > points[n, 0]:
+                order[at], x[at], y[at] = order[at - 1], x[at - 1], y[at - 1]
+                at -= 1
             order[at], x[at], y[at] = n, points[n, 0], points[n, 1]
     return order, x, y, start, low_x, low_y, size, rows, columns
 
 
 @compiled
-def _scan(qx, qy, x, y, begin, middle, end, size, gap, best, found):
+def _scan(qx, qy, x, y, begin, middle, end, gap, best, found):
     """The nearest among points begin..end of one row of cells, if it is nearer than `found` at squared distance `best`.
-    Walks both ways from `middle`, the start of the query's column; inside a cell points are in no order, hence the
-    slack of one cell. `gap` is the row's distance from the query."""
+    Walks both ways from `middle`, the start of the query's column. `gap` is the row's squared distance."""
     for n in range(middle, end):
-        ahead = x[n] - qx - size
-        if ahead > 0 and ahead * ahead + gap * gap >= best:
+        across = x[n] - qx
+        if across > 0 and across * across + gap >= best:
             break
-        squared = (x[n] - qx) ** 2 + (y[n] - qy) ** 2
+        squared = across * across + (y[n] - qy) ** 2
         if squared < best:
             best, found = squared, n
     for n in range(middle - 1, begin - 1, -1):
-        ahead = qx - x[n] - size
-        if ahead > 0 and ahead * ahead + gap * gap >= best:
+        across = qx - x[n]
+        if across > 0 and across * across + gap >= best:
             break
-        squared = (x[n] - qx) ** 2 + (y[n] - qy) ** 2
+        squared = across * across + (y[n] - qy) ** 2
         if squared < best:
             best, found = squared, n
     return best, found
 
 
 @compiled
+def _nearest(qx, qy, found, grid):
+    """The place in the grid's order of the point nearest to the query, and its squared distance; `found` is any point
+    to start from."""
+    order, x, y, start, low_x, low_y, size, rows, columns = grid
+    best = (x[found] - qx) ** 2 + (y[found] - qy) ** 2
+    row, column = _cell((qy - low_y) / size, rows), _cell((qx - low_x) / size, columns)
+    for step in (-1, 1):
+        r = row if step < 0 else row + 1
+        while 0 <= r < rows:
+            gap = max(0.0, low_y + r * size - qy, qy - low_y - (r + 1) * size) ** 2
+            if gap >= best:
+                break
+            base = r * columns
+            begin, middle, end = start[base], start[base + column], start[base + columns]
+            best, found = _scan(qx, qy, x, y, begin, middle, end, gap, best, found)
+            r += step
+    return best, found
+
+
+@compiled
 def _find(first, last, queries, targets, asks, answers, squared, index):
     for item in range(first, last):
-        order, x, y, start, low_x, low_y, size, rows, columns = _grid(targets[item], answers[item])
-        if len(order) == 0:
-            continue
+        grid = _grid(targets[item], answers[item])
+        order = grid[0]
+        # A query often lies beside the last one: its neighbour is a bound to start from.
         found = 0
         for q in range(queries.shape[1]):
-            if not asks[item, q]:
-                continue
-            qx, qy = float(queries[item, q, 0]), float(queries[item, q, 1])
-            # The last query's neighbour is often close to this one's: a bound to start from.
-            best = (x[found] - qx) ** 2 + (y[found] - qy) ** 2
-            row, column = _cell((qy - low_y) / size, rows), _cell((qx - low_x) / size, columns)
-            up, down = row, row + 1
-            while up >= 0 or down < rows:
-                for r in (up, down):
-                    if r < 0 or r >= rows:
-                        continue
-                    gap = max(0.0, low_y + r * size - qy, qy - low_y - (r + 1) * size)
-                    if gap * gap < best:
-                        base = r * columns
-                        begin, middle, end = start[base], start[base + column], start[base + columns]
-                        best, found = _scan(qx, qy, x, y, begin, middle, end, size, gap, best, found)
-                    elif r == up:
-                        up = -1
-                    else:
-                        down = rows
-                up, down = up - 1, down + 1
-            squared[item, q], index[item, q] = best, order[found]
+            if asks[item, q] and len(order) > 0:
+                squared[item, q], found = _nearest(
+                    float(queries[item, q, 0]), float(queries[item, q, 1]), found, grid
+                )
+                index[item, q] = order[found]
 
 
 @compiled

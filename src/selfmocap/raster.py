@@ -10,6 +10,10 @@ import numpy as np
 
 from selfmocap.kernels import compiled, over_batch
 
+_GRAZING = 1e-8
+"""m^2. A face whose normal, twice its area long, has a smaller component along the ray is not hit by it (the first of
+the paper's three conditions)."""
+
 _CELLS = 512
 """Most cells a side of the grid of centroids."""
 
@@ -66,9 +70,10 @@ def _clamped_cell(position, cells):
 
 
 @compiled
-def _front_facing(x, y, z, i, j, k):
+def _away(x, y, z, i, j, k):
+    """The triangle's normal, twice its area long, times any of its points: negative if its front faces the camera."""
     nx, ny, nz = _cross(x[j] - x[i], y[j] - y[i], z[j] - z[i], x[k] - x[i], y[k] - y[i], z[k] - z[i])
-    return nx * x[i] + ny * y[i] + nz * z[i] < 0
+    return nx * x[i] + ny * y[i] + nz * z[i]
 
 
 @compiled
@@ -94,10 +99,11 @@ def _candidates(x, y, z, faces, near, cull):
     count = 0
     for f in range(len(faces)):
         i, j, k = faces[f]
-        cz = (z[i] + z[j] + z[k]) / 3
-        if cz > near and not (cull and not _front_facing(x, y, z, i, j, k)):
-            face[count], depth[count] = f, cz
-            u[count], v[count] = (x[i] + x[j] + x[k]) / (3 * cz), (y[i] + y[j] + y[k]) / (3 * cz)
+        cx, cy, cz = (x[i] + x[j] + x[k]) / 3, (y[i] + y[j] + y[k]) / 3, (z[i] + z[j] + z[k]) / 3
+        away = _away(x, y, z, i, j, k)
+        grazing = abs(away) < _GRAZING * np.sqrt(cx * cx + cy * cy + cz * cz)
+        if cz > near and not grazing and (away < 0 or not cull):
+            face[count], u[count], v[count], depth[count] = f, cx / cz, cy / cz, cz
             count += 1
     return face[:count], u[:count], v[:count], depth[:count]
 
@@ -157,7 +163,7 @@ def _unhidden_faces(first, last, p_cam, faces, near, cull, seen):
         for f in range(len(faces)):
             i, j, k = faces[f]
             ahead = (z[i] > 0) + (z[j] > 0) + (z[k] > 0)
-            if ahead == 0 or (cull and not _front_facing(x, y, z, i, j, k)):
+            if ahead == 0 or (cull and _away(x, y, z, i, j, k) >= 0):
                 continue
             if ahead < 3:
                 _hide(x, y, z, i, j, k, f, 0, len(face), face, u, v, depth, hidden)
@@ -257,7 +263,7 @@ def _rasterize(first, last, p_cam, faces, intrinsics, cull, face, depth, barycen
         for f in range(len(faces)):
             i, j, k = faces[f]
             ahead = (z[i] > 0) + (z[j] > 0) + (z[k] > 0)
-            if ahead == 0 or (cull and not _front_facing(x, y, z, i, j, k)):
+            if ahead == 0 or (cull and _away(x, y, z, i, j, k) >= 0):
                 continue
             left, right, top, bottom = 0, width, 0, height
             if ahead == 3:

@@ -1,7 +1,5 @@
 """The forward model (Tung et al. 2017, section 3.1): from a body, its motion and a camera to what is seen."""
 
-from dataclasses import replace
-
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -69,15 +67,9 @@ def body_mask(
     boxes: Float[Tensor, "*batch 3"],
     size: int = CROP_SIZE,
 ) -> Bool[Tensor, "*batch size size"]:
-    """The body drawn into the crops that `boxes` cut, `size` pixels a side: for overlays and overlap, not for losses."""
+    """The body drawn into the crops that `boxes` cut, `size` pixels a side; for overlays and overlap."""
     p_cam = camera.to_camera(body.pose(parameters).vertices)
     crop = camera.crop(boxes, size)
     return rendered_mask(
         p_cam.expand(*boxes.shape[:-1], *p_cam.shape[-2:]), body.faces, crop.focal, crop.center, size, size
     )
-
-
-def detached(projection: Projection) -> Projection:
-    """The same, as a constant."""
-    tensors = {name: getattr(projection, name).detach() for name in ("keypoints", "vertices", "flow")}
-    return replace(projection, **tensors)

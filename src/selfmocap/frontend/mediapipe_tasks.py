@@ -28,6 +28,8 @@ _WINDOW_SCALE = 2.5
 """Side of a window over the radius of the circle around the hips that holds the person: MediaPipe's own choice."""
 _TORSO_CONFIDENCE = 0.8
 """Shoulders and hips are always reported as seen, hidden or not: this is the most that they are believed."""
+_CANDIDATE = 0.25
+"""The detector's score from which a window is looked into; the landmarker's score then decides."""
 _LOG_LINE = re.compile(r"[IWE]\d{4} \d\d:|INFO: |W\d{4} 00:|WARNING: All log messages before absl")
 
 
@@ -135,7 +137,7 @@ def _detector_graph() -> Graph:
         PoseDetectorGraphOptions,
     )
 
-    options = PoseDetectorGraphOptions(min_detection_confidence=0.4, num_poses=8)
+    options = PoseDetectorGraphOptions(min_detection_confidence=_CANDIDATE, num_poses=8)
     options.base_options.CopyFrom(_base_options(_DETECTOR, mean=127.5, deviation=127.5))
     name = "mediapipe.tasks.vision.pose_detector.PoseDetectorGraph"
     return _graph(name, options, whole_window=False, outputs={"DETECTIONS": "detections"})

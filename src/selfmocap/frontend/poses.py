@@ -54,8 +54,26 @@ def body_distance(a: Pose, b: Pose, points: KeypointSet) -> float:
 
 
 def limb_confidence(pose: Pose, points: KeypointSet) -> float:
-    """Mean confidence of torso, arms and legs."""
-    return float(pose.confidence[_indices(points, _TORSO + _LIMBS)].mean())
+    """Mean confidence of those keypoints of torso, arms and legs that lie in the frame; 0 where fewer than four do."""
+    chosen = pose.confidence[_indices(points, _TORSO + _LIMBS)]
+    inside = chosen[chosen > 0]
+    return float(inside.mean()) if len(inside) >= len(_TORSO) else 0.0
+
+
+def extent(pose: Pose) -> float:
+    """Longer side of the box around all keypoints over the window's side: about 0.65 for a person who stands."""
+    return float(np.ptp(pose.keypoints, axis=0).max()) / pose.window.side
+
+
+def share_within(pose: Pose, other: Pose) -> float:
+    """Share of a pose's confident keypoints that lie on the other person's mask; 0 where there is no mask."""
+    points = pose.keypoints[pose.confidence > 0.3]
+    if other.mask is None or other.mask_window is None or not len(points):
+        return 0.0
+    matrix = other.mask_window.matrix(MASK_SIDE)
+    columns, rows = np.rint(points @ matrix[:, :2].T + matrix[:, 2]).astype(int).T
+    inside = (columns >= 0) & (rows >= 0) & (columns < MASK_SIDE) & (rows < MASK_SIDE)
+    return float((other.mask[rows[inside], columns[inside]] > 127).sum()) / len(points)
 
 
 def window_of(

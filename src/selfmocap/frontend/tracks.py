@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from selfmocap.frontend.appearance import appearance, likeness
-from selfmocap.frontend.poses import Pose, body_distance, limb_confidence
+from selfmocap.frontend.poses import Pose, body_distance, extent, limb_confidence, share_within
 from selfmocap.frontend.tiles import COARSE, FINE, tiles
 from selfmocap.frontend.windows import Window
 from selfmocap.skeleton import KeypointSet
@@ -25,11 +25,17 @@ _SAME_BODY = 0.45
 """Body distance below which two poses are of one person."""
 _NEAR = 0.35
 """Nearness of two windows below which they look at one person."""
-_BIRTH_SCORE, _BIRTH_LIMBS = 0.8, 0.3
+_BIRTH_SCORE, _BIRTH_EXTENT = 0.8, 0.52
+"""What a new person must have: the table legs, hands and dogs that the models take for people often lack one."""
+_WITHIN = 0.6
+"""A pose with this share of its keypoints on another person's mask is a part of that person."""
 _SMALLEST = 56.0
 """Side of the smallest window, px: a person of about 45 px."""
-_TRUSTED, _DOUBTED = 0.75, 0.6
-"""A followed person whose mean score falls below the second is lost; above the first it can be confirmed."""
+_SCORE_SMALL, _SCORE_LARGE, _LIMBS = 0.88, 0.96, 0.55
+"""Mean scores, in windows of up to 128 px and from 256 px on, and mean limb confidence of a real person: people
+score 0.99 when they are large and 0.95 when they are 100 px tall, ghosts 0.8 to 0.93."""
+_MEMORY = 60
+"""Frames over which these means are taken."""
 _LIKE = 0.6
 """Likeness from which a lost person may be taken up again."""
 
@@ -71,8 +77,10 @@ class Track:
     """Number of frames."""
     found: int = 1
     """Number of searches that found it without knowing of it."""
-    score: float = 0.9
-    """Mean over about the last ten frames in which it was seen."""
+    score: float = 1.0
+    """Mean over about the last 60 frames in which it was seen."""
+    limbs: float = 1.0
+    """Mean limb confidence over the same."""
     step: tuple[float, float] = (0.0, 0.0)
     """How far its window moved at last, px per frame."""
 
@@ -119,15 +127,22 @@ def follow(people: People, frame: Frame, detector: Detector, pace: Pace) -> Peop
 
 
 def confirmed(track: Track, pace: Pace) -> bool:
-    """Whether a track is a person: found twice, or found once and followed with confidence for two searches' time."""
-    return track.found >= 2 or (track.seen >= 2 * pace.search and track.score >= _TRUSTED)
+    """Whether a track is a person: found twice, or once and then followed for as long as between two searches, with
+    scores and limbs like a person's."""
+    return convincing(track) and (track.found >= 2 or track.seen >= pace.search)
+
+
+def convincing(track: Track) -> bool:
+    """Whether the mean scores are a person's."""
+    large = min(max(math.log2(track.pose.window.side / 128), 0.0), 1.0)
+    return track.score >= _SCORE_SMALL + large * (_SCORE_LARGE - _SCORE_SMALL) and track.limbs >= _LIMBS
 
 
 def _alive(track: Track, now: int, pace: Pace) -> bool:
     missed = now - track.last
-    if not confirmed(track, pace):
-        return missed <= 2 and track.score >= _DOUBTED
-    return missed <= pace.forget
+    if confirmed(track, pace):
+        return missed <= pace.forget
+    return missed <= 2 and (convincing(track) or track.seen < 3 * pace.search)
 
 
 # ---- people who are followed ----------------------------------------------------------------------------------
@@ -142,7 +157,10 @@ def _followed(people: People, frame: Frame, detector: Detector, pace: Pace) -> P
     seen = {number: pose for number, pose in poses.items() if pose is not None}
     seen = _without_doubles(people.tracks, seen, frame.image, detector.points)
     return replace(
-        people, tracks=tuple(_updated(t, seen.get(t.number), frame, seen.values()) for t in people.tracks)
+        people,
+        tracks=tuple(
+            _updated(t, seen.get(t.number), frame, seen.values(), detector.points) for t in people.tracks
+        ),
     )
 
 
@@ -164,7 +182,7 @@ def _look_again(track: Track, frame: Frame, detector: Detector, missed: int) -> 
 
 def _continues(track: Track, pose: Pose, missed: int, points: KeypointSet) -> bool:
     reach = 1.0 + 0.15 * min(missed - 1, 6)
-    near = track.pose.window.nearness(pose.window) < 0.35 * reach
+    near = track.pose.window.nearness(pose.window) < 0.35 * reach and pose.window.side > 0.7 * _SMALLEST
     return near and body_distance(track.pose, pose, points) < 1.2 * reach
 
 
@@ -191,13 +209,15 @@ def _standing(track: Track) -> float:
     return 0.1 * min(track.seen, 60) / 60
 
 
-def _updated(track: Track, pose: Pose | None, frame: Frame, others: Iterable[Pose]) -> Track:
+def _updated(
+    track: Track, pose: Pose | None, frame: Frame, others: Iterable[Pose], points: KeypointSet
+) -> Track:
     if pose is None:
         return replace(track, step=(0.5 * track.step[0], 0.5 * track.step[1]))
     colours = track.colours
     if frame.index % 3 == 0 and all(o is pose or o.window.nearness(pose.window) > 0.7 for o in others):
         colours = (0.95 * colours + 0.05 * appearance(frame.image, pose)).astype(np.float32)
-    lapse = frame.index - track.last
+    lapse, weight = frame.index - track.last, 1 / min(track.seen + 1, _MEMORY)
     step = (
         0.5 * (pose.window.x - track.pose.window.x) / lapse,
         0.5 * (pose.window.y - track.pose.window.y) / lapse,
@@ -208,7 +228,8 @@ def _updated(track: Track, pose: Pose | None, frame: Frame, others: Iterable[Pos
         colours=colours,
         last=frame.index,
         seen=track.seen + 1,
-        score=0.9 * track.score + 0.1 * pose.score,
+        score=track.score + (pose.score - track.score) * weight,
+        limbs=track.limbs + (limb_confidence(pose, points) - track.limbs) * weight,
         step=step,
     )
 
@@ -253,8 +274,7 @@ def _person(image: Image, window: Window, detector: Detector) -> Pose | None:
     pose = detector.look(image, first.window)
     if pose is None or first.window.nearness(pose.window) > 0.3:
         return None
-    certain = pose.score >= _BIRTH_SCORE and limb_confidence(pose, detector.points) >= _BIRTH_LIMBS
-    return pose if certain else None
+    return pose if pose.score >= _BIRTH_SCORE and extent(pose) >= _BIRTH_EXTENT else None
 
 
 def _taken_up(people: People, pose: Pose, frame: Frame, points: KeypointSet, pace: Pace) -> People:
@@ -267,10 +287,13 @@ def _taken_up(people: People, pose: Pose, frame: Frame, points: KeypointSet, pac
             chances.append((likeness(track.colours, colours), track.number))
     best, number = max(chances, default=(0.0, 0))
     if best < _LIKE:
-        born = Track(people.next_number, pose, colours, begun=frame.index, last=frame.index, score=pose.score)
+        limbs = limb_confidence(pose, points)
+        born = Track(
+            people.next_number, pose, colours, frame.index, frame.index, score=pose.score, limbs=limbs
+        )
         return replace(people, tracks=(*people.tracks, born), next_number=people.next_number + 1)
     tracks = tuple(
-        replace(_updated(t, pose, frame, ()), found=t.found + 1) if t.number == number else t
+        replace(_updated(t, pose, frame, (), points), found=t.found + 1) if t.number == number else t
         for t in people.tracks
     )
     return replace(people, tracks=tracks)
@@ -293,7 +316,7 @@ def _associated(people: People, frame: Frame, poses: list[Pose], points: Keypoin
     tracks = []
     for row, track in enumerate(people.tracks):
         pose = poses[chosen[row]] if row in chosen else None
-        track = _updated(track, pose, frame, poses)
+        track = _updated(track, pose, frame, poses, points)
         tracks.append(replace(track, found=track.found + 1) if pose is not None else track)
     people = replace(people, tracks=tuple(tracks))
     for column, pose in enumerate(poses):

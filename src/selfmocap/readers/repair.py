@@ -80,7 +80,9 @@ def _runs(flags: Bool[Tensor, " time"]) -> list[tuple[int, int]]:
     """Start and end (not included) of each run of true."""
     padded = torch.cat([flags.new_zeros(1), flags, flags.new_zeros(1)]).int()
     change = padded.diff()
-    return list(zip((change > 0).nonzero().flatten().tolist(), (change < 0).nonzero().flatten().tolist(), strict=True))
+    return list(
+        zip((change > 0).nonzero().flatten().tolist(), (change < 0).nonzero().flatten().tolist(), strict=True)
+    )
 
 
 def _interpolated(motion: SkeletonMotion, runs: list[tuple[int, int]]) -> SkeletonMotion:

@@ -17,90 +17,87 @@ class Rig:
     """The joints that bend the back, from below; the last turns the chest."""
     neck: tuple[str, ...]
     """The joints that bend the neck, from below; the last turns the head."""
-    sides: tuple[str, str]
-    """How left and right are written, in place of `{}` in `limbs`."""
-    limbs: dict[str, str]
-    """By body part, the joint that stands there (LIMB_POINTS, `foot` at the toes' base, `hand` at the knuckles) or
-    turns it (`collar`, `palm` where it is not the wrist's)."""
-
-    def limb(self, part: str, side: str) -> str | None:
-        """The name of the joint at a part of the `left` or `right` limbs; None where the rig has none."""
-        return self.limbs[part].format(self.sides[side == "right"]) if part in self.limbs else None
+    limbs: dict[str, tuple[str, str]]
+    """By body part, the left and the right joint that stands there (LIMB_POINTS, `foot` at the toes' base, `hand` at
+    the knuckles) or turns it (`collar`; `palm` where the wrist's joint does not)."""
 
     def joints(self) -> set[str]:
         """All the joints that a skeleton must have to be of this rig."""
-        limbs = {name.format(side) for name in self.limbs.values() for side in self.sides}
-        return {self.pelvis, *self.spine, *self.neck} | limbs
+        return {
+            self.pelvis,
+            *self.spine,
+            *self.neck,
+            *(name for pair in self.limbs.values() for name in pair),
+        }
+
+
+def _both(left: str, right: str, **patterns: str) -> dict[str, tuple[str, str]]:
+    return {part: (pattern.format(left), pattern.format(right)) for part, pattern in patterns.items()}
 
 
 RIGS = (
     Rig(
         "CMU (Acclaim)",
-        "root",
-        ("lowerback", "upperback", "thorax"),
-        ("lowerneck", "upperneck", "head"),
-        ("l", "r"),
-        {
-            "hip": "{}femur", "knee": "{}tibia", "ankle": "{}foot", "foot": "{}toes", "collar": "{}clavicle",
-            "shoulder": "{}humerus", "elbow": "{}radius", "wrist": "{}wrist", "palm": "{}hand", "hand": "{}fingers",
-        },
+        pelvis="root",
+        spine=("lowerback", "upperback", "thorax"),
+        neck=("lowerneck", "upperneck", "head"),
+        limbs=_both(
+            "l", "r", hip="{}femur", knee="{}tibia", ankle="{}foot", foot="{}toes", collar="{}clavicle",
+            shoulder="{}humerus", elbow="{}radius", wrist="{}wrist", palm="{}hand", hand="{}fingers",
+        ),
     ),
     Rig(
         "CMU (exponential map)",
-        "Hips",
-        ("lowerback", "Chest", "Chest2"),
-        ("lowerneck", "Neck", "Head"),
-        ("Left", "Right"),
-        {
-            "hip": "{}Hip", "knee": "{}Knee", "ankle": "{}Ankle", "foot": "{}Toe", "collar": "{}Collar",
-            "shoulder": "{}Shoulder", "elbow": "{}Elbow", "wrist": "{}Wrist",
-        },
+        pelvis="Hips",
+        spine=("lowerback", "Chest", "Chest2"),
+        neck=("lowerneck", "Neck", "Head"),
+        limbs=_both(
+            "Left", "Right", hip="{}Hip", knee="{}Knee", ankle="{}Ankle", foot="{}Toe", collar="{}Collar",
+            shoulder="{}Shoulder", elbow="{}Elbow", wrist="{}Wrist",
+        ) | {"palm": ("lhand", "rhand"), "hand": ("LFingers", "RFingers")},
     ),
     Rig(
         "Daz",
-        "hip",
-        ("abdomen", "chest"),
-        ("neck", "head"),
-        ("l", "r"),
-        {
-            "hip": "{}Thigh", "knee": "{}Shin", "ankle": "{}Foot", "collar": "{}Collar", "shoulder": "{}Shldr",
-            "elbow": "{}ForeArm", "wrist": "{}Hand", "hand": "{}Mid1",
-        },
+        pelvis="hip",
+        spine=("abdomen", "chest"),
+        neck=("neck", "head"),
+        limbs=_both(
+            "l", "r", hip="{}Thigh", knee="{}Shin", ankle="{}Foot", collar="{}Collar", shoulder="{}Shldr",
+            elbow="{}ForeArm", wrist="{}Hand", hand="{}Mid1",
+        ),
     ),
     Rig(
         "Character Creator",
-        "CC_Base_Pelvis",
-        ("CC_Base_Waist", "CC_Base_Spine01", "CC_Base_Spine02"),
-        ("CC_Base_NeckTwist01", "CC_Base_NeckTwist02", "CC_Base_Head"),
-        ("L", "R"),
-        {
-            "hip": "CC_Base_{}_Thigh", "knee": "CC_Base_{}_Calf", "ankle": "CC_Base_{}_Foot",
-            "foot": "CC_Base_{}_ToeBase", "collar": "CC_Base_{}_Clavicle", "shoulder": "CC_Base_{}_Upperarm",
-            "elbow": "CC_Base_{}_Forearm", "wrist": "CC_Base_{}_Hand", "hand": "CC_Base_{}_Mid1",
-        },
+        pelvis="CC_Base_Pelvis",
+        spine=("CC_Base_Waist", "CC_Base_Spine01", "CC_Base_Spine02"),
+        neck=("CC_Base_NeckTwist01", "CC_Base_NeckTwist02", "CC_Base_Head"),
+        limbs=_both(
+            "CC_Base_L", "CC_Base_R", hip="{}_Thigh", knee="{}_Calf", ankle="{}_Foot", foot="{}_ToeBase",
+            collar="{}_Clavicle", shoulder="{}_Upperarm", elbow="{}_Forearm", wrist="{}_Hand", hand="{}_Mid1",
+        ),
     ),
     Rig(
         "SMPL",
-        "pelvis",
-        ("spine1", "spine2", "spine3"),
-        ("neck", "head"),
-        ("left", "right"),
-        {
-            part: f"{{}}_{part}"
-            for part in ("hip", "knee", "ankle", "foot", "collar", "shoulder", "elbow", "wrist", "hand")
-        },
+        pelvis="pelvis",
+        spine=("spine1", "spine2", "spine3"),
+        neck=("neck", "head"),
+        limbs=_both(
+            "left", "right",
+            **{
+                part: f"{{}}_{part}"
+                for part in ("hip", "knee", "ankle", "foot", "collar", "shoulder", "elbow", "wrist", "hand")
+            },
+        ),
     ),
     Rig(
         "Mixamo",
-        "mixamorig:Hips",
-        ("mixamorig:Spine", "mixamorig:Spine1", "mixamorig:Spine2"),
-        ("mixamorig:Neck", "mixamorig:Head"),
-        ("Left", "Right"),
-        {
-            "hip": "mixamorig:{}UpLeg", "knee": "mixamorig:{}Leg", "ankle": "mixamorig:{}Foot",
-            "foot": "mixamorig:{}ToeBase", "collar": "mixamorig:{}Shoulder", "shoulder": "mixamorig:{}Arm",
-            "elbow": "mixamorig:{}ForeArm", "wrist": "mixamorig:{}Hand",
-        },
+        pelvis="mixamorig:Hips",
+        spine=("mixamorig:Spine", "mixamorig:Spine1", "mixamorig:Spine2"),
+        neck=("mixamorig:Neck", "mixamorig:Head"),
+        limbs=_both(
+            "mixamorig:Left", "mixamorig:Right", hip="{}UpLeg", knee="{}Leg", ankle="{}Foot", foot="{}ToeBase",
+            collar="{}Shoulder", shoulder="{}Arm", elbow="{}ForeArm", wrist="{}Hand",
+        ),
     ),
 )  # fmt: skip
 

@@ -1,0 +1,143 @@
+"""The frame network: one crop with its keypoints in, one posed body out."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from selfmocap.body import BodyParameters
+from selfmocap.camera import translation_from_crop
+from selfmocap.named_poses import named_pose
+from selfmocap.network.config import NetworkConfig
+from selfmocap.network.heatmaps import coordinates, heatmaps, view_angles
+from selfmocap.network.trunks import LEAK, PlainTrunk, ResidualTrunk
+from selfmocap.rotations import matrix_from_6d, matrix_from_axis_times_angle, matrix_from_euler, matrix_to_6d
+from selfmocap.skeleton import JOINT_NAMES, keypoint_set
+
+UPRIGHT = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
+"""`R_cam_body` of a person who stands upright and faces the camera."""
+_JOINTS = len(JOINT_NAMES) - 1
+
+
+@dataclass(frozen=True, eq=False)
+class FrameInputs:
+    """What a frame network sees; px of the image unless said otherwise."""
+
+    crops: UInt8[Tensor, "batch 128 128 3"] | None
+    """RGB; None for a network that sees keypoints only."""
+    keypoints: Float[Tensor, "batch keypoints 2"]
+    confidence: Float[Tensor, "batch keypoints"]
+    boxes: Float[Tensor, "batch 3"]
+    focal: Float[Tensor, "batch 2"]
+    center: Float[Tensor, "batch 2"]
+
+    def __getitem__(self, frames: Any) -> "FrameInputs":
+        """The inputs of some frames."""
+        parts: dict[str, Any] = {name: None if v is None else v[frames] for name, v in vars(self).items()}
+        return FrameInputs(**parts)
+
+    def to(self, device: torch.device | str) -> "FrameInputs":
+        """The same inputs on another device."""
+        moved: dict[str, Any] = {name: None if v is None else v.to(device) for name, v in vars(self).items()}
+        return FrameInputs(**moved)
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What a frame network says."""
+
+    R_parent_joint: Float[Tensor, "*batch 24 3 3"]
+    """Joint 0 is the root in the CAMERA frame."""
+    betas: Float[Tensor, "*batch betas"]
+    crop_camera: Float[Tensor, "*batch 3"]
+    """(u, v, log m) of `camera.translation_from_crop`."""
+
+    def parameters(self, inputs: FrameInputs) -> BodyParameters:
+        """The body in the camera frame, metres."""
+        place = translation_from_crop(self.crop_camera, inputs.boxes, inputs.focal, inputs.center)
+        return BodyParameters(self.betas, self.R_parent_joint, place)
+
+
+class _Heads(nn.Module):
+    """The fully connected layers of the paper: a body half (pose, shape) and a camera half (rotation, depth, offset),
+    the latter with the crop's place in the field of view."""
+
+    def __init__(self, features: int, pose: int, root: int, betas: int) -> None:
+        super().__init__()
+        self.stem = nn.Linear(features, 1024)
+        self.body, self.camera = nn.Linear(512, 512), nn.Linear(512 + 3, 512)
+        self.pose = nn.Linear(256, pose)
+        self.betas = nn.Sequential(nn.Linear(256, 128), nn.LeakyReLU(LEAK), nn.Linear(128, betas))
+        self.root = nn.Linear(256, root)
+        self.depth = nn.Sequential(nn.Linear(128, 128), nn.LeakyReLU(LEAK), nn.Linear(128, 1))
+        self.offset = nn.Linear(128, 2)
+
+    def forward(self, features: Tensor, angles: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        activate = nn.functional.leaky_relu
+        body, camera = activate(self.stem(features), LEAK).chunk(2, dim=1)
+        pose, betas = activate(self.body(body), LEAK).chunk(2, dim=1)
+        root, depth, offset = activate(self.camera(torch.cat([camera, angles], 1)), LEAK).split(
+            [256, 128, 128], dim=1
+        )
+        return (
+            self.pose(pose),
+            self.root(root),
+            self.betas(betas),
+            torch.cat([self.offset(offset), self.depth(depth)], 1),
+        )
+
+    def outputs(self) -> list[nn.Linear]:
+        """The last layers."""
+        layers = [self.pose, self.betas[-1], self.root, self.depth[-1], self.offset]
+        return [layer for layer in layers if isinstance(layer, nn.Linear)]
+
+
+class FrameNetwork(nn.Module):
+    """Pose, shape and crop camera from an RGB crop and keypoint heatmaps. It starts near a standing person."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        keypoints = len(keypoint_set(config.keypoint_set).names)
+        trunk = PlainTrunk if config.trunk == "plain" else ResidualTrunk
+        self.trunk = trunk(keypoints, config.rgb, config.width)
+        self.coordinates = nn.Linear(3 * keypoints, 512) if config.coordinates else None
+        per_joint = 6 if config.rotations == "6d" else 4
+        features = self.trunk.features + 512 * config.coordinates
+        self.heads = _Heads(features, _JOINTS * per_joint, 6, config.num_betas)
+        self.start: Tensor
+        self.register_buffer("start", matrix_to_6d(named_pose("arms-down"))[1:], persistent=False)
+        for layer in self.heads.outputs():
+            nn.init.normal_(layer.weight, std=0.01)
+            nn.init.zeros_(layer.bias)
+
+    def features(self, inputs: FrameInputs) -> Float[Tensor, "batch features"]:
+        """What the trunk makes of each frame."""
+        maps = heatmaps(inputs.keypoints, inputs.confidence, inputs.boxes, self.trunk.heatmap_size)
+        rgb = None
+        if self.config.rgb:
+            if inputs.crops is None:
+                raise ValueError(
+                    "this network sees images, and the observations hold none: observe the video again"
+                )
+            rgb = (inputs.crops.permute(0, 3, 1, 2) / 255 - 0.5).contiguous(memory_format=torch.channels_last)
+        features = self.trunk(rgb, maps)
+        if self.coordinates is not None:
+            numbers = coordinates(inputs.keypoints, inputs.confidence, inputs.boxes)
+            features = torch.cat([features, nn.functional.leaky_relu(self.coordinates(numbers), LEAK)], dim=1)
+        return features
+
+    def forward(self, inputs: FrameInputs) -> Prediction:
+        angles = view_angles(inputs.boxes, inputs.focal, inputs.center)
+        pose, root, betas, crop_camera = (out.float() for out in self.heads(self.features(inputs), angles))
+        joints = pose.unflatten(-1, (_JOINTS, -1))
+        if self.config.rotations == "6d":
+            R_cam_root = matrix_from_6d(root + matrix_to_6d(UPRIGHT).to(root))
+            R_joints = matrix_from_6d(joints + self.start)
+        else:
+            sin, cos = root.chunk(2, dim=-1)
+            R_cam_root = matrix_from_euler(sin, cos + 1) @ UPRIGHT.to(root)
+            R_joints = matrix_from_axis_times_angle(joints + torch.tensor([0.0, 1.0, 0.0, 0.0]).to(joints))
+        return Prediction(torch.cat([R_cam_root.unsqueeze(-3), R_joints], dim=-3), betas, crop_camera)

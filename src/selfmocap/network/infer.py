@@ -1,0 +1,101 @@
+"""From one person's observations to a motion, by a frame network as it is."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from selfmocap.body import Body, BodyParameters
+from selfmocap.camera import Camera
+from selfmocap.motion import Motion
+from selfmocap.network.frame import FrameInputs, FrameNetwork
+from selfmocap.observations import Observations
+from selfmocap.skeleton import keypoint_set
+
+_WINDOW = 256
+"""Frames a forward pass."""
+
+
+def default_focal(image_size: tuple[int, int]) -> float:
+    """The focal length (px) that is assumed where none is known: 1.2 times the longer side of the image, a phone's
+    main camera (about 45 degrees across)."""
+    return 1.2 * max(image_size)
+
+
+def camera_of(observations: Observations, focal: float | None) -> Camera:
+    """A static camera whose own frame is turned upright to be the world, with the principal point in the middle."""
+    width, height = observations.image_size
+    return Camera.looking_along_z(focal or default_focal(observations.image_size), width, height)
+
+
+def inputs_of(observations: Observations, camera: Camera, network: FrameNetwork) -> FrameInputs:
+    """What `network` sees of these observations. A ValueError where they hold other keypoints than it knows."""
+    wanted, found = keypoint_set(network.config.keypoint_set), keypoint_set(observations.keypoint_set)
+    columns = wanted.indices_in(found)
+    if all(column is None for column in columns):
+        raise ValueError(f"this network sees {wanted.name} keypoints, the observations hold {found.name}")
+    chosen = torch.tensor([column or 0 for column in columns], device=observations.keypoints.device)
+    known = torch.tensor([column is not None for column in columns], device=chosen.device)
+    frames = len(observations)
+    return FrameInputs(
+        crops=observations.crops if network.config.rgb else None,
+        keypoints=observations.keypoints[:, chosen],
+        confidence=observations.keypoint_confidence[:, chosen] * known,
+        boxes=observations.boxes,
+        focal=camera.focal.to(chosen.device).expand(frames, 2),
+        center=camera.center.to(chosen.device).expand(frames, 2),
+    )
+
+
+def predict_parameters(network: FrameNetwork, inputs: FrameInputs) -> BodyParameters:
+    """The body in the camera frame for every frame, without gradients, a window of frames at a time."""
+    parts = []
+    with torch.no_grad():
+        for start in range(0, len(inputs.boxes), _WINDOW):
+            window = inputs[start : start + _WINDOW]
+            parts.append(vars(network(window).parameters(window)))
+    return BodyParameters(**{name: torch.cat([part[name] for part in parts]) for name in parts[0]})
+
+
+def to_world(parameters: BodyParameters, camera: Camera) -> BodyParameters:
+    """Parameters that are in the camera frame, in the world frame."""
+    R_world_cam = camera.R_cam_world.mT
+    root = R_world_cam @ parameters.R_parent_joint[..., 0, :, :]
+    return BodyParameters(
+        parameters.betas,
+        torch.cat([root.unsqueeze(-3), parameters.R_parent_joint[..., 1:, :, :]], dim=-3),
+        camera.to_world(parameters.p_world_root.unsqueeze(-2)).squeeze(-2),
+    )
+
+
+def seen_share(confidence: Float[Tensor, "time keypoints"]) -> Float[Tensor, " time"]:
+    """How much of the person was seen in each frame, in [0, 1]: the mean confidence of its keypoints."""
+    return confidence.mean(-1)
+
+
+def infer(
+    network: FrameNetwork,
+    body: Body,
+    observations: Observations,
+    focal: float | None = None,
+    **provenance: Any,
+) -> Motion:
+    """The network's answer: pose, root and place a frame, one shape (the mean of the frames' own, weighted by how much
+    was seen). `focal` in px; None assumes `default_focal`."""
+    camera = camera_of(observations, focal)
+    inputs = inputs_of(observations, camera, network)
+    parameters = to_world(predict_parameters(network, inputs), camera)
+    confidence = seen_share(inputs.confidence)
+    weights = confidence.clamp_min(1e-3)
+    betas = (parameters.betas * weights[:, None]).sum(0) / weights.sum()
+    return Motion.from_parameters(
+        body,
+        BodyParameters(betas, parameters.R_parent_joint, parameters.p_world_root),
+        camera,
+        observations.image_size,
+        observations.frame_times,
+        observations.frame_index,
+        confidence,
+        provenance=provenance,
+    )

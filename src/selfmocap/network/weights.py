@@ -1,0 +1,76 @@
+"""Weights in safetensors files that describe themselves."""
+
+import hashlib
+import json
+from dataclasses import asdict
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from selfmocap.files import existing_file, written_whole
+from selfmocap.network.config import NetworkConfig
+from selfmocap.network.frame import FrameNetwork
+
+FORMAT = "selfmocap-frame-network"
+
+
+def shipped_weights() -> Path:
+    """Where the weights lie that come with the project."""
+    return Path(str(files("selfmocap"))) / "weights" / "frame.safetensors"
+
+
+def save_network(path: Path | str, network: FrameNetwork, about: dict[str, Any], half: bool = False) -> None:
+    """Writes a network's weights with its configuration and what there is to say `about` it (JSON data), whole or
+    not at all; with `half`, in half precision."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    if half:
+        tensors = {name: t.half() if t.is_floating_point() else t for name, t in tensors.items()}
+    metadata = {"format": FORMAT, "config": json.dumps(asdict(network.config)), "about": json.dumps(about)}
+    with written_whole(path) as partial:
+        save_file(tensors, partial, metadata)
+
+
+def load_network(path: Path | str | None = None) -> tuple[FrameNetwork, dict[str, Any]]:
+    """The network of a weights file (the shipped one by default), ready for inference, and what the file says about
+    it, with the `sha256` of the file. Raises FileNotFoundError, or ValueError for a file of another kind."""
+    path = existing_file(shipped_weights() if path is None else path)
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(
+            f"{path}: expected weights as .safetensors, found another or a damaged file: {error}"
+        ) from error
+    if metadata.get("format") != FORMAT:
+        raise ValueError(
+            f"{path}: expected {FORMAT} weights, found {metadata.get('format', 'weights of another kind')}"
+        )
+    network = FrameNetwork(NetworkConfig.from_dict(json.loads(metadata["config"])))
+    try:
+        network.load_state_dict({n: t.float() if t.is_floating_point() else t for n, t in tensors.items()})
+    except RuntimeError as error:
+        raise ValueError(f"{path}: its tensors do not fit its own configuration: {error}") from error
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    return network.eval(), {"sha256": sha256, **json.loads(metadata["about"])}
+
+
+def copy_of(network: FrameNetwork) -> FrameNetwork:
+    """The same network with weights of its own."""
+    twin = FrameNetwork(network.config).to(next(network.parameters()).device)
+    twin.load_state_dict(network.state_dict())
+    return twin.train(network.training)
+
+
+def blend(average: FrameNetwork, network: FrameNetwork, keep: float) -> None:
+    """Moves `average` towards `network`: average = keep * average + (1 - keep) * network, in place."""
+    with torch.no_grad():
+        for mean, value in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
+            if mean.is_floating_point():
+                mean.lerp_(value, 1 - keep)
+            else:
+                mean.copy_(value)
