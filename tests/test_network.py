@@ -13,7 +13,7 @@ from selfmocap.network.frame import UPRIGHT, FrameInputs, FrameNetwork, Predicti
 from selfmocap.network.heatmaps import coordinates, heatmaps
 from selfmocap.network.infer import infer, inputs_of
 from selfmocap.network.supervision import paper_losses, supervised_losses
-from selfmocap.network.weights import blend, copy_of, load_network, save_network
+from selfmocap.network.weights import begin_from, blend, copy_of, load_network, save_network
 from selfmocap.observations import Observations
 from selfmocap.rotations import matrix_to_euler
 from tests.conftest import random_parameters
@@ -24,6 +24,7 @@ CONFIGS = {
     "no rgb": replace(SMALL, rgb=False),
     "paper": replace(NetworkConfig.paper(), width=4),
     "heatmaps only": replace(SMALL, coordinates=False, rgb=False),
+    "coordinates only": replace(SMALL, trunk="none", rgb=False),
 }
 
 
@@ -243,3 +244,15 @@ def test_other_keypoint_sets_are_mapped_or_refused(body: Body) -> None:
     observations, _ = some_observations(body, "smpl-24")
     with pytest.raises(ValueError, match="sees coco-23 keypoints, the observations hold smpl-24"):
         infer(network, body, observations)
+
+
+def test_a_larger_network_begins_with_the_answers_of_a_smaller_one() -> None:
+    torch.manual_seed(3)
+    small, large = FrameNetwork(CONFIGS["coordinates only"]), FrameNetwork(SMALL)
+    begin_from(large, small)
+    inputs = some_inputs()
+    assert torch.allclose(large(inputs).R_parent_joint, small(inputs).R_parent_joint, atol=1e-5)
+    large(inputs).betas.sum().backward()
+    assert large.heads.stem.weight.grad[:, 0].abs().max() > 0
+    with pytest.raises(ValueError, match="do not fit"):
+        begin_from(FrameNetwork(replace(SMALL, num_betas=10)), small)

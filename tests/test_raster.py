@@ -86,5 +86,7 @@ def test_images_of_a_batch_are_independent_of_threads() -> None:
     together = rasterize(points, faces, lenses, 48, 64, True)
     torch.set_num_threads(before)
     for item in range(3):
-        for alone, batch in zip(rasterize(points[item, None], faces, LENS, 48, 64, True), together, strict=True):
+        for alone, batch in zip(
+            rasterize(points[item, None], faces, LENS, 48, 64, True), together, strict=True
+        ):
             np.testing.assert_array_equal(alone[0], batch[item])

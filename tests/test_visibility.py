@@ -46,7 +46,8 @@ def test_equals_ray_casting_on_many_posed_coarse_bodies(body: Body) -> None:
     assert body.proxy_faces is not None
     p_cam = _posed(body, (1.5,))[:, body.proxy_vertices]
     assert torch.equal(
-        visible_faces(p_cam, body.proxy_faces, cull=False), visible_faces_by_ray_casting(p_cam, body.proxy_faces)
+        visible_faces(p_cam, body.proxy_faces, cull=False),
+        visible_faces_by_ray_casting(p_cam, body.proxy_faces),
     )
 
 
@@ -113,6 +114,11 @@ def test_bad_numbers_hide_and_show_nothing() -> None:
     assert not visible_vertices(points * torch.nan, faces).any()
     assert not visible_vertices(points * torch.inf, faces).any()
     assert not visible_vertices(points - 9, faces).any()
+
+
+def test_a_body_without_faces_is_not_seen(body: Body) -> None:
+    few = body.restricted(torch.arange(10))
+    assert not visible_vertices(torch.rand(2, 10, 3) + 1, few.faces).any()
 
 
 def test_rendered_mask_of_a_sphere() -> None:

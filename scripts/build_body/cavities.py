@@ -36,7 +36,9 @@ def _membrane(rim: list[int], vertices: np.ndarray) -> np.ndarray:
         for start in range(count - span):
             end = start + span
             middle = np.arange(start + 1, end)
-            area = np.linalg.norm(np.cross(points[middle] - points[start], points[end] - points[start]), axis=1)
+            area = np.linalg.norm(
+                np.cross(points[middle] - points[start], points[end] - points[start]), axis=1
+            )
             total = cost[start, middle] + cost[middle, end] + area
             apex[start, end] = middle[total.argmin()]
             cost[start, end] = total.min()

@@ -51,7 +51,11 @@ class HalfMesh:
             return False
         if gone in self.middle and (kept not in self.middle or len(shared) != 1):
             return False  # the midline stays on the midline, and keeps its edges
-        if gone not in self.middle and kept in self.middle and around_gone & self.middle - around_kept - {kept}:
+        if (
+            gone not in self.middle
+            and kept in self.middle
+            and around_gone & self.middle - around_kept - {kept}
+        ):
             return False  # no edge between two points of the midline but along it
         if len(around_gone | around_kept) - 2 < 3:
             return False

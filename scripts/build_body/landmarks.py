@@ -92,7 +92,9 @@ def _affine_ridge(gram: np.ndarray, sizes: np.ndarray, absolute_sum: float) -> n
     def exceeds(ridge: float) -> bool:
         return bool(np.abs(solved(ridge)).sum() > absolute_sum)
 
-    return solved(_RIDGES[min(bisect_left(_RIDGES, True, key=lambda ridge: not exceeds(ridge)), len(_RIDGES) - 1)])
+    return solved(
+        _RIDGES[min(bisect_left(_RIDGES, True, key=lambda ridge: not exceeds(ridge)), len(_RIDGES) - 1)]
+    )
 
 
 def candidates(rest: np.ndarray, point: np.ndarray, count: int, mirror: np.ndarray | None) -> np.ndarray:
@@ -102,7 +104,11 @@ def candidates(rest: np.ndarray, point: np.ndarray, count: int, mirror: np.ndarr
 
 
 def fit_rows(
-    bodies: np.ndarray, targets: dict[str, np.ndarray], rest: np.ndarray, mirror: np.ndarray, limits: RowLimits
+    bodies: np.ndarray,
+    targets: dict[str, np.ndarray],
+    rest: np.ndarray,
+    mirror: np.ndarray,
+    limits: RowLimits,
 ) -> dict[str, Row]:
     """Rows for all targets (name: (N, 3)); the first body is the mean body `rest` in the T-pose."""
     rows = {}
@@ -111,7 +117,9 @@ def fit_rows(
             own_mirror = None if "left" in name else mirror
             near = candidates(rest, target[0], limits.candidates, own_mirror)
             rows[name] = fit_row(bodies, target, near, limits, own_mirror)
-    twins = {name.replace("left", "right"): mirrored(row, mirror) for name, row in rows.items() if "left" in name}
+    twins = {
+        name.replace("left", "right"): mirrored(row, mirror) for name, row in rows.items() if "left" in name
+    }
     return rows | twins
 
 
@@ -125,7 +133,9 @@ def packed_rows(rows: dict[str, Row]) -> dict[str, np.ndarray]:
     order = [rows[name] for name in NAMES]
     return {
         "landmark_names": np.array(NAMES),
-        "landmark_row": np.repeat(np.arange(len(order)), [len(row.vertices) for row in order]).astype(np.int32),
+        "landmark_row": np.repeat(np.arange(len(order)), [len(row.vertices) for row in order]).astype(
+            np.int32
+        ),
         "landmark_vertex": np.concatenate([row.vertices for row in order]).astype(np.int32),
         "landmark_weight": np.concatenate([row.weights for row in order]).astype(np.float32),
     }

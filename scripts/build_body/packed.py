@@ -23,7 +23,9 @@ def pose(arrays: Arrays, betas: np.ndarray, R_parent_joint: np.ndarray) -> tuple
     posed = posed_heads(joints, R_world_joint, PARENTS)
     posed = posed - posed[:, :1]
     maps = skinning_maps(joints, R_world_joint, posed).astype(np.float32)
-    return skin(rest.astype(np.float32), maps, dense_weights(arrays["weights_joint"], arrays["weights"])), posed
+    return skin(
+        rest.astype(np.float32), maps, dense_weights(arrays["weights_joint"], arrays["weights"])
+    ), posed
 
 
 def without_pose_blendshapes(arrays: Arrays) -> Arrays:

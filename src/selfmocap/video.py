@@ -109,7 +109,7 @@ def open_video(path: Path | str) -> Video:
     path = Path(path)
     if path.is_dir() or (path.is_file() and path.stat().st_size and _is_picture(path)):
         paths = _picture_paths(path)
-        image = _picture(paths[0])
+        image = read_picture(paths[0])
         return Video(
             path, (image.shape[1], image.shape[0]), PICTURE_FPS, rotation=0, declared_frames=len(paths)
         )
@@ -213,14 +213,15 @@ def _quarter_turns(frame: VideoFrame) -> int:
 
 def _is_picture(path: Path) -> bool:
     try:
-        with _picture_opened(path):
+        with picture_opened(path):
             return True
     except (Image.UnidentifiedImageError, OSError):
         return False
 
 
 @contextlib.contextmanager
-def _picture_opened(path: Path) -> Iterator[Any]:
+def picture_opened(path: Path) -> Iterator[Any]:
+    """A picture of a known kind and bounded size, its pixels not yet read; an InputError if it is too large."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -249,9 +250,10 @@ def numbered(path: Path) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", path.name)]
 
 
-def _picture(path: Path) -> UInt8[np.ndarray, "height width 3"]:
+def read_picture(path: Path) -> UInt8[np.ndarray, "height width 3"]:
+    """A picture in RGB, turned upright; an InputError if it is damaged."""
     try:
-        with _picture_opened(path) as image:
+        with picture_opened(path) as image:
             if image.format != "JPEG" and getattr(image, "n_frames", 1) > 1:
                 raise InputError(
                     f"{path}: a picture file with {image.n_frames} frames; convert it to mp4 or gif"
@@ -265,4 +267,4 @@ def _picture(path: Path) -> UInt8[np.ndarray, "height width 3"]:
 
 def _pictures(paths: list[Path]) -> Iterator[Frame]:
     for index, path in enumerate(paths):
-        yield Frame(index, index / PICTURE_FPS, _picture(path), corrupt=False)
+        yield Frame(index, index / PICTURE_FPS, read_picture(path), corrupt=False)

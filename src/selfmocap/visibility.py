@@ -4,6 +4,8 @@ The paper's rule: a face is visible if the ray from the camera's centre through 
 first; a vertex is visible if one of its faces is. No gradient flows through it.
 """
 
+import math
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -26,7 +28,9 @@ def visible_vertices(
         count = p_cam.new_zeros(p_cam.shape[:-1])
         marked = count.index_add(-1, faces.flatten(), seen.repeat_interleave(3, dim=-1).to(count)) > 0
     else:
-        marked = vertices_of(to_numpy(seen.reshape(-1, len(faces))), _indices(faces), p_cam.shape[-2])
+        marked = vertices_of(
+            to_numpy(seen.reshape(math.prod(seen.shape[:-1]), len(faces))), _indices(faces), p_cam.shape[-2]
+        )
         marked = torch.from_numpy(marked).reshape(p_cam.shape[:-1])
     return marked & (p_cam[..., 2] > NEAREST_DEPTH)
 
@@ -54,7 +58,7 @@ def visible_faces_by_ray_casting(
 ) -> Bool[Tensor, "*batch faces"]:
     """`visible_faces` without culling, the way the paper does it: every ray against every face (Eq. 8 and the three
     conditions around it, as read in the authors' release). Two thousand times slower on a CPU."""
-    items = p_cam.reshape(-1, *p_cam.shape[-2:])
+    items = p_cam.reshape(math.prod(p_cam.shape[:-2]), *p_cam.shape[-2:])
     seen = [_cast_rays(item[faces]) for item in items]
     return (
         torch.stack(seen).reshape(*p_cam.shape[:-2], len(faces))

@@ -21,6 +21,7 @@ from jaxtyping import Float, UInt8
 from selfmocap.frontend.poses import MASK_SIDE, Pose
 from selfmocap.frontend.windows import Window, cut
 from selfmocap.skeleton import KeypointSet, keypoint_set
+from selfmocap.video import Frame
 
 _DETECTOR, _LANDMARKER = "pose_detection/pose_detection.tflite", "pose_landmark/pose_landmark_full.tflite"
 _DETECTOR_SIDE, _LANDMARK_SIDE = 224, 256
@@ -77,36 +78,33 @@ class MediaPipeTasks:
             for point in packets.get_proto(found["circle"]).landmark[:2]
         )
         keypoints = window.to_image(_fractions(landmarks))
+        seen = np.array([point.visibility * point.presence for point in landmarks])
         return Pose(
             keypoints=keypoints.astype(np.float32),
-            confidence=confidence(
-                keypoints,
-                np.array([point.visibility for point in landmarks]),
-                np.array([point.presence for point in landmarks]),
-                image.shape[1],
-                image.shape[0],
-                self.points,
-            ),
+            confidence=believed(keypoints, seen, image.shape[1], image.shape[0], self.points),
             score=float(packets.get_float(found["score"])),
             window=_window(hips, rim),
-            mask=_small_mask(packets.get_image(found["mask"]).numpy_view()),
+            mask=small_mask(packets.get_image(found["mask"]).numpy_view()),
             mask_window=window,
         )
 
+    def everybody(self, frame: Frame) -> list[Pose]:
+        """Not asked of a detector that follows."""
+        raise NotImplementedError
 
-def confidence(
+
+def believed(
     keypoints: Float[np.ndarray, "n 2"],
-    visibility: Float[np.ndarray, " n"],
-    presence: Float[np.ndarray, " n"],
+    seen: Float[np.ndarray, " n"],
     width: int,
     height: int,
     points: KeypointSet,
 ) -> Float[np.ndarray, " n"]:
-    """Visibility (not hidden) times presence (inside the image); 0 outside the frame; shoulders and hips, of which
-    the models know nothing, at most _TORSO_CONFIDENCE."""
+    """What to believe of keypoints: how far they are `seen` (visibility, not hidden, times presence, in the image);
+    0 outside the frame; shoulders and hips, of which the models know nothing, at most _TORSO_CONFIDENCE."""
     most = [_TORSO_CONFIDENCE if name.endswith(("shoulder", "hip")) else 1.0 for name in points.names]
     inside = ((keypoints >= -0.5) & (keypoints <= np.array([width, height]) - 0.5)).all(axis=-1)
-    return np.where(inside, np.minimum(visibility * presence, most), 0.0).astype(np.float32)
+    return np.where(inside, np.minimum(seen, most), 0.0).astype(np.float32)
 
 
 def _window(hips: Float[np.ndarray, " 2"], rim: Float[np.ndarray, " 2"]) -> Window:
@@ -120,7 +118,8 @@ def _fractions(landmarks: Any) -> Float[np.ndarray, "n 2"]:
     return np.array([[point.x, point.y] for point in landmarks])
 
 
-def _small_mask(mask: Float[np.ndarray, "side side"]) -> UInt8[np.ndarray, "small small"]:
+def small_mask(mask: Float[np.ndarray, "side side"]) -> UInt8[np.ndarray, "small small"]:
+    """A map of probabilities at the size at which masks are kept, times 255."""
     import cv2
 
     small = cv2.resize(np.ascontiguousarray(mask), (MASK_SIDE, MASK_SIDE), interpolation=cv2.INTER_AREA)

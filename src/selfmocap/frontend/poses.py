@@ -76,16 +76,12 @@ def share_within(pose: Pose, other: Pose) -> float:
     return float((other.mask[rows[inside], columns[inside]] > 127).sum()) / len(points)
 
 
-def window_of(
-    keypoints: Float[np.ndarray, "keypoints 2"],
-    confidence: Float[np.ndarray, " keypoints"],
-    points: KeypointSet,
-) -> Window:
-    """An upright window around the confident keypoints, for detectors that do not say where to look next."""
-    seen = keypoints[confidence > 0.3 * confidence.max()]
+def window_of(keypoints: Float[np.ndarray, "n 2"], confidence: Float[np.ndarray, " n"]) -> Window:
+    """An upright window around the more confident keypoints, for detectors that do not say where to look next."""
+    seen = keypoints[confidence >= 0.3 * confidence.max()]
     low, high = seen.min(axis=0), seen.max(axis=0)
     middle = (low + high) / 2
-    return Window(float(middle[0]), float(middle[1]), float(max(1.3 * (high - low).max(), 8.0)))
+    return Window(float(middle[0]), float(middle[1]), max(1.5 * float((high - low).max()), 8.0))
 
 
 def _indices(points: KeypointSet, names: tuple[str, ...]) -> list[int]:

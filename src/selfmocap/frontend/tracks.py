@@ -31,9 +31,10 @@ _WITHIN = 0.6
 """A pose with this share of its keypoints on another person's mask is a part of that person."""
 _SMALLEST = 56.0
 """Side of the smallest window, px: a person of about 45 px."""
-_SCORE_SMALL, _SCORE_LARGE, _LIMBS = 0.88, 0.96, 0.55
-"""Mean scores, in windows of up to 128 px and from 256 px on, and mean limb confidence of a real person: people
-score 0.99 when they are large and 0.95 when they are 100 px tall, ghosts 0.8 to 0.93."""
+_SCORE_SMALL, _SCORE_LARGE, _SCORE_STILL, _LIMBS = 0.88, 0.94, 0.96, 0.55
+"""Mean scores of a real person that has moved, in windows of up to 128 px and from 256 px on, and of one that has not;
+mean limb confidence. People score 0.99 when they are large and 0.95 when they are 100 px tall, ghosts 0.8 to 0.93."""
+_ROAMED = 0.25
 _MEMORY = 60
 """Frames over which these means are taken."""
 _LIKE = 0.6
@@ -81,6 +82,10 @@ class Track:
     """Mean over about the last 60 frames in which it was seen."""
     limbs: float = 1.0
     """Mean limb confidence over the same."""
+    roamed: float = 0.0
+    """Farthest that its window has been from where it began, in sides."""
+    origin: tuple[float, float] = (0.0, 0.0)
+    """Where its window began, px."""
     step: tuple[float, float] = (0.0, 0.0)
     """How far its window moved at last, px per frame."""
 
@@ -133,9 +138,10 @@ def confirmed(track: Track, pace: Pace) -> bool:
 
 
 def convincing(track: Track) -> bool:
-    """Whether the mean scores are a person's."""
+    """Whether the mean scores are a person's; who has not moved yet must score like a large sharp person."""
     large = min(max(math.log2(track.pose.window.side / 128), 0.0), 1.0)
-    return track.score >= _SCORE_SMALL + large * (_SCORE_LARGE - _SCORE_SMALL) and track.limbs >= _LIMBS
+    needed = _SCORE_SMALL + large * (_SCORE_LARGE - _SCORE_SMALL) if track.roamed >= _ROAMED else _SCORE_STILL
+    return track.score >= needed and track.limbs >= _LIMBS
 
 
 def _alive(track: Track, now: int, pace: Pace) -> bool:
@@ -229,9 +235,14 @@ def _updated(
         last=frame.index,
         seen=track.seen + 1,
         score=track.score + (pose.score - track.score) * weight,
+        roamed=max(track.roamed, _apart(pose.window, track.origin) / pose.window.side),
         limbs=track.limbs + (limb_confidence(pose, points) - track.limbs) * weight,
         step=step,
     )
+
+
+def _apart(window: Window, origin: tuple[float, float]) -> float:
+    return math.hypot(window.x - origin[0], window.y - origin[1])
 
 
 # ---- people who are found -------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from selfmocap.skeleton import JOINT_NAMES, keypoint_set
 UPRIGHT = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
 """`R_cam_body` of a person who stands upright and faces the camera."""
 _JOINTS = len(JOINT_NAMES) - 1
+_COORDINATE_FEATURES = 512
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +95,17 @@ class _Heads(nn.Module):
         return [layer for layer in layers if isinstance(layer, nn.Linear)]
 
 
+def _coordinate_layers(numbers: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(numbers, 1024),
+        nn.LeakyReLU(LEAK),
+        nn.Linear(1024, 1024),
+        nn.LeakyReLU(LEAK),
+        nn.Linear(1024, _COORDINATE_FEATURES),
+        nn.LeakyReLU(LEAK),
+    )
+
+
 class FrameNetwork(nn.Module):
     """Pose, shape and crop camera from an RGB crop and keypoint heatmaps. It starts near a standing person."""
 
@@ -101,11 +113,13 @@ class FrameNetwork(nn.Module):
         super().__init__()
         self.config = config
         keypoints = len(keypoint_set(config.keypoint_set).names)
-        trunk = PlainTrunk if config.trunk == "plain" else ResidualTrunk
-        self.trunk = trunk(keypoints, config.rgb, config.width)
-        self.coordinates = nn.Linear(3 * keypoints, 512) if config.coordinates else None
+        trunks = {"plain": PlainTrunk, "residual": ResidualTrunk}
+        self.trunk = (
+            None if config.trunk == "none" else trunks[config.trunk](keypoints, config.rgb, config.width)
+        )
+        self.coordinates = _coordinate_layers(3 * keypoints) if config.coordinates else None
         per_joint = 6 if config.rotations == "6d" else 4
-        features = self.trunk.features + 512 * config.coordinates
+        features = (self.trunk.features if self.trunk else 0) + _COORDINATE_FEATURES * config.coordinates
         self.heads = _Heads(features, _JOINTS * per_joint, 6, config.num_betas)
         self.start: Tensor
         self.register_buffer("start", matrix_to_6d(named_pose("arms-down"))[1:], persistent=False)
@@ -114,20 +128,24 @@ class FrameNetwork(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def features(self, inputs: FrameInputs) -> Float[Tensor, "batch features"]:
-        """What the trunk makes of each frame."""
-        maps = heatmaps(inputs.keypoints, inputs.confidence, inputs.boxes, self.trunk.heatmap_size)
-        rgb = None
-        if self.config.rgb:
-            if inputs.crops is None:
-                raise ValueError(
-                    "this network sees images, and the observations hold none: observe the video again"
-                )
-            rgb = (inputs.crops.permute(0, 3, 1, 2) / 255 - 0.5).contiguous(memory_format=torch.channels_last)
-        features = self.trunk(rgb, maps)
+        """What trunk and coordinates make of each frame."""
+        features = []
+        if self.trunk is not None:
+            maps = heatmaps(inputs.keypoints, inputs.confidence, inputs.boxes, self.trunk.heatmap_size)
+            features.append(self.trunk(self._rgb(inputs), maps))
         if self.coordinates is not None:
             numbers = coordinates(inputs.keypoints, inputs.confidence, inputs.boxes)
-            features = torch.cat([features, nn.functional.leaky_relu(self.coordinates(numbers), LEAK)], dim=1)
-        return features
+            features.append(self.coordinates(numbers))
+        return torch.cat(features, dim=1)
+
+    def _rgb(self, inputs: FrameInputs) -> Float[Tensor, "batch 3 128 128"] | None:
+        if not self.config.rgb:
+            return None
+        if inputs.crops is None:
+            raise ValueError(
+                "this network sees images, and the observations hold none: observe the video again"
+            )
+        return (inputs.crops.permute(0, 3, 1, 2) / 255 - 0.5).contiguous(memory_format=torch.channels_last)
 
     def forward(self, inputs: FrameInputs) -> Prediction:
         angles = view_angles(inputs.boxes, inputs.focal, inputs.center)

@@ -66,6 +66,20 @@ def copy_of(network: FrameNetwork) -> FrameNetwork:
     return twin.train(network.training)
 
 
+def begin_from(network: FrameNetwork, smaller: FrameNetwork) -> None:
+    """Gives `network` the weights of one that sees the coordinates alone, so that it answers as that one does: what its
+    trunk sees counts for nothing until it is trained. A ValueError where the rest of the two differs."""
+    known, columns = smaller.state_dict(), smaller.heads.stem.in_features
+    stem = torch.zeros_like(network.heads.stem.weight)
+    stem[:, -columns:] = known.pop("heads.stem.weight")
+    try:
+        missing = network.load_state_dict({**known, "heads.stem.weight": stem}, strict=False).missing_keys
+    except RuntimeError as error:
+        raise ValueError(f"these weights do not fit the network to train: {error}") from error
+    if rest := [name for name in missing if not name.startswith("trunk.")]:
+        raise ValueError(f"these weights lack {', '.join(rest)} of the network to train")
+
+
 def blend(average: FrameNetwork, network: FrameNetwork, keep: float) -> None:
     """Moves `average` towards `network`: average = keep * average + (1 - keep) * network, in place."""
     with torch.no_grad():

@@ -5,7 +5,7 @@ turns in the world as the recorded joint does, so that measured twist carries ov
 skeleton's proportions, the path of its hips scaled by the length of its legs, and its feet put on the ground.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import roma
 import torch
@@ -14,23 +14,15 @@ from torch import Tensor
 
 from selfmocap.body import Body, BodyParameters
 from selfmocap.readers.ground import lowest_height, on_the_ground
-from selfmocap.readers.rigs import LIMB_POINTS, Rig, rig_of
-from selfmocap.readers.skeletons import SkeletonMotion, angle_deg, interpolate
+from selfmocap.readers.reference import SIDES, SeenPose, seen_by, unit
+from selfmocap.readers.rigs import Rig, rig_of
+from selfmocap.readers.skeletons import SkeletonMotion, interpolate
 from selfmocap.skeleton import JOINT, JOINT_PARENTS
 
-REFERENCE_DEG = 12.0
-"""In a reference pose knees and elbows are straight, legs and arms in the body's plane (arms anywhere from level to
-hanging), the back upright: to this angle on average."""
-FIRST_FRAME_JUMP_DEG = 8.0
-"""A first frame that is a reference pose, and farther than this from the second, was put there by the exporter."""
-BLEND_FACTOR = 4.0
-"""... and so were the frames of a blend that follows, which turn this many times faster than the fastest moment of the
-second that follows them."""
-
 _LENGTHS = (
-    ("left_hip", "left_knee", 0.012), ("left_knee", "left_ankle", 0.012), ("left_shoulder", "left_elbow", 0.012),
-    ("left_elbow", "left_wrist", 0.02), ("left_hip", "right_hip", 0.03), ("left_shoulder", "right_shoulder", 0.02),
-    ("left_hip", "left_shoulder", 0.015),
+    ("left_hip", "left_knee", 0.006), ("left_knee", "left_ankle", 0.006), ("left_shoulder", "left_elbow", 0.006),
+    ("left_elbow", "left_wrist", 0.01), ("left_hip", "right_hip", 0.015), ("left_shoulder", "right_shoulder", 0.01),
+    ("left_hip", "left_shoulder", 0.0075),
 )  # fmt: skip
 """Lengths that shape the body, with the standard deviation (m) of what rigs mean by them."""
 _DOWN_THE_LIMBS = (
@@ -40,19 +32,6 @@ _DOWN_THE_LIMBS = (
     ("elbow", "wrist"),
     ("wrist", "hand"),
 )
-_SIDES = ("left", "right")
-
-
-@dataclass(frozen=True, eq=False)
-class _Reference:
-    """A skeleton in its reference pose, seen by a rig."""
-
-    R_world_joint: dict[str, Float[Tensor, "3 3"]]
-    """By its own joint names."""
-    points: dict[str, Float[Tensor, "3"]]
-    """By our joint names, metres, in the world."""
-    R_world_person: Float[Tensor, "3 3"]
-    """Columns: the person's left, up and forward."""
 
 
 def retarget(
@@ -66,7 +45,7 @@ def retarget(
 
     Raises ValueError for a skeleton of unknown joints."""
     rig = rig_of(motion.name, motion.joint_names)
-    seen = _seen(reference, rig)
+    seen = seen_by(reference, rig)
     betas = fitted_betas(seen.points, body) if betas is None else betas
     rest = body.shape(betas.to(body.v_template)).joints.double()
     R_world_joint, p_world_joint = motion.world()
@@ -120,93 +99,16 @@ def _named(joints: Float[Tensor, "24 3"]) -> dict[str, Float[Tensor, "3"]]:
 
 def _leg_length(points: dict[str, Float[Tensor, "3"]]) -> float:
     pairs = [
-        (f"{side}_{a}", f"{side}_{b}") for side in _SIDES for a, b in (("hip", "knee"), ("knee", "ankle"))
+        (f"{side}_{a}", f"{side}_{b}") for side in SIDES for a, b in (("hip", "knee"), ("knee", "ankle"))
     ]
     return float(sum((points[a] - points[b]).norm() for a, b in pairs))
-
-
-# ---- the reference pose ----------------------------------------------------------------------------------------
-
-
-def reference_pose(motion: SkeletonMotion) -> SkeletonMotion:
-    """One frame of the skeleton near a T (or an A, or with hanging arms): without rotations, or as in its first frame.
-
-    Raises ValueError if neither is such a pose."""
-    rig = rig_of(motion.name, motion.joint_names)
-    still = torch.eye(3, dtype=torch.float64).expand_as(motion.R_parent_joint[:1])
-    poses = [replace(motion.frames(slice(1)), R_parent_joint=R) for R in (still, motion.R_parent_joint[:1])]
-    errors_deg = [_from_reference_deg(_seen(pose, rig)) for pose in poses]
-    for pose, error_deg in zip(poses, errors_deg, strict=True):
-        if error_deg < REFERENCE_DEG:
-            return pose
-    raise ValueError(
-        f"{motion.name}: neither its unrotated pose nor its first frame is a T-pose (on average {errors_deg[0]:.0f} and "
-        f"{errors_deg[1]:.0f} degrees off); export it with one as its first frame, y up, or read it in a folder that "
-        "holds a recording of the same skeleton with one"
-    )
-
-
-def without_first_pose(motion: SkeletonMotion) -> SkeletonMotion:
-    """The motion without a T-pose that an exporter put before it, and without the blend out of it."""
-    rig = rig_of(motion.name, motion.joint_names)
-    if len(motion) < 3 or _from_reference_deg(_seen(motion.frames(slice(1)), rig)) > REFERENCE_DEG:
-        return motion
-    followed = [motion.joint_names.index(name) for name in rig.joints()]
-    R = motion.R_parent_joint[: 2 + round(motion.fps), followed]
-    turn = angle_deg(R[:-1], R[1:]).amax(1)
-    if turn[0] < FIRST_FRAME_JUMP_DEG:
-        return motion
-    start = 1
-    while start < len(turn) - 1 and turn[start] > max(
-        FIRST_FRAME_JUMP_DEG, BLEND_FACTOR * turn[start + 1 :].median()
-    ):
-        start += 1
-    return motion.frames(slice(start, None))
-
-
-def _seen(reference: SkeletonMotion, rig: Rig) -> _Reference:
-    R_world, p_world = reference.world()
-    placed = dict(zip(reference.joint_names, p_world[0], strict=True))
-    points = {
-        f"{side}_{part}": placed[names[index]]
-        for part, names in rig.limbs.items()
-        for index, side in enumerate(_SIDES)
-    }
-    return _Reference(dict(zip(reference.joint_names, R_world[0], strict=True)), points, _facing(points))
-
-
-def _facing(points: dict[str, Float[Tensor, "3"]]) -> Float[Tensor, "3 3"]:
-    """The person's axes from hips and shoulders, upright in the world."""
-    left = points["left_hip"] - points["right_hip"] + points["left_shoulder"] - points["right_shoulder"]
-    left = _unit(left * torch.tensor([1.0, 0.0, 1.0]))
-    up = torch.tensor([0.0, 1.0, 0.0], dtype=left.dtype)
-    return torch.stack([left, up, torch.linalg.cross(left, up)], dim=1)
-
-
-def _from_reference_deg(seen: _Reference) -> float:
-    """The mean angle by which the limbs are bent, stand out of the body's plane, or the back is not upright."""
-    left, up, forward = seen.R_world_person.unbind(1)
-    angles: list[Tensor] = []
-    for side, outward in zip(_SIDES, (left, -left), strict=True):
-        at = {part: seen.points[f"{side}_{part}"] for part in LIMB_POINTS}
-        thigh, shin = _unit(at["knee"] - at["hip"]), _unit(at["ankle"] - at["knee"])
-        arm, forearm = _unit(at["elbow"] - at["shoulder"]), _unit(at["wrist"] - at["elbow"])
-        cosines = [thigh @ shin, -thigh @ up, arm @ forearm, _unit(at["shoulder"] - at["hip"]) @ up]
-        angles += [cosine.clamp(-1, 1).arccos() for cosine in cosines]
-        angles += [(arm @ forward).clamp(-1, 1).arcsin().abs(), (arm @ up).clamp(0, 1).arcsin()]
-        angles += [(-arm @ outward).clamp(0, 1).arcsin()]
-    return float(torch.stack(angles).mean().rad2deg())
-
-
-def _unit(direction: Float[Tensor, "3"]) -> Float[Tensor, "3"]:
-    return torch.nn.functional.normalize(direction, dim=0, eps=1e-9)
 
 
 # ---- rotations -------------------------------------------------------------------------------------------------
 
 
 def _body_rotations(
-    turned: dict[str, Float[Tensor, "time 3 3"]], reference: _Reference, rig: Rig, rest: Float[Tensor, "24 3"]
+    turned: dict[str, Float[Tensor, "time 3 3"]], reference: SeenPose, rig: Rig, rest: Float[Tensor, "24 3"]
 ) -> Float[Tensor, "time 24 3 3"]:
     """`R_world_joint` of the body's joints."""
 
@@ -221,7 +123,7 @@ def _body_rotations(
     R |= {f"spine{k}": _along(back, k / 3) for k in (1, 2, 3)}
     neck = [follow(rig.spine[-1], upright), *(follow(name, upright) for name in rig.neck)]
     R |= {"neck": _along(neck, 1 / 2), "head": _along(neck, 1)}
-    for index, side in enumerate(_SIDES):
+    for index, side in enumerate(SIDES):
         names = {part: pair[index] for part, pair in rig.limbs.items()}
         laid = _laid_limbs(side, reference, _named(rest))
         R[f"{side}_collar"] = follow(names["collar"], leaning)
@@ -243,17 +145,17 @@ def _along(chain: list[Float[Tensor, "time 3 3"]], share: float) -> Float[Tensor
     return chain[below + 1] if rest > 1 - 1e-9 else interpolate(chain[below], chain[below + 1], rest)
 
 
-def _trunk_turn(reference: _Reference, rest: dict[str, Float[Tensor, "3"]]) -> Float[Tensor, "3 3"]:
+def _trunk_turn(reference: SeenPose, rest: dict[str, Float[Tensor, "3"]]) -> Float[Tensor, "3 3"]:
     """The turn of our upright back onto the skeleton's line from the hips to the shoulders."""
 
     def trunk(points: dict[str, Tensor]) -> Tensor:
-        return sum((points[f"{side}_shoulder"] - points[f"{side}_hip"] for side in _SIDES), torch.zeros(3))
+        return sum((points[f"{side}_shoulder"] - points[f"{side}_hip"] for side in SIDES), torch.zeros(3))
 
     return _smallest_turn(reference.R_world_person @ trunk(rest), trunk(reference.points))
 
 
 def _laid_limbs(
-    side: str, reference: _Reference, rest: dict[str, Float[Tensor, "3"]]
+    side: str, reference: SeenPose, rest: dict[str, Float[Tensor, "3"]]
 ) -> dict[str, Float[Tensor, "3 3"]]:
     """`R_world` of our limbs' joints laid along the skeleton's limbs in the reference pose, by the smallest turn from
     the bone before. Where the rig has no point to lay a bone along, it stays as the bone before."""
@@ -274,7 +176,7 @@ def _smallest_turn(a: Float[Tensor, "3"], b: Float[Tensor, "3"]) -> Float[Tensor
     """The rotation by the smallest angle from the direction of a to that of b (not opposite)."""
     axis = torch.linalg.cross(a, b)
     angle = torch.atan2(axis.norm(), a @ b)
-    return roma.rotvec_to_rotmat(_unit(axis) * angle)
+    return roma.rotvec_to_rotmat(unit(axis) * angle)
 
 
 def _with_half_the_twist(

@@ -8,7 +8,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-
 _SNAP = 0.02
 """Frames: a moment this near to a recorded frame is that frame (59.999 frames a second are meant as 60)."""
 
@@ -50,20 +49,27 @@ class SkeletonMotion:
         )
 
     def resampled(self, fps: float) -> "SkeletonMotion":
-        """The same motion at another frame rate, from the first frame on; rotations along the shortest arc."""
-        step = self.fps / fps
-        position = torch.arange(math.floor((len(self) - 1) / step + _SNAP) + 1, dtype=torch.float64) * step
-        before = (position + _SNAP).floor().clamp(max=len(self) - 1).long()
-        after = (before + 1).clamp(max=len(self) - 1)
-        fraction = position - before
-        fraction = torch.where(fraction.abs() < _SNAP, 0.0, fraction)
-        R, p = self.R_parent_joint[before], self.p_world_root[before]
-        between = fraction > 0
-        if between.any():
-            share = fraction[between]
-            R[between] = interpolate(R[between], self.R_parent_joint[after][between], share[:, None])
-            p[between] = torch.lerp(p[between], self.p_world_root[after][between], share[:, None])
+        """The same motion at another frame rate."""
+        R, p = resample(self.R_parent_joint, self.p_world_root, self.fps, fps)
         return replace(self, fps=fps, R_parent_joint=R, p_world_root=p)
+
+
+def resample(
+    R: Float[Tensor, "time joints 3 3"], p: Float[Tensor, "time 3"], fps: float, to_fps: float
+) -> tuple[Float[Tensor, "moments joints 3 3"], Float[Tensor, "moments 3"]]:
+    """Rotations and positions at another frame rate, from the first frame on; rotations along the shortest arc."""
+    step = fps / to_fps
+    moment = torch.arange(math.floor((len(p) - 1) / step + _SNAP) + 1, dtype=torch.float64) * step
+    before = (moment + _SNAP).floor().clamp(max=len(p) - 1).long()
+    after = (before + 1).clamp(max=len(p) - 1)
+    share = moment - before
+    between = (share > _SNAP).nonzero().flatten()
+    R_out, p_out = R[before], p[before]
+    if len(between):
+        a, b, share = before[between], after[between], share[between, None]
+        R_out[between] = interpolate(R[a], R[b], share)
+        p_out[between] = torch.lerp(p[a], p[b], share.to(p))
+    return R_out, p_out
 
 
 def interpolate(

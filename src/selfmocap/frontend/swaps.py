@@ -1,0 +1,83 @@
+"""Left and right: a detector swaps them for runs of frames, with high confidence. Found and undone over a track."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from selfmocap.skeleton import KeypointSet
+
+STATES = ("as is", "all", "upper", "lower")
+"""What is swapped in a frame."""
+
+_LOWER = ("hip", "knee", "ankle", "heel", "toe", "foot")
+_CAP = 0.5
+"""Displacement from which a keypoint tells nothing, in half sides of the box."""
+_SWAPPED = 0.004
+"""Cost of a swapped frame: what is swapped for long, without a jump at either end, is taken for a person who turned."""
+_LONGEST_GAP = 15
+"""Frames without the person after which nothing is known of what was left and right."""
+
+
+class Unswapped(NamedTuple):
+    """Keypoints with left and right as they most likely are."""
+
+    keypoints: Float[np.ndarray, "time keypoints 2"]
+    confidence: Float[np.ndarray, "time keypoints"]
+    states: Int[np.ndarray, " time"]
+    """Index into STATES of what was swapped in each frame, and is not any more."""
+
+
+def undo_swaps(
+    keypoints: Float[np.ndarray, "time keypoints 2"],
+    confidence: Float[np.ndarray, "time keypoints"],
+    half_sides: Float[np.ndarray, " time"],
+    frame_index: Int[np.ndarray, " time"],
+    points: KeypointSet,
+) -> Unswapped:
+    """The cheapest sequence of STATES (Viterbi). Cost between two frames: the mean displacement of the keypoints
+    that have a twin, in half sides of the box (px), capped, weighted by both confidences; and a little for every
+    swapped frame."""
+    orders = _orders(points)
+    moved = np.stack([keypoints[:, order] for order in orders], axis=1)
+    trusted = np.stack([confidence[:, order] for order in orders], axis=1)
+    states = np.zeros(len(keypoints), np.int64)
+    if len(keypoints):
+        states = _cheapest(_transitions(moved, trusted, half_sides, frame_index, points))
+    rows = np.arange(len(keypoints))
+    return Unswapped(moved[rows, states], trusted[rows, states], states)
+
+
+def _orders(points: KeypointSet) -> Int[np.ndarray, "states keypoints"]:
+    same, mirror = np.arange(len(points.names)), np.array(points.mirror)
+    low = np.array([any(part in name for part in _LOWER) for name in points.names])
+    return np.stack([same, mirror, np.where(low, same, mirror), np.where(low, mirror, same)])
+
+
+def _transitions(
+    moved: Float[np.ndarray, "time states keypoints 2"],
+    trusted: Float[np.ndarray, "time states keypoints"],
+    half_sides: Float[np.ndarray, " time"],
+    frame_index: Int[np.ndarray, " time"],
+    points: KeypointSet,
+) -> Float[np.ndarray, "steps states states"]:
+    paired = np.array(points.mirror) != np.arange(len(points.names))
+    moved, trusted = moved[:, :, paired], trusted[:, :, paired]
+    scale = (half_sides[1:] + half_sides[:-1])[:, None, None, None] / 2
+    step = np.linalg.norm(moved[1:, None] - moved[:-1, :, None], axis=-1) / scale
+    weight = trusted[1:, None] * trusted[:-1, :, None]
+    cost = (weight * np.minimum(step, _CAP)).sum(axis=-1) / np.maximum(weight.sum(axis=-1), 1.0)
+    return np.where((np.diff(frame_index) > _LONGEST_GAP)[:, None, None], 0.0, cost)
+
+
+def _cheapest(transitions: Float[np.ndarray, "steps states states"]) -> Int[np.ndarray, " time"]:
+    swapped = _SWAPPED * (np.arange(len(STATES)) > 0)
+    total, before = swapped.copy(), []
+    for step in transitions:
+        ways = total[:, None] + step
+        before.append(ways.argmin(axis=0))
+        total = ways.min(axis=0) + swapped
+    states = [int(total.argmin())]
+    for back in reversed(before):
+        states.append(int(back[states[-1]]))
+    return np.array(states[::-1])

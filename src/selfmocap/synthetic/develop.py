@@ -1,0 +1,180 @@
+"""From drawn figures and backgrounds to photographs: shadows on the ground, then what a phone's camera does."""
+
+import io
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from selfmocap.kernels import compiled, over_batch
+from selfmocap.synthetic.shading import Drawn
+
+BLOBS = 6
+
+
+class Ground(NamedTuple):
+    """Soft shadows where a person is near the ground."""
+
+    homography: np.ndarray
+    """(pictures, 3, 3): pixel (x, y, 1) to homogeneous ground coordinates (world x and z, metres); zeros where no
+    ground is known."""
+    blobs: np.ndarray
+    """(pictures, BLOBS, 4): x, z, radius (m) and strength in [0, 1] of each shadow."""
+
+
+class Film(NamedTuple):
+    """How a camera's pictures come out; one row a picture, float32."""
+
+    gain: np.ndarray
+    """(pictures, 3) colour balance and exposure."""
+    contrast: np.ndarray
+    """(pictures,) about the middle grey."""
+    blur: np.ndarray
+    """(pictures,) standard deviation, px."""
+    noise: np.ndarray
+    """(pictures, 2): standard deviations of brightness and of colour noise."""
+    quality: np.ndarray
+    """(pictures,) int64: JPEG quality, 0 for none."""
+    seed: np.ndarray
+    """(pictures,) int64: where in the table of noise the picture begins."""
+
+
+def sample_film(rng: np.random.Generator, clips: int, frames: int) -> Film:
+    """One camera a clip; its noise differs from frame to frame."""
+
+    def repeated(values: np.ndarray) -> np.ndarray:
+        return np.repeat(values, frames, axis=0).astype(np.float32)
+
+    exposure = np.exp(rng.normal(0, 0.18, (clips, 1)))
+    quality = np.where(rng.random(clips) < 0.4, rng.integers(35, 95, clips), 0)
+    blur = np.abs(rng.normal(0, 0.8, clips))
+    return Film(
+        gain=repeated(exposure * np.exp(rng.normal(0, 0.05, (clips, 3)))),
+        contrast=repeated(np.exp(rng.normal(0, 0.15, clips))),
+        blur=repeated(blur),
+        noise=repeated(np.abs(rng.normal(0, [0.018, 0.008], (clips, 2)))),
+        quality=np.repeat(quality, frames),
+        seed=rng.integers(_NOISE // 2, size=clips * frames),
+    )
+
+
+_NOISE = 1 << 18
+
+
+def develop(
+    background: np.ndarray, drawn: Drawn, ground: Ground, film: Film, inside: np.ndarray
+) -> np.ndarray:
+    """(pictures, height, width, 3) uint8 photographs of figures before backgrounds (pictures, height, width, 3;
+    overwritten). `inside` (pictures, 4) is left, top, right, bottom of the camera's image in px of the picture: beyond
+    it all is black."""
+    table = np.random.default_rng(11).normal(size=_NOISE).astype(np.float32)
+    out = np.empty(background.shape, np.uint8)
+    over_batch(_develop, len(out), background, drawn, ground, film, inside, table, out)
+    for n in np.flatnonzero(film.quality):
+        out[n] = _compressed(out[n], int(film.quality[n]))
+    return out
+
+
+def _compressed(picture: np.ndarray, quality: int) -> np.ndarray:
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "JPEG", quality=quality)
+    return np.asarray(Image.open(file))
+
+
+@compiled
+def _develop(first, last, background, drawn, ground, film, inside, table, out):
+    for n in range(first, last):
+        picture = background[n]
+        _cast(picture, ground.homography[n], ground.blobs[n])
+        _place(picture, drawn.colour[n], drawn.coverage[n])
+        if film.blur[n] > 0.2:
+            _blur(picture, film.blur[n])
+        _expose(picture, n, film, table, out[n])
+        _frame(out[n], inside[n])
+
+
+@compiled
+def _cast(picture, h, blobs):
+    if h[2, 0] == 0.0 and h[2, 1] == 0.0 and h[2, 2] == 0.0:
+        return
+    for row in range(picture.shape[0]):
+        for column in range(picture.shape[1]):
+            w = h[2, 0] * column + h[2, 1] * row + h[2, 2]
+            if w < 1e-3:
+                continue
+            x = (h[0, 0] * column + h[0, 1] * row + h[0, 2]) / w
+            z = (h[1, 0] * column + h[1, 1] * row + h[1, 2]) / w
+            lit = 1.0
+            for b in range(len(blobs)):
+                dx, dz, radius = x - blobs[b, 0], z - blobs[b, 1], blobs[b, 2]
+                share = 1.0 - (dx * dx + dz * dz) / (radius * radius)
+                if share > 0.0:
+                    lit *= 1.0 - blobs[b, 3] * share * share
+            if lit < 1.0:
+                for channel in range(3):
+                    picture[row, column, channel] *= lit
+
+
+@compiled
+def _place(picture, colour, coverage):
+    for row in range(picture.shape[0]):
+        for column in range(picture.shape[1]):
+            covered = coverage[row, column]
+            if covered > 0:
+                for channel in range(3):
+                    behind = picture[row, column, channel] * (1 - covered)
+                    picture[row, column, channel] = behind + colour[row, column, channel]
+
+
+@compiled
+def _blur(picture, sigma):
+    """Binomial filters one after the other, along columns and rows, until their variances add up."""
+    left = sigma * sigma
+    before = np.empty(picture.shape[1:], np.float32)
+    while left > 0.02:
+        side = np.float32(min(left, 0.5) / 2)
+        left -= 0.5
+        middle = 1 - 2 * side
+        height, width = picture.shape[:2]
+        for row in range(height):
+            for channel in range(3):
+                last = picture[row, 0, channel]
+                for column in range(width):
+                    this = picture[row, column, channel]
+                    following = picture[row, min(column + 1, width - 1), channel]
+                    picture[row, column, channel] = middle * this + side * (last + following)
+                    last = this
+        before[:] = picture[0]
+        for row in range(height):
+            below = picture[min(row + 1, height - 1)]
+            for column in range(width):
+                for channel in range(3):
+                    this = picture[row, column, channel]
+                    picture[row, column, channel] = middle * this + side * (
+                        before[column, channel] + below[column, channel]
+                    )
+                    before[column, channel] = this
+
+
+@compiled
+def _expose(picture, n, film, table, out):
+    place = film.seed[n]
+    contrast, bright, tinted = film.contrast[n], film.noise[n, 0], film.noise[n, 1]
+    for row in range(picture.shape[0]):
+        for column in range(picture.shape[1]):
+            common = table[place & 262143] * bright
+            for channel in range(3):
+                value = picture[row, column, channel] * film.gain[n, channel]
+                value = (
+                    0.45 + (value - 0.45) * contrast + common + table[(place + 1 + channel) & 262143] * tinted
+                )
+                out[row, column, channel] = int(min(max(value, 0.0), 1.0) * 255.0 + 0.5)
+            place += 4
+
+
+@compiled
+def _frame(out, inside):
+    for row in range(out.shape[0]):
+        for column in range(out.shape[1]):
+            if column < inside[0] or column > inside[2] or row < inside[1] or row > inside[3]:
+                out[row, column] = 0

@@ -1,0 +1,343 @@
+"""Strong supervision: a frame network learns from synthetic people (Tung et al. 2017, section 3.2).
+
+One script for one process, and for many under `torchrun`: a step's images come in parts of PART, each a pure function
+of its own seed, and the processes share the parts among them. So neither the number of processes nor that of the
+workers changes what is learned, and a run that was killed goes on exactly where its last checkpoint left it.
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from lightning_fabric import Fabric
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from selfmocap.body import Body, BodyParameters
+from selfmocap.files import written_whole
+from selfmocap.metrics import absolute_error, procrustes_error, root_aligned_error
+from selfmocap.network.config import NetworkConfig
+from selfmocap.network.frame import FrameInputs, FrameNetwork, Prediction
+from selfmocap.network.supervision import PAPER_WEIGHTS, SupervisedWeights, paper_losses, supervised_losses
+from selfmocap.network.weights import begin_from, blend, copy_of, save_network
+from selfmocap.skeleton import keypoint_set
+
+PART = 32
+"""Images that one process handles at once."""
+_SURFACE_SAMPLE = 200
+"""Vertices, beside those that keypoints need, on which the surface loss is taken."""
+
+Sample = Callable[[int], tuple[FrameInputs, BodyParameters]]
+"""From a seed to PART images and their truth in the camera frame."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train; the defaults made the shipped weights."""
+
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    steps: int = 60_000
+    batch: int = 64
+    """Images a step, over all processes: a multiple of PART."""
+    learning_rate: float = 1e-3
+    schedule: Literal["cosine", "constant"] = "cosine"
+    losses: Literal["supervised", "paper"] = "supervised"
+    average: float = 0.999
+    """How much the averaged weights, which are the result, keep at each step."""
+    seed: int = 0
+
+    @classmethod
+    def paper(cls) -> "TrainConfig":
+        """The settings of the paper's release: Adam at a constant 1e-4, 32 images a step, the paper's four terms."""
+        return cls(NetworkConfig.paper(), 10_000, PART, 1e-4, "constant", "paper")
+
+    def __post_init__(self) -> None:
+        if self.batch % PART or self.batch < PART or self.steps < 1:
+            raise ValueError(
+                f"a batch of {self.batch} images for {self.steps} steps: expected a multiple of {PART}"
+            )
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a training run says of itself after a step."""
+
+    step: int
+    steps: int
+    losses: dict[str, float]
+    validation: dict[str, float] | None
+
+
+class _Parts(Dataset[tuple[FrameInputs, BodyParameters]]):
+    def __init__(self, sample: Sample, seed: int) -> None:
+        self.sample, self.seed = sample, seed
+
+    def __getitem__(self, part: int) -> tuple[FrameInputs, BodyParameters]:
+        return self.sample(self.seed * 1_000_003_000 + part)
+
+
+def train(
+    config: TrainConfig,
+    sample: Sample,
+    body: Body,
+    out: Path,
+    workers: int = 0,
+    resume: bool = False,
+    begin: FrameNetwork | None = None,
+    validation: Sequence[tuple[FrameInputs, BodyParameters]] = (),
+    every: int = 1000,
+    report: Callable[[Progress], None] = lambda _: None,
+    fabric: Fabric | None = None,
+) -> FrameNetwork:
+    """Trains a network into the folder `out` and gives its averaged weights.
+
+    `out/network.safetensors` holds the averaged weights with all that is to be known about them, `out/training.pt`
+    what `resume` goes on from, `out/history.jsonl` the losses a step and the validation every `every` steps, when both
+    checkpoints are written too. `report` is called after every step. Raises ValueError where `out` already holds a run
+    that is not to be resumed, or one of another configuration. With `begin`, a network that sees coordinates alone,
+    training starts from what that one has learned."""
+    fabric = fabric or Fabric(accelerator="auto", devices=1)
+    torch.manual_seed(config.seed)
+    network = FrameNetwork(config.network).to(fabric.device)
+    if begin is not None:
+        begin_from(network, begin)
+    average = copy_of(network).eval()
+    optimizer = _optimizer(config, network)
+    start = _resumed(config, out, resume, network, average, optimizer)
+    model, fabric_optimizer = fabric.setup(_ByName(network), optimizer)
+    surface = _supervised_body(body, config.network.keypoint_set).to(fabric.device)
+    precision = fastest_precision(config.network, fabric.device)
+    parts = _parts(config, sample, start, workers, fabric)
+    with _History(out / "history.jsonl", start, fabric.is_global_zero) as history:
+        for step in range(start, config.steps):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(config, step)
+            losses = _step(config, model, fabric_optimizer, parts, surface, precision, fabric)
+            blend(average, network, keep=min(config.average, (step + 1) / (step + 10)))
+            done = step + 1
+            scores = None
+            if done % every == 0 or done == config.steps:
+                scores = validate(average, body, validation) if validation else {}
+                if fabric.is_global_zero:
+                    _save(config, out, done, network, average, optimizer, scores)
+            history.add(done, losses, scores)
+            report(Progress(done, config.steps, losses, scores))
+    return average
+
+
+class _ByName(torch.nn.Module):
+    """The network with plain tensors in and out, which is all that Fabric passes on."""
+
+    def __init__(self, network: FrameNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, **tensors: Tensor | None) -> dict[str, Tensor]:
+        inputs: dict[str, Any] = tensors
+        return vars(self.network(FrameInputs(**inputs)))
+
+
+def _optimizer(config: TrainConfig, network: FrameNetwork) -> torch.optim.Optimizer:
+    if config.losses == "paper":
+        return torch.optim.Adam(network.parameters(), lr=config.learning_rate, betas=(0.5, 0.999))
+    return torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=0.01)
+
+
+def learning_rate(config: TrainConfig, step: int) -> float:
+    """Constant, or 200 steps of warm-up and then a cosine down to 0."""
+    if config.schedule == "constant":
+        return config.learning_rate
+    warm = min(1.0, (step + 1) / 200)
+    return config.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * step / config.steps))
+
+
+def _parts(
+    config: TrainConfig, sample: Sample, start: int, workers: int, fabric: Fabric
+) -> Iterator[tuple[FrameInputs, BodyParameters]]:
+    """This process' parts of every step from `start` on, in order."""
+    a_step = config.batch // PART
+    if a_step % fabric.world_size:
+        raise ValueError(
+            f"{a_step} parts of {PART} images a step cannot be shared by {fabric.world_size} processes"
+        )
+    mine = range(fabric.global_rank, a_step, fabric.world_size)
+    order = [step * a_step + part for step in range(start, config.steps) for part in mine]
+    return iter(DataLoader(_Parts(sample, config.seed), batch_size=None, sampler=order, num_workers=workers))
+
+
+def _supervised_body(body: Body, keypoint_set: str) -> Body:
+    used = body.regressors[keypoint_set].vertices
+    spread = torch.linspace(0, len(body.parts) - 1, _SURFACE_SAMPLE).long()
+    return body.restricted(torch.unique(torch.cat([used, spread])))
+
+
+def _step(
+    config: TrainConfig,
+    model: Any,
+    optimizer: Any,
+    parts: Iterator[tuple[FrameInputs, BodyParameters]],
+    body: Body,
+    precision: torch.dtype,
+    fabric: Fabric,
+) -> dict[str, float]:
+    """One step of the optimiser; the mean of each loss over all images of all processes."""
+    count = config.batch // PART // fabric.world_size
+    weights = PAPER_WEIGHTS if config.losses == "paper" else asdict(SupervisedWeights())
+    sums = dict.fromkeys([*weights, "total"], 0.0)
+    optimizer.zero_grad()
+    for part in range(count):
+        inputs, truth = next(parts)
+        inputs, truth = inputs.to(fabric.device), truth.to(fabric.device)
+        with fabric.no_backward_sync(model, enabled=part < count - 1):
+            with torch.autocast(fabric.device.type, precision, enabled=precision != torch.float32):
+                prediction = Prediction(**model(**vars(inputs)))
+            if config.losses == "paper":
+                losses = paper_losses(prediction, inputs, truth)
+            else:
+                losses = supervised_losses(body, config.network.keypoint_set, prediction, inputs, truth)
+            means = {name: loss.mean() for name, loss in losses.items()}
+            total = torch.stack([weights[name] * mean for name, mean in means.items()]).sum()
+            fabric.backward(total / count)
+        for name, mean in (*means.items(), ("total", total)):
+            sums[name] += float(mean.detach()) / count
+    fabric.clip_gradients(model, optimizer, max_norm=5.0, error_if_nonfinite=False)
+    optimizer.step()
+    if fabric.world_size > 1:
+        reduced = fabric.all_reduce(torch.tensor(list(sums.values())), reduce_op="mean")
+        sums = dict(zip(sums, torch.as_tensor(reduced).tolist(), strict=True))
+    return sums
+
+
+def fastest_precision(config: NetworkConfig, device: torch.device) -> torch.dtype:
+    """bfloat16 where three forward and backward passes of this network, right now and here, take less time in it than
+    in float32; the trunk is tried, on PART images."""
+    network = FrameNetwork(config).to(device)
+    if network.trunk is None:
+        return torch.float32
+    size, keypoints = network.trunk.heatmap_size, len(keypoint_set(config.keypoint_set).names)
+    maps = torch.rand(PART, keypoints, size, size, device=device)
+    rgb = torch.rand(PART, 3, 128, 128, device=device) if config.rgb else None
+    taken = {}
+    for precision in (torch.float32, torch.bfloat16) * 3:
+        begin = time.perf_counter()
+        with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+            features = network.trunk(rgb, maps)
+        features.float().sum().backward()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        taken[precision] = min(taken.get(precision, math.inf), time.perf_counter() - begin)
+    return min(taken, key=taken.__getitem__)
+
+
+def validate(
+    network: FrameNetwork, body: Body, batches: Sequence[tuple[FrameInputs, BodyParameters]]
+) -> dict[str, float]:
+    """Mean errors in mm over batches of frames with their truth (in the camera frame): the keys of docs/formats.md."""
+    errors: dict[str, list[Float[Tensor, " batch"]]] = {}
+    device = next(network.parameters()).device
+    training = network.training
+    network.eval()
+    with torch.no_grad():
+        for inputs, truth in batches:
+            estimate = network(inputs.to(device)).parameters(inputs.to(device)).to("cpu")
+            found, known = body.pose(estimate), body.pose(truth)
+            roots = estimate.p_world_root, truth.p_world_root
+            for name, error in (
+                ("mpjpe_mm", root_aligned_error(found.joints, known.joints, *roots)),
+                ("pa_mpjpe_mm", procrustes_error(found.joints, known.joints)),
+                ("surface_mm", root_aligned_error(found.vertices, known.vertices, *roots)),
+                ("absolute_mpjpe_mm", absolute_error(found.joints, known.joints)),
+            ):
+                errors.setdefault(name, []).append(1000 * error.mean(-1))
+    network.train(training)
+    return {name: float(torch.cat(values).mean()) for name, values in errors.items()}
+
+
+# ---- what is kept on disk -------------------------------------------------------------------------------------
+
+
+def _save(
+    config: TrainConfig,
+    out: Path,
+    step: int,
+    network: FrameNetwork,
+    average: FrameNetwork,
+    optimizer: torch.optim.Optimizer,
+    scores: dict[str, float],
+) -> None:
+    about = {"training": asdict(config), "step": step, "validation": scores}
+    save_network(out / "network.safetensors", average, about)
+    state = {
+        "config": json.dumps(asdict(config), sort_keys=True),
+        "step": step,
+        "network": network.state_dict(),
+        "average": average.state_dict(),
+        "optimizer": optimizer.state_dict(),
+    }
+    with written_whole(out / "training.pt") as partial:
+        torch.save(state, partial)
+
+
+def _resumed(
+    config: TrainConfig,
+    out: Path,
+    resume: bool,
+    network: FrameNetwork,
+    average: FrameNetwork,
+    optimizer: torch.optim.Optimizer,
+) -> int:
+    """Restores the run in `out`, if there is one, and gives the number of steps that it has taken."""
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / "training.pt"
+    if not path.exists():
+        return 0
+    if not resume:
+        raise ValueError(f"{out} already holds a training run: resume it, or train into another folder")
+    state = torch.load(path, weights_only=True, map_location="cpu")
+    if state["config"] != json.dumps(asdict(config), sort_keys=True):
+        raise ValueError(
+            f"{out} holds a run of another configuration: {state['config']}; resume it with that one"
+        )
+    network.load_state_dict(state["network"])
+    average.load_state_dict(state["average"])
+    optimizer.load_state_dict(state["optimizer"])
+    return int(state["step"])
+
+
+class _History:
+    """One JSON line a step, and TensorBoard's events in the folder beside; what lies beyond the step that a run
+    resumes from is cut off."""
+
+    def __init__(self, path: Path, start: int, writes: bool) -> None:
+        self.file = None
+        if writes:
+            from torch.utils.tensorboard import SummaryWriter
+
+            kept = path.read_text().splitlines()[:start] if path.exists() else []
+            with written_whole(path) as partial:
+                partial.write_text("".join(f"{line}\n" for line in kept))
+            self.file = path.open("a")
+            self.board = SummaryWriter(path.parent / "tensorboard", purge_step=start + 1)
+
+    def __enter__(self) -> "_History":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.file:
+            self.file.close()
+            self.board.close()
+
+    def add(self, step: int, losses: dict[str, float], scores: dict[str, float] | None) -> None:
+        if not self.file:
+            return
+        line = {"step": step, **losses, **({"validation": scores} if scores else {})}
+        self.file.write(json.dumps(line) + "\n")
+        self.file.flush()
+        for name, value in (losses | (scores or {})).items():
+            self.board.add_scalar(name, value, step)
