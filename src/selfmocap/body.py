@@ -87,7 +87,7 @@ class Body:
         return cls(
             identity=f"{data.name} sha256:{data.sha256}",
             faces=torch.from_numpy(data.faces.astype(np.int64)),
-            parts=torch.from_numpy(data.weights.argmax(1)),
+            parts=torch.from_numpy(data.part.astype(np.int64)),
             v_template=by_axis(data.v_template),
             shapedirs=by_axis(np.moveaxis(data.shapedirs, 2, 0)),
             J_template=torch.from_numpy(data.J_template),

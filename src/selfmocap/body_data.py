@@ -61,6 +61,8 @@ class BodyData:
     """(r, V, 3) pose blendshapes, metres."""
     landmarks: dict[str, Landmark]
     """Linear regressors of named points from the vertices."""
+    part: np.ndarray
+    """(V,) the joint that moves each vertex most."""
     mirror: np.ndarray | None = None
     """(V,) each vertex' twin on the other side; None where the mesh has none known."""
     proxy_vertices: np.ndarray | None = None
@@ -111,7 +113,7 @@ def _read_default(path: Path) -> BodyData:
             str(name): (arrays["landmark_vertex"][rows == row], arrays["landmark_weight"][rows == row])
             for row, name in enumerate(arrays["landmark_names"])
         },
-        **{name: arrays[name] for name in ("faces", "mirror", "proxy_vertices", "proxy_faces")},
+        **{name: arrays[name] for name in ("faces", "part", "mirror", "proxy_vertices", "proxy_faces")},
         **{
             name: arrays[name].astype(np.float32)
             for name in ("v_template", "shapedirs", "J_template", "J_shapedirs")
@@ -149,6 +151,7 @@ def _from_smpl(path: Path, arrays: dict[str, np.ndarray]) -> BodyData:
     posedirs = np.zeros((features, vertices, 3), np.float32)
     kept = features if joints == len(JOINT_NAMES) else 9 * (JOINT["left_hand"] - 1)
     posedirs[:kept] = np.moveaxis(arrays["posedirs"][:, :, :kept], 2, 0)
+    weights = arrays["weights"].astype(np.float32) @ (columns != 0).T.astype(np.float32)
     return BodyData(
         name=path.stem,
         sha256=_sha256(path),
@@ -157,7 +160,8 @@ def _from_smpl(path: Path, arrays: dict[str, np.ndarray]) -> BodyData:
         shapedirs=shapedirs,
         J_template=regressor @ v_template,
         J_shapedirs=np.einsum("jv,vcb->jcb", regressor, shapedirs),
-        weights=arrays["weights"].astype(np.float32) @ (columns != 0).T.astype(np.float32),
+        weights=weights,
+        part=weights.argmax(1),
         posedirs_coefficients=np.eye(features, dtype=np.float32),
         posedirs_basis=posedirs,
         landmarks=_smpl_landmarks(v_template, regressor),

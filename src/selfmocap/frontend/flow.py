@@ -2,15 +2,18 @@
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Float32, UInt8
 
 from selfmocap.camera import CROP_SIZE
 
 WORK_SIZE = 2 * CROP_SIZE
 """Flow is measured at twice the crop's size: the thin parts of a body are then wide enough to be matched."""
+
+_NOISE = 30.0
+"""Difference of colours, in grey levels of 255, at which flow is believed by 1/e."""
 
 _RAFT_REMEDY = (
     "install torchvision (pip install torchvision) and let it fetch the weights once while the network is reachable: "
@@ -22,19 +25,33 @@ Flow = Float32[np.ndarray, "height width 2"]
 FlowMethod = Callable[[Image, Image], Flow]
 
 
-def crop_flow(
-    before: Image, after: Image, method: FlowMethod
-) -> tuple[Flow, Float32[np.ndarray, "height width"]]:
-    """Flow in px of the 128 px crop (x, y) and its confidence in [0, 1], from two cuts of WORK_SIZE px a side of
-    consecutive frames by ONE window. Confidence: how well the flow back undoes the flow there, and how much better
-    than no motion it explains the next picture."""
+class CropFlow(NamedTuple):
+    """Flow of one crop."""
+
+    flow: Flow
+    """px of the 128 px crop per frame (x, y)."""
+    confidence: Float32[np.ndarray, "height width"]
+    """In [0, 1]: how well the flow back undoes the flow there, times how well it explains the next picture."""
+    error: float
+    """Mean absolute difference of the first picture and the next one warped by the flow, grey levels of 255."""
+    still_error: float
+    """The same if nothing moved."""
+
+
+def crop_flow(before: Image, after: Image, method: FlowMethod) -> CropFlow:
+    """Flow between two cuts of WORK_SIZE px a side, of consecutive frames by ONE window."""
     import cv2
 
     there, back = method(before, after), method(after, before)
-    confidence = _round_trip(there, back) * _explains(before, after, there)
-    small = cv2.resize(there, (CROP_SIZE, CROP_SIZE), interpolation=cv2.INTER_AREA)
-    trust = cv2.resize(confidence, (CROP_SIZE, CROP_SIZE), interpolation=cv2.INTER_AREA)
-    return small * np.float32(CROP_SIZE / len(before)), trust
+    difference = np.abs(warped(after, there).astype(np.int16) - before)
+    confidence = _round_trip(there, back) * np.exp(-np.square(cv2.blur(difference.mean(axis=-1), (5, 5)) / _NOISE))
+    size = (CROP_SIZE, CROP_SIZE)
+    return CropFlow(
+        flow=cv2.resize(there, size, interpolation=cv2.INTER_AREA) * np.float32(CROP_SIZE / len(before)),
+        confidence=cv2.resize(confidence.astype(np.float32), size, interpolation=cv2.INTER_AREA),
+        error=float(difference.mean()),
+        still_error=float(cv2.absdiff(before, after).mean()),
+    )
 
 
 def warped(after: Image, flow: Flow) -> Image:
@@ -98,11 +115,3 @@ def _round_trip(there: Flow, back: Flow) -> Float32[np.ndarray, "height width"]:
     missed = np.square(there + returned).sum(axis=-1)
     length = np.square(there).sum(axis=-1) + np.square(returned).sum(axis=-1)
     return np.exp(-missed / (1.0 + 0.05 * length)).astype(np.float32)
-
-
-def _explains(before: Image, after: Image, flow: Flow) -> Float[np.ndarray, "height width"]:
-    """One where the warped next picture is as like this one as noise allows, falling with the difference."""
-    import cv2
-
-    difference = np.abs(warped(after, flow).astype(np.float32) - before).mean(axis=-1)
-    return np.exp(-np.square(cv2.blur(difference, (5, 5)) / 30.0))

@@ -19,6 +19,7 @@ from selfmocap.readers.rigs import Rig, rig_of
 from selfmocap.readers.skeletons import SkeletonMotion, interpolate
 from selfmocap.skeleton import JOINT, JOINT_PARENTS
 
+TRUNK_SHARE = 0.75
 _LENGTHS = (
     ("left_hip", "left_knee", 0.006), ("left_knee", "left_ankle", 0.006), ("left_shoulder", "left_elbow", 0.006),
     ("left_elbow", "left_wrist", 0.01), ("left_hip", "right_hip", 0.015), ("left_shoulder", "right_shoulder", 0.01),
@@ -146,12 +147,13 @@ def _along(chain: list[Float[Tensor, "time 3 3"]], share: float) -> Float[Tensor
 
 
 def _trunk_turn(reference: SeenPose, rest: dict[str, Float[Tensor, "3"]]) -> Float[Tensor, "3 3"]:
-    """The turn of our upright back onto the skeleton's line from the hips to the shoulders."""
+    """The turn of our upright back towards the skeleton's line from the hips to the shoulders."""
 
     def trunk(points: dict[str, Tensor]) -> Tensor:
         return sum((points[f"{side}_shoulder"] - points[f"{side}_hip"] for side in SIDES), torch.zeros(3))
 
-    return _smallest_turn(reference.R_world_person @ trunk(rest), trunk(reference.points))
+    whole = _smallest_turn(reference.R_world_person @ trunk(rest), trunk(reference.points))
+    return interpolate(torch.eye(3, dtype=whole.dtype), whole, TRUNK_SHARE)
 
 
 def _laid_limbs(

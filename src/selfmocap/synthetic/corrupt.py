@@ -222,7 +222,7 @@ _WAVES = 6
 @compiled
 def _corrupt_masks(first, last, given, shift, spot, out):
     side = given.shape[1]
-    radius = 3
+    radius = 2
     for n in range(first, last):
         sums = _integral(given[n])
         centre_y, centre_x, reach = spot[n, 0] * side, spot[n, 1] * side, spot[n, 2] * side

@@ -70,6 +70,8 @@ class Drawn(NamedTuple):
     """(pictures, height, width) float32: share of the pixel that any of the figure covers."""
     person: np.ndarray
     """(pictures, height, width) float32: share that the person (body, clothes) covers."""
+    held: np.ndarray
+    """(pictures, height, width) float32: share that a thing in a hand covers."""
     depth: np.ndarray
     """(pictures, height, width) float32: nearest depth, metres; infinity where there is nothing."""
 
@@ -85,6 +87,7 @@ def draw(
     shape = (len(vertices), height, width)
     drawn = Drawn(
         np.zeros((*shape, 3) if coloured else (len(vertices), 1, 1, 3), np.float32),
+        np.zeros(shape, np.float32),
         np.zeros(shape, np.float32),
         np.zeros(shape, np.float32),
         np.full(shape, np.inf, np.float32),
@@ -197,11 +200,17 @@ def _cover(n, model, inverse, face, samples, drawn):
         for column in range(width * samples):
             f = face[row, column]
             if f >= 0:
-                r, c = row // samples, column // samples
-                drawn.coverage[n, r, c] += share
-                if model.kind[f] == BODY or model.kind[f] == SKIRT:
-                    drawn.person[n, r, c] += share
-                drawn.depth[n, r, c] = min(drawn.depth[n, r, c], 1.0 / inverse[row, column])
+                _count(drawn, n, row // samples, column // samples, model.kind[f], 1.0 / inverse[row, column], share)
+
+
+@compiled
+def _count(drawn, n, row, column, kind, depth, share):
+    drawn.coverage[n, row, column] += share
+    if kind == BODY or kind == SKIRT:
+        drawn.person[n, row, column] += share
+    elif kind == HELD:
+        drawn.held[n, row, column] += share
+    drawn.depth[n, row, column] = min(drawn.depth[n, row, column], depth)
 
 
 @compiled
@@ -238,10 +247,7 @@ def _colour(points, normals, look, n, model, inverse, face, samples, drawn):
                 albedo = material[COLOUR + channel] * (1.0 - mix) + material[SECOND + channel] * mix
                 value = max(albedo * shade * _light(light[channel], nx, ny, nz), 0.0)
                 drawn.colour[n, r, s, channel] += share * np.sqrt(min(value, 1.0))
-            drawn.coverage[n, r, s] += share
-            if kind[f] == BODY or kind[f] == SKIRT:
-                drawn.person[n, r, s] += share
-            drawn.depth[n, r, s] = min(drawn.depth[n, r, s], 1.0 / inverse[row, column])
+            _count(drawn, n, r, s, kind[f], 1.0 / inverse[row, column], share)
 
 
 @compiled

@@ -1,0 +1,1 @@
+"""From a video to observations: people found, followed, and measured."""
