@@ -1,4 +1,4 @@
-"""The segmentation loss (Eq. 5) of posed bodies against the masks of shifted ones, forward and backward, beside automatic
+"""The segmentation loss (Eq. 5) of posed bodies against the masks of others, forward and backward, beside automatic
 differentiation through all pairs of visible vertices and mask pixels, and beside scipy's KD-tree. Turn by turn.
 
     python benchmarks/segmentation.py [--json] [--rounds 15] [--batch 32]

@@ -3,7 +3,12 @@ import torch
 from torch import Tensor
 from torch.autograd import gradcheck
 
-from selfmocap.nearest import squared_distance_to_nearest, squared_distance_to_nearest_by_search
+from selfmocap.nearest import (
+    pixel_centres,
+    squared_distance_to_mask,
+    squared_distance_to_nearest,
+    squared_distance_to_nearest_by_search,
+)
 
 
 def _points(kind: str, *shape: int) -> Tensor:
@@ -37,6 +42,33 @@ def test_equals_the_search_through_all_pairs(kind: str, batch: tuple[int, ...]) 
         torch.testing.assert_close(to_queries, expected_queries, rtol=1e-12, atol=1e-9)
     if kind in ("scattered", "far apart", "on a line"):
         torch.testing.assert_close(to_targets, expected_targets, rtol=1e-12, atol=1e-9)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.1, 0.9, 1.0])
+@pytest.mark.parametrize("batch", [(), (1,), (3, 2), (0,)])
+def test_distance_to_a_mask_equals_the_search_through_its_pixels(
+    share: float, batch: tuple[int, ...]
+) -> None:
+    masks = torch.rand(*batch, 20, 30) < share
+    points = (torch.rand(*batch, 300, 2, dtype=torch.float64) * 60 - 15).requires_grad_()
+    asks = torch.rand(*batch, 300) > 0.3
+    ours = squared_distance_to_mask(points, asks, masks)
+    theirs = squared_distance_to_nearest_by_search(
+        points, pixel_centres(masks).to(points), asks, masks.flatten(-2)
+    )
+    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+    pull = torch.rand_like(ours)
+    gradients = [torch.autograd.grad((squared * pull).sum(), points)[0] for squared in (ours, theirs)]
+    torch.testing.assert_close(*gradients, rtol=1e-12, atol=1e-12)
+
+
+def test_gradient_towards_a_mask() -> None:
+    masks, points = (
+        torch.rand(2, 6, 7) > 0.7,
+        (torch.rand(2, 12, 2, dtype=torch.float64) * 9 - 1).requires_grad_(),
+    )
+    asks = torch.rand(2, 12) > 0.3
+    assert gradcheck(lambda x: squared_distance_to_mask(x, asks, masks), points)
 
 
 def test_single_precision_is_as_exact_as_its_numbers() -> None:
@@ -77,6 +109,8 @@ def test_points_that_are_no_numbers_are_refused() -> None:
     queries, one = torch.full((3, 2), torch.nan), torch.ones(3, dtype=torch.bool)
     with pytest.raises(ValueError, match="finite points"):
         squared_distance_to_nearest(queries, torch.zeros(3, 2), one, one)
+    with pytest.raises(ValueError, match="finite points"):
+        squared_distance_to_mask(queries, one, torch.ones(4, 4, dtype=torch.bool))
     with pytest.raises(ValueError, match="finite points"):
         squared_distance_to_nearest(torch.zeros(3, 2), torch.full((3, 2), torch.inf), one, one)
 

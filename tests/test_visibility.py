@@ -10,6 +10,7 @@ from selfmocap.named_poses import NAMED_POSES, named_pose
 from selfmocap.visibility import (
     rendered_mask,
     visible_faces,
+    visible_faces_by_pairs,
     visible_faces_by_ray_casting,
     visible_vertices,
 )
@@ -51,6 +52,14 @@ def test_equals_ray_casting_on_many_posed_coarse_bodies(body: Body) -> None:
     )
 
 
+@pytest.mark.parametrize("cull", [True, False])
+def test_the_way_of_the_gpu_equals_the_way_of_the_cpu(body: Body, cull: bool) -> None:
+    p_cam = _posed(body)[:9]
+    assert torch.equal(
+        visible_faces_by_pairs(p_cam, body.faces, cull), visible_faces(p_cam, body.faces, cull)
+    )
+
+
 def test_culling_changes_at_most_one_vertex_in_ten_thousand(body: Body) -> None:
     p_cam = _posed(body)
     culled, whole = visible_vertices(p_cam, body.faces), visible_vertices(p_cam, body.faces, cull=False)
@@ -77,6 +86,7 @@ def test_triangles_around_and_behind_the_camera() -> None:
         faces = torch.arange(450).reshape(150, 3)
         seen = visible_faces(points, faces, cull=False)
         assert torch.equal(seen, visible_faces_by_ray_casting(points, faces))
+        assert torch.equal(seen, visible_faces_by_pairs(points, faces, cull=False))
         assert 0 < seen.sum() < 100
         assert not seen[points[faces].mean(1)[:, 2] <= 0].any()
         assert not visible_vertices(points, faces, cull=False)[points[:, 2] <= 0].any()
@@ -104,7 +114,8 @@ def test_any_batch_shape_in_any_number_of_threads(batch: tuple[int, ...]) -> Non
     torch.set_num_threads(before)
     assert results[0].shape == (*batch, len(points))
     assert torch.equal(*results)
-    assert visible_faces_by_ray_casting(points + shift, faces).shape == (*batch, len(faces))
+    for way in (visible_faces, visible_faces_by_pairs, visible_faces_by_ray_casting):
+        assert way(points + shift, faces).shape == (*batch, len(faces))
     if 0 not in batch:
         assert (results[0].sum(-1) > 0).all()
 
@@ -114,6 +125,8 @@ def test_bad_numbers_hide_and_show_nothing() -> None:
     assert not visible_vertices(points * torch.nan, faces).any()
     assert not visible_vertices(points * torch.inf, faces).any()
     assert not visible_vertices(points - 9, faces).any()
+    for bad in (points * torch.nan, points * torch.inf, points - 9):
+        assert not visible_faces_by_pairs(bad, faces, cull=False).any()
 
 
 def test_a_body_without_faces_is_not_seen(body: Body) -> None:
@@ -134,5 +147,5 @@ def test_rendered_mask_of_a_sphere() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def test_the_gpu_gives_the_same(body: Body) -> None:
     p_cam = _posed(body)[:4]
-    on_gpu = visible_vertices(p_cam.cuda(), body.faces.cuda(), cull=False)
-    assert (on_gpu.cpu() == visible_vertices(p_cam, body.faces, cull=False)).float().mean() > 0.9999
+    on_gpu = visible_vertices(p_cam.cuda(), body.faces.cuda())
+    assert (on_gpu.cpu() == visible_vertices(p_cam, body.faces)).float().mean() > 0.9999

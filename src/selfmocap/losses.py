@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from selfmocap.camera import to_crop
-from selfmocap.nearest import squared_distance_to_nearest
+from selfmocap.nearest import pixel_centres, squared_distance_to_mask, squared_distance_to_nearest
 from selfmocap.observations import Observations
 from selfmocap.projection import Projection
 
@@ -93,24 +93,22 @@ def segmentation_loss(
     mask to the nearest visible vertex. Vertices are in pixels of the mask (see `halved`). Where the mask is uncertain
     (beyond its border: where its border is) a vertex is not judged, and a pixel need not be covered but may be the
     person. An empty mask, or a body that is not seen at all, gives 0 with zero gradient."""
-    height, width = masks.shape[-2:]
-    pixels = _pixel_centres(height, width, vertices).expand(*masks.shape[:-2], -1, 2)
-    certain_pixels = certain.flatten(-2)
-    demanded = masks.flatten(-2) & certain_pixels
-    possible = (demanded | ~certain_pixels) & demanded.any(-1, keepdim=True)
-    column, row = (
-        vertices[..., axis].detach().round().clamp(0, last).long()
-        for axis, last in enumerate((width - 1, height - 1))
+    demanded = masks & certain
+    possible = (demanded | ~certain) & demanded.any(-1).any(-1)[..., None, None]
+    judged = visible & _at(certain, vertices)
+    over = squared_distance_to_mask(vertices, judged, possible)
+    under = squared_distance_to_nearest(
+        pixel_centres(masks).to(vertices), vertices, demanded.flatten(-2), visible
     )
-    judged = visible & certain_pixels.gather(-1, row * width + column)
-    over = squared_distance_to_nearest(vertices, pixels, judged, possible)
-    under = squared_distance_to_nearest(pixels, vertices, demanded, visible)
-    return _mean_over(over, judged), _mean_over(under, demanded)
+    return _mean_over(over, judged), _mean_over(under, demanded.flatten(-2))
 
 
-def _pixel_centres(height: int, width: int, like: Tensor) -> Float[Tensor, "pixels 2"]:
-    rows, columns = torch.arange(height, device=like.device), torch.arange(width, device=like.device)
-    return torch.cartesian_prod(rows, columns).flip(-1).to(like)
+def _at(masks: Bool[Tensor, "*batch height width"], points: Tensor) -> Bool[Tensor, "*batch points"]:
+    """The pixels nearest to points."""
+    height, width = masks.shape[-2:]
+    column = points[..., 0].detach().round().clamp(0, width - 1).long()
+    row = points[..., 1].detach().round().clamp(0, height - 1).long()
+    return masks.flatten(-2).gather(-1, row * width + column)
 
 
 def _mean_over(
@@ -154,9 +152,9 @@ def soft_silhouette(
 ) -> Float[Tensor, "*batch height width"]:
     """exp(-d^2), in (0, 1], where d is a pixel's distance in px to the nearest visible vertex; 0 where none is visible.
     Differentiable, and falling with distance, unlike the mask of the printed Eq. 7."""
-    pixels = _pixel_centres(height, width, vertices).expand(*visible.shape[:-1], -1, 2)
-    everywhere = torch.ones_like(pixels[..., 0], dtype=torch.bool)
-    squared = squared_distance_to_nearest(pixels, vertices, everywhere, visible)
+    everywhere = visible.new_ones(*visible.shape[:-1], height, width)
+    pixels = pixel_centres(everywhere).to(vertices)
+    squared = squared_distance_to_nearest(pixels, vertices, everywhere.flatten(-2), visible)
     return ((-squared).exp() * visible.any(-1, keepdim=True)).unflatten(-1, (height, width))
 
 

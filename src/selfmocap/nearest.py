@@ -1,5 +1,6 @@
 """Exact nearest neighbours between sets of points in the plane, with their gradient."""
 
+import itertools
 import math
 from typing import Any
 
@@ -13,6 +14,9 @@ from selfmocap.kernels import compiled, over_batch, to_numpy
 
 _ROWS = 256
 """Most rows, and most columns, of the grid in which targets are searched."""
+
+_FAR = 1 << 20
+"""A column outside every mask."""
 
 _PAIRS = 1 << 26
 """Pairs that the brute force holds in memory at a time."""
@@ -34,9 +38,40 @@ def squared_distance_to_nearest(
         )
     if queries.is_cuda:
         return squared_distance_to_nearest_by_search(queries, targets, asks, answers)
-    batch = queries.shape[:-2]
-    flat = (x.reshape(math.prod(batch), *x.shape[len(batch) :]) for x in (queries, targets, asks, answers))
+    count = math.prod(asks.shape[:-1])
+    flat = (x.reshape(count, *x.shape[asks.ndim - 1 :]) for x in (queries, targets, asks, answers))
     return _SquaredDistance.apply(*flat).reshape(asks.shape)
+
+
+def squared_distance_to_mask(
+    points: Float[Tensor, "*batch points 2"],
+    asks: Bool[Tensor, "*batch points"],
+    masks: Bool[Tensor, "*batch height width"],
+) -> Float[Tensor, "*batch points"]:
+    """`squared_distance_to_nearest` where the targets are the centres of a mask's pixels: from each point that asks to
+    the nearest pixel that is set. Differentiable once, in points.
+
+    Raises ValueError for points that are not finite."""
+    _check_finite(points)
+    if points.is_cuda:
+        pixels = pixel_centres(masks).to(points)
+        return squared_distance_to_nearest_by_search(points, pixels, asks, masks.flatten(-2))
+    count = math.prod(asks.shape[:-1])
+    flat = (x.reshape(count, *x.shape[asks.ndim - 1 :]) for x in (points, asks, masks))
+    return _SquaredDistanceToMask.apply(*flat).reshape(asks.shape)
+
+
+def pixel_centres(masks: Bool[Tensor, "*batch height width"]) -> Int[Tensor, "*batch pixels 2"]:
+    """(x, y) of every pixel, row by row."""
+    rows, columns = (torch.arange(size, device=masks.device) for size in masks.shape[-2:])
+    return torch.cartesian_prod(rows, columns).flip(-1).expand(*masks.shape[:-2], -1, 2)
+
+
+def _check_finite(*points: Tensor) -> None:
+    if not all(x.isfinite().all() for x in points):
+        raise ValueError(
+            "expected finite points, found NaN or infinity; look for a step size that is too large"
+        )
 
 
 def squared_distance_to_nearest_by_search(
@@ -46,6 +81,8 @@ def squared_distance_to_nearest_by_search(
     answers: Bool[Tensor, "*batch targets"],
 ) -> Float[Tensor, "*batch queries"]:
     """`squared_distance_to_nearest` by comparing every query with every target."""
+    if targets.shape[-2] == 0:
+        return queries[..., 0] * 0
     index = _search(queries.detach(), targets.detach(), answers)
     nearest = targets.gather(-2, index.unsqueeze(-1).expand(*index.shape, 2))
     found = asks & answers.any(-1, keepdim=True)
@@ -57,17 +94,14 @@ def _search(
     targets: Float[Tensor, "*batch targets 2"],
     answers: Bool[Tensor, "*batch targets"],
 ) -> Int[Tensor, "*batch queries"]:
-    if queries.ndim > 2:
-        pairs = zip(queries, targets, answers, strict=True)
-        return torch.stack([_search(*pair) for pair in pairs])
-    some = max(1, _PAIRS // max(1, len(targets)))
-    distance = (
-        torch.cdist(part, targets, compute_mode="donot_use_mm_for_euclid_dist").masked_fill(
-            ~answers, torch.inf
-        )
-        for part in queries.split(some)
-    )
-    return torch.cat([part.argmin(-1) for part in distance])
+    index = torch.zeros(queries.shape[:-1], dtype=torch.int64, device=queries.device)
+    some = max(1, _PAIRS // targets.shape[-2])
+    for item in itertools.product(*(range(size) for size in queries.shape[:-2])):
+        for first in range(0, queries.shape[-2], some):
+            part = queries[item][first : first + some]
+            distance = torch.cdist(part, targets[item], compute_mode="donot_use_mm_for_euclid_dist")
+            index[item][first : first + some] = distance.masked_fill(~answers[item], torch.inf).argmin(-1)
+    return index
 
 
 class _SquaredDistance(torch.autograd.Function):
@@ -88,9 +122,7 @@ class _SquaredDistance(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(
-        ctx: Any, *grad_outputs: Float[Tensor, "batch queries"]
-    ) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, *grad_outputs: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         queries, targets, index = ctx.saved_tensors
         to_queries, to_targets = (
             torch.zeros(queries.shape).to(queries),
@@ -101,56 +133,75 @@ class _SquaredDistance(torch.autograd.Function):
         return to_queries, to_targets, None, None
 
 
+class _SquaredDistanceToMask(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        points: Float[Tensor, "batch points 2"],
+        asks: Bool[Tensor, "batch points"],
+        masks: Bool[Tensor, "batch height width"],
+    ) -> Float[Tensor, "batch points"]:
+        offset = torch.zeros_like(points, memory_format=torch.contiguous_format)
+        over_batch(_find_in_mask, len(points), *(to_numpy(x) for x in (points, asks, masks, offset)))
+        ctx.save_for_backward(offset)
+        return offset.square().sum(-1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grad_outputs: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        (offset,) = ctx.saved_tensors
+        return 2 * grad_outputs[0].unsqueeze(-1) * offset, None, None
+
+
+# ---- among points ---------------------------------------------------------------------------------------------
+
+
 @compiled
 def _cell(position, cells):
     return 0 if not position > 0 else (cells - 1 if position >= cells else int(position))
 
 
 @compiled
-def _bounds(points, chosen):
-    """Smallest and largest x and y of the chosen points, and their number."""
-    low_x, low_y, high_x, high_y, count = np.inf, np.inf, -np.inf, -np.inf, 0
+def _chosen(points, chosen):
+    """Indices, x and y of the chosen points."""
+    index, x, y = np.empty(len(points), np.int32), np.empty(len(points)), np.empty(len(points))
+    count = 0
     for n in range(len(points)):
-        if chosen[n]:
-            low_x, high_x = min(low_x, points[n, 0]), max(high_x, points[n, 0])
-            low_y, high_y = min(low_y, points[n, 1]), max(high_y, points[n, 1])
-            count += 1
-    return low_x, low_y, high_x, high_y, count
+        index[count], x[count], y[count] = n, points[n, 0], points[n, 1]
+        count += chosen[n]
+    return index[:count], x[:count], y[:count]
 
 
 @compiled
 def _grid(points, chosen):
     """The chosen points row by row of square cells, in each row from left to right; where each cell starts; the grid's
     corner, cell size, rows and columns. About two points a cell."""
-    low_x, low_y, high_x, high_y, count = _bounds(points, chosen)
+    index, px, py = _chosen(points, chosen)
+    count = len(index)
     order, x, y = np.empty(count, np.int32), np.empty(count), np.empty(count)
     if count == 0:
         return order, x, y, np.zeros(2, np.int32), 0.0, 0.0, 1.0, 1, 1
-    width, height = high_x - low_x, high_y - low_y
+    low_x, low_y = px.min(), py.min()
+    width, height = px.max() - low_x, py.max() - low_y
     size = max(np.sqrt(2 * width * height / count), max(width, height) / (_ROWS - 1), 1e-9)
     scale = 1 / size
-    columns, rows = int(width / size) + 1, int(height / size) + 1
+    columns, rows = int(width * scale) + 1, int(height * scale) + 1
     start = np.zeros(rows * columns + 1, np.int32)
-    cell = np.empty(len(points), np.int32)
-    for n in range(len(points)):
-        if chosen[n]:
-            row, column = (
-                _cell((points[n, 1] - low_y) * scale, rows),
-                _cell((points[n, 0] - low_x) * scale, columns),
-            )
-            cell[n] = row * columns + column
-            start[cell[n] + 1] += 1
+    cell = np.empty(count, np.int32)
+    for n in range(count):
+        cell[n] = int((py[n] - low_y) * scale) * columns + int((px[n] - low_x) * scale)
+    for n in range(count):
+        start[cell[n] + 1] += 1
     for c in range(rows * columns):
         start[c + 1] += start[c]
-    filled = start.copy()
-    for n in range(len(points)):
-        if chosen[n]:
-            at = filled[cell[n]]
-            filled[cell[n]] += 1
-            while at > start[cell[n]] and x[at - 1] > points[n, 0]:
-                order[at], x[at], y[at] = order[at - 1], x[at - 1], y[at - 1]
-                at -= 1
-            order[at], x[at], y[at] = n, points[n, 0], points[n, 1]
+    filled = start[:-1].copy()
+    for n in range(count):
+        at, first = filled[cell[n]], start[cell[n]]
+        filled[cell[n]] += 1
+        while at > first and x[at - 1] > px[n]:
+            order[at], x[at], y[at] = order[at - 1], x[at - 1], y[at - 1]
+            at -= 1
+        order[at], x[at], y[at] = index[n], px[n], py[n]
     return order, x, y, start, low_x, low_y, size, rows, columns
 
 
@@ -220,3 +271,59 @@ def _pull(first, last, queries, targets, index, gradient, to_queries, to_targets
                     pull = 2 * gradient[item, q] * (queries[item, q, axis] - targets[item, t, axis])
                     to_queries[item, q, axis] = pull
                     to_targets[item, t, axis] -= pull
+
+
+# ---- in a mask ------------------------------------------------------------------------------------------------
+
+
+@compiled
+def _neighbours_in_row(mask):
+    """For each pixel the nearest set column at or left of it, and at or right of it; _FAR where there is none."""
+    height, width = mask.shape
+    left, right = np.empty((height, width), np.int32), np.empty((height, width), np.int32)
+    for row in range(height):
+        last = -_FAR
+        for column in range(width):
+            last = column if mask[row, column] else last
+            left[row, column] = last
+        last = _FAR
+        for column in range(width - 1, -1, -1):
+            last = column if mask[row, column] else last
+            right[row, column] = last
+    return left, right
+
+
+@compiled
+def _nearest_in_mask(x, y, mask, left, right):
+    """The nearest set pixel. If the pixel nearest of all is set it is that one, else one of the two neighbours in some
+    row, looked for upwards and downwards as long as rows are nearer than the best yet."""
+    height, width = mask.shape
+    row, column = _cell(y + 0.5, height), _cell(x + 0.5, width)
+    if mask[row, column]:
+        return column, row
+    best, best_column, best_row = np.inf, column, row
+    for step in (-1, 1):
+        r = row if step < 0 else row + 1
+        while 0 <= r < height:
+            gap = (r - y) ** 2
+            if gap >= best:
+                break
+            for c in (left[r, column], right[r, column]):
+                squared = (c - x) ** 2 + gap
+                if squared < best and 0 <= c < width:
+                    best, best_column, best_row = squared, c, r
+            r += step
+    return best_column, best_row
+
+
+@compiled
+def _find_in_mask(first, last, points, asks, masks, offset):
+    for item in range(first, last):
+        if not masks[item].any():
+            continue
+        left, right = _neighbours_in_row(masks[item])
+        for q in range(points.shape[1]):
+            if asks[item, q]:
+                x, y = float(points[item, q, 0]), float(points[item, q, 1])
+                column, row = _nearest_in_mask(x, y, masks[item], left, right)
+                offset[item, q, 0], offset[item, q, 1] = x - column, y - row

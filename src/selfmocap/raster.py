@@ -10,7 +10,7 @@ import numpy as np
 
 from selfmocap.kernels import compiled, over_batch
 
-_GRAZING = 1e-8
+GRAZING = 1e-8
 """m^2. A face whose normal, twice its area long, has a smaller component along the ray is not hit by it (the first of
 the paper's three conditions)."""
 
@@ -101,7 +101,7 @@ def _candidates(x, y, z, faces, near, cull):
         i, j, k = faces[f]
         cx, cy, cz = (x[i] + x[j] + x[k]) / 3, (y[i] + y[j] + y[k]) / 3, (z[i] + z[j] + z[k]) / 3
         away = _away(x, y, z, i, j, k)
-        grazing = abs(away) < _GRAZING * np.sqrt(cx * cx + cy * cy + cz * cz)
+        grazing = abs(away) < GRAZING * np.sqrt(cx * cx + cy * cy + cz * cz)
         if cz > near and not grazing and (away < 0 or not cull):
             face[count], u[count], v[count], depth[count] = f, cx / cz, cy / cz, cz
             count += 1

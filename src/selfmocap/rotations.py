@@ -56,3 +56,10 @@ def matrix_from_axis_times_angle(axis_and_angle: Float[Tensor, "*batch 4"]) -> F
     """The paper's joint rotation: the first three numbers, normalised, are the axis, the fourth is the signed,
     unbounded angle in radians (Tung et al. 2017, section 3)."""
     return roma.rotvec_to_rotmat(safe_normalize(axis_and_angle[..., :3]) * axis_and_angle[..., 3:])
+
+
+def interpolate(
+    R_a: Float[Tensor, "*#batch 3 3"], R_b: Float[Tensor, "*#batch 3 3"], share: Float[Tensor, "*#batch"]
+) -> Float[Tensor, "*batch 3 3"]:
+    """The rotation on the shortest arc from a (share 0) to b (share 1)."""
+    return R_a @ roma.rotvec_to_rotmat(share[..., None] * roma.rotmat_to_rotvec(R_a.mT @ R_b))

@@ -15,6 +15,8 @@ from typing import Any
 import av
 import numpy as np
 from av.container import InputContainer
+from av.error import FFmpegError
+from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from jaxtyping import Float64, UInt8
@@ -123,10 +125,9 @@ def open_video(path: Path | str) -> Video:
         if frame is None:
             raise InputError(f"{path}: no frame of it can be decoded; is it cut off, or encrypted?")
         turned = _quarter_turns(frame[0])
-        size = (frame[0].width, frame[0].height)
-        return Video(
-            path, size[::-1] if turned % 2 else size, fps, rotation=turned * 90, declared_frames=stream.frames
-        )
+        width, height = frame[0].width, frame[0].height
+        size = (height, width) if turned % 2 else (width, height)
+        return Video(path, size, fps, rotation=turned * 90, declared_frames=stream.frames)
 
 
 # ---- files of the FFmpeg kind ---------------------------------------------------------------------------------
@@ -136,7 +137,7 @@ def open_video(path: Path | str) -> Video:
 def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     try:
         container = av.open(str(path.resolve()), options=_OPTIONS)
-    except (av.FFmpegError, ValueError) as error:
+    except (FFmpegError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(
             f"{path}: not a video that can be read ({reason}); expected mp4, mkv, avi, gif, ..."
@@ -152,7 +153,7 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
 def _film(path: Path, container: InputContainer) -> VideoStream:
     """The first stream of moving pictures; a cover picture inside a sound file is none."""
     for stream in container.streams.video:
-        if not stream.disposition & av.stream.Disposition.attached_pic:
+        if not stream.disposition & Disposition.attached_pic:
             return stream
     found = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
     raise InputError(f"{path}: no video stream in it, only {found}")
@@ -170,7 +171,7 @@ def _decoded(container: InputContainer, stream: VideoStream) -> Iterator[tuple[V
         try:
             packet = next(packets, None)
             frames = packet.decode() if packet is not None else []
-        except av.FFmpegError:
+        except FFmpegError:
             damaged = True
             continue
         if packet is None:

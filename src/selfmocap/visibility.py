@@ -12,7 +12,13 @@ from torch import Tensor
 
 from selfmocap.camera import NEAREST_DEPTH
 from selfmocap.kernels import to_numpy
-from selfmocap.raster import rasterize, unhidden_faces, vertices_of
+from selfmocap.raster import GRAZING, rasterize, unhidden_faces, vertices_of
+
+_CELLS = 128
+"""Cells a side of the grid of centroids on a GPU."""
+
+_ITEMS = 8
+"""Bodies whose pairs are in memory at a time on a GPU: about 100 MB each."""
 
 _RAYS_TIMES_FACES = 1 << 24
 """Pairs that the ray casting holds in memory at a time."""
@@ -45,11 +51,80 @@ def visible_faces(
     With `cull`, faces seen from behind take no part: several times faster, and the same answer unless the inside of a
     closed mesh shows, where it cuts through itself. On a CPU in as many threads as torch uses."""
     if p_cam.is_cuda:
-        return visible_faces_by_ray_casting(p_cam, faces)
+        return visible_faces_by_pairs(p_cam, faces, cull)
     seen = unhidden_faces(
         to_numpy(p_cam).reshape(-1, *p_cam.shape[-2:]), _indices(faces), NEAREST_DEPTH, cull
     )
     return torch.from_numpy(seen).reshape(*p_cam.shape[:-2], len(faces))
+
+
+@torch.no_grad()
+def visible_faces_by_pairs(
+    p_cam: Float[Tensor, "*batch vertices 3"], faces: Int[Tensor, "faces 3"], cull: bool = True
+) -> Bool[Tensor, "*batch faces"]:
+    """`visible_faces` for a GPU: as on a CPU, centroids are put into the cells of a grid, and every triangle is tested
+    against those in its bounding box alone, but all these pairs at once."""
+    items = p_cam.reshape(math.prod(p_cam.shape[:-2]), *p_cam.shape[-2:])
+    seen = torch.zeros(len(items), len(faces), dtype=torch.bool, device=p_cam.device)
+    for some, answer in zip(items.split(_ITEMS), seen.split(_ITEMS), strict=True):
+        corners = some.double()[:, faces]
+        centroid = corners.mean(-2)
+        normals = torch.cross(corners.roll(-1, -2), corners.roll(1, -2), dim=-1)
+        away = (corners * normals).sum(-1)[..., 0]
+        taking_part = (away < 0) | (not cull)
+        grazing = away.abs() < GRAZING * centroid.norm(dim=-1)
+        candidate = taking_part & ~grazing & (centroid[..., 2] > NEAREST_DEPTH)
+        rays, depth = centroid / centroid[..., 2:], centroid[..., 2]
+        triangle, other = _pairs_that_may_overlap(corners, rays, taking_part, candidate)
+        inside = (normals.flatten(0, 1)[triangle] @ rays.flatten(0, 1)[other].unsqueeze(-1)).squeeze(-1)
+        inside, away = inside * away.flatten()[triangle].sign().unsqueeze(-1), away.abs().flatten()[triangle]
+        hides = (inside >= 0).all(-1) & (away < depth.flatten()[other] * inside.sum(-1)) & (triangle != other)
+        candidate.view(-1)[other[hides]] = False
+        answer.copy_(candidate)
+    return seen.reshape(*p_cam.shape[:-2], len(faces))
+
+
+def _pairs_that_may_overlap(
+    corners: Float[Tensor, "items faces 3 3"],
+    rays: Float[Tensor, "items faces 3"],
+    taking_part: Bool[Tensor, "items faces"],
+    candidate: Bool[Tensor, "items faces"],
+) -> tuple[Int[Tensor, " pairs"], Int[Tensor, " pairs"]]:
+    """Each triangle that takes part, with each candidate whose centroid is in a cell that its bounding box touches:
+    places in the flattened items and faces."""
+    item = torch.arange(len(corners), device=corners.device)[:, None, None]
+    low = torch.where(candidate.unsqueeze(-1), rays[..., :2], torch.inf).amin(1, keepdim=True)
+    high = torch.where(candidate.unsqueeze(-1), rays[..., :2], -torch.inf).amax(1, keepdim=True)
+
+    def column_and_row(places: Tensor) -> Tensor:
+        cells = (places - low) / (high - low).clamp_min(1e-12) * _CELLS
+        column, row = cells.nan_to_num(0).clamp(0, _CELLS - 1).long().split(1, dim=-1)
+        return torch.cat([column, row + item * _CELLS], dim=-1)
+
+    column, row = column_and_row(rays[..., :2])[candidate].unbind(-1)
+    cell, order = (row * _CELLS + column).sort()
+    by_cell = candidate.flatten().nonzero().squeeze(-1)[order]
+    start = torch.searchsorted(cell, torch.arange(len(corners) * _CELLS**2 + 1, device=cell.device))
+
+    ahead = (corners[..., 2] > 0).sum(-1)
+    places = corners[..., :2] / corners[..., 2:]
+    whole = torch.tensor(torch.inf, dtype=places.dtype, device=places.device)
+    crossing = (ahead < 3).unsqueeze(-1)
+    first = column_and_row(torch.where(crossing, -whole, places.amin(-2)))
+    last = column_and_row(torch.where(crossing, whole, places.amax(-2)))
+    hiding = taking_part & (ahead > 0)
+    first, last = first[hiding], last[hiding]
+    which, step = _runs(last[:, 1] - first[:, 1] + 1)
+    base = (first[which, 1] + step) * _CELLS
+    begin = start[base + first[which, 0]]
+    run, step = _runs(start[base + last[which, 0] + 1] - begin)
+    return hiding.flatten().nonzero().squeeze(-1)[which[run]], by_cell[begin[run] + step]
+
+
+def _runs(lengths: Int[Tensor, " runs"]) -> tuple[Int[Tensor, " all"], Int[Tensor, " all"]]:
+    """Runs of these lengths one after the other: to which run each element belongs, and its place in it."""
+    run = torch.repeat_interleave(lengths)
+    return run, torch.arange(len(run), device=run.device) - (lengths.cumsum(0) - lengths)[run]
 
 
 @torch.no_grad()

@@ -37,7 +37,7 @@ def _silhouette(pose: Pose, window: Window) -> UInt8[np.ndarray, "side side"]:
     matrix = window.matrix(_SIDE)
     points = pose.keypoints[pose.confidence > 0.3] @ matrix[:, :2].T + matrix[:, 2]
     if len(points) > 2:
-        cv2.fillConvexPoly(where, cv2.convexHull(points.astype(np.float32)).astype(np.int32), 1)
+        cv2.fillConvexPoly(where, cv2.convexHull(points.astype(np.float32)).astype(np.int32), (1,))
     return where
 
 

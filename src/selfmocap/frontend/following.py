@@ -1,7 +1,7 @@
 """First pass over a video: everybody is followed; what is seen goes to disk, window by window."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from selfmocap.frontend.appearance import appearance
@@ -34,7 +34,12 @@ class Followed:
 
 
 def follow_video(
-    video: Video, detector: Detector, folder: Path, person_box: Box | None, watch: Stopwatch, progress: Progress
+    video: Video,
+    detector: Detector,
+    folder: Path,
+    person_box: Box | None,
+    watch: Stopwatch,
+    progress: Progress,
 ) -> Followed:
     """Follows everybody through the video, going on after the windows that `folder` already holds."""
     pace, people, parts = Pace.at(video.fps), People(), part_paths(folder)
@@ -50,7 +55,9 @@ def follow_video(
                 if frame.index == 0 and person_box is not None:
                     people = _with_chosen(people, frame, person_box, detector)
             latest |= {track.number: track for track in people.tracks}
-            sightings += [Sighting(frame.index, t.number, t.pose) for t in people.tracks if t.last == frame.index]
+            sightings += [
+                Sighting(frame.index, t.number, t.pose) for t in people.tracks if t.last == frame.index
+            ]
             progress("detect and follow", frame.index + 1, video.declared_frames)
         with watch.stage("write"):
             write_part(folder, window, sightings, latest.values(), people)
@@ -72,7 +79,9 @@ def _linked(video: Video, folder: Path, pace: Pace, person_box: Box | None) -> F
     if person_box is not None:
         people = [chain for chain in people if chain[0] == _CHOSEN]
     if not people:
-        raise InputError(f"{video.path}: nobody is seen for long enough in its {frames} frames to be followed")
+        raise InputError(
+            f"{video.path}: nobody is seen for long enough in its {frames} frames to be followed"
+        )
     corrupt = columns["frame_index"][columns["frame_corrupt"]].tolist()
     return Followed(people, frames, corrupt)
 
@@ -85,15 +94,18 @@ _CHOSEN = 0
 
 def _with_chosen(people: People, frame: Frame, box: Box, detector: Detector) -> People:
     """The same people, the one in the user's box being number _CHOSEN; begun there if nobody was found."""
-    scores = {track.number: _overlap(_bounds(track.pose), box) for track in people.tracks if track.last == frame.index}
+    scores = {
+        track.number: _overlap(_bounds(track.pose), box)
+        for track in people.tracks
+        if track.last == frame.index
+    }
     best = max(scores, key=lambda number: scores[number], default=None)
     if best is not None and scores[best] >= 0.3:
         chosen = next(track for track in people.tracks if track.number == best)
     else:
         chosen = _begun(frame, box, detector)
     rest = tuple(track for track in people.tracks if track is not chosen)
-    fields = {name: getattr(chosen, name) for name in chosen.__dataclass_fields__} | {"number": _CHOSEN, "found": 2}
-    return People((Track(**fields), *rest), people.next_number, people.searches)
+    return replace(people, tracks=(replace(chosen, number=_CHOSEN, found=2), *rest))
 
 
 def _begun(frame: Frame, box: Box, detector: Detector) -> Track:
@@ -104,7 +116,9 @@ def _begun(frame: Frame, box: Box, detector: Detector) -> Track:
         for window in (*detector.search(frame.image, around), around):
             pose = pose or detector.look(frame.image, window)
     if pose is None:
-        raise InputError(f"nobody is found in the box {left:g} {top:g} {right:g} {bottom:g} of the first frame")
+        raise InputError(
+            f"nobody is found in the box {left:g} {top:g} {right:g} {bottom:g} of the first frame"
+        )
     return Track(
         _CHOSEN,
         pose,

@@ -12,6 +12,8 @@ from selfmocap.frontend.windows import Window
 
 _LIKE = 0.6
 _NEAR = 0.7
+_ON_ONE_BODY = 0.45
+"""Nearness of two windows over their common frames below which they follow one person."""
 _SHORTEST_S = 0.5
 
 
@@ -56,21 +58,25 @@ def _without_shadows(longest_first: Sequence[int], paths: Mapping[int, Path2D]) 
 
 def _shadows(path: Path2D, other: Path2D) -> bool:
     """Whether a track spends most of its life on the body of another."""
+    shared, near = _together(path, other)
+    return shared >= 0.7 * len(path.frames) and near < _ON_ONE_BODY
+
+
+def _together(path: Path2D, other: Path2D) -> tuple[int, float]:
+    """The number of frames that two tracks share, and how near their windows are in them (median)."""
     _, here, there = np.intersect1d(path.frames, other.frames, return_indices=True)
-    if len(here) < 0.7 * len(path.frames):
-        return False
-    return (
-        float(np.median([path.at(a).nearness(other.at(b)) for a, b in zip(here, there, strict=True)])) < 0.4
-    )
+    near = [path.at(a).nearness(other.at(b)) for a, b in zip(here.tolist(), there.tolist(), strict=True)]
+    return len(near), float(np.median(near)) if near else np.inf
 
 
 def _continues(
     first: int, second: int, tracks: Mapping[int, Track], paths: Mapping[int, Path2D], pace: Pace
 ) -> bool:
-    end, start = int(paths[first].frames[-1]), int(paths[second].frames[0])
-    if start - end > pace.forget or end - start > pace.coast or end >= int(paths[second].frames[-1]):
+    path, other = paths[first], paths[second]
+    gap = int(other.frames[0] - path.frames[-1])
+    if gap > pace.forget or path.frames[-1] >= other.frames[-1]:
         return False
-    row = int(np.searchsorted(paths[first].frames, min(start, end)))
-    reach = _NEAR + 0.8 * max(start - end, 0) / pace.forget
-    near = paths[first].at(row).nearness(paths[second].at(0)) < reach
-    return near and likeness(tracks[first].colours, tracks[second].colours) >= _LIKE
+    alike = likeness(tracks[first].colours, tracks[second].colours) >= _LIKE
+    if gap <= 0:
+        return alike and _together(path, other)[1] < _ON_ONE_BODY
+    return alike and path.at(-1).nearness(other.at(0)) < _NEAR + 0.8 * gap / pace.forget

@@ -84,7 +84,7 @@ def person_of(number: int, tracks: tuple[int, ...], folder: Path, points: Keypoi
     columns = read_columns(parts, ["frame", "track", "keypoints", "confidence"])
     times = read_columns(parts, ["frame_index", "frame_times"])
     chosen: dict[int, int] = {}
-    for track in tracks:
+    for track in sorted(tracks, key=lambda track: int((columns["track"] == track).sum())):
         rows = np.flatnonzero(columns["track"] == track)
         chosen |= dict(zip(columns["frame"][rows].tolist(), rows.tolist(), strict=True))
     frames = np.array(sorted(chosen))
@@ -93,7 +93,9 @@ def person_of(number: int, tracks: tuple[int, ...], folder: Path, points: Keypoi
     first_boxes = boxes(keypoints, confidence, frames)
     keypoints, confidence, swaps = undo_swaps(keypoints, confidence, first_boxes[:, 2], frames, points)
     where = np.searchsorted(times["frame_index"], frames)
-    return Person(number, tracks, frames, times["frame_times"][where], keypoints, confidence, swaps, first_boxes)
+    return Person(
+        number, tracks, frames, times["frame_times"][where], keypoints, confidence, swaps, first_boxes
+    )
 
 
 @dataclass(frozen=True)

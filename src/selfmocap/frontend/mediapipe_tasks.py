@@ -29,7 +29,7 @@ _WINDOW_SCALE = 2.5
 """Side of a window over the radius of the circle around the hips that holds the person: MediaPipe's own choice."""
 _TORSO_CONFIDENCE = 0.8
 """Shoulders and hips are always reported as seen, hidden or not: this is the most that they are believed."""
-_CANDIDATE = 0.25
+_CANDIDATE = 0.2
 """The detector's score from which a window is looked into; the landmarker's score then decides."""
 _LOG_LINE = re.compile(r"[IWE]\d{4} \d\d:|INFO: |W\d{4} 00:|WARNING: All log messages before absl")
 
@@ -51,39 +51,31 @@ class MediaPipeTasks:
 
     def search(self, image: UInt8[np.ndarray, "height width 3"], tile: Window) -> list[Window]:
         """Windows of the people found in a square tile of the image."""
-        import mediapipe.python.packet_getter as packets
+        from mediapipe.python import packet_getter as packets
 
         found = self._find(cut(image, tile, _DETECTOR_SIDE))["detections"]
         if found.is_empty():
             return []
-        windows = []
-        for detection in packets.get_proto_list(found):
-            hips, rim = (
-                tile.to_image(np.array([[point.x, point.y]]))[0]
-                for point in detection.location_data.relative_keypoints[:2]
-            )
-            windows.append(_window(hips, rim))
-        return windows
+        detections: list[Any] = packets.get_proto_list(found)
+        return [
+            _window(*tile.to_image(_fractions(d.location_data.relative_keypoints[:2]))) for d in detections
+        ]
 
     def look(self, image: UInt8[np.ndarray, "height width 3"], window: Window) -> Pose | None:
         """The person in a window, or None where the landmarker sees nobody."""
-        import mediapipe.python.packet_getter as packets
+        from mediapipe.python import packet_getter as packets
 
         found = self._land(cut(image, window, _LANDMARK_SIDE))
         if found["landmarks"].is_empty() or found["mask"].is_empty():
             return None
-        landmarks = packets.get_proto(found["landmarks"]).landmark
-        hips, rim = (
-            window.to_image(_fractions([point]))[0]
-            for point in packets.get_proto(found["circle"]).landmark[:2]
-        )
+        landmarks, circle = (_landmarks(packets.get_proto(found[name])) for name in ("landmarks", "circle"))
         keypoints = window.to_image(_fractions(landmarks))
         seen = np.array([point.visibility * point.presence for point in landmarks])
         return Pose(
             keypoints=keypoints.astype(np.float32),
             confidence=believed(keypoints, seen, image.shape[1], image.shape[0], self.points),
             score=float(packets.get_float(found["score"])),
-            window=_window(hips, rim),
+            window=_window(*window.to_image(_fractions(circle[:2]))),
             mask=small_mask(packets.get_image(found["mask"]).numpy_view()),
             mask_window=window,
         )
@@ -114,6 +106,10 @@ def _window(hips: Float[np.ndarray, " 2"], rim: Float[np.ndarray, " 2"]) -> Wind
     return Window(float(hips[0]), float(hips[1]), side, math.atan2(across, -down))
 
 
+def _landmarks(message: Any) -> Any:
+    return message.landmark
+
+
 def _fractions(landmarks: Any) -> Float[np.ndarray, "n 2"]:
     return np.array([[point.x, point.y] for point in landmarks])
 
@@ -132,22 +128,20 @@ Graph = Callable[[UInt8[np.ndarray, "height width 3"]], dict[str, Any]]
 
 
 def _detector_graph() -> Graph:
-    from mediapipe.tasks.cc.vision.pose_detector.proto.pose_detector_graph_options_pb2 import (
-        PoseDetectorGraphOptions,
-    )
+    from mediapipe.tasks.cc.vision.pose_detector.proto import pose_detector_graph_options_pb2 as messages
 
-    options = PoseDetectorGraphOptions(min_detection_confidence=_CANDIDATE, num_poses=8)
+    options = _made(messages, "PoseDetectorGraphOptions")(min_detection_confidence=_CANDIDATE, num_poses=8)
     options.base_options.CopyFrom(_base_options(_DETECTOR, mean=127.5, deviation=127.5))
     name = "mediapipe.tasks.vision.pose_detector.PoseDetectorGraph"
     return _graph(name, options, whole_window=False, outputs={"DETECTIONS": "detections"})
 
 
 def _landmarker_graph() -> Graph:
-    from mediapipe.tasks.cc.vision.pose_landmarker.proto.pose_landmarks_detector_graph_options_pb2 import (
-        PoseLandmarksDetectorGraphOptions,
+    from mediapipe.tasks.cc.vision.pose_landmarker.proto import (
+        pose_landmarks_detector_graph_options_pb2 as messages,
     )
 
-    options = PoseLandmarksDetectorGraphOptions(min_detection_confidence=0.5)
+    options = _made(messages, "PoseLandmarksDetectorGraphOptions")(min_detection_confidence=0.5)
     options.base_options.CopyFrom(_base_options(_LANDMARKER, mean=0.0, deviation=255.0))
     name = "mediapipe.tasks.vision.pose_landmarker.SinglePoseLandmarksDetectorGraph"
     outputs = {
@@ -157,6 +151,11 @@ def _landmarker_graph() -> Graph:
         "SEGMENTATION_MASK": "mask",
     }
     return _graph(name, options, whole_window=True, outputs=outputs)
+
+
+def _made(module: Any, name: str) -> Any:
+    """A message class, which protobuf makes when its module is imported."""
+    return getattr(module, name)
 
 
 def _base_options(model: str, mean: float, deviation: float) -> Any:
@@ -180,18 +179,19 @@ def _wheel() -> Path:
 def _graph(name: str, options: Any, whole_window: bool, outputs: dict[str, str]) -> Graph:
     """A running graph of one node, as a function from an image to packets."""
     import mediapipe as mp
-    from mediapipe.framework.calculator_pb2 import CalculatorGraphConfig
-    from mediapipe.framework.formats.rect_pb2 import NormalizedRect
+    from mediapipe.framework import calculator_pb2
+    from mediapipe.framework.formats import rect_pb2
     from mediapipe.python import packet_creator
     from mediapipe.python._framework_bindings import task_runner
 
     inputs = ["IMAGE:image"] + (["NORM_RECT:window"] if whole_window else [])
     streams = [f"{tag}:{stream}" for tag, stream in outputs.items()]
-    config = CalculatorGraphConfig(input_stream=inputs, output_stream=streams)
+    config = _made(calculator_pb2, "CalculatorGraphConfig")(input_stream=inputs, output_stream=streams)
     node = config.node.add(calculator=name, input_stream=inputs, output_stream=streams)
     node.options.Extensions[type(options).ext].CopyFrom(options)
     runner = task_runner.TaskRunner.create(config)
-    window = packet_creator.create_proto(NormalizedRect(x_center=0.5, y_center=0.5, width=1.0, height=1.0))
+    whole = _made(rect_pb2, "NormalizedRect")(x_center=0.5, y_center=0.5, width=1.0, height=1.0)
+    window = packet_creator.create_proto(whole)
 
     def run(image: UInt8[np.ndarray, "height width 3"]) -> dict[str, Any]:
         packets = {

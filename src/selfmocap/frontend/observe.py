@@ -23,7 +23,7 @@ from selfmocap.frontend.swaps import STATES
 from selfmocap.frontend.tracks import Detector
 from selfmocap.observations import FORMAT, VERSION
 from selfmocap.skeleton import KeypointSet
-from selfmocap.video import InputError, Video, open_video
+from selfmocap.video import Video, open_video
 
 _VERSION = 1
 """Of the intermediate files: another version's are not gone on with."""
@@ -54,7 +54,10 @@ def _no_progress(stage: str, done: int, total: int) -> None:
 
 
 def observe(
-    video_path: Path | str, out: Path | str, settings: Settings | None = None, progress: Progress = _no_progress
+    video_path: Path | str,
+    out: Path | str,
+    settings: Settings | None = None,
+    progress: Progress = _no_progress,
 ) -> list[Path]:
     """Finds, follows and measures the people of a video; the paths of their `person-N/observations.npz`.
 
@@ -74,12 +77,16 @@ def observe(
         masks=PrecomputedMasks(settings.masks) if settings.masks else None,
         flow=PrecomputedFlow(settings.flow_folder) if settings.flow_folder else _flow_named(settings.flow),
     )
-    detector = PrecomputedKeypoints(settings.keypoints) if settings.keypoints else detector_named(settings.detector)
+    detector = (
+        PrecomputedKeypoints(settings.keypoints) if settings.keypoints else detector_named(settings.detector)
+    )
     parts, watch = _parts_folder(out, fingerprint), Stopwatch()
     found = follow_video(video, detector, parts, settings.person_box, watch, progress)
     chosen = found.people[:wanted]
     people = [person_of(n, tracks, parts, detector.points) for n, tracks in enumerate(chosen, start=1)]
-    masked = settings.masks is not None or settings.keypoints is None and detector.name.startswith("mediapipe")
+    masked = (
+        settings.masks is not None or settings.keypoints is None and detector.name.startswith("mediapipe")
+    )
     spools = [images(parts, person, masked) for person in people]
     both = list(zip(people, spools, strict=True))
     measure(video, both, parts, measures, watch, progress)
@@ -177,7 +184,9 @@ def _write(out: Path, video: Video, person: Person, spools: Images, points: Keyp
         "keypoints": person.keypoints.astype(np.float32),
         "keypoint_confidence": person.confidence.astype(np.float32),
     }
-    fields = {name: spool for name, spool in spools._asdict().items() if spool is not None and name != "flow_error"}
+    fields = {
+        name: spool for name, spool in spools._asdict().items() if spool is not None and name != "flow_error"
+    }
     write_npz_from_spools(path, arrays, fields)
     return path
 
@@ -191,7 +200,11 @@ def _drawn(
 
 
 def _draw(person: Person, spools: Images, row: int) -> Drawn:
-    mask = None if spools.masks is None else np.unpackbits(spools.masks.read(row, row + 1)[0], axis=-1).astype(bool)
+    mask = (
+        None
+        if spools.masks is None
+        else np.unpackbits(spools.masks.read(row, row + 1)[0], axis=-1).astype(bool)
+    )
     return Drawn(
         number=person.number,
         box=person.boxes[row],
@@ -229,7 +242,11 @@ def _write_report(
         "people_found": len(found.people),
         "people": [_person_report(person, spools) for person, spools in people],
         "stages": [
-            {"name": name, "seconds": round(value, 3), "frames_per_second": round(found.frames / max(value, 1e-6), 1)}
+            {
+                "name": name,
+                "seconds": round(value, 3),
+                "frames_per_second": round(found.frames / max(value, 1e-6), 1),
+            }
             for name, value in seconds.items()
         ],
         "peak_memory_gb": peak_memory_gb(),
@@ -249,7 +266,9 @@ def _person_report(person: Person, spools: Images) -> dict[str, Any]:
         "last_frame": int(person.frame_index[-1]),
         "mean_box_side_px": round(float(2 * person.boxes[:, 2].mean()), 1),
         "tracks_joined": len(person.tracks),
-        "swapped_frames": {name: int((person.swaps == state).sum()) for state, name in enumerate(STATES) if state},
+        "swapped_frames": {
+            name: int((person.swaps == state).sum()) for state, name in enumerate(STATES) if state
+        },
         "flow_error_grey_levels": round(float(known[:, 0].mean()), 3) if len(known) else None,
         "still_error_grey_levels": round(float(known[:, 1].mean()), 3) if len(known) else None,
     }

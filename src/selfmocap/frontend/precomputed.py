@@ -1,5 +1,5 @@
-"""What another program has measured, instead of our detector: keypoints, masks, flow. All of it may come from strangers:
-sizes are bounded and every number is checked."""
+"""What another program has measured, instead of our detector: keypoints, masks, flow. All of it may come from
+strangers: sizes are bounded and every number is checked."""
 
 import json
 from dataclasses import replace
@@ -191,7 +191,7 @@ def _labelled(pose: Pose, box: Float[np.ndarray, " 3"], labels: UInt8[np.ndarray
 
 
 class PrecomputedFlow:
-    """A folder of `.flo` or `.npy` files, the i-th from the i-th frame to the next, of the frame's size, px per frame."""
+    """A folder of `.flo` or `.npy` files, the i-th from the i-th frame to the next, of the frame's size, px a frame."""
 
     def __init__(self, folder: Path | str) -> None:
         self._files = _files(folder, (".flo", ".npy"), "flow files")

@@ -24,7 +24,7 @@ class RtmPose:
 
     def __init__(self) -> None:
         try:
-            from rtmlib import Body
+            from rtmlib import Body  # pyright: ignore
         except ImportError as error:
             raise ImportError(f"the detector rtmpose needs rtmlib: {_REMEDY}") from error
         try:

@@ -64,24 +64,15 @@ def write_part(
 def read_people(path: Path) -> tuple[People, list[Track]]:
     """The tracker's state at the end of a window, and the latest of every track in it."""
     arrays = read_npz(path)
-    tracks = [
-        Track(
-            pose=pose,
-            colours=colours,
-            step=(float(step[0]), float(step[1])),
-            origin=(float(step[2]), float(step[3])),
-            **{name: int(value) for name, value in zip(_COUNTS, counts, strict=True)},
-            **{name: float(value) for name, value in zip(_MEANS, means, strict=True)},
+    tracks = []
+    for row, pose in enumerate(_unstacked("track_", arrays)):
+        number, begun, last, seen, found = arrays["track_counts"][row].tolist()
+        score, limbs, roamed = arrays["track_means"][row].tolist()
+        x, y, left, top = arrays["track_steps"][row].tolist()
+        colours = arrays["track_colours"][row]
+        tracks.append(
+            Track(number, pose, colours, begun, last, seen, found, score, limbs, roamed, (left, top), (x, y))
         )
-        for pose, colours, step, counts, means in zip(
-            _unstacked("track_", arrays),
-            arrays["track_colours"],
-            arrays["track_steps"],
-            arrays["track_counts"],
-            arrays["track_means"],
-            strict=True,
-        )
-    ]
     alive = tuple(track for track, lives in zip(tracks, arrays["track_alive"], strict=True) if lives)
     return People(alive, int(arrays["state"][0]), int(arrays["state"][1])), tracks
 

@@ -14,7 +14,7 @@ from jaxtyping import Float32, UInt8
 
 from selfmocap.frontend.appearance import appearance, likeness
 from selfmocap.frontend.poses import Pose, body_distance, extent, limb_confidence, share_within
-from selfmocap.frontend.tiles import COARSE, FINE, tiles
+from selfmocap.frontend.tiles import FIRST, THEN, tiles
 from selfmocap.frontend.windows import Window
 from selfmocap.skeleton import KeypointSet
 from selfmocap.video import Frame
@@ -34,7 +34,8 @@ _SMALLEST = 56.0
 _SCORE_SMALL, _SCORE_LARGE, _SCORE_STILL, _LIMBS = 0.88, 0.94, 0.96, 0.55
 """Mean scores of a real person that has moved, in windows of up to 128 px and from 256 px on, and of one that has not;
 mean limb confidence. People score 0.99 when they are large and 0.95 when they are 100 px tall, ghosts 0.8 to 0.93."""
-_ROAMED = 0.25
+_ROAMED = 0.4
+"""Sides of its window that somebody must have moved by to count as having moved."""
 _MEMORY = 60
 """Frames over which these means are taken."""
 _LIKE = 0.6
@@ -250,7 +251,7 @@ def _apart(window: Window, origin: tuple[float, float]) -> float:
 
 def _searched(people: People, frame: Frame, detector: Detector, pace: Pace) -> People:
     height, width = frame.image.shape[:2]
-    sides = FINE if people.searches % 3 == 0 else COARSE
+    sides = THEN[people.searches % len(THEN)] if people.searches else FIRST
     windows = [
         w
         for tile in tiles(width, height, sides)
@@ -260,17 +261,21 @@ def _searched(people: People, frame: Frame, detector: Detector, pace: Pace) -> P
     again = {t.number for t in present if any(t.pose.window.nearness(w) < _NEAR for w in windows)}
     tracks = tuple(replace(t, found=t.found + 1) if t.number in again else t for t in people.tracks)
     people = replace(people, tracks=tracks, searches=people.searches + 1)
-    poses = [track.pose for track in present]
+    poses, nobody = [track.pose for track in present], []
     for window in windows:
-        if any(pose.window.nearness(window) < _NEAR for pose in poses):
+        if any(w.nearness(window) < _NEAR for w in (*(p.window for p in poses), *nobody)):
             continue
         pose = _person(frame.image, window, detector)
-        if pose is not None and all(
-            body_distance(pose, other, detector.points) > _SAME_BODY for other in poses
-        ):
-            poses.append(pose)
-            people = _taken_up(people, pose, frame, detector.points, pace)
+        if pose is None or any(_part_of(pose, other, detector.points) for other in poses):
+            nobody.append(window)
+            continue
+        poses.append(pose)
+        people = _taken_up(people, pose, frame, detector.points, pace)
     return people
+
+
+def _part_of(pose: Pose, other: Pose, points: KeypointSet) -> bool:
+    return body_distance(pose, other, points) < _SAME_BODY or share_within(pose, other) > _WITHIN
 
 
 def _plausible(windows: list[Window], tile: Window) -> list[Window]:

@@ -91,14 +91,14 @@ def _euler(angles: Float[Tensor, "*batch 3"], degrees: bool) -> Float[Tensor, "*
 
 def _read_skeleton(path: Path) -> _Skeleton:
     sections = _sections(path)
-    units = {words[0]: words[1:] for _, words in sections.get("units", [])}
-    line = sections["units"][0][0] if sections.get("units") else 1
-    (length,) = numbers(path, line, units.get("length", []), 1)
+    units = {words[0]: (line, words[1:]) for line, words in sections["units"]}
+    line, words = units.get("length", (1, []))
+    (length,) = numbers(path, line, words, 1)
     if length <= 0:
         raise ValueError(f"{path}, line {line}: the unit of length is {length}; expected a positive number")
-    root = _root(path, sections.get("root", []))
-    bones = {"root": root} | _bones(path, sections.get("bonedata", []))
-    parent = _parents(path, sections.get("hierarchy", []), bones)
+    root = _root(path, sections["root"])
+    bones = {"root": root} | _bones(path, sections["bonedata"])
+    parent = _parents(path, sections["hierarchy"], bones)
     ordered = ["root"]
     for name in ordered:
         ordered += [child for child, above in parent.items() if above == name]
@@ -108,7 +108,7 @@ def _read_skeleton(path: Path) -> _Skeleton:
         )
     return _Skeleton(
         _INCH / length,
-        units.get("angle", ["deg"])[0] == "deg",
+        units.get("angle", (0, ["deg"]))[1] == ["deg"],
         {name: bones[name] for name in ordered},
         parent,
     )

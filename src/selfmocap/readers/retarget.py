@@ -19,10 +19,13 @@ from selfmocap.readers.rigs import Rig, rig_of
 from selfmocap.readers.skeletons import SkeletonMotion, interpolate
 from selfmocap.skeleton import JOINT, JOINT_PARENTS
 
-TRUNK_SHARE = 0.75
+TRUNK_SHARE = 0.7
+"""How much of the angle at which the skeleton's line from hips to shoulders leans in its reference pose is taken for a
+lean of the back. The rest is another meaning of `hip`: CMU's hip joints stand 3 to 5 cm before a person's, so that
+walking people would lean 5 degrees backwards; taking none of it puts shoulders 7 cm from where they were measured."""
 _LENGTHS = (
     ("left_hip", "left_knee", 0.006), ("left_knee", "left_ankle", 0.006), ("left_shoulder", "left_elbow", 0.006),
-    ("left_elbow", "left_wrist", 0.01), ("left_hip", "right_hip", 0.015), ("left_shoulder", "right_shoulder", 0.01),
+    ("left_elbow", "left_wrist", 0.006), ("left_hip", "right_hip", 0.015), ("left_shoulder", "right_shoulder", 0.01),
     ("left_hip", "left_shoulder", 0.0075),
 )  # fmt: skip
 """Lengths that shape the body, with the standard deviation (m) of what rigs mean by them."""
@@ -123,15 +126,16 @@ def _body_rotations(
     back = [R["pelvis"], *(follow(name, leaning) for name in rig.spine)]
     R |= {f"spine{k}": _along(back, k / 3) for k in (1, 2, 3)}
     neck = [follow(rig.spine[-1], upright), *(follow(name, upright) for name in rig.neck)]
-    R |= {"neck": _along(neck, 1 / 2), "head": _along(neck, 1)}
+    R |= {"neck": _along(neck, 1 / 2), "head": _along(neck, 1.0)}
     for index, side in enumerate(SIDES):
         names = {part: pair[index] for part, pair in rig.limbs.items()}
         laid = _laid_limbs(side, reference, _named(rest))
         R[f"{side}_collar"] = follow(names["collar"], leaning)
         for part in ("hip", "knee", "shoulder", "elbow"):
             R[f"{side}_{part}"] = follow(names[part], laid[part])
-        R[f"{side}_ankle"] = follow(names["ankle"], upright)
-        R[f"{side}_foot"] = follow(names.get("foot", names["ankle"]), upright)
+        rolled = _foot_roll(side, reference) @ upright
+        R[f"{side}_ankle"] = follow(names["ankle"], rolled)
+        R[f"{side}_foot"] = follow(names.get("foot", names["ankle"]), rolled)
         R[f"{side}_wrist"] = R[f"{side}_hand"] = follow(names.get("palm", names["wrist"]), laid["wrist"])
         forearm = rest[JOINT[f"{side}_wrist"]] - rest[JOINT[f"{side}_elbow"]]
         R[f"{side}_elbow"] = _with_half_the_twist(R[f"{side}_elbow"], R[f"{side}_wrist"], forearm)
@@ -172,6 +176,14 @@ def _laid_limbs(
             )
         laid |= {start: before, end: before}
     return laid
+
+
+def _foot_roll(side: str, reference: SeenPose) -> Float[Tensor, "3 3"]:
+    """A foot rolls sideways with its leg where a skeleton rests with its legs apart (CMU's: 20 degrees); it does not
+    pitch with a knee that is a little bent, but stays flat."""
+    left, up, forward = reference.R_world_person.unbind(1)
+    shin = reference.points[f"{side}_ankle"] - reference.points[f"{side}_knee"]
+    return roma.rotvec_to_rotmat(forward * torch.atan2(shin @ left, -shin @ up))
 
 
 def _smallest_turn(a: Float[Tensor, "3"], b: Float[Tensor, "3"]) -> Float[Tensor, "3 3"]:

@@ -44,10 +44,7 @@ class SmplMotion:
     def parameters(self, smpl: Body) -> BodyParameters:
         """The parameters for the SMPL model (of the same gender) that they were fitted with."""
         rest_pelvis = smpl.shape(self.betas.to(smpl.v_template)).joints[JOINT["pelvis"]]
-        like = smpl.v_template
-        return BodyParameters(
-            self.betas.to(like), self.R_parent_joint.to(like), self.transl.to(like) + rest_pelvis
-        )
+        return self._placed(self.betas, rest_pelvis).to(smpl.v_template.dtype)
 
     def on_another_body(self, body: Body) -> BodyParameters:
         """The rotations and the path on a body of mean shape, whose rest pose is the same T, its feet on y = 0."""

@@ -46,7 +46,7 @@ def _face_points(body: Body) -> np.ndarray:
 
 def _noise_table() -> np.ndarray:
     """Smooth periodic noise: white noise without its high frequencies."""
-    white = np.random.default_rng(7).normal(size=(32, 32, 32, 3))
+    white = np.random.default_rng(7).normal(size=(16, 16, 16, 3))
     smooth = sum(np.roll(white, shift, axis) for axis in range(3) for shift in (-1, 0, 1))
     return np.clip(smooth / np.abs(smooth).max() * 2.2, -1, 1).astype(np.float32)
 

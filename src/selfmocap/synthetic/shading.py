@@ -58,7 +58,7 @@ class Model(NamedTuple):
     face_points: np.ndarray
     """(4, 3) float32: left eye, right eye, nose, mouth in the rest pose."""
     noise: np.ndarray
-    """(32, 32, 32, 3) float32 in [-1, 1], smooth, periodic."""
+    """(16, 16, 16, 3) float32 in [-1, 1], smooth, periodic."""
 
 
 class Drawn(NamedTuple):
@@ -101,7 +101,7 @@ def _draw(first, last, vertices, intrinsics, look, model, drawn, samples, colour
     height, width = drawn.coverage.shape[1:]
     inverse = np.zeros((height * samples, width * samples), np.float32)
     face = np.zeros((height * samples, width * samples), np.int32)
-    points = np.empty((6, vertices.shape[2]), np.float32)
+    points = np.empty((vertices.shape[2], 9), np.float32)
     for n in range(first, last):
         normals = _normals(vertices[n], model.faces)
         _project(vertices[n], normals, look.edges[n], look.layers[n], intrinsics[n], model, samples, points)
@@ -109,7 +109,7 @@ def _draw(first, last, vertices, intrinsics, look, model, drawn, samples, colour
         face[:] = -1
         _scan(points, model.faces, inverse, face)
         if coloured:
-            _colour(points, normals, look, n, model, inverse, face, samples, drawn)
+            _colour(points, look, n, model, inverse, face, samples, drawn)
         else:
             _cover(n, model, inverse, face, samples, drawn)
 
@@ -119,7 +119,7 @@ def _normals(p, faces):
     """Unit normals of vertices, each the area-weighted mean of its faces'."""
     normals = np.zeros(p.shape, np.float32)
     for f in range(len(faces)):
-        i, j, k = faces[f]
+        i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
         ux, uy, uz = p[0, j] - p[0, i], p[1, j] - p[1, i], p[2, j] - p[2, i]
         vx, vy, vz = p[0, k] - p[0, i], p[1, k] - p[1, i], p[2, k] - p[2, i]
         nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
@@ -138,7 +138,8 @@ def _normals(p, faces):
 
 @compiled
 def _project(p, normals, edges, layers, lens, model, samples, points):
-    """Rows of `points`: column and row of the sample grid, 1 / z, and the dressed vertex in the camera frame."""
+    """Columns of `points`, all that a sample needs of a dressed vertex side by side: column and row of the sample grid,
+    1 / z, normal, place in the rest pose."""
     body = p.shape[1]
     scale, shift = float(samples), 0.5 * (samples - 1)
     for v in range(body):
@@ -148,21 +149,23 @@ def _project(p, normals, edges, layers, lens, model, samples, points):
         py = p[1, v] + thickness * normals[1, v]
         pz = p[2, v] + thickness * normals[2, v]
         inverse = 1.0 / max(pz, 1e-3)
-        points[0, v] = (lens[0] * px * inverse + lens[2]) * scale + shift
-        points[1, v] = (lens[1] * py * inverse + lens[3]) * scale + shift
-        points[2, v] = inverse if pz > 0.1 else 0.0
+        points[v, 0] = (lens[0] * px * inverse + lens[2]) * scale + shift
+        points[v, 1] = (lens[1] * py * inverse + lens[3]) * scale + shift
+        points[v, 2] = inverse if pz > 0.1 else 0.0
+        points[v, 3], points[v, 4], points[v, 5] = normals[0, v], normals[1, v], normals[2, v]
+        points[v, 6], points[v, 7], points[v, 8] = x, y, z
 
 
 @compiled
 def _scan(points, faces, inverse, face):
     """Nearest front-facing triangle at each sample, by its 1 / z. Triangles that reach within 10 cm are left out."""
     height, width = face.shape
-    x, y, w = points[0], points[1], points[2]
     for f in range(len(faces)):
-        i, j, k = faces[f]
-        xi, yi, xj, yj, xk, yk = x[i], y[i], x[j], y[j], x[k], y[k]
+        i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
+        xi, yi, xj, yj, xk, yk = points[i, 0], points[i, 1], points[j, 0], points[j, 1], points[k, 0], points[k, 1]
+        wi, wj, wk = points[i, 2], points[j, 2], points[k, 2]
         area = (xj - xi) * (yk - yi) - (xk - xi) * (yj - yi)
-        if not area < -1e-12 or w[i] <= 0 or w[j] <= 0 or w[k] <= 0:
+        if not area < -1e-12 or wi <= 0 or wj <= 0 or wk <= 0:
             continue
         least, most = min(xi, xj, xk), max(xi, xj, xk)
         if most < 0 or least > width - 1:
@@ -179,8 +182,7 @@ def _scan(points, faces, inverse, face):
         scale = 1.0 / area
         bx, by = (yk - yi) * scale, (xi - xk) * scale
         cx, cy = (yi - yj) * scale, (xj - xi) * scale
-        wi = w[i]
-        dj, dk = w[j] - wi, w[k] - wi
+        dj, dk = wj - wi, wk - wi
         for row in range(top, bottom + 1):
             for column in range(left, right + 1):
                 b = (column - xi) * bx + (row - yi) * by
@@ -194,79 +196,84 @@ def _scan(points, faces, inverse, face):
 
 @compiled
 def _cover(n, model, inverse, face, samples, drawn):
-    height, width = drawn.coverage.shape[1:]
+    kind, coverage, person = model.kind, drawn.coverage[n], drawn.person[n]
+    held, depth = drawn.held[n], drawn.depth[n]
     share = 1.0 / (samples * samples)
-    for row in range(height * samples):
-        for column in range(width * samples):
+    for row in range(face.shape[0]):
+        for column in range(face.shape[1]):
             f = face[row, column]
             if f >= 0:
-                _count(drawn, n, row // samples, column // samples, model.kind[f], 1.0 / inverse[row, column], share)
+                here, r, c = 1.0 / inverse[row, column], row // samples, column // samples
+                _count(coverage, person, held, depth, r, c, kind[f], here, share)
 
 
 @compiled
-def _count(drawn, n, row, column, kind, depth, share):
-    drawn.coverage[n, row, column] += share
+def _count(coverage, person, held, depth, row, column, kind, here, share):
+    coverage[row, column] += share
     if kind == BODY or kind == SKIRT:
-        drawn.person[n, row, column] += share
+        person[row, column] += share
     elif kind == HELD:
-        drawn.held[n, row, column] += share
-    drawn.depth[n, row, column] = min(drawn.depth[n, row, column], depth)
+        held[row, column] += share
+    depth[row, column] = min(depth[row, column], here)
 
 
 @compiled
-def _colour(points, normals, look, n, model, inverse, face, samples, drawn):
-    """`_cover`, and the colour of each sample."""
-    height, width = drawn.coverage.shape[1:]
+def _colour(points, look, n, model, inverse, face, samples, drawn):
+    """`_cover`, and the colour of each pixel. One long loop over plain arrays: handing tuples or many arrays to a
+    function at every sample costs more than the shading."""
     edges, layers, light, seed = look.edges[n], look.layers[n], look.light[n], look.seed[n]
-    faces, kind, rest = model.faces, model.kind, model.rest
+    faces, kind, face_points, noise = model.faces, model.kind, model.face_points, model.noise
+    colour, coverage, person = drawn.colour[n], drawn.coverage[n], drawn.person[n]
+    held, depth = drawn.held[n], drawn.depth[n]
     share = 1.0 / (samples * samples)
-    for row in range(height * samples):
-        for column in range(width * samples):
+    for row in range(face.shape[0]):
+        for column in range(face.shape[1]):
             f = face[row, column]
             if f < 0:
                 continue
-            i, j, k = faces[f]
-            a, b, c = _weights(points, i, j, k, column, row, inverse[row, column])
-            x = a * rest[0, i] + b * rest[0, j] + c * rest[0, k]
-            y = a * rest[1, i] + b * rest[1, j] + c * rest[1, k]
-            z = a * rest[2, i] + b * rest[2, j] + c * rest[2, k]
-            nx = a * normals[0, i] + b * normals[0, j] + c * normals[0, k]
-            ny = a * normals[1, i] + b * normals[1, j] + c * normals[1, k]
-            nz = a * normals[2, i] + b * normals[2, j] + c * normals[2, k]
-            layer = _layer_of(kind[f], x, y, z, edges, model.face_points)
-            material = layers[layer]
-            rough = material[WRINKLE]
-            u, v, w = _noise(model.noise, x, y, z, 9.0, seed)
+            i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
+            here = 1.0 / inverse[row, column]
+            # Perspective-correct barycentric coordinates.
+            xi, yi = points[i, 0], points[i, 1]
+            xj, yj, xk, yk = points[j, 0] - xi, points[j, 1] - yi, points[k, 0] - xi, points[k, 1] - yi
+            scale = here / (xj * yk - xk * yj)
+            b = ((column - xi) * yk - (row - yi) * xk) * scale
+            c = ((row - yi) * xj - (column - xi) * yj) * scale
+            a = (here - b - c) * points[i, 2]
+            b, c = b * points[j, 2], c * points[k, 2]
+            nx = a * points[i, 3] + b * points[j, 3] + c * points[k, 3]
+            ny = a * points[i, 4] + b * points[j, 4] + c * points[k, 4]
+            nz = a * points[i, 5] + b * points[j, 5] + c * points[k, 5]
+            x = a * points[i, 6] + b * points[j, 6] + c * points[k, 6]
+            y = a * points[i, 7] + b * points[j, 7] + c * points[k, 7]
+            z = a * points[i, 8] + b * points[j, 8] + c * points[k, 8]
+            layer = _layer_of(kind[f], x, y, z, edges, face_points)
+            rough = layers[layer, WRINKLE]
+            u, v, w = _noise(noise, x, y, z, 9.0, seed)
             nx, ny, nz = nx + rough * u, ny + rough * v, nz + rough * w
             scale = 1.0 / np.sqrt(nx * nx + ny * ny + nz * nz + 1e-12)
             nx, ny, nz = nx * scale, ny * scale, nz * scale
-            mix = _mix(material, x, y, z, model.noise, seed)
             shade = 1.0 + 0.25 * rough * (u + v)
+            second = shade * _mix(layers, layer, x, y, z, noise, seed)
+            first = shade - second
             r, s = row // samples, column // samples
             for channel in range(3):
-                albedo = material[COLOUR + channel] * (1.0 - mix) + material[SECOND + channel] * mix
-                value = max(albedo * shade * _light(light[channel], nx, ny, nz), 0.0)
-                drawn.colour[n, r, s, channel] += share * np.sqrt(min(value, 1.0))
-            _count(drawn, n, r, s, kind[f], 1.0 / inverse[row, column], share)
+                colour[r, s, channel] += share * _encoded(layers, layer, light, channel, first, second, nx, ny, nz)
+            _count(coverage, person, held, depth, r, s, kind[f], here, share)
 
 
 @compiled
-def _weights(points, i, j, k, column, row, inverse):
-    """Perspective-correct barycentric coordinates of a sample."""
-    xi, yi = points[0, i], points[1, i]
-    xj, yj, xk, yk = points[0, j] - xi, points[1, j] - yi, points[0, k] - xi, points[1, k] - yi
-    area = xj * yk - xk * yj
-    b = ((column - xi) * yk - (row - yi) * xk) / area
-    c = ((row - yi) * xj - (column - xi) * yj) / area
-    a = (1.0 - b - c) * points[2, i] / inverse
-    return a, b * points[2, j] / inverse, c * points[2, k] / inverse
+def _encoded(layers, layer, light, channel, first, second, nx, ny, nz):
+    """One colour of a lit surface, gamma-encoded."""
+    albedo = layers[layer, COLOUR + channel] * first + layers[layer, SECOND + channel] * second
+    return np.sqrt(min(max(albedo * _light(light, channel, nx, ny, nz), 0.0), 1.0))
 
 
 @compiled
-def _light(light, x, y, z):
-    linear = light[0] + light[1] * x + light[2] * y + light[3] * z
-    squares = light[4] * x * x + light[5] * y * y + light[6] * z * z
-    return linear + squares + light[7] * x * y + light[8] * x * z + light[9] * y * z
+def _light(light, c, x, y, z):
+    linear = light[c, 0] + light[c, 1] * x + light[c, 2] * y + light[c, 3] * z
+    squares = light[c, 4] * x * x + light[c, 5] * y * y + light[c, 6] * z * z
+    return linear + squares + light[c, 7] * x * y + light[c, 8] * x * z + light[c, 9] * y * z
 
 
 @compiled
@@ -320,41 +327,47 @@ def _feature(x, y, z, face_points):
 
 @compiled
 def _noise(noise, x, y, z, frequency, seed):
-    """Smooth noise, three values, at a point; trilinear in a periodic table of 32 cells."""
+    """Smooth noise, three values, at a point; trilinear in a periodic table of 16 cells."""
     u, v, w = x * frequency + seed[0], y * frequency + seed[1], z * frequency + seed[2]
     fu, fv, fw = np.floor(u), np.floor(v), np.floor(w)
-    i, j, k = int(fu) & 31, int(fv) & 31, int(fw) & 31
+    i, j, k = int(fu) & 15, int(fv) & 15, int(fw) & 15
     u, v, w = u - fu, v - fv, w - fw
-    i1, j1, k1 = (i + 1) & 31, (j + 1) & 31, (k + 1) & 31
+    i1, j1, k1 = (i + 1) & 15, (j + 1) & 15, (k + 1) & 15
     r0, r1, r2 = 0.0, 0.0, 0.0
-    for a, i_, wa in ((0, i, 1 - u), (1, i1, u)):
-        for b, j_, wb in ((0, j, 1 - v), (1, j1, v)):
-            near, far = noise[i_, j_, k], noise[i_, j_, k1]
-            weight = wa * wb
-            r0 += weight * (near[0] * (1 - w) + far[0] * w)
-            r1 += weight * (near[1] * (1 - w) + far[1] * w)
-            r2 += weight * (near[2] * (1 - w) + far[2] * w)
+    for corner in range(4):
+        a, b = (i1 if corner & 1 else i), (j1 if corner & 2 else j)
+        near = (u if corner & 1 else 1 - u) * (v if corner & 2 else 1 - v)
+        far = near * w
+        near -= far
+        r0 += near * noise[a, b, k, 0] + far * noise[a, b, k1, 0]
+        r1 += near * noise[a, b, k, 1] + far * noise[a, b, k1, 1]
+        r2 += near * noise[a, b, k, 2] + far * noise[a, b, k1, 2]
     return r0, r1, r2
 
 
 @compiled
-def _mix(material, x, y, z, noise, seed):
-    """How much of the second colour there is at a point, in [0, 1]."""
-    pattern = int(material[PATTERN])
+def _mix(layers, layer, x, y, z, noise, seed):
+    """How much of a layer's second colour there is at a point, in [0, 1]."""
+    pattern = int(layers[layer, PATTERN])
     if pattern == PLAIN:
         return 0.0
-    scale = 1.0 / material[SCALE]
+    scale = 1.0 / layers[layer, SCALE]
     if pattern == BANDS:
-        return 1.0 if (y * scale) % 1.0 < 0.5 else 0.0
+        return 1.0 if _phase(y * scale) < 0.5 else 0.0
     if pattern == PINSTRIPES:
-        return 1.0 if (np.arctan2(x, z + 0.3) * 0.35 * scale) % 1.0 < 0.3 else 0.0
+        return 1.0 if _phase(np.arctan2(x, z + 0.3) * 0.35 * scale) < 0.3 else 0.0
     if pattern == PLAID:
-        return (0.5 if (y * scale) % 1.0 < 0.4 else 0.0) + (0.5 if (x * scale) % 1.0 < 0.4 else 0.0)
+        return (0.5 if _phase(y * scale) < 0.4 else 0.0) + (0.5 if _phase(x * scale) < 0.4 else 0.0)
     if pattern == DOTS:
-        u, v = (x * scale) % 1.0 - 0.5, (y * scale) % 1.0 - 0.5
+        u, v = _phase(x * scale) - 0.5, _phase(y * scale) - 0.5
         return 1.0 if u * u + v * v < 0.09 else 0.0
     u, v, _ = _noise(noise, x, y, z, 0.5 * scale, seed)
     if pattern == BLOTCHES:
         return min(max(0.5 + 2.5 * u, 0.0), 1.0)
     inside = abs(x) < 0.10 and abs(y - 1.20) < 0.10 and z > 0
     return min(max(0.6 + 3.0 * v, 0.0), 1.0) if inside else 0.0
+
+
+@compiled
+def _phase(position):
+    return position - np.floor(position)

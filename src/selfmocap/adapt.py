@@ -1,0 +1,136 @@
+"""Self-supervision: a pretrained network adapts its weights to video without labels (Tung et al. 2017, section 3.1)."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from selfmocap.body import Body, BodyParameters
+from selfmocap.network.frame import FrameNetwork
+from selfmocap.network.weights import copy_of
+from selfmocap.objective import Evidence, LossWeights, objective, self_check_px, weighted
+
+_PREDICTED = 256
+"""Frames a forward pass without gradients."""
+
+
+@dataclass(frozen=True)
+class AdaptConfig:
+    """How to adapt; chosen by measurement on validation motions."""
+
+    epochs: int = 24
+    learning_rate: float = 2e-4
+    """Falls to a tenth along a cosine. Above 3e-4, 3D gets worse while 2D improves."""
+    window: int = 10
+    """Consecutive frames that are seen together."""
+    windows: int = 4
+    """Windows a step, mixed over clips: mixing is worth more than any other setting."""
+    weights: LossWeights = field(default_factory=LossWeights)
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Adaptation:
+    """What adaptation gave."""
+
+    network: FrameNetwork
+    """The adapted network, whether or not it is to be used."""
+    before_px: Float[Tensor, " clips"]
+    """Self-check of each clip with the network as it came: see `objective.self_check_px`."""
+    after_px: Float[Tensor, " clips"]
+    accepted: Bool[Tensor, " clips"]
+    """Where the self-check got better: elsewhere the first answer is to be kept. A clip without a self-check is never
+    accepted."""
+
+
+def adapt(
+    network: FrameNetwork,
+    body: Body,
+    evidence: Evidence,
+    config: AdaptConfig | None = None,
+    report: Callable[[int, int, float], None] = lambda step, steps, loss: None,
+    watch: Callable[[int, FrameNetwork], None] = lambda step, network: None,
+) -> Adaptation:
+    """Minimises the `objective` over all weights of a copy of `network`, on windows of frames mixed over the clips of
+    `evidence`; normalisation keeps its running statistics. Each clip's shape is the running mean of its frames'.
+    `report` is called after every step with its loss, `watch` before the first and after every epoch."""
+    config = config or AdaptConfig()
+    first = predict(network, evidence)
+    adapted = copy_of(network).eval()
+    optimizer = torch.optim.Adam(adapted.parameters(), lr=config.learning_rate, betas=(0.9, 0.99))
+    random = torch.Generator().manual_seed(config.seed)
+    shapes = _mean_shapes(first.betas, evidence)
+    per_epoch = max(1, round(len(evidence) / (config.window * config.windows)))
+    steps = config.epochs * per_epoch
+    watch(0, adapted)
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = config.learning_rate * cosine_to_a_tenth(step / steps)
+        frames = _windows(evidence, config, random)
+        seen = evidence[frames]
+        parameters = adapted(seen.inputs).parameters(seen.inputs)
+        held = first.R_parent_joint[frames] if config.weights.closeness else None
+        loss = weighted(objective(body, parameters, seen, config.weights, shapes, held), config.weights)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        shapes = _moved_shapes(shapes, parameters.betas.detach(), seen.clip)
+        report(step + 1, steps, float(loss.detach()))
+        if (step + 1) % per_epoch == 0:
+            watch(step + 1, adapted)
+    before = self_check_px(body, with_shared_shape(first, evidence), evidence)
+    after = self_check_px(body, with_shared_shape(predict(adapted, evidence), evidence), evidence)
+    return Adaptation(adapted, before, after, accepted=after < before)
+
+
+def predict(network: FrameNetwork, evidence: Evidence) -> BodyParameters:
+    """The network's answer for every frame, in the camera frame, without gradients."""
+    network.eval()
+    with torch.no_grad():
+        parts = [
+            network(inputs).parameters(inputs)
+            for inputs in (evidence.inputs[i : i + _PREDICTED] for i in range(0, len(evidence), _PREDICTED))
+        ]
+    return BodyParameters(*(torch.cat([getattr(p, name) for p in parts]) for name in vars(parts[0])))
+
+
+def with_shared_shape(parameters: BodyParameters, evidence: Evidence) -> BodyParameters:
+    """Each clip's frames with the mean of their betas. The person stays at the same place and size in the image only
+    as far as the betas agree."""
+    return replace(parameters, betas=_mean_shapes(parameters.betas, evidence)[evidence.clip])
+
+
+def cosine_to_a_tenth(done: float) -> float:
+    """From 1 at the start to 0.1 at the end of a run of which the share `done` is done."""
+    return 0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def _mean_shapes(betas: Float[Tensor, "time betas"], evidence: Evidence) -> Float[Tensor, "clips betas"]:
+    seen = evidence.seen.keypoint_confidence.mean(-1, keepdim=True).clamp_min(1e-3)
+    clips = int(evidence.clip.max()) + 1
+    sums = betas.new_zeros(clips, betas.shape[1]).index_add(0, evidence.clip, betas * seen)
+    return sums / betas.new_zeros(clips, 1).index_add(0, evidence.clip, seen)
+
+
+def _moved_shapes(
+    shapes: Float[Tensor, "clips betas"], betas: Float[Tensor, "time betas"], clip: Int[Tensor, " time"]
+) -> Float[Tensor, "clips betas"]:
+    """Running means: each clip's moves a tenth of the way to the mean of the frames just seen."""
+    moved = shapes.clone()
+    for number in clip.unique():
+        moved[number] = shapes[number].lerp(betas[clip == number].mean(0), 0.1)
+    return moved
+
+
+def _windows(evidence: Evidence, config: AdaptConfig, random: torch.Generator) -> Int[Tensor, " frames"]:
+    """Rows of windows at random places; a window stays within its clip, and is shorter where the clip is."""
+    starts = torch.randint(0, len(evidence), (config.windows,), generator=random).tolist()
+    rows = []
+    for start in starts:
+        same = (evidence.clip == evidence.clip[start]).nonzero().squeeze(1)
+        low, high = int(same[0]), int(same[-1]) + 1
+        begin = max(low, min(start - config.window // 2, high - config.window))
+        rows.append(torch.arange(begin, min(begin + config.window, high)))
+    return torch.cat(rows)

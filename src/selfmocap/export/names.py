@@ -1,0 +1,38 @@
+"""How other programs call SMPL's 24 joints."""
+
+from typing import Literal
+
+from selfmocap.skeleton import JOINT_NAMES, JOINT_PARENTS
+
+Naming = Literal["smpl", "mixamo"]
+
+_SIDES = {"left": "L", "right": "R"}
+_MIXAMO = {
+    "pelvis": "Hips", "spine1": "Spine", "spine2": "Spine1", "spine3": "Spine2", "neck": "Neck", "head": "Head",
+    "hip": "UpLeg", "knee": "Leg", "ankle": "Foot", "foot": "ToeBase", "collar": "Shoulder", "shoulder": "Arm",
+    "elbow": "ForeArm", "wrist": "Hand", "hand": "HandKnuckles",
+}  # fmt: skip
+"""Mixamo has no joint that turns all fingers: HandKnuckles is ours, and ignored by what maps names to a Mixamo rig."""
+
+
+def joint_names(naming: Naming) -> tuple[str, ...]:
+    """The 24 names in SMPL's order: `L_Knee` as in SMPL's own files, or `mixamorig:LeftLeg`."""
+    name_of = {"smpl": _smpl_name, "mixamo": _mixamo_name}
+    if naming not in name_of:
+        raise ValueError(f"no naming of joints {naming!r}; there are {', '.join(name_of)}")
+    return tuple(name_of[naming](joint) for joint in JOINT_NAMES)
+
+
+def children(joint: int) -> list[int]:
+    """The joints whose parent it is."""
+    return [child for child, parent in enumerate(JOINT_PARENTS) if parent == joint]
+
+
+def _smpl_name(joint: str) -> str:
+    side, _, part = joint.rpartition("_")
+    return "_".join([*([_SIDES[side]] if side else []), part.capitalize()])
+
+
+def _mixamo_name(joint: str) -> str:
+    side, _, part = joint.rpartition("_")
+    return f"mixamorig:{side.capitalize()}{_MIXAMO[part]}"

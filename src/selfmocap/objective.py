@@ -1,0 +1,216 @@
+"""What adaptation and direct optimisation minimise: how far a body is from what was observed (Tung et al. 2017,
+section 3.1), and how unlikely it is by itself."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from selfmocap.body import Body, BodyParameters
+from selfmocap.camera import Camera, project, to_crop
+from selfmocap.losses import compare, robust_keypoint_loss
+from selfmocap.network.frame import FrameInputs
+from selfmocap.observations import Observations
+from selfmocap.reprojection import observe
+from selfmocap.skeleton import keypoint_set
+
+_HALF_WEIGHT = ("eye", "ear")
+"""Keypoints that a detector places by the look of a head, not by its bones."""
+_ACCELERATION_SCALE_MM = 3.0
+_REFERENCE_FPS = 30.0
+_UNCHECKED = 0.3
+"""A keypoint below this confidence proves nothing in the self-check."""
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """How much each term counts; 0 leaves it out."""
+
+    keypoints: float = 1.0
+    """Mean over keypoints of the robust distance, px of the 128 px crop."""
+    motion: float = 0.2
+    """px."""
+    segmentation: float = 0.02
+    """px^2 at half resolution."""
+    shape: float = 10.0
+    """Squared distance of a frame's betas from its clip's."""
+    betas: float = 0.2
+    """Mean square of betas: without it depth drifts."""
+    smoothness: float = 0.02
+    """Charbonnier of joint accelerations, mm per frame^2 at 30 frames a second."""
+    closeness: float = 0.0
+    """Squared distance from the first answer's rotation matrices."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """The frames of one or several clips, in one row, and what is known of them."""
+
+    seen: Observations
+    """Confidences are weights: 0 where a keypoint is kept out."""
+    inputs: FrameInputs
+    """What a network sees of the same frames."""
+    clip: Int[Tensor, " time"]
+    """To which clip each frame belongs; the frames of a clip follow each other."""
+    has_next: Bool[Tensor, " time"]
+    """Whether the next row is the next frame of the video."""
+    fps: Float[Tensor, " time"]
+    """Frames a second of each frame's video."""
+    kept_out: Float[Tensor, "time keypoints"]
+    """Confidence of the keypoints that no loss sees, for the self-check; 0 elsewhere."""
+
+    def __len__(self) -> int:
+        return len(self.clip)
+
+    def __getitem__(self, frames: Int[Tensor, " chosen"]) -> "Evidence":
+        """Some frames; a flow or an acceleration that would reach over a gap in the choice is left out."""
+        parts: dict[str, Any] = {f.name: getattr(self, f.name)[frames] for f in fields(self)}
+        follows = torch.zeros_like(parts["has_next"])
+        follows[:-1] = frames.diff() == 1
+        parts["has_next"] = parts["has_next"] & follows
+        return Evidence(**parts)
+
+
+def gather_evidence(
+    clips: Sequence[tuple[Observations, FrameInputs, float]], keep_out: float = 0.0, seed: int = 0
+) -> Evidence:
+    """One row of frames from clips of observations, network inputs and frames a second. A share `keep_out` of the
+    keypoints, in runs of frames, is hidden from losses and network alike; all clips have the same keypoint set."""
+    rows = [_evidence(number, *clip) for number, clip in enumerate(clips)]
+    joined: dict[str, Any] = {
+        field.name: torch.cat([getattr(row, field.name) for row in rows])
+        for field in fields(Evidence)
+        if field.name not in ("seen", "inputs")
+    }
+    evidence = Evidence(
+        seen=_joined([r.seen for r in rows]), inputs=_joined([r.inputs for r in rows]), **joined
+    )
+    return _with_kept_out(evidence, keep_out, seed) if keep_out else evidence
+
+
+def _evidence(number: int, seen: Observations, inputs: FrameInputs, fps: float) -> Evidence:
+    names = keypoint_set(seen.keypoint_set).names
+    importance = torch.tensor([0.5 if any(part in name for part in _HALF_WEIGHT) else 1.0 for name in names])
+    follows = torch.zeros(len(seen), dtype=torch.bool)
+    follows[:-1] = seen.frame_index.diff() == 1
+    return Evidence(
+        seen=replace(seen, keypoint_confidence=seen.keypoint_confidence * importance),
+        inputs=inputs,
+        clip=torch.full((len(seen),), number),
+        has_next=follows,
+        fps=torch.full((len(seen),), fps),
+        kept_out=torch.zeros_like(seen.keypoint_confidence),
+    )
+
+
+def _joined(records: Sequence[Any]) -> Any:
+    """Records of one kind, their tensors put after each other; a field that one lacks is lacking."""
+    columns = {
+        field.name: [getattr(record, field.name) for record in records] for field in fields(records[0])
+    }
+    tensors = {
+        name: torch.cat(values) if all(isinstance(value, Tensor) for value in values) else None
+        for name, values in columns.items()
+        if any(isinstance(value, Tensor) for value in values)
+    }
+    return replace(records[0], **tensors)
+
+
+def _with_kept_out(evidence: Evidence, share: float, seed: int) -> Evidence:
+    """Runs of ten frames of a keypoint: single frames would be told by their neighbours."""
+    random = torch.Generator().manual_seed(seed)
+    frames, keypoints = evidence.kept_out.shape
+    runs = torch.rand((frames + 9) // 10, keypoints, generator=random) < share
+    hidden = runs.repeat_interleave(10, dim=0)[:frames]
+    return replace(
+        evidence,
+        seen=replace(evidence.seen, keypoint_confidence=evidence.seen.keypoint_confidence * ~hidden),
+        inputs=replace(evidence.inputs, confidence=evidence.inputs.confidence * ~hidden),
+        kept_out=evidence.seen.keypoint_confidence * hidden,
+    )
+
+
+def objective(
+    body: Body,
+    parameters: BodyParameters,
+    evidence: Evidence,
+    weights: LossWeights,
+    shapes: Float[Tensor, "clips betas"] | None = None,
+    first: Float[Tensor, "time 24 3 3"] | None = None,
+) -> dict[str, Float[Tensor, " time"]]:
+    """The terms with a weight, a value a frame, unweighted. `parameters` are in the camera frame. `shapes` are the
+    clips' betas, to which each frame's are held; `first` the rotations of the first answer."""
+    camera = _camera(evidence.inputs)
+    images = (weights.motion and evidence.seen.flow is not None) or (
+        weights.segmentation and evidence.seen.masks is not None
+    )
+    terms: dict[str, Tensor] = {}
+    if images:
+        projection = observe(
+            body, parameters, camera, evidence.seen.boxes, evidence.has_next, evidence.seen.keypoint_set
+        )
+        difference = compare(projection, evidence.seen)
+        terms |= {
+            "keypoints": difference.keypoints.mean(-1),
+            "motion": difference.motion,
+            "segmentation": difference.over + difference.under,
+        }
+    pixels, joints = _keypoints_and_joints(body, parameters, evidence)
+    if not images:
+        seen = to_crop(evidence.seen.keypoints, evidence.seen.boxes)
+        terms["keypoints"] = robust_keypoint_loss(pixels, seen, evidence.seen.keypoint_confidence).mean(-1)
+    terms["smoothness"] = _roughness(joints, evidence)
+    terms["betas"] = parameters.betas.square().mean(-1)
+    if shapes is not None:
+        terms["shape"] = (parameters.betas - shapes[evidence.clip]).square().mean(-1)
+    if first is not None:
+        terms["closeness"] = (parameters.R_parent_joint - first).square().sum((-1, -2)).mean(-1)
+    return {name: term for name, term in terms.items() if getattr(weights, name)}
+
+
+def weighted(terms: dict[str, Float[Tensor, " time"]], weights: LossWeights) -> Float[Tensor, ""]:
+    """The one number to minimise: the weighted sum of the terms' means."""
+    return torch.stack([getattr(weights, name) * term.mean() for name, term in terms.items()]).sum()
+
+
+def self_check_px(body: Body, parameters: BodyParameters, evidence: Evidence) -> Float[Tensor, " clips"]:
+    """Per clip, the robust distance of the keypoints that were kept out, px of the 128 px crop: the mean over those
+    that were seen with some confidence; NaN where there are none."""
+    with torch.no_grad():
+        pixels, _ = _keypoints_and_joints(body, parameters, evidence)
+        proof = torch.where(evidence.kept_out >= _UNCHECKED, evidence.kept_out, 0.0)
+        losses = robust_keypoint_loss(pixels, to_crop(evidence.seen.keypoints, evidence.seen.boxes), proof)
+        clips = int(evidence.clip.max()) + 1
+        sums = torch.zeros(clips).to(losses).index_add(0, evidence.clip, losses.sum(-1))
+        return sums / torch.zeros(clips).to(losses).index_add(0, evidence.clip, proof.sum(-1))
+
+
+def _camera(inputs: FrameInputs) -> Camera:
+    frames = len(inputs.focal)
+    upright = torch.eye(3).to(inputs.focal).expand(frames, 3, 3)
+    return Camera(inputs.focal, inputs.center, upright, torch.zeros(frames, 3).to(inputs.focal))
+
+
+def _keypoints_and_joints(
+    body: Body, parameters: BodyParameters, evidence: Evidence
+) -> tuple[Float[Tensor, "time keypoints 2"], Float[Tensor, "time 24 3"]]:
+    """Keypoints in px of the crop, and joints in the camera frame, without posing the whole surface."""
+    name = evidence.seen.keypoint_set
+    posed = body.restricted(body.regressors[name].vertices).pose(parameters)
+    keypoints = body.regressors[name].weights @ posed.vertices
+    pixels = project(keypoints, evidence.inputs.focal, evidence.inputs.center)
+    return to_crop(pixels, evidence.seen.boxes), posed.joints
+
+
+def _roughness(joints: Float[Tensor, "time 24 3"], evidence: Evidence) -> Float[Tensor, " time"]:
+    """Charbonnier of the joints' accelerations from the frame before and to the frame after, mean over joints."""
+    follows = evidence.has_next[:-2] & evidence.has_next[1:-1]
+    a_mm = 1000 * joints.diff(n=2, dim=0) * (evidence.fps[1:-1, None, None] / _REFERENCE_FPS) ** 2
+    squared = a_mm.square().sum(-1) / _ACCELERATION_SCALE_MM**2
+    rough = (_ACCELERATION_SCALE_MM * squared / ((1 + squared).sqrt() + 1)).mean(-1)
+    padded = torch.zeros(len(joints)).to(joints)
+    padded[1:-1] = torch.where(follows, rough, 0.0)
+    return padded

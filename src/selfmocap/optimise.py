@@ -1,0 +1,110 @@
+"""Direct optimisation of the body's parameters: the baseline that the paper beats, and, from a network's answer, the
+refinement of every frame by itself."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from selfmocap.body import Body, BodyParameters
+from selfmocap.camera import translation_from_crop, translation_to_crop
+from selfmocap.network.frame import UPRIGHT
+from selfmocap.objective import Evidence, LossWeights, objective, weighted
+from selfmocap.rotations import matrix_from_6d, matrix_to_6d
+
+REFINEMENT = LossWeights(shape=0.0, smoothness=0.03, closeness=0.1, motion=0.0, segmentation=0.0)
+
+
+@dataclass(frozen=True)
+class OptimiseConfig:
+    """How to optimise; the defaults refine a network's answer before adaptation."""
+
+    steps: int = 300
+    learning_rate: float = 0.02
+    optimizer: Literal["adam", "gradient descent", "lbfgs"] = "adam"
+    """`gradient descent` is the paper's."""
+    weights: LossWeights = field(default_factory=lambda: REFINEMENT)
+
+
+AFTER_ADAPTATION = OptimiseConfig(steps=150, learning_rate=0.005)
+
+
+def optimise(
+    body: Body,
+    start: BodyParameters,
+    evidence: Evidence,
+    config: OptimiseConfig | None = None,
+    report: Callable[[int, int, float], None] = lambda step, steps, loss: None,
+) -> BodyParameters:
+    """Minimises the `objective` over each frame's rotations and place, and each clip's one shape, from `start` (in the
+    camera frame), whose rotations are the first answer that `closeness` holds to. Rotations move as 6D, the place as
+    the crop camera of `camera.translation_from_crop`."""
+    config = config or OptimiseConfig()
+    inputs = evidence.inputs
+    pose = matrix_to_6d(start.R_parent_joint).requires_grad_()
+    place = translation_to_crop(
+        start.p_world_root, inputs.boxes, inputs.focal, inputs.center
+    ).requires_grad_()
+    shapes = _shapes(start.betas, evidence).requires_grad_()
+
+    def current() -> BodyParameters:
+        p_cam_root = translation_from_crop(place, inputs.boxes, inputs.focal, inputs.center)
+        return BodyParameters(shapes[evidence.clip], matrix_from_6d(pose), p_cam_root)
+
+    optimizer = _optimizer(config, [pose, place, shapes])
+    for step in range(config.steps):
+
+        def closure() -> float:
+            optimizer.zero_grad()
+            terms = objective(body, current(), evidence, config.weights, first=start.R_parent_joint)
+            # The frames' losses are summed: every frame has variables of its own, however many frames there are.
+            loss = weighted(terms, config.weights) * len(evidence)
+            loss.backward()
+            return float(loss.detach())
+
+        report(step + 1, config.steps, (optimizer.step(closure) or 0.0) / len(evidence))
+    with torch.no_grad():
+        return current()
+
+
+def _optimizer(config: OptimiseConfig, variables: list[Tensor]) -> torch.optim.Optimizer:
+    if config.optimizer == "adam":
+        return torch.optim.Adam(variables, lr=config.learning_rate, betas=(0.9, 0.99))
+    if config.optimizer == "lbfgs":
+        return torch.optim.LBFGS(
+            variables, lr=1.0, max_iter=1, history_size=20, line_search_fn="strong_wolfe"
+        )
+    return torch.optim.SGD(variables, lr=config.learning_rate)
+
+
+def _shapes(betas: Float[Tensor, "time betas"], evidence: Evidence) -> Float[Tensor, "clips betas"]:
+    clips = int(evidence.clip.max()) + 1
+    sums = betas.new_zeros(clips, betas.shape[1]).index_add(0, evidence.clip, betas)
+    return sums / betas.new_zeros(clips, 1).index_add(0, evidence.clip, torch.ones_like(betas[:, :1]))
+
+
+def random_start(evidence: Evidence, num_betas: int, seed: int = 0) -> BodyParameters:
+    """A pose of small random rotations with the mean shape, turned a random way about the vertical, in the middle of
+    the crop and about as large: where the paper's baseline begins."""
+    random = torch.Generator().manual_seed(seed)
+    frames = len(evidence)
+    columns = torch.tensor([1.0, 0, 0, 0, 1, 0]) + 0.1 * torch.randn(frames, 24, 6, generator=random)
+    R = matrix_from_6d(columns)
+    yaw = torch.rand(frames, generator=random) * 2 * torch.pi
+    turn = torch.zeros(frames, 3, 3)
+    turn[:, 0, 0] = turn[:, 2, 2] = yaw.cos()
+    turn[:, 0, 2], turn[:, 2, 0], turn[:, 1, 1] = yaw.sin(), -yaw.sin(), 1.0
+    R = torch.cat([(UPRIGHT @ turn).unsqueeze(1), R[:, 1:]], dim=1)
+    inputs = evidence.inputs
+    place = translation_from_crop(torch.zeros(frames, 3), inputs.boxes, inputs.focal, inputs.center)
+    return BodyParameters(torch.zeros(frames, num_betas), R, place)
+
+
+def started_from_truth(start: BodyParameters, truth: BodyParameters, place: bool) -> BodyParameters:
+    """`start` with the true rotation of the root, and with the true place: the paper's other beginnings."""
+    R = torch.cat([truth.R_parent_joint[:, :1], start.R_parent_joint[:, 1:]], dim=1)
+    known = replace(start, R_parent_joint=R)
+    return replace(known, p_world_root=truth.p_world_root) if place else known

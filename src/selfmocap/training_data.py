@@ -1,0 +1,105 @@
+"""What a frame network is trained and validated on: synthetic people who move like recordings."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from selfmocap.body import Body, BodyParameters
+from selfmocap.network.frame import FrameInputs
+from selfmocap.readers.motions_folder import MotionClip as Recording
+from selfmocap.readers.motions_folder import Progress, load_motions
+from selfmocap.synthetic.backgrounds import Backgrounds, load_backgrounds, procedural_backgrounds
+from selfmocap.synthetic.batches import SyntheticConfig, TrainingBatch, sample_batch
+from selfmocap.synthetic.motions import MotionClip, ProceduralMotion, procedural_motions
+
+_VALIDATION_SEEDS = 900_000_000_000_000
+"""Seeds from here on are never trained on."""
+
+
+@dataclass(frozen=True, eq=False)
+class SyntheticFrames:
+    """A `train.Sample`: from a seed to synthetic frames and their truth. With `seed_stride` the same object serves
+    validation, on seeds that training never uses."""
+
+    motions: Sequence[MotionClip]
+    backgrounds: Backgrounds
+    body: Body
+    config: SyntheticConfig
+
+    def __call__(self, seed: int) -> tuple[FrameInputs, BodyParameters]:
+        batch = sample_batch(seed, self.config, self.motions, self.backgrounds, self.body)
+        return frame_inputs(batch, self.config.rgb), truth_of(batch)
+
+
+def frame_inputs(batch: TrainingBatch, rgb: bool) -> FrameInputs:
+    """What a network sees of a batch, its clips and frames in one axis."""
+    frames = batch.boxes.shape[1]
+    return FrameInputs(
+        crops=batch.rgb.flatten(0, 1) if rgb else None,
+        keypoints=batch.keypoints.flatten(0, 1),
+        confidence=batch.confidence.flatten(0, 1),
+        boxes=batch.boxes.flatten(0, 1),
+        focal=batch.focal.repeat_interleave(frames, dim=0),
+        center=batch.center.repeat_interleave(frames, dim=0),
+    )
+
+
+def truth_of(batch: TrainingBatch) -> BodyParameters:
+    """The truth of a batch in the camera frame, its clips and frames in one axis."""
+    return BodyParameters(
+        betas=batch.betas.repeat_interleave(batch.boxes.shape[1], dim=0),
+        R_parent_joint=batch.R_parent_joint.flatten(0, 1),
+        p_world_root=batch.p_cam_root.flatten(0, 1),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """What synthetic people are made from."""
+
+    training: Sequence[MotionClip]
+    validation: Sequence[MotionClip]
+    """Of subjects that training never sees."""
+    backgrounds: Backgrounds
+
+
+def gather(
+    body: Body,
+    motions: Path | None,
+    backgrounds: Path | None,
+    held_out: Sequence[str],
+    cache: Path | None = None,
+    progress: Progress | None = None,
+) -> Material:
+    """Reads a folder of recordings (or makes procedural motions) and one of pictures (or makes procedural ones), and
+    keeps the recordings of the subjects `held_out` for validation. A ValueError where a subject is not there, or
+    nothing is left to train on."""
+    pictures = load_backgrounds(backgrounds) if backgrounds else procedural_backgrounds()
+    if motions is None:
+        return Material(procedural_motions(body), procedural_motions(body, count=16, seed=1), pictures)
+    clips = load_motions(motions, body, cache=cache, progress=progress)
+    subjects = {clip.subject for clip in clips}
+    if unknown := sorted(set(held_out) - subjects):
+        raise ValueError(
+            f"{motions}: no recordings of {', '.join(unknown)}; there are {', '.join(sorted(subjects))}"
+        )
+    training = [_piece(clip) for clip in clips if clip.subject not in held_out]
+    if not training:
+        raise ValueError(f"{motions}: every recording is held out for validation; hold out fewer subjects")
+    return Material(training, [_piece(clip) for clip in clips if clip.subject in held_out], pictures)
+
+
+def _piece(clip: Recording) -> ProceduralMotion:
+    return ProceduralMotion(clip.name, clip.fps, clip.parameters.R_parent_joint, clip.parameters.p_world_root)
+
+
+def validation_batches(
+    sample: SyntheticFrames, motions: Sequence[MotionClip], frames: int
+) -> list[tuple[FrameInputs, BodyParameters]]:
+    """At least `frames` frames of `motions`, the same for every run."""
+    held_out = replace(sample, motions=motions)
+    count = -(-frames // (sample.config.clips * sample.config.frames))
+    with torch.no_grad():
+        return [held_out(_VALIDATION_SEEDS + number) for number in range(count)]

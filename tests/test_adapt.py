@@ -1,0 +1,210 @@
+from dataclasses import replace
+
+import pytest
+import roma
+import torch
+
+from selfmocap.adapt import AdaptConfig, adapt, predict, with_shared_shape
+from selfmocap.body import Body, BodyParameters
+from selfmocap.camera import project
+from selfmocap.metrics import root_aligned_error
+from selfmocap.network.frame import UPRIGHT, FrameInputs, FrameNetwork
+from selfmocap.objective import Evidence, LossWeights, gather_evidence, objective, self_check_px, weighted
+from selfmocap.observations import Observations
+from selfmocap.optimise import AFTER_ADAPTATION, OptimiseConfig, optimise, random_start, started_from_truth
+from selfmocap.train import TrainConfig, train
+from tests.training_run import CONFIG, FourPoses
+
+FRAMES = 24
+
+
+def walk(body: Body, seed: int) -> tuple[Observations, FrameInputs, BodyParameters]:
+    """A clip with smooth motion, its clean keypoints, and the truth in the camera frame."""
+    random = torch.Generator().manual_seed(seed)
+    ends = torch.randn(2, 24, 3, generator=random) * 0.25
+    share = torch.linspace(0, 1, FRAMES)[:, None, None]
+    rotations = roma.rotvec_to_rotmat(ends[0] * (1 - share) + ends[1] * share)
+    turn = torch.tensor([0.0, 6.28 * float(torch.rand((), generator=random)), 0.0])
+    rotations[:, 0] = UPRIGHT @ roma.rotvec_to_rotmat(turn) @ rotations[:, 0]
+    place = torch.tensor([0.0, 0.0, 4.0]) + share[:, 0] * torch.tensor([0.3, 0.0, 0.2])
+    truth = BodyParameters(torch.randn(16, generator=random).expand(FRAMES, 16), rotations, place)
+    focal, center = torch.full((FRAMES, 2), 600.0), torch.full((FRAMES, 2), 319.5)
+    pixels = project(body.keypoints(body.pose(truth).vertices, "coco-23"), focal, center)
+    low, high = pixels.amin(1), pixels.amax(1)
+    boxes = torch.cat([(low + high) / 2, (high - low).amax(1, keepdim=True) * 0.6], dim=1)
+    seen = Observations(
+        torch.arange(FRAMES),
+        torch.arange(FRAMES).double() / 30,
+        (640, 640),
+        boxes,
+        "coco-23",
+        pixels,
+        torch.ones(FRAMES, 23),
+    )
+    return seen, FrameInputs(None, pixels, torch.ones(FRAMES, 23), boxes, focal, center), truth
+
+
+@pytest.fixture(scope="module")
+def clips(body: Body) -> list[tuple[Observations, FrameInputs, BodyParameters]]:
+    return [walk(body, seed) for seed in (1, 2, 3)]
+
+
+@pytest.fixture(scope="module")
+def evidence(clips: list) -> Evidence:
+    return gather_evidence([(seen, inputs, 30.0) for seen, inputs, _ in clips], keep_out=0.15)
+
+
+@pytest.fixture(scope="module")
+def truth(clips: list) -> BodyParameters:
+    return BodyParameters(*(torch.cat([getattr(t, name) for *_, t in clips]) for name in vars(clips[0][2])))
+
+
+@pytest.fixture(scope="module")
+def network(body: Body, tmp_path_factory: pytest.TempPathFactory) -> FrameNetwork:
+    config: TrainConfig = replace(CONFIG, steps=250, average=0.9)
+    return train(config, FourPoses(body), body, tmp_path_factory.mktemp("pretrained"))
+
+
+def error_mm(body: Body, estimate: BodyParameters, truth: BodyParameters) -> float:
+    found, known = body.pose(estimate).joints, body.pose(truth).joints
+    return float(1000 * root_aligned_error(found, known, found[:, 0], known[:, 0]).mean())
+
+
+def test_the_objective_is_least_at_the_truth(body: Body, evidence: Evidence, truth: BodyParameters) -> None:
+    weights = LossWeights(betas=0.0, shape=0.0, smoothness=0.0)
+    at_truth = objective(body, truth, evidence, weights)
+    assert set(at_truth) == {"keypoints"}
+    assert at_truth["keypoints"].max() < 1e-3
+    moved = replace(truth, p_world_root=truth.p_world_root + torch.tensor([0.05, 0.0, 0.0]))
+    assert objective(body, moved, evidence, weights)["keypoints"].min() > 1
+    assert self_check_px(body, truth, evidence).max() < 1e-3
+    assert self_check_px(body, moved, evidence).min() > 1
+
+
+def test_what_is_kept_out_is_seen_by_no_loss_and_by_no_network(evidence: Evidence, clips: list) -> None:
+    hidden = evidence.kept_out > 0
+    assert 0.08 < hidden.float().mean() < 0.25
+    assert (evidence.seen.keypoint_confidence[hidden] == 0).all()
+    assert (evidence.inputs.confidence[hidden] == 0).all()
+    eyes = torch.tensor(["eye" in name or "ear" in name for name in walk_names()])
+    whole = gather_evidence([(clips[0][0], clips[0][1], 30.0)])
+    assert (whole.seen.keypoint_confidence[:, eyes] == 0.5).all()
+    assert (whole.seen.keypoint_confidence[:, ~eyes] == 1).all()
+
+
+def walk_names() -> tuple[str, ...]:
+    from selfmocap.skeleton import DEFAULT_KEYPOINTS
+
+    return DEFAULT_KEYPOINTS.names
+
+
+def test_nothing_reaches_over_a_gap_or_into_another_clip(
+    body: Body, evidence: Evidence, truth: BodyParameters
+) -> None:
+    ends = torch.tensor([FRAMES - 1, 2 * FRAMES - 1, 3 * FRAMES - 1])
+    assert not evidence.has_next[ends].any()
+    assert evidence.has_next.sum() == 3 * (FRAMES - 1)
+    rough = objective(body, truth, evidence, LossWeights(keypoints=0.0))["smoothness"]
+    jump = replace(truth, p_world_root=truth.p_world_root + (evidence.clip == 1)[:, None] * 3.0)
+    assert torch.allclose(
+        objective(body, jump, evidence, LossWeights(keypoints=0.0))["smoothness"], rough, atol=1e-3
+    )
+    chosen = evidence[torch.tensor([3, 4, 8, 9])]
+    assert chosen.has_next.tolist() == [True, False, True, False]
+
+
+def test_known_acceleration(body: Body, evidence: Evidence) -> None:
+    """Every joint accelerates by 4 mm per frame^2: 3 (sqrt(1 + (4/3)^2) - 1) = 2 in the middle of a clip."""
+    rest = body.rest_parameters(len(evidence))
+    time = torch.arange(len(evidence)) % FRAMES
+    place = torch.stack([0.002 * time**2, torch.zeros(len(time)), torch.full((len(time),), 4.0)], dim=1)
+    rough = objective(body, replace(rest, p_world_root=place), evidence, LossWeights(keypoints=0.0))[
+        "smoothness"
+    ]
+    assert rough[5] == pytest.approx(2.0, abs=1e-2)
+    assert rough[0] == rough[FRAMES - 1] == rough[FRAMES] == 0
+
+
+def test_adaptation_improves_what_it_never_saw(
+    body: Body, evidence: Evidence, truth: BodyParameters, network: FrameNetwork
+) -> None:
+    before = predict(network, evidence)
+    weights_before = {name: value.clone() for name, value in network.state_dict().items()}
+    history: list[float] = []
+    config = AdaptConfig(epochs=40, learning_rate=1e-3)
+    found = adapt(network, body, evidence, config, report=lambda step, steps, loss: history.append(loss))
+    after = with_shared_shape(predict(found.network, evidence), evidence)
+    assert sum(history[-5:]) < 0.5 * sum(history[:5])
+    assert (found.after_px < found.before_px).all()
+    assert found.accepted.all()
+    assert error_mm(body, after, truth) < 0.8 * error_mm(body, before, truth)
+    assert all(torch.equal(value, network.state_dict()[name]) for name, value in weights_before.items())
+    spread = predict(found.network, evidence).betas[:FRAMES].std(0).mean()
+    assert spread < 0.5 * before.betas[:FRAMES].std(0).mean()
+
+
+def test_adaptation_that_makes_it_worse_is_not_accepted(
+    body: Body, evidence: Evidence, network: FrameNetwork
+) -> None:
+    misled = replace(evidence, seen=replace(evidence.seen, keypoints=evidence.seen.keypoints.flip(0)))
+    checked = replace(misled, kept_out=evidence.kept_out)
+    found = adapt(network, body, checked, AdaptConfig(epochs=8, learning_rate=1e-2))
+    true_check = self_check_px(body, with_shared_shape(predict(found.network, evidence), evidence), evidence)
+    assert (true_check > self_check_px(body, predict(network, evidence), evidence)).all()
+    alone = replace(evidence, kept_out=torch.zeros_like(evidence.kept_out))
+    assert not adapt(network, body, alone, AdaptConfig(epochs=1)).accepted.any()
+
+
+def test_refinement_from_the_network_lowers_pixels_and_millimetres(
+    body: Body, evidence: Evidence, truth: BodyParameters, network: FrameNetwork
+) -> None:
+    start = with_shared_shape(predict(network, evidence), evidence)
+    refined = optimise(body, start, evidence, OptimiseConfig(steps=100))
+    assert (self_check_px(body, refined, evidence) < 0.5 * self_check_px(body, start, evidence)).all()
+    assert error_mm(body, refined, truth) < error_mm(body, start, truth)
+    assert torch.equal(refined.betas[0], refined.betas[FRAMES - 1])
+    assert AFTER_ADAPTATION.steps < OptimiseConfig().steps
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "gradient descent", "lbfgs"])
+def test_optimisation_from_scratch_fits_pixels(body: Body, evidence: Evidence, optimizer: str) -> None:
+    start = random_start(evidence, body.num_betas)
+    rate = {"adam": 0.03, "gradient descent": 2e-4, "lbfgs": 1.0}[optimizer]
+    history: list[float] = []
+    config = OptimiseConfig(30, rate, optimizer, LossWeights(shape=0.0, smoothness=0.0))
+    optimise(body, start, evidence, config, report=lambda step, steps, loss: history.append(loss))
+    assert history[-1] < 0.7 * history[0]
+
+
+def test_the_papers_beginnings_hold_the_true_root_and_place(
+    evidence: Evidence, truth: BodyParameters
+) -> None:
+    start = random_start(evidence, 16)
+    with_R = started_from_truth(start, truth, place=False)
+    with_R_T = started_from_truth(start, truth, place=True)
+    assert torch.equal(with_R.R_parent_joint[:, 0], truth.R_parent_joint[:, 0])
+    assert torch.equal(with_R.p_world_root, start.p_world_root)
+    assert torch.equal(with_R_T.p_world_root, truth.p_world_root)
+    assert torch.allclose(start.R_parent_joint.det(), torch.ones(len(evidence), 24), atol=1e-5)
+    upright = start.R_parent_joint[:, 0] @ torch.tensor([0.0, 1.0, 0.0])
+    assert torch.allclose(upright, torch.tensor([0.0, -1.0, 0.0]).expand(len(evidence), 3))
+
+
+def test_images_join_the_objective_where_they_are_seen(body: Body, clips: list) -> None:
+    from selfmocap.camera import Camera
+    from selfmocap.reprojection import body_mask
+
+    seen, inputs, truth = clips[0]
+    camera = Camera(inputs.focal, inputs.center, torch.eye(3).expand(FRAMES, 3, 3), torch.zeros(FRAMES, 3))
+    masks = body_mask(body, truth, camera, seen.boxes)
+    flow = torch.zeros(FRAMES, 128, 128, 2)
+    with_images = replace(
+        seen, masks=masks, mask_certain=torch.ones_like(masks), flow=flow, flow_confidence=flow[..., 0] + 1
+    )
+    evidence = gather_evidence([(with_images, inputs, 30.0)])
+    terms = objective(body, truth, evidence, LossWeights(smoothness=0.0, betas=0.0))
+    assert set(terms) == {"keypoints", "motion", "segmentation"}
+    assert terms["segmentation"].max() < 2.5
+    moved = replace(truth, p_world_root=truth.p_world_root + torch.tensor([0.3, 0.0, 0.0]))
+    assert objective(body, moved, evidence, LossWeights())["segmentation"].min() > 10
+    assert weighted(terms, LossWeights()).isfinite()
