@@ -21,6 +21,11 @@ from selfmocap.train import PART, TrainConfig, train
 CONFIG = TrainConfig(NetworkConfig(trunk="none", rgb=False), steps=12, batch=PART)
 
 
+def pretraining_poses() -> torch.Tensor:
+    """Rotation vectors (4, 24, 3) of the poses that FourPoses shows."""
+    return torch.randn(4, 24, 3, generator=torch.Generator().manual_seed(7)) * 0.3
+
+
 class FourPoses:
     """PART views of four random poses, from a seed."""
 
@@ -28,7 +33,7 @@ class FourPoses:
         self.body = body.restricted(body.regressors["coco-23"].vertices)
 
     def __call__(self, seed: int) -> tuple[FrameInputs, BodyParameters]:
-        poses = roma.rotvec_to_rotmat(torch.randn(4, 24, 3, generator=torch.Generator().manual_seed(7)) * 0.3)
+        poses = roma.rotvec_to_rotmat(pretraining_poses())
         random = torch.Generator().manual_seed(seed)
         turn = torch.zeros(PART, 3)
         turn[:, 1] = torch.rand(PART, generator=random) * 6.28

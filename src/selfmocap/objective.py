@@ -1,6 +1,7 @@
 """What adaptation and direct optimisation minimise: how far a body is from what was observed (Tung et al. 2017,
 section 3.1), and how unlikely it is by itself."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -199,10 +200,16 @@ def _keypoints_and_joints(
 ) -> tuple[Float[Tensor, "time keypoints 2"], Float[Tensor, "time 24 3"]]:
     """Keypoints in px of the crop, and joints in the camera frame, without posing the whole surface."""
     name = evidence.seen.keypoint_set
-    posed = body.restricted(body.regressors[name].vertices).pose(parameters)
+    posed = _points_of(body, name).pose(parameters)
     keypoints = body.regressors[name].weights @ posed.vertices
     pixels = project(keypoints, evidence.inputs.focal, evidence.inputs.center)
     return to_crop(pixels, evidence.seen.boxes), posed.joints
+
+
+@functools.lru_cache(maxsize=4)
+def _points_of(body: Body, name: str) -> Body:
+    """The body with only the vertices that a keypoint set needs."""
+    return body.restricted(body.regressors[name].vertices)
 
 
 def _roughness(joints: Float[Tensor, "time 24 3"], evidence: Evidence) -> Float[Tensor, " time"]:

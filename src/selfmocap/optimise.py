@@ -25,7 +25,7 @@ class OptimiseConfig:
     steps: int = 300
     learning_rate: float = 0.02
     optimizer: Literal["adam", "gradient descent", "lbfgs"] = "adam"
-    """`gradient descent` is the paper's."""
+    """`gradient descent` is the paper's. A step of `lbfgs` is twenty of its iterations; its learning rate is 1."""
     weights: LossWeights = field(default_factory=lambda: REFINEMENT)
 
 
@@ -75,7 +75,7 @@ def _optimizer(config: OptimiseConfig, variables: list[Tensor]) -> torch.optim.O
         return torch.optim.Adam(variables, lr=config.learning_rate, betas=(0.9, 0.99))
     if config.optimizer == "lbfgs":
         return torch.optim.LBFGS(
-            variables, lr=1.0, max_iter=1, history_size=20, line_search_fn="strong_wolfe"
+            variables, lr=config.learning_rate, max_iter=20, history_size=20, line_search_fn="strong_wolfe"
         )
     return torch.optim.SGD(variables, lr=config.learning_rate)
 

@@ -101,8 +101,8 @@ def _candidates(x, y, z, faces, near, cull):
         i, j, k = faces[f]
         cx, cy, cz = (x[i] + x[j] + x[k]) / 3, (y[i] + y[j] + y[k]) / 3, (z[i] + z[j] + z[k]) / 3
         away = _away(x, y, z, i, j, k)
-        grazing = abs(away) < GRAZING * np.sqrt(cx * cx + cy * cy + cz * cz)
-        if cz > near and not grazing and (away < 0 or not cull):
+        hit = GRAZING * np.sqrt(cx * cx + cy * cy + cz * cz) <= abs(away) < np.inf
+        if cz > near and hit and (away < 0 or not cull):
             face[count], u[count], v[count], depth[count] = f, cx / cz, cy / cz, cz
             count += 1
     return face[:count], u[:count], v[:count], depth[:count]
@@ -193,29 +193,6 @@ def _vertices_of(first, last, seen, faces, marked):
 
 
 @compiled
-def _plane(nx, ny, nz, sign, intrinsics):
-    """d . n as a function of the pixel, (per column, per row, at pixel (0, 0))."""
-    per_column, per_row = sign * nx / intrinsics[0], sign * ny / intrinsics[1]
-    return per_column, per_row, sign * nz - per_column * intrinsics[2] - per_row * intrinsics[3]
-
-
-@compiled
-def _planes(x, y, z, i, j, k, intrinsics):
-    """|det(a, b, c)|, and the three barycentric determinants as functions of the pixel, positive inside."""
-    ax, ay, az = _cross(x[j], y[j], z[j], x[k], y[k], z[k])
-    bx, by, bz = _cross(x[k], y[k], z[k], x[i], y[i], z[i])
-    cx, cy, cz = _cross(x[i], y[i], z[i], x[j], y[j], z[j])
-    volume = x[i] * ax + y[i] * ay + z[i] * az
-    sign = 1.0 if volume > 0 else -1.0
-    a, b, c = (
-        _plane(ax, ay, az, sign, intrinsics),
-        _plane(bx, by, bz, sign, intrinsics),
-        _plane(cx, cy, cz, sign, intrinsics),
-    )
-    return abs(volume), a, b, c
-
-
-@compiled
 def _pixel_range(lowest, highest, size):
     """First pixel, and one past the last, whose centres lie in the interval."""
     first = 0 if not lowest > 0 else (size if lowest > size else int(np.ceil(lowest)))
@@ -224,33 +201,24 @@ def _pixel_range(lowest, highest, size):
 
 
 @compiled
-def _fill(planes, f, left, right, top, bottom, face, depth):
-    volume, a, b, c = planes
+def _fill(x, y, z, i, j, k, f, left, right, top, bottom, face, depth, barycentric):
+    """Draws triangle f = (i, j, k) into a rectangle of pixels; (x, y, z) is such that d = (column, row, 1)."""
+    ax, ay, az = _cross(x[j], y[j], z[j], x[k], y[k], z[k])
+    bx, by, bz = _cross(x[k], y[k], z[k], x[i], y[i], z[i])
+    cx, cy, cz = _cross(x[i], y[i], z[i], x[j], y[j], z[j])
+    volume = x[i] * ax + y[i] * ay + z[i] * az
+    if volume < 0:
+        volume, ax, ay, az, bx, by, bz, cx, cy, cz = -volume, -ax, -ay, -az, -bx, -by, -bz, -cx, -cy, -cz
     for row in range(top, bottom):
-        a_row, b_row, c_row = a[1] * row + a[2], b[1] * row + b[2], c[1] * row + c[2]
+        a_row, b_row, c_row = ay * row + az, by * row + bz, cy * row + cz
         for column in range(left, right):
-            wa, wb, wc = a_row + a[0] * column, b_row + b[0] * column, c_row + c[0] * column
-            total = wa + wb + wc
-            if ((wa >= 0) & (wb >= 0) & (wc >= 0)) and volume < depth[row, column] * total:
-                depth[row, column] = volume / total
-                face[row, column] = f
-
-
-@compiled
-def _weigh(x, y, z, faces, intrinsics, face, barycentric):
-    height, width = face.shape
-    for row in range(height):
-        for column in range(width):
-            if face[row, column] >= 0:
-                i, j, k = faces[face[row, column]]
-                _, a, b, c = _planes(x, y, z, i, j, k, intrinsics)
-                wa = a[0] * column + (a[1] * row + a[2])
-                wb = b[0] * column + (b[1] * row + b[2])
-                wc = c[0] * column + (c[1] * row + c[2])
-                total = wa + wb + wc
-                barycentric[row, column, 0] = wa / total
-                barycentric[row, column, 1] = wb / total
-                barycentric[row, column, 2] = wc / total
+            a, b, c = ax * column + a_row, bx * column + b_row, cx * column + c_row
+            total = a + b + c
+            if ((a >= 0) & (b >= 0) & (c >= 0)) & (volume < depth[row, column] * total):
+                share = 1 / total
+                depth[row, column], face[row, column] = volume * share, f
+                weights = barycentric[row, column]
+                weights[0], weights[1], weights[2] = a * share, b * share, c * share
 
 
 @compiled
@@ -258,8 +226,10 @@ def _rasterize(first, last, p_cam, faces, intrinsics, cull, face, depth, barycen
     height, width = face.shape[1:]
     for item in range(first, last):
         x, y, z = _axes(p_cam[item])
-        lens = intrinsics[item]
-        column, row = x / z * lens[0] + lens[2], y / z * lens[1] + lens[3]
+        fx, fy, cx, cy = intrinsics[item]
+        # The pinhole as a change of basis: a point's pixel is then (x / z, y / z).
+        x, y = fx * x + cx * z, fy * y + cy * z
+        column, row = x / z, y / z
         for f in range(len(faces)):
             i, j, k = faces[f]
             ahead = (z[i] > 0) + (z[j] > 0) + (z[k] > 0)
@@ -272,6 +242,5 @@ def _rasterize(first, last, p_cam, faces, intrinsics, cull, face, depth, barycen
                 least, most = min(row[i], row[j], row[k]), max(row[i], row[j], row[k])
                 top, bottom = _pixel_range(least, most, height)
             if left < right and top < bottom:
-                planes = _planes(x, y, z, i, j, k, lens)
-                _fill(planes, f, left, right, top, bottom, face[item], depth[item])
-        _weigh(x, y, z, faces, lens, face[item], barycentric[item])
+                box = left, right, top, bottom
+                _fill(x, y, z, i, j, k, f, *box, face[item], depth[item], barycentric[item])

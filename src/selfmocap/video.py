@@ -32,7 +32,7 @@ PICTURE_FPS = 30.0
 
 _PICTURES = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 _PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-_CONTAINERS = (
+_CONTAINERS = "mov,mp4,matroska,webm,avi,gif,mpegts,mpeg,asf,flv,ogg,h264,hevc,ivf,mxf,apng"
     "mov,mp4,matroska,webm,avi,gif,mpegts,mpeg,mpegvideo,asf,flv,ogg,h264,hevc,ivf,mxf,m4v,dv,apng,rm,mjpeg"
 )
 _OPTIONS = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file", "max_pixels": str(MAX_PIXELS)}
@@ -144,8 +144,13 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         ) from None
     with container:
         stream = _film(path, container)
-        if stream.width * stream.height > MAX_PIXELS:
-            raise InputError(f"{path}: {_size(stream.width, stream.height)}")
+        context = stream.codec_context
+        if context is None or not context.width:
+            raise InputError(
+                f"{path}: its video stream cannot be decoded (cut off, or of an unknown kind); convert it to mp4"
+            )
+        if context.width * context.height > MAX_PIXELS:
+            raise InputError(f"{path}: {_size(context.width, context.height)}")
         stream.thread_type = "AUTO"
         yield container, stream
 
@@ -187,11 +192,14 @@ def _timed(
     """`_decoded` with times; a missing time, or one that does not increase, is replaced by the next at `fps`."""
     last = None
     for frame, damaged in _decoded(container, stream):
-        time = frame.time
-        if time is None or (last is not None and time <= last):
-            time = 0.0 if last is None else last + 1 / fps
-        last = float(time)
+        last = _later(frame.time, last, fps)
         yield frame, last, damaged
+
+
+def _later(time: float | None, last: float | None, fps: float) -> float:
+    if time is None or (last is not None and time <= last):
+        return 0.0 if last is None else last + 1 / fps
+    return float(time)
 
 
 def _stream_frames(path: Path, fps: float, first: int) -> Iterator[Frame]:

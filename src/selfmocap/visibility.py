@@ -72,8 +72,8 @@ def visible_faces_by_pairs(
         normals = torch.cross(corners.roll(-1, -2), corners.roll(1, -2), dim=-1)
         away = (corners * normals).sum(-1)[..., 0]
         taking_part = (away < 0) | (not cull)
-        grazing = away.abs() < GRAZING * centroid.norm(dim=-1)
-        candidate = taking_part & ~grazing & (centroid[..., 2] > NEAREST_DEPTH)
+        hit = (away.abs() >= GRAZING * centroid.norm(dim=-1)) & away.isfinite()
+        candidate = taking_part & hit & (centroid[..., 2] > NEAREST_DEPTH)
         rays, depth = centroid / centroid[..., 2:], centroid[..., 2]
         triangle, other = _pairs_that_may_overlap(corners, rays, taking_part, candidate)
         inside = (normals.flatten(0, 1)[triangle] @ rays.flatten(0, 1)[other].unsqueeze(-1)).squeeze(-1)

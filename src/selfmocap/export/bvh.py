@@ -13,6 +13,7 @@ from selfmocap.export.options import ExportOptions
 from selfmocap.export.rig import Rig, rig
 from selfmocap.export.takes import Take
 from selfmocap.files import written_whole
+from selfmocap.skeleton import JOINT_PARENTS
 
 
 def write_bvh(path: Path, take: Take, body: Body, options: ExportOptions) -> None:
@@ -21,7 +22,7 @@ def write_bvh(path: Path, take: Take, body: Body, options: ExportOptions) -> Non
     skeleton = rig(take, body, options, unit="cm")
     R = skeleton.R_parent_joint.numpy()
     orders = [best_order(R[:, joint]) for joint in range(len(skeleton.names))]
-    lines = ["HIERARCHY", *_joint_lines(0, skeleton, orders, _ends(skeleton, body), depth=0)]
+    lines = ["HIERARCHY", *_joint_lines(0, skeleton, orders, _ends(skeleton, body))]
     lines += ["MOTION", f"Frames: {len(take)}", f"Frame Time: {1 / take.fps:.9f}"]
     angles_deg = [continuous_euler(R[:, joint], orders[joint]) for joint in _depth_first(0)]
     table = np.concatenate([skeleton.p_world_root.numpy(), *angles_deg], axis=1)
@@ -34,20 +35,17 @@ def _depth_first(joint: int) -> list[int]:
     return [joint, *(below for child in children(joint) for below in _depth_first(child))]
 
 
-def _joint_lines(
-    joint: int, skeleton: Rig, orders: list[str], ends: Float[Tensor, "24 3"], depth: int
-) -> list[str]:
-    rest, below = skeleton.rest_joints, children(joint)
-    parent = next((p for p in range(len(rest)) if joint in children(p)), None)
-    offset = rest[joint] * 0 if parent is None else rest[joint] - rest[parent]
+def _joint_lines(joint: int, skeleton: Rig, orders: list[str], ends: Float[Tensor, "24 3"]) -> list[str]:
+    rest, below, parent = skeleton.rest_joints, children(joint), JOINT_PARENTS[joint]
+    is_root = parent < 0
     turns = " ".join(f"{axis}rotation" for axis in orders[joint])
-    channels = f"6 Xposition Yposition Zposition {turns}" if parent is None else f"3 {turns}"
-    inside = [_offset(offset), f"CHANNELS {channels}"]
+    channels = f"6 Xposition Yposition Zposition {turns}" if is_root else f"3 {turns}"
+    inside = [_offset(rest[joint] - rest[joint if is_root else parent]), f"CHANNELS {channels}"]
     if not below:
         inside += ["End Site", "{", f"  {_offset(ends[joint])}", "}"]
     for child in below:
-        inside += _joint_lines(child, skeleton, orders, ends, depth + 1)
-    title = f"{'ROOT' if parent is None else 'JOINT'} {skeleton.names[joint]}"
+        inside += _joint_lines(child, skeleton, orders, ends)
+    title = f"{'ROOT' if is_root else 'JOINT'} {skeleton.names[joint]}"
     return [title, "{", *(f"  {line}" for line in inside), "}"]
 
 

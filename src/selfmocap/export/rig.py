@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
+import roma
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from selfmocap.body import Body, forward_kinematics
+from selfmocap.body import Body
 from selfmocap.export.names import joint_names
 from selfmocap.export.options import METRES, ExportOptions, Unit, UpAxis
 from selfmocap.export.takes import Take
@@ -32,16 +33,24 @@ class Rig:
     metres: float
     """Metres a unit of length."""
 
-    def p_world_joint(self) -> Float[Tensor, "time 24 3"]:
-        """Where the joints are."""
-        return forward_kinematics(self.R_parent_joint, self.rest_joints, self.p_world_root)[1]
+    def quaternions(self) -> Float[Tensor, "time 24 4"]:
+        """The rotations as unit quaternions (x, y, z, w), each in the hemisphere of the one before."""
+        quaternions = roma.rotmat_to_unitquat(self.R_parent_joint)
+        turned = (quaternions[1:] * quaternions[:-1]).sum(-1) < 0
+        sign = 1 - 2 * (turned.cumsum(0) % 2)
+        return torch.cat([quaternions[:1], quaternions[1:] * sign[..., None]])
+
+
+def out_of_world(options: ExportOptions) -> Float[Tensor, "3 3"]:
+    """From the world's axes, y up, to those asked for."""
+    return R_ZUP_YUP if options.up_axis == "z" else torch.eye(3, dtype=torch.float64)
 
 
 def rig(take: Take, body: Body, options: ExportOptions, unit: Unit) -> Rig:
     """The take's skeleton with the options' names and axes; `unit` is the format's custom, where none is asked for.
 
     With z up everything turns with the axes, the rest pose as well: the skeleton stands along z at rest."""
-    R_out_world = R_ZUP_YUP if options.up_axis == "z" else torch.eye(3, dtype=torch.float64)
+    R_out_world = out_of_world(options)
     metres = METRES[options.unit or unit]
     shaped = body.to(torch.float64).shape(take.parameters.betas)
     return Rig(

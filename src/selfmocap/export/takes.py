@@ -18,7 +18,21 @@ from selfmocap.rotations import interpolate
 
 LONGEST_GAP = 0.5
 """Seconds."""
-_RATES = (24000 / 1001, 24.0, 25.0, 30000 / 1001, 30.0, 48.0, 50.0, 60000 / 1001, 60.0, 90.0, 100.0, 120.0, 240.0)
+_RATES = (
+    24000 / 1001,
+    24.0,
+    25.0,
+    30000 / 1001,
+    30.0,
+    48.0,
+    50.0,
+    60000 / 1001,
+    60.0,
+    90.0,
+    100.0,
+    120.0,
+    240.0,
+)
 _SNAP = 0.05
 """Frames: a moment this near to a frame is that frame (files round times to a millisecond)."""
 

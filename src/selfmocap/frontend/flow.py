@@ -55,7 +55,7 @@ def crop_flow(before: Image, after: Image, method: FlowMethod) -> CropFlow:
     )
 
 
-def _small(flow: Flow) -> Flow:
+def _small(flow: Flow) -> Float32[np.ndarray, "small small 2"]:
     import cv2
 
     return cv2.resize(flow, _SIZE, interpolation=cv2.INTER_AREA) * np.float32(CROP_SIZE / len(flow))

@@ -61,4 +61,4 @@ def _in_crop(pose: Pose, box: Float[np.ndarray, " 3"]) -> UInt8[np.ndarray, "hei
 def _near(other: Pose, box: Float[np.ndarray, " 3"]) -> bool:
     window = other.mask_window
     reach = box[2] + (0.71 * window.side if window else 0.0)
-    return window is not None and abs(window.x - box[0]) < reach and abs(window.y - box[1]) < reach
+    return window is not None and bool(abs(window.x - box[0]) < reach and abs(window.y - box[1]) < reach)

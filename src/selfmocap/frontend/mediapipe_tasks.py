@@ -11,6 +11,7 @@ import os
 import re
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -163,10 +164,13 @@ def _base_options(model: str, mean: float, deviation: float) -> Any:
     from mediapipe.tasks.python.core.base_options import BaseOptions
     from mediapipe.tasks.python.metadata.metadata_writers.metadata_writer import MetadataWriter
 
-    writer = MetadataWriter.create(bytearray((_wheel() / "modules" / model).read_bytes()))
-    writer.add_general_info("pose", "")
-    writer.add_image_input([mean], [deviation])
-    return BaseOptions(model_asset_buffer=bytes(writer.populate()[0])).to_pb2()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # MediaPipe's writer leaves its temporary file open.
+        writer = MetadataWriter.create(bytearray((_wheel() / "modules" / model).read_bytes()))
+        writer.add_general_info("pose", "")
+        writer.add_image_input([mean], [deviation])
+        whole = bytes(writer.populate()[0])
+    return BaseOptions(model_asset_buffer=whole).to_pb2()
 
 
 def _wheel() -> Path:

@@ -7,7 +7,7 @@ import itertools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -31,6 +31,8 @@ _WITHIN = 0.6
 """A pose with this share of its keypoints on another person's mask is a part of that person."""
 _SMALLEST = 56.0
 """Side of the smallest window, px: a person of about 45 px."""
+_SMALL = 128.0
+"""Side of a window that is taken for small, px."""
 _SCORE_SMALL, _SCORE_LARGE, _SCORE_STILL, _LIMBS = 0.88, 0.94, 0.96, 0.55
 """Mean scores of a real person that has moved, in windows of up to 128 px and from 256 px on, and of one that has not;
 mean limb confidence. People score 0.99 when they are large and 0.95 when they are 100 px tall, ghosts 0.8 to 0.93."""
@@ -42,6 +44,7 @@ _LIKE = 0.6
 """Likeness from which a lost person may be taken up again."""
 
 
+@runtime_checkable
 class Detector(Protocol):
     """Finds people. `follows`: it can look for a person in a window; otherwise it is asked for everybody in each
     frame, by `everybody`."""
@@ -133,14 +136,15 @@ def follow(people: People, frame: Frame, detector: Detector, pace: Pace) -> Peop
 
 
 def confirmed(track: Track, pace: Pace) -> bool:
-    """Whether a track is a person: found twice, or once and then followed for as long as between two searches, with
-    scores and limbs like a person's."""
-    return convincing(track) and (track.found >= 2 or track.seen >= pace.search)
+    """Whether a track is a person: with scores and limbs like a person's, and found twice, or, if it is small (small
+    people are often missed), once and then followed for as long as between two searches."""
+    small = track.pose.window.side < _SMALL
+    return convincing(track) and (track.found >= 2 or (small and track.seen >= pace.search))
 
 
 def convincing(track: Track) -> bool:
     """Whether the mean scores are a person's; who has not moved yet must score like a large sharp person."""
-    large = min(max(math.log2(track.pose.window.side / 128), 0.0), 1.0)
+    large = min(max(math.log2(track.pose.window.side / _SMALL), 0.0), 1.0)
     needed = _SCORE_SMALL + large * (_SCORE_LARGE - _SCORE_SMALL) if track.roamed >= _ROAMED else _SCORE_STILL
     return track.score >= needed and track.limbs >= _LIMBS
 

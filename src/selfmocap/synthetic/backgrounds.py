@@ -133,7 +133,7 @@ def background_homographies(
     R_known[:, 1, 1], R_known[:, 1, 2] = -cosine, sine
     R_known[:, 2, 1], R_known[:, 2, 2] = -sine, -cosine
     R_picture_world = np.where(known[:, None, None], R_known, R_cam_world[:, 0])
-    covered = rng.uniform(0.6, 1.4, clips) * image_size.max(1)
+    covered = np.exp(rng.uniform(np.log(0.4), np.log(1.2), clips)) * image_size.max(1)
     lens = np.where(known, backgrounds.focal[chosen], focal * SIDE / covered)
     K = np.zeros((clips, 3, 3))
     K[:, 0, 0] = lens * np.where(rng.random(clips) < 0.5, 1, -1)

@@ -10,16 +10,16 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from selfmocap.body import Body
-from selfmocap.camera import CROP_SIZE, to_crop
+from selfmocap.camera import CROP_SIZE
+from selfmocap.readers.motions_folder import MotionClip
 from selfmocap.synthetic import corrupt
-from selfmocap.synthetic.backgrounds import Backgrounds, background_homographies, fill, sample_backgrounds
+from selfmocap.synthetic.backgrounds import Backgrounds
 from selfmocap.synthetic.cameras import CameraConfig
 from selfmocap.synthetic.corrupt import CorruptionConfig
-from selfmocap.synthetic.develop import develop, sample_film
 from selfmocap.synthetic.looks import LookConfig
-from selfmocap.synthetic.motions import MotionClip
-from selfmocap.synthetic.scene import Scene, ground_of, ray_matrices, sample_scene, stage_of
-from selfmocap.synthetic.shading import Drawn, draw
+from selfmocap.synthetic.pictures import Windows, crop_windows, photographs, sample_setting
+from selfmocap.synthetic.scene import Scene, sample_scene, stage_of
+from selfmocap.synthetic.shading import draw
 from selfmocap.synthetic.truth import visible_keypoints
 
 
@@ -94,17 +94,18 @@ def sample_batch(
     errors = corrupt.sample_errors(error_rng, config.corruption.keypoints, *shape)
     keypoints = corrupt.displaced(errors, truth, size)
     boxes = boxes_around(error_rng, keypoints, _findable(errors, keypoints, scene))
-    lens = intrinsics_of(scene, boxes)
+    windows = crop_windows(scene, boxes)
     samples = config.samples if config.rgb else 1
-    drawn = draw(scene.vertices, lens, scene.look, stage_of(body).model, CROP_SIZE, samples, config.rgb)
+    drawn = draw(scene.vertices, windows.lens, scene.look, stage_of(body).model, CROP_SIZE, samples, config.rgb)
     visible = visible_keypoints(scene, boxes, drawn.depth)
     confidence = corrupt.confidence_of(error_rng, errors, visible, _inside(truth, scene))
     keypoints = keypoints + errors.extra * (size[..., None] * ~visible)[..., None]
     masks = corrupt.corrupt_masks(error_rng, config.corruption.masks, drawn.person, drawn.held)
-    masks &= _in_image(scene, boxes)
+    masks &= _in_image(windows)
     rgb = np.zeros((*drawn.person.shape, 3), np.uint8)
     if config.rgb:
-        rgb = photographs(picture_rng, scene, boxes, drawn, backgrounds)
+        setting = sample_setting(picture_rng, scene, windows, backgrounds)
+        rgb = photographs(drawn, windows, setting, backgrounds)
     return _batch(scene, rgb.reshape(*shape, *rgb.shape[1:]), masks.reshape(*shape, *masks.shape[1:]),
                   keypoints, confidence, boxes)  # fmt: skip
 
@@ -188,42 +189,9 @@ def _inside(pixels: np.ndarray, scene: Scene) -> np.ndarray:
     return ((pixels > -0.5) & (pixels < size - 0.5)).all(-1)
 
 
-def intrinsics_of(scene: Scene, boxes: np.ndarray) -> np.ndarray:
-    """(pictures, 4) focal lengths and principal point of the crops that `boxes` (clips, frames, 3) cut, px."""
-    lens = scene.views.camera.to(torch.float64).crop(torch.from_numpy(boxes))
-    return torch.cat([lens.focal, lens.center], dim=-1).reshape(-1, 4).numpy()
-
-
-def _image_edges(scene: Scene, boxes: np.ndarray) -> np.ndarray:
-    """(pictures, 4): left, top, right, bottom of the image, px of the crop."""
-    size = scene.views.size.double()
-    corners = torch.stack([torch.full_like(size, -0.5), size - 0.5], dim=1)[:, None]
-    return to_crop(corners, torch.from_numpy(boxes)).reshape(-1, 4).numpy()
-
-
-def _in_image(scene: Scene, boxes: np.ndarray) -> np.ndarray:
+def _in_image(windows: Windows) -> np.ndarray:
     """(pictures, side, side) bool: which pixels of the crops lie in the image."""
-    left, top, right, bottom = _image_edges(scene, boxes).T[:, :, None]
+    left, top, right, bottom = windows.edges.T[:, :, None]
     pixel = np.arange(CROP_SIZE)
     across, down = (pixel >= left) & (pixel <= right), (pixel >= top) & (pixel <= bottom)
     return down[:, :, None] & across[:, None, :]
-
-
-def photographs(
-    rng: np.random.Generator, scene: Scene, boxes: np.ndarray, drawn: Drawn, backgrounds: Backgrounds
-) -> np.ndarray:
-    """(pictures, side, side, 3) uint8: the crops of what the cameras of the scene saw."""
-    camera, (clips, frames) = scene.views.camera, boxes.shape[:2]
-    chosen = sample_backgrounds(rng, backgrounds, clips)
-    to_picture = background_homographies(
-        rng, backgrounds, chosen, camera.R_cam_world.double().numpy(), scene.views.size.numpy(),
-        camera.focal[:, 0, 0].double().numpy(),
-    ).reshape(-1, 3, 3)  # fmt: skip
-    lens = intrinsics_of(scene, boxes)
-    each = np.repeat(chosen, frames)
-    behind = fill(to_picture @ ray_matrices(lens), backgrounds.images, each, drawn.person.shape[1:])
-    film = sample_film(rng, clips, frames)
-    enlarged = np.maximum(CROP_SIZE / (2 * boxes[..., 2].reshape(-1)) - 1, 0)
-    film = film._replace(blur=np.hypot(film.blur, 0.5 * enlarged).astype(np.float32))
-    ground = ground_of(scene, lens, np.isfinite(backgrounds.pitch[each]))
-    return develop(behind, drawn, ground, film, _image_edges(scene, boxes))

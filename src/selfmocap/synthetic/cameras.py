@@ -24,6 +24,9 @@ _SIZES = np.array(
 _LOWEST = 0.15
 """Metres above the ground that a camera stands at least."""
 
+_FARTHEST_OFF = 0.8
+"""Of the way from the image's middle to its edge: where a person's pelvis is at most."""
+
 
 @dataclass(frozen=True)
 class CameraConfig:
@@ -66,13 +69,15 @@ def sample_views(
     clips, frames = path.shape[:2]
     anchor, sizes = path.mean(1), _sizes(rng, config, clips)
     distance = _log_uniform(rng, config.distance, clips)
-    offset = np.stack([rng.normal(0, sd, clips) for sd in config.offset] + [np.ones(clips)], axis=-1)
+    focal = _log_uniform(rng, config.focal, clips) * sizes.max(1)
+    reach = _FARTHEST_OFF * sizes / (2 * focal[:, None])
+    offset = np.clip(rng.normal(0, config.offset, (clips, 2)), -reach, reach)
+    offset = np.concatenate([offset, np.ones((clips, 1))], axis=-1)
     lowest = np.arcsin(np.clip((_LOWEST - anchor[:, 1]) / distance, -1, 1))
     pitch = np.maximum(rng.normal(*config.pitch, clips), lowest)
     roll = rng.normal(0, config.roll[0], clips) * (rng.random(clips) < config.roll[1])
     R = _turn_z(roll) @ _turn_x(pitch) @ np.diag([1.0, -1.0, -1.0])
     p_world_cam = anchor - np.einsum("cji,cj->ci", R, distance[:, None] * offset)
-    focal = _log_uniform(rng, config.focal, clips) * sizes.max(1)
     turn, step = _movement(rng, config, path - p_world_cam[:, None], fps)
     R_cam_world = turn @ R[:, None]
     t_cam_world = -np.einsum("cfij,cfj->cfi", R_cam_world, p_world_cam[:, None] + step)

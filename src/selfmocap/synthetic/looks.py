@@ -18,7 +18,7 @@ from selfmocap.synthetic.shading import EDGES, LAYERS, MATERIAL, Look, Model
 class LookConfig:
     """Shares of the people who wear, hold or stand behind something."""
 
-    skirt: float = 0.12
+    skirt: float = 0.08
     held: float = 0.15
     """Something in a hand."""
     furniture: float = 0.2
@@ -151,8 +151,8 @@ def _hair(rng: np.random.Generator, clips: int) -> np.ndarray:
 def _cloth(rng: np.random.Generator, clips: int, layers: int) -> np.ndarray:
     """Colours of cloth: mostly muted, often grey, black, white or the blue of jeans, at times vivid."""
     value = rng.uniform(0.12, 0.95, (clips, layers, 1)) ** 2.2
-    saturation = rng.beta(1.2, 2.2, (clips, layers, 1))
-    hue = rng.dirichlet([0.6, 0.6, 0.6], (clips, layers)) * 3
+    saturation = rng.beta(1.2, 2.6, (clips, layers, 1))
+    hue = rng.dirichlet([1.5, 1.5, 1.5], (clips, layers)) * 3
     colour = value * (1 - saturation + saturation * hue)
     jeans = (rng.random((clips, layers, 1)) < 0.35) & (np.arange(layers) == shading.BOTTOM)[:, None]
     blue = np.array([0.05, 0.08, 0.16]) * np.exp(rng.normal(0, 0.6, (clips, layers, 1)))
@@ -224,7 +224,7 @@ def sample_things(
     clips = len(anchor)
     length = _one_of(rng, clips, [(0.5, 0.45, 0.8), (0.35, 0.8, 1.1), (0.15, 1.2, 1.7)])
     hips = float(body.J_template[JOINT["left_hip"]][0])
-    skirt = np.stack([length, rng.uniform(0.6, 0.85, clips) * hips + 0.03, rng.uniform(0.0, 0.16, clips)], -1)
+    skirt = np.stack([length, rng.uniform(0.6, 0.85, clips) * hips + 0.03, rng.uniform(0.0, 0.1, clips)], -1)
     skirt *= (rng.random(clips) < config.skirt)[:, None]
     held = np.sort(np.exp(rng.uniform(np.log(0.015), np.log(0.3), (clips, 3))), axis=1)
     held[:, :2] *= 0.6
@@ -251,7 +251,7 @@ def _furniture(
     towards = towards / np.maximum(distance, 1e-6)
     across = np.stack([towards[:, 2], np.zeros(clips), -towards[:, 0]], axis=-1)
     there = rng.random((clips, 2)) < np.array([config.furniture, config.furniture / 2])
-    half = np.exp(rng.normal(np.log([0.25, 0.35, 0.2]), 0.5, (clips, 2, 3))) * there[..., None]
+    half = np.exp(rng.normal(np.log([0.25, 0.3, 0.2]), 0.5, (clips, 2, 3))) * there[..., None]
     half = half.clip(max=1.0)
     # Near enough to hide something, never so near that the camera stands inside.
     ahead = np.minimum(rng.uniform(0.4, 1.2, (clips, 2)) + half[..., 2], 0.6 * distance)

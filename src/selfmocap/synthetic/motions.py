@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import roma
@@ -13,42 +12,9 @@ from torch import Tensor
 
 from selfmocap.body import Body, BodyParameters
 from selfmocap.named_poses import NAMED_POSES, named_pose
+from selfmocap.readers.motions_folder import MotionClip
 from selfmocap.readers.skeletons import interpolate
 from selfmocap.skeleton import JOINT, JOINT_PARENTS
-
-
-class MotionClip(Protocol):
-    """What a recording must offer; `readers.load_motions` gives such clips."""
-
-    @property
-    def R_parent_joint(self) -> Tensor:
-        """(time, 24, 3, 3); the root's parent is the world, which is y up."""
-        ...
-
-    @property
-    def p_world_root(self) -> Tensor:
-        """(time, 3) metres, the ground at y = 0, for the mean body."""
-        ...
-
-    @property
-    def fps(self) -> float:
-        """Frames a second."""
-        ...
-
-    @property
-    def name(self) -> str:
-        """What the recording is called."""
-        ...
-
-
-@dataclass(frozen=True, eq=False)
-class ProceduralMotion:
-    """A motion made of poses, for when there is no recording."""
-
-    name: str
-    fps: float
-    R_parent_joint: Float[Tensor, "time 24 3 3"]
-    p_world_root: Float[Tensor, "time 3"]
 
 
 _SECONDS_A_POSE = 0.7
@@ -56,7 +22,7 @@ _WANDERING_DEG = {"shoulder": 25.0, "elbow": 20.0, "hip": 12.0, "knee": 10.0, "c
 """Standard deviation of what is added to a named pose."""
 
 
-def procedural_motions(body: Body, count: int = 48, poses: int = 6, seed: int = 0) -> list[ProceduralMotion]:
+def procedural_motions(body: Body, count: int = 48, poses: int = 6, seed: int = 0) -> list[MotionClip]:
     """Motions that pass smoothly through wandering variants of the named poses, feet on the ground."""
     generator = torch.Generator().manual_seed(seed)
     return [_procedural(body, f"procedural-{i}", poses, generator) for i in range(count)]
@@ -64,7 +30,7 @@ def procedural_motions(body: Body, count: int = 48, poses: int = 6, seed: int = 
 
 def _procedural(
     body: Body, name: str, poses: int, generator: torch.Generator, fps: float = 30.0
-) -> ProceduralMotion:
+) -> MotionClip:
     names = list(NAMED_POSES)
     chosen = torch.randint(len(names), (poses,), generator=generator).tolist()
     wandering = torch.tensor([_WANDERING_DEG.get(joint.split("_")[-1], 3.0) for joint in JOINT])
@@ -74,7 +40,8 @@ def _procedural(
     before = position.floor().long()
     share = position - before
     R = interpolate(keys[before], keys[before + 1], (3 * share**2 - 2 * share**3)[:, None])
-    return ProceduralMotion(name, fps, R, _standing(body, R))
+    parameters = BodyParameters(torch.zeros(body.num_betas), R, _standing(body, R))
+    return MotionClip(name, name, fps, parameters)
 
 
 def _standing(body: Body, R_parent_joint: Float[Tensor, "time 24 3 3"]) -> Float[Tensor, "time 3"]:
@@ -102,7 +69,7 @@ def sample_poses(
     is too short is held at its last frame. A ValueError where there is no motion."""
     if not motions:
         raise ValueError("no motions to draw from; give recordings, or use procedural_motions")
-    seconds = np.array([len(motion.p_world_root) / motion.fps for motion in motions])
+    seconds = np.array([len(motion.parameters.p_world_root) / motion.fps for motion in motions])
     chosen = rng.choice(len(motions), clips, p=seconds / seconds.sum())
     start, speed = rng.random(clips), np.exp(rng.normal(0, 0.15, clips))
     pieces = [
@@ -118,13 +85,13 @@ def sample_poses(
 
 
 def _piece(motion: MotionClip, start: float, frames: int, fps: float) -> tuple[Tensor, Tensor]:
-    last = len(motion.p_world_root) - 1
+    R, p = motion.parameters.R_parent_joint, motion.parameters.p_world_root
+    last = len(p) - 1
     step = motion.fps / fps
     begin = round(start * max(0.0, last - (frames - 1) * step))
     position = (begin + torch.arange(frames) * step).clamp(max=last)
     before = position.floor().long()
     share, after = position - before, (before + 1).clamp(max=last)
-    R, p = motion.R_parent_joint, motion.p_world_root
     if not (share > 1e-3).any():
         return R[before].float().clone(), p[before].float()
     between = torch.lerp(p[before], p[after], share[:, None].to(p))

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from selfmocap.body import Body, BodyParameters
 from selfmocap.camera import Camera
+from selfmocap.readers.motions_folder import MotionClip
 from selfmocap.skeleton import DEFAULT_KEYPOINTS, JOINT
 from selfmocap.synthetic.cameras import CameraConfig, Views, sample_views
 from selfmocap.synthetic.develop import BLOBS, Ground
@@ -26,7 +27,7 @@ from selfmocap.synthetic.looks import (
     sample_light,
     sample_things,
 )
-from selfmocap.synthetic.motions import MotionClip, sample_poses, scaled_root
+from selfmocap.synthetic.motions import sample_poses, scaled_root
 from selfmocap.synthetic.shading import Look, Model
 
 _SHADED = ("left_foot", "right_foot", "left_hand", "right_hand", "pelvis", "head")

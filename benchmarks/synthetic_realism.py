@@ -1,0 +1,105 @@
+"""How human synthetic people look to a detector that was never shown any: the share of pictures of whole bodies in
+which MediaPipe's pose detector finds the person where it is.
+
+    python benchmarks/synthetic_realism.py [--json] [--pictures 128] [--backgrounds DIR] [--motions DIR] [--sheet PNG]
+
+Pictures are 512 x 512 px with every COCO-23 keypoint in the image and nothing in front of the person. Found means
+found, with a median keypoint error below a tenth of the person's size.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from selfmocap import Body
+from selfmocap.readers.motions_folder import load_motions
+from selfmocap.skeleton import DEFAULT_KEYPOINTS, KEYPOINT_SETS
+from selfmocap.synthetic.backgrounds import load_backgrounds, procedural_backgrounds
+from selfmocap.synthetic.cameras import CameraConfig
+from selfmocap.synthetic.looks import LookConfig
+from selfmocap.synthetic.motions import procedural_motions
+from selfmocap.synthetic.pictures import photographs, sample_setting, some, whole_images
+from selfmocap.synthetic.scene import Scene, sample_scene, stage_of
+from selfmocap.synthetic.shading import draw
+
+SIDE = 512
+
+
+def whole_bodies(scene: Scene) -> np.ndarray:
+    """Which people lie in their image with all keypoints."""
+    pixels = scene.keypoints.numpy()
+    return ((pixels > 0.01 * SIDE) & (pixels < 0.99 * SIDE)).all((1, 2, 3))
+
+
+def pictures(seed: int, motions, backgrounds, body: Body) -> tuple[np.ndarray, np.ndarray]:
+    """RGB pictures of whole bodies and their true keypoints."""
+    cameras = CameraConfig(size=(SIDE, SIDE), distance=(2.4, 5.0), focal=(0.65, 1.2))
+    looks = LookConfig(furniture=0.0)
+    seeds, rest = np.random.SeedSequence(seed).spawn(2)
+    scene = sample_scene(seeds, cameras, looks, (32, 1), 30.0, motions, body)
+    windows = whole_images(scene)
+    setting = sample_setting(np.random.default_rng(rest), scene, windows, backgrounds)
+    shown, keypoints = [], []
+    for i in np.flatnonzero(whole_bodies(scene)):
+        one = slice(i, i + 1)
+        drawn = draw(scene.vertices[one], windows.lens[one], some(scene.look, one), stage_of(body).model, SIDE, 2, True)
+        shown.append(photographs(drawn, some(windows, one), some(setting, one), backgrounds)[0])
+        keypoints.append(scene.keypoints[i, 0].numpy())
+    return np.array(shown), np.array(keypoints)
+
+
+def found(detector, picture: np.ndarray, truth: np.ndarray) -> bool:
+    """Whether the detector finds the person, and there."""
+    pose = detector.process(picture).pose_landmarks
+    if pose is None:
+        return False
+    names = KEYPOINT_SETS["mediapipe-33"].landmarks
+    estimate = {names[i]: (p.x * SIDE - 0.5, p.y * SIDE - 0.5) for i, p in enumerate(pose.landmark)}
+    pairs = [(estimate[n], truth[i]) for i, n in enumerate(DEFAULT_KEYPOINTS.landmarks) if n in estimate]
+    error = np.median([np.hypot(*(a - np.array(b))) for a, b in pairs])
+    return bool(error < 0.1 * (truth.max(0) - truth.min(0)).max())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--pictures", type=int, default=128)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--motions", type=Path)
+    parser.add_argument("--backgrounds", type=Path)
+    parser.add_argument("--sheet", type=Path, help="write the first 16 pictures here, a frame around those not found")
+    options = parser.parse_args()
+    import mediapipe
+
+    body = Body.load()
+    motions = load_motions(options.motions, body) if options.motions else procedural_motions(body)
+    backgrounds = load_backgrounds(options.backgrounds) if options.backgrounds else procedural_backgrounds()
+    detector = mediapipe.solutions.pose.Pose(static_image_mode=True, model_complexity=1)
+    hits: list[bool] = []
+    sheet: list[np.ndarray] = []
+    seed = options.seed
+    while len(hits) < options.pictures:
+        for picture, truth in zip(*pictures(seed, motions, backgrounds, body), strict=True):
+            hits.append(found(detector, picture, truth))
+            if len(sheet) < 16:
+                picture = picture.copy()
+                if not hits[-1]:
+                    picture[:6] = picture[-6:] = (255, 0, 0)
+                sheet.append(picture)
+        seed += 1
+    if options.sheet:
+        rows = np.array(sheet).reshape(4, 4, SIDE, SIDE, 3).transpose(0, 2, 1, 3, 4)
+        Image.fromarray(rows.reshape(4 * SIDE, 4 * SIDE, 3)).save(options.sheet)
+    result = {"pictures": len(hits), "found_share": round(float(np.mean(hits)), 3), "threads": torch.get_num_threads()}
+    if not options.json:
+        print(f"MediaPipe finds {result['found_share']:.0%} of {len(hits)} whole synthetic bodies")
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+"""Universal Scene Description (`.usd`, UsdSkel): a skinned mesh of the person's shape with its animation."""
+
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from selfmocap.body import Body
+from selfmocap.export.options import ExportOptions
+from selfmocap.export.rig import Rig, rig
+from selfmocap.export.skin import INFLUENCES, skin
+from selfmocap.export.takes import Take
+from selfmocap.files import written_whole
+from selfmocap.skeleton import JOINT_PARENTS
+
+
+def usd_library() -> ModuleType:
+    """The package `pxr`; an ImportError with the remedy where it is not installed."""
+    try:
+        import pxr  # pyright: ignore
+    except ImportError as error:
+        raise ImportError(
+            "the format usd needs the package usd-core, which is not installed; run: pip install 'selfmocap[usd]'"
+        ) from error
+    return pxr
+
+
+def write_usd(path: Path, take: Take, body: Body, options: ExportOptions) -> None:
+    """Writes a take at its constant rate, one time code a frame from 0, in metres if no unit is asked for; axis and
+    unit stand in the file, so that importers convert."""
+    usd_library()
+    from pxr import Sdf, Usd, UsdGeom, UsdSkel  # pyright: ignore
+
+    skeleton = rig(take, body, options, unit="m")
+    stage = Usd.Stage.CreateInMemory()
+    UsdGeom.SetStageUpAxis(stage, skeleton.up_axis.upper())
+    UsdGeom.SetStageMetersPerUnit(stage, skeleton.metres)
+    stage.SetTimeCodesPerSecond(skeleton.fps)
+    stage.SetFramesPerSecond(skeleton.fps)
+    stage.SetStartTimeCode(0)
+    stage.SetEndTimeCode(len(take) - 1)
+    stage.SetDefaultPrim(UsdSkel.Root.Define(stage, "/person").GetPrim())
+    _define_skeleton(stage, skeleton)
+    _define_animation(stage, skeleton)
+    mesh = _define_mesh(stage, skeleton, body)
+    for prim in (mesh, stage.GetPrimAtPath("/person/skeleton")):
+        binding = UsdSkel.BindingAPI.Apply(prim)
+        binding.CreateSkeletonRel().SetTargets([Sdf.Path("/person/skeleton")])
+        binding.CreateAnimationSourceRel().SetTargets([Sdf.Path("/person/skeleton/motion")])
+    with written_whole(path) as partial:
+        stage.Export(str(partial))
+
+
+def _joint_paths(skeleton: Rig) -> list[str]:
+    """Each joint's name behind its parents'; a colon would mean a namespace."""
+    paths: list[str] = []
+    for name, parent in zip(skeleton.names, JOINT_PARENTS, strict=True):
+        above = f"{paths[parent]}/" if parent >= 0 else ""
+        paths.append(above + name.replace(":", "_"))
+    return paths
+
+
+def _define_skeleton(stage: Any, skeleton: Rig) -> None:
+    from pxr import Gf, UsdSkel, Vt  # pyright: ignore
+
+    rest = skeleton.rest_joints.numpy()
+    local = np.stack([rest[j] - (rest[p] if p >= 0 else 0) for j, p in enumerate(JOINT_PARENTS)])
+
+    def translations(places: np.ndarray) -> Any:
+        return Vt.Matrix4dArray([Gf.Matrix4d(1).SetTranslate(Gf.Vec3d(*place)) for place in places.tolist()])
+
+    prim = UsdSkel.Skeleton.Define(stage, "/person/skeleton")
+    prim.CreateJointsAttr(_joint_paths(skeleton))
+    prim.CreateBindTransformsAttr(translations(rest))
+    prim.CreateRestTransformsAttr(translations(local))
+
+
+def _define_animation(stage: Any, skeleton: Rig) -> None:
+    from pxr import Gf, UsdSkel, Vt  # pyright: ignore
+
+    rest = skeleton.rest_joints.numpy()
+    offsets = np.stack([rest[j] - rest[max(p, 0)] for j, p in enumerate(JOINT_PARENTS)]).astype(np.float32)
+    prim = UsdSkel.Animation.Define(stage, "/person/skeleton/motion")
+    prim.CreateJointsAttr(_joint_paths(skeleton))
+    prim.CreateScalesAttr(Vt.Vec3hArray([Gf.Vec3h(1, 1, 1)] * len(JOINT_PARENTS)))
+    rotations, translations = prim.CreateRotationsAttr(), prim.CreateTranslationsAttr()
+    quaternions = skeleton.quaternions().tolist()
+    for frame, (joints, root) in enumerate(zip(quaternions, skeleton.p_world_root.numpy(), strict=True)):
+        rotations.Set(Vt.QuatfArray([Gf.Quatf(w, x, y, z) for x, y, z, w in joints]), frame)
+        translations.Set(
+            Vt.Vec3fArray.FromNumpy(np.concatenate([[root], offsets[1:]]).astype(np.float32)), frame
+        )
+
+
+def _define_mesh(stage: Any, skeleton: Rig, body: Body) -> Any:
+    from pxr import Gf, UsdGeom, UsdSkel, Vt  # pyright: ignore
+
+    mesh = skin(skeleton, body)
+    prim = UsdGeom.Mesh.Define(stage, "/person/body")
+    prim.CreatePointsAttr(Vt.Vec3fArray.FromNumpy(mesh.vertices))
+    prim.CreateFaceVertexCountsAttr(Vt.IntArray([3] * len(mesh.faces)))
+    prim.CreateFaceVertexIndicesAttr(Vt.IntArray(mesh.faces.ravel().tolist()))
+    prim.CreateNormalsAttr(Vt.Vec3fArray.FromNumpy(mesh.normals))
+    prim.SetNormalsInterpolation(UsdGeom.Tokens.vertex)
+    prim.CreateSubdivisionSchemeAttr(UsdGeom.Tokens.none)
+    prim.CreateExtentAttr([Gf.Vec3f(*end.tolist()) for end in (mesh.vertices.min(0), mesh.vertices.max(0))])
+    binding = UsdSkel.BindingAPI.Apply(prim.GetPrim())
+    binding.CreateGeomBindTransformAttr(Gf.Matrix4d(1))
+    binding.CreateJointIndicesPrimvar(False, INFLUENCES).Set(Vt.IntArray(mesh.joints.ravel().tolist()))
+    binding.CreateJointWeightsPrimvar(False, INFLUENCES).Set(Vt.FloatArray(mesh.weights.ravel().tolist()))
+    return prim.GetPrim()
