@@ -22,7 +22,7 @@ from selfmocap.skeleton import DEFAULT_KEYPOINTS, KEYPOINT_SETS
 from selfmocap.synthetic.backgrounds import load_backgrounds, procedural_backgrounds
 from selfmocap.synthetic.cameras import CameraConfig
 from selfmocap.synthetic.looks import LookConfig
-from selfmocap.synthetic.motions import procedural_motions
+from selfmocap.synthetic.motions import from_recording, procedural_motions
 from selfmocap.synthetic.pictures import photographs, sample_setting, some, whole_images
 from selfmocap.synthetic.scene import Scene, sample_scene, stage_of
 from selfmocap.synthetic.shading import draw
@@ -77,7 +77,9 @@ def main() -> None:
     import mediapipe
 
     body = Body.load()
-    motions = load_motions(options.motions, body) if options.motions else procedural_motions(body)
+    motions = procedural_motions(body)
+    if options.motions:
+        motions = [from_recording(clip) for clip in load_motions(options.motions, body)]
     backgrounds = load_backgrounds(options.backgrounds) if options.backgrounds else procedural_backgrounds()
     detector = mediapipe.solutions.pose.Pose(static_image_mode=True, model_complexity=1)
     hits: list[bool] = []

@@ -242,7 +242,7 @@ def test_other_keypoint_sets_are_mapped_or_refused(body: Body) -> None:
     observations, _ = some_observations(body, "coco-17")
     assert (inputs_of(observations, motion.camera, network).confidence[:, 17:] == 0).all()
     observations, _ = some_observations(body, "smpl-24")
-    with pytest.raises(ValueError, match="sees coco-23 keypoints, the observations hold smpl-24"):
+    with pytest.raises(ValueError, match="coco-23 keypoints are needed, the observations hold smpl-24"):
         infer(network, body, observations)
 
 

@@ -7,35 +7,18 @@ import wave
 import zipfile
 import zlib
 from collections.abc import Callable
-from fractions import Fraction
 from pathlib import Path
 from time import monotonic
 
-import av
 import numpy as np
 import pytest
 from PIL import Image
 
 from selfmocap.frontend.observe import observe
 from selfmocap.video import InputError, _later, open_video
+from tests.videos import write_video
 
 WIDTH, HEIGHT = 96, 64
-
-
-def write_video(
-    path: Path, images: list[np.ndarray], times: list[float] | None = None, codec: str = "mpeg4"
-) -> Path:
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=30)
-        stream.height, stream.width, stream.pix_fmt = *images[0].shape[:2], "yuv420p"
-        stream.codec_context.time_base = Fraction(1, 1000)
-        for index, image in enumerate(images):
-            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
-            seconds = times[index] if times else index / 30
-            frame.pts, frame.time_base = round(seconds * 1000), Fraction(1, 1000)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    return path
 
 
 def pictures(count: int = 12) -> list[np.ndarray]:
@@ -151,7 +134,7 @@ def _truncated_mp4(path: Path) -> None:
 
 def _headless_mp4(path: Path) -> None:
     write_video(path, pictures())
-    path.write_bytes(path.read_bytes().replace(b"moov", b"free"))
+    path.write_bytes(path.read_bytes().replace(b"moov", b"gone"))
 
 
 def _sound(path: Path) -> None:

@@ -32,10 +32,7 @@ def squared_distance_to_nearest(
     and where no target answers. Differentiable once, in queries and targets, with the neighbours held fixed.
 
     Raises ValueError for points that are not finite."""
-    if not (queries.isfinite().all() and targets.isfinite().all()):
-        raise ValueError(
-            "expected finite points, found NaN or infinity; look for a step size that is too large"
-        )
+    _check_finite(queries, targets)
     if queries.is_cuda:
         return squared_distance_to_nearest_by_search(queries, targets, asks, answers)
     count = math.prod(asks.shape[:-1])
@@ -124,10 +121,7 @@ class _SquaredDistance(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         queries, targets, index = ctx.saved_tensors
-        to_queries, to_targets = (
-            torch.zeros(queries.shape).to(queries),
-            torch.zeros(targets.shape).to(targets),
-        )
+        to_queries, to_targets = (torch.zeros(x.shape, dtype=x.dtype) for x in (queries, targets))
         arrays = (to_numpy(x) for x in (queries, targets, index, *grad_outputs, to_queries, to_targets))
         over_batch(_pull, len(queries), *arrays)
         return to_queries, to_targets, None, None

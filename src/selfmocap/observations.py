@@ -84,6 +84,22 @@ class Observations:
         """The same observations on another device."""
         return self._map(lambda value: value.to(*args))
 
+    def in_set(self, name: str) -> "Observations":
+        """The same with the keypoints of another set; those that this one lacks have no confidence. A ValueError where
+        the two sets have no keypoint in common."""
+        wanted, found = keypoint_set(name), keypoint_set(self.keypoint_set)
+        columns = wanted.indices_in(found)
+        if all(column is None for column in columns):
+            raise ValueError(f"{wanted.name} keypoints are needed, the observations hold {found.name}")
+        chosen = torch.tensor([column or 0 for column in columns], device=self.keypoints.device)
+        known = torch.tensor([column is not None for column in columns], device=chosen.device)
+        return replace(
+            self,
+            keypoint_set=name,
+            keypoints=self.keypoints[:, chosen],
+            keypoint_confidence=self.keypoint_confidence[:, chosen] * known,
+        )
+
     def _map(self, change: Any) -> "Observations":
         tensors = {f.name: getattr(self, f.name) for f in fields(self)}
         return replace(

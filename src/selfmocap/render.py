@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from PIL import Image
 from torch import Tensor
 
@@ -51,18 +51,48 @@ def _shaded(
     width: int,
     height: int,
 ) -> UInt8[np.ndarray, "height width 3"]:
-    triangles = faces.numpy().astype(np.int32)
-    intrinsics = torch.cat([camera.focal, camera.center]).double().numpy()
-    p_cam = camera.to_camera(vertices).double().numpy()
     size = (height * _SUPERSAMPLING, width * _SUPERSAMPLING)
-    face, _, barycentric = rasterize(p_cam[None], triangles, intrinsics[None], *size, cull=False)
-    normals = vertex_normals(vertices.numpy(), triangles)[triangles[face[0]]]
-    normal = (normals * barycentric[0][..., None]).sum(-2)
-    lights = _LIGHTS / np.linalg.norm(_LIGHTS, axis=1, keepdims=True)
-    light = 0.28 + (np.maximum(normal @ lights.T, 0) * _STRENGTHS).sum(-1, keepdims=True)
-    linear = np.where(face[0, ..., None] >= 0, _SKIN * light, _BACKGROUND)
+    covered, light = _lit(camera.to_camera(vertices), faces, camera, *size, turned=camera.R_cam_world)
+    linear = np.where(covered[..., None], _SKIN * light, _BACKGROUND)
     image = Image.fromarray((linear.clip(0, 1) * 255).astype(np.uint8))
     return np.asarray(image.resize((width, height), Image.Resampling.BOX))
+
+
+def drawn_over(
+    image: UInt8[np.ndarray, "height width 3"],
+    p_cam: Float[Tensor, "vertices 3"],
+    faces: Int[Tensor, "faces 3"],
+    camera: Camera,
+    colour: tuple[float, float, float],
+    opacity: float = 0.75,
+) -> UInt8[np.ndarray, "height width 3"]:
+    """A picture with a body (camera frame, metres) drawn into it, shaded, in an RGB colour of the range [0, 1]."""
+    upright = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
+    covered, light = _lit(p_cam.detach(), faces, camera, *image.shape[:2], turned=upright)
+    drawn = 255 * (np.array(colour, np.float32) * light).clip(0, 1)
+    share = opacity * covered[..., None]
+    return (image * (1 - share) + drawn * share).astype(np.uint8)
+
+
+def _lit(
+    p_cam: Float[Tensor, "vertices 3"],
+    faces: Int[Tensor, "faces 3"],
+    camera: Camera,
+    height: int,
+    width: int,
+    turned: Float[Tensor, "3 3"],
+) -> tuple[Bool[np.ndarray, "height width"], Float[np.ndarray, "height width 1"]]:
+    """Which pixels the body covers, and how bright it is there; lights hang in the frame that `turned` takes to the
+    camera's."""
+    triangles = faces.numpy().astype(np.int32)
+    intrinsics = torch.cat([camera.focal, camera.center]).double().numpy()
+    points = p_cam.double().numpy()
+    face, _, barycentric = rasterize(points[None], triangles, intrinsics[None], height, width, cull=False)
+    normals = vertex_normals(p_cam.numpy(), triangles)[triangles[face[0]]]
+    normal = (normals * barycentric[0][..., None]).sum(-2) @ turned.numpy()
+    lights = _LIGHTS / np.linalg.norm(_LIGHTS, axis=1, keepdims=True)
+    light = 0.28 + (np.maximum(normal @ lights.T, 0) * _STRENGTHS).sum(-1, keepdims=True)
+    return face[0] >= 0, light
 
 
 def write_picture(

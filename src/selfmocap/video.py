@@ -33,8 +33,6 @@ PICTURE_FPS = 30.0
 _PICTURES = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 _PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 _CONTAINERS = "mov,mp4,matroska,webm,avi,gif,mpegts,mpeg,asf,flv,ogg,h264,hevc,ivf,mxf,apng"
-    "mov,mp4,matroska,webm,avi,gif,mpegts,mpeg,mpegvideo,asf,flv,ogg,h264,hevc,ivf,mxf,m4v,dv,apng,rm,mjpeg"
-)
 _OPTIONS = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file", "max_pixels": str(MAX_PIXELS)}
 
 

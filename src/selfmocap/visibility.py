@@ -6,6 +6,7 @@ first; a vertex is visible if one of its faces is. No gradient flows through it.
 
 import math
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -34,10 +35,10 @@ def visible_vertices(
         count = p_cam.new_zeros(p_cam.shape[:-1])
         marked = count.index_add(-1, faces.flatten(), seen.repeat_interleave(3, dim=-1).to(count)) > 0
     else:
-        marked = vertices_of(
-            to_numpy(seen.reshape(math.prod(seen.shape[:-1]), len(faces))), _indices(faces), p_cam.shape[-2]
+        by_item = to_numpy(seen.reshape(math.prod(seen.shape[:-1]), len(faces)))
+        marked = torch.from_numpy(vertices_of(by_item, _indices(faces), p_cam.shape[-2])).reshape(
+            p_cam.shape[:-1]
         )
-        marked = torch.from_numpy(marked).reshape(p_cam.shape[:-1])
     return marked & (p_cam[..., 2] > NEAREST_DEPTH)
 
 
@@ -52,9 +53,7 @@ def visible_faces(
     closed mesh shows, where it cuts through itself. On a CPU in as many threads as torch uses."""
     if p_cam.is_cuda:
         return visible_faces_by_pairs(p_cam, faces, cull)
-    seen = unhidden_faces(
-        to_numpy(p_cam).reshape(-1, *p_cam.shape[-2:]), _indices(faces), NEAREST_DEPTH, cull
-    )
+    seen = unhidden_faces(to_numpy(_in_a_row(p_cam)), _indices(faces), NEAREST_DEPTH, cull)
     return torch.from_numpy(seen).reshape(*p_cam.shape[:-2], len(faces))
 
 
@@ -64,7 +63,7 @@ def visible_faces_by_pairs(
 ) -> Bool[Tensor, "*batch faces"]:
     """`visible_faces` for a GPU: as on a CPU, centroids are put into the cells of a grid, and every triangle is tested
     against those in its bounding box alone, but all these pairs at once."""
-    items = p_cam.reshape(math.prod(p_cam.shape[:-2]), *p_cam.shape[-2:])
+    items = _in_a_row(p_cam)
     seen = torch.zeros(len(items), len(faces), dtype=torch.bool, device=p_cam.device)
     for some, answer in zip(items.split(_ITEMS), seen.split(_ITEMS), strict=True):
         corners = some.double()[:, faces]
@@ -132,14 +131,11 @@ def visible_faces_by_ray_casting(
     p_cam: Float[Tensor, "*batch vertices 3"], faces: Int[Tensor, "faces 3"]
 ) -> Bool[Tensor, "*batch faces"]:
     """`visible_faces` without culling, the way the paper does it: every ray against every face (Eq. 8 and the three
-    conditions around it, as read in the authors' release). Two thousand times slower on a CPU."""
-    items = p_cam.reshape(math.prod(p_cam.shape[:-2]), *p_cam.shape[-2:])
-    seen = [_cast_rays(item[faces]) for item in items]
-    return (
-        torch.stack(seen).reshape(*p_cam.shape[:-2], len(faces))
-        if seen
-        else faces.new_zeros((*p_cam.shape[:-2], len(faces)), dtype=torch.bool)
-    )
+    conditions around it, as read in the authors' release). Thousands of times slower on a CPU."""
+    seen = torch.zeros(*p_cam.shape[:-2], len(faces), dtype=torch.bool, device=p_cam.device)
+    for item, answer in zip(_in_a_row(p_cam), seen.view(-1, len(faces)), strict=True):
+        answer.copy_(_cast_rays(item[faces]))
+    return seen
 
 
 def _cast_rays(corners: Float[Tensor, "faces 3 3"]) -> Bool[Tensor, " faces"]:
@@ -163,7 +159,7 @@ def _first_hit(
     """The face that each ray hits first, -1 for none. `inward[:, e]` is perpendicular to edge e and the normal."""
     along = rays @ normal.mT
     t = (normal * corners[:, 0]).sum(-1) / along
-    hit = (along.abs() >= 1e-8) & (t >= 0)
+    hit = (along.abs() >= GRAZING) & (t >= 0)
     for edge in range(3):
         height = (rays @ inward[:, edge].mT) * t - (inward[:, edge] * corners[:, edge]).sum(-1)
         hit &= height >= 0
@@ -186,10 +182,14 @@ def rendered_mask(
     intrinsics = (
         torch.cat([focal.expand(*batch, 2), center.expand(*batch, 2)], dim=-1).reshape(-1, 4).double()
     )
-    points = to_numpy(p_cam.cpu()).reshape(-1, *p_cam.shape[-2:])
+    points = to_numpy(_in_a_row(p_cam).cpu())
     face, _, _ = rasterize(points, _indices(faces), to_numpy(intrinsics.cpu()), height, width, cull=False)
     return torch.from_numpy(face >= 0).reshape(*batch, height, width).to(p_cam.device)
 
 
-def _indices(faces: Int[Tensor, "faces 3"]):
+def _in_a_row(p_cam: Float[Tensor, "*batch vertices 3"]) -> Float[Tensor, "items vertices 3"]:
+    return p_cam.reshape(math.prod(p_cam.shape[:-2]), *p_cam.shape[-2:])
+
+
+def _indices(faces: Int[Tensor, "faces 3"]) -> np.ndarray:
     return to_numpy(faces.cpu().int())

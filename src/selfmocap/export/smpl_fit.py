@@ -5,18 +5,20 @@ rest, and shape coefficients are unrelated. The shape is fitted on frames spread
 rotations and place for that shape.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import roma
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from selfmocap.body import Body, BodyParameters
-from selfmocap.skeleton import DEFAULT_KEYPOINTS
+from selfmocap.skeleton import DEFAULT_KEYPOINTS, JOINT_NAMES, JOINT_PARENTS
 
 _SHAPE_FRAMES = 32
 _WINDOW = 256
-_STEPS = 60
+_STEPS = 150
+_SHAPE_STEPS = 10
 _SURFACE = [
     DEFAULT_KEYPOINTS.index(name)
     for name in ("nose", "left_ear", "right_ear", "left_big_toe", "left_small_toe", "left_heel", "right_big_toe",
@@ -34,15 +36,19 @@ _SHAPE_WEIGHT = 1e-6
 def refit(parameters: BodyParameters, source: Body, target: Body) -> BodyParameters:
     """The target's parameters whose 24 joints, and points of head and feet, come nearest to the source's; one shape
     for all frames. The least of the sum of squared distances, by L-BFGS."""
-    goal = _points(source.to(torch.float64), parameters.to(torch.float64))
-    target = _reduced(target.to(torch.float64))
-    start = replace(parameters.to(torch.float64), betas=torch.zeros(target.num_betas, dtype=torch.float64))
+    both_have_skin = all(DEFAULT_KEYPOINTS.name in body.regressors for body in (source, target))
+    surface = _SURFACE if both_have_skin else []
+    parameters, points = parameters.to(torch.float64), _points(target, surface)
+    with torch.no_grad():
+        goal = _points(source, surface).at(parameters)
+    lengths = _bone_lengths(source.to(torch.float64), parameters.betas)
+    start = replace(parameters, betas=_shape_of_bones(target.to(torch.float64), lengths))
     time = len(start.p_world_root)
     spread = torch.linspace(0, time - 1, min(time, _SHAPE_FRAMES)).round().long()
-    betas = _fit(goal[spread], _frames(start, spread), target, with_shape=True).betas
+    betas = _fit(goal[spread], _frames(start, spread), points, with_shape=True).betas
     start = replace(start, betas=betas)
     parts = [
-        _fit(goal[window], _frames(start, window), target, with_shape=False)
+        _fit(goal[window], _frames(start, window), points, with_shape=False)
         for window in torch.arange(time).split(_WINDOW)
     ]
     return BodyParameters(
@@ -57,21 +63,49 @@ def _frames(parameters: BodyParameters, frames: Tensor) -> BodyParameters:
     return BodyParameters(parameters.betas, R, p)
 
 
-def _reduced(body: Body) -> Body:
-    """The body with no more vertices than its keypoints need."""
-    return body.restricted(torch.unique(body.regressors[DEFAULT_KEYPOINTS.name].vertices))
+def _bone_lengths(body: Body, betas: Tensor) -> Tensor:
+    joints = body.shape(betas).joints
+    return (joints[1:] - joints[list(JOINT_PARENTS[1:])]).norm(dim=-1)
 
 
-def _points(body: Body, parameters: BodyParameters) -> Tensor:
-    """(time, 24 + surface, 3): what is compared, metres."""
-    posed = body.pose(parameters)
-    keypoints = body.keypoints(posed.vertices, DEFAULT_KEYPOINTS.name)
-    return torch.cat([posed.joints, keypoints[..., _SURFACE, :]], dim=-2)
+def _shape_of_bones(body: Body, lengths: Tensor) -> Tensor:
+    """The shape whose bones come nearest to these lengths, held to the mean shape (Gauss-Newton)."""
+    betas = torch.zeros(body.num_betas, dtype=lengths.dtype)
+    for _ in range(_SHAPE_STEPS):
+        J = torch.autograd.functional.jacobian(lambda b: _bone_lengths(body, b), betas)
+        misfit = lengths - _bone_lengths(body, betas)
+        hold = _SHAPE_WEIGHT * torch.eye(len(betas), dtype=J.dtype)
+        betas = betas + torch.linalg.solve(J.T @ J + hold, J.T @ misfit - _SHAPE_WEIGHT * betas)
+    return betas
 
 
-def _fit(goal: Tensor, start: BodyParameters, body: Body, with_shape: bool) -> BodyParameters:
+@dataclass(frozen=True, eq=False)
+class _Points:
+    """What of a body is compared: its joints and some points of its skin."""
+
+    body: Body
+    """Of no more vertices than those points need, in float64."""
+    weights: Float[Tensor, "surface vertices"]
+
+    def at(self, parameters: BodyParameters) -> Float[Tensor, "time points 3"]:
+        """Where they are in the world, metres."""
+        posed = self.body.pose(parameters)
+        return torch.cat([posed.joints, self.weights @ posed.vertices], dim=-2)
+
+
+def _points(body: Body, surface: list[int]) -> _Points:
+    if not surface:
+        vertices, weights = torch.zeros(1, dtype=torch.long), torch.zeros(0, 1)
+    else:
+        regressor = body.regressors[DEFAULT_KEYPOINTS.name]
+        used = (regressor.weights[surface] != 0).any(0)
+        vertices, weights = regressor.vertices[used], regressor.weights[surface][:, used]
+    return _Points(body.restricted(vertices).to(torch.float64), weights.double())
+
+
+def _fit(goal: Tensor, start: BodyParameters, points: _Points, with_shape: bool) -> BodyParameters:
     weights = torch.ones(goal.shape[-2], dtype=goal.dtype)
-    weights[-len(_SURFACE) :] = _SURFACE_WEIGHT
+    weights[len(JOINT_NAMES) :] = _SURFACE_WEIGHT
     turn = torch.zeros(*start.R_parent_joint.shape[:2], 3, dtype=goal.dtype, requires_grad=True)
     shift = torch.zeros_like(start.p_world_root, requires_grad=True)
     shape = torch.zeros_like(start.betas, requires_grad=with_shape)
@@ -83,7 +117,7 @@ def _fit(goal: Tensor, start: BodyParameters, body: Body, with_shape: bool) -> B
 
     def loss() -> Tensor:
         optimiser.zero_grad()
-        distance = (_points(body, moved()) - goal).square().sum(-1)
+        distance = (points.at(moved()) - goal).square().sum(-1)
         total = (distance * weights).sum() + _TURN_WEIGHT * turn.square().sum()
         total = total + _SHAPE_WEIGHT * len(goal) * (start.betas + shape).square().sum()
         total.backward()

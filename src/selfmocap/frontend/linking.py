@@ -15,6 +15,9 @@ _NEAR = 0.7
 _ON_ONE_BODY = 0.45
 """Nearness of two windows over their common frames below which they follow one person."""
 _SHORTEST_S = 0.5
+_TINY, _LONG_S = 0.35, 5.0
+"""Somebody whose window is smaller than this share of the largest person's must be seen for so many seconds: what the
+models see in the legs of a table is small and soon gone."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +39,9 @@ def people_of(
     one on the same body is dropped."""
     shortest = min(max(round(_SHORTEST_S * fps), 3), max(frames // 2, 1))
     real = [n for n, t in tracks.items() if confirmed(t, pace) and t.seen >= shortest]
+    sides = {n: float(np.median(paths[n].windows[:, 2])) for n in real}
+    tiny = _TINY * max(sides.values(), default=0.0)
+    real = [n for n in real if sides[n] > tiny or tracks[n].seen >= _LONG_S * fps]
     real = _without_shadows(sorted(real, key=lambda n: -len(paths[n].frames)), paths)
     chains: list[tuple[int, ...]] = []
     for number in sorted(real, key=lambda n: int(paths[n].frames[0])):

@@ -3,7 +3,7 @@
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -56,7 +56,7 @@ def write_npz_from_spools(path: Path, arrays: Mapping[str, Any], spools: Mapping
                 _write_rows(file, spool)
 
 
-def _write_rows(file: IO[bytes], spool: Spool) -> None:
+def _write_rows(file: Any, spool: Spool) -> None:
     rows = len(spool)
     descr = np.lib.format.dtype_to_descr(spool.dtype)
     header = {"descr": descr, "fortran_order": False, "shape": (rows, *spool.row)}

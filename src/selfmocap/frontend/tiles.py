@@ -11,7 +11,7 @@ photographs, these raise recall from 28 to 85 percent. Who is missed in one grid
 
 def tiles(width: int, height: int, sides: tuple[float, ...]) -> list[Window]:
     """The whole frame and half-overlapping square tiles of it."""
-    whole = Window((width - 1) / 2, (height - 1) / 2, max(width, height))
+    whole = Window((width - 1) / 2, (height - 1) / 2, float(max(width, height)))
     return [whole] + [
         Window(x, y, side * min(width, height))
         for side in sides

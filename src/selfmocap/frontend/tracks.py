@@ -352,4 +352,5 @@ def _cost(
     distance = body_distance(track.pose, pose, points)
     if distance > 1.2 + 0.3 * min(missed - 1, 6):
         return math.inf
-    return distance + 1.0 - likeness(track.colours, colours)
+    alike = likeness(track.colours, colours)
+    return math.inf if missed > 1 and alike < _LIKE else distance + 1.0 - alike

@@ -11,7 +11,6 @@ from selfmocap.camera import Camera
 from selfmocap.motion import Motion
 from selfmocap.network.frame import FrameInputs, FrameNetwork
 from selfmocap.observations import Observations
-from selfmocap.skeleton import keypoint_set
 
 _WINDOW = 256
 """Frames a forward pass."""
@@ -30,21 +29,15 @@ def camera_of(observations: Observations, focal: float | None) -> Camera:
 
 
 def inputs_of(observations: Observations, camera: Camera, network: FrameNetwork) -> FrameInputs:
-    """What `network` sees of these observations. A ValueError where they hold other keypoints than it knows."""
-    wanted, found = keypoint_set(network.config.keypoint_set), keypoint_set(observations.keypoint_set)
-    columns = wanted.indices_in(found)
-    if all(column is None for column in columns):
-        raise ValueError(f"this network sees {wanted.name} keypoints, the observations hold {found.name}")
-    chosen = torch.tensor([column or 0 for column in columns], device=observations.keypoints.device)
-    known = torch.tensor([column is not None for column in columns], device=chosen.device)
-    frames = len(observations)
+    """What `network` sees of these observations. A ValueError where they hold none of the keypoints that it knows."""
+    seen, frames = observations.in_set(network.config.keypoint_set), len(observations)
     return FrameInputs(
-        crops=observations.crops if network.config.rgb else None,
-        keypoints=observations.keypoints[:, chosen],
-        confidence=observations.keypoint_confidence[:, chosen] * known,
-        boxes=observations.boxes,
-        focal=camera.focal.to(chosen.device).expand(frames, 2),
-        center=camera.center.to(chosen.device).expand(frames, 2),
+        crops=seen.crops if network.config.rgb else None,
+        keypoints=seen.keypoints,
+        confidence=seen.keypoint_confidence,
+        boxes=seen.boxes,
+        focal=camera.focal.to(seen.boxes).expand(frames, 2),
+        center=camera.center.to(seen.boxes).expand(frames, 2),
     )
 
 

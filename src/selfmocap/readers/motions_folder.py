@@ -25,7 +25,7 @@ from selfmocap.readers.threedpw import read_threedpw
 
 MANIFEST = "motions.csv"
 MAX_FILES = 100_000
-_CACHE_VERSION = 1
+_CACHE_VERSION = 2
 _ALONE = {".bvh", ".amc", ".npz", ".pkl"}
 """Read wherever they are found; `.txt` only where the manifest names it."""
 

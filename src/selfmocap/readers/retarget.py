@@ -14,6 +14,7 @@ from torch import Tensor
 
 from selfmocap.body import Body, BodyParameters
 from selfmocap.readers.ground import lowest_height, on_the_ground
+from selfmocap.readers.joint_limits import bridged
 from selfmocap.readers.reference import SIDES, SeenPose, seen_by, unit
 from selfmocap.readers.rigs import Rig, rig_of
 from selfmocap.readers.skeletons import SkeletonMotion, interpolate
@@ -61,7 +62,7 @@ def retarget(
     p_world_root = scale * (hips[0] + hips[1]) / 2 - R_body[:, JOINT["pelvis"]] @ to_hips
     R_parent_joint = R_body.clone()
     R_parent_joint[:, 1:] = R_body[:, JOINT_PARENTS[1:]].mT @ R_body[:, 1:]
-    parameters = BodyParameters(betas, R_parent_joint, p_world_root).to(body.v_template.dtype)
+    parameters = BodyParameters(betas, bridged(R_parent_joint), p_world_root).to(body.v_template.dtype)
     return on_the_ground(parameters, lowest_height(body, parameters))
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from selfmocap.body import Body, BodyParameters
 from selfmocap.readers.ground import lowest_height, on_the_ground
+from selfmocap.readers.joint_limits import bridged
 from selfmocap.readers.skeletons import resample
 from selfmocap.skeleton import JOINT, JOINT_NAMES
 
@@ -49,7 +50,8 @@ class SmplMotion:
     def on_another_body(self, body: Body) -> BodyParameters:
         """The rotations and the path on a body of mean shape, whose rest pose is the same T, its feet on y = 0."""
         mean = torch.zeros_like(self.betas)
-        parameters = self._placed(mean, body.J_template[JOINT["pelvis"]]).to(body.v_template.dtype)
+        possible = replace(self, R_parent_joint=bridged(self.R_parent_joint))
+        parameters = possible._placed(mean, body.J_template[JOINT["pelvis"]]).to(body.v_template.dtype)
         return on_the_ground(parameters, lowest_height(body, parameters))
 
     def _placed(self, betas: Float[Tensor, " betas"], rest_pelvis: Float[Tensor, "3"]) -> BodyParameters:

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from selfmocap.body import Body
 from selfmocap.camera import CROP_SIZE
-from selfmocap.readers.motions_folder import MotionClip
 from selfmocap.synthetic import corrupt
 from selfmocap.synthetic.backgrounds import Backgrounds
 from selfmocap.synthetic.cameras import CameraConfig
 from selfmocap.synthetic.corrupt import CorruptionConfig
 from selfmocap.synthetic.looks import LookConfig
-from selfmocap.synthetic.pictures import Windows, crop_windows, photographs, sample_setting
+from selfmocap.synthetic.motions import MotionClip
+from selfmocap.synthetic.pictures import crop_windows, in_image, photographs, sample_setting
 from selfmocap.synthetic.scene import Scene, sample_scene, stage_of
 from selfmocap.synthetic.shading import draw
 from selfmocap.synthetic.truth import visible_keypoints
@@ -93,15 +93,15 @@ def sample_batch(
     size = np.maximum((truth.max(2) - truth.min(2)).max(-1), 1.0)
     errors = corrupt.sample_errors(error_rng, config.corruption.keypoints, *shape)
     keypoints = corrupt.displaced(errors, truth, size)
-    boxes = boxes_around(error_rng, keypoints, _findable(errors, keypoints, scene))
+    boxes = boxes_around(error_rng, keypoints, ~errors.missed & in_image_of(scene, keypoints))
     windows = crop_windows(scene, boxes)
     samples = config.samples if config.rgb else 1
     drawn = draw(scene.vertices, windows.lens, scene.look, stage_of(body).model, CROP_SIZE, samples, config.rgb)
     visible = visible_keypoints(scene, boxes, drawn.depth)
-    confidence = corrupt.confidence_of(error_rng, errors, visible, _inside(truth, scene))
+    confidence = corrupt.confidence_of(error_rng, errors, visible, in_image_of(scene, truth))
     keypoints = keypoints + errors.extra * (size[..., None] * ~visible)[..., None]
     masks = corrupt.corrupt_masks(error_rng, config.corruption.masks, drawn.person, drawn.held)
-    masks &= _in_image(windows)
+    masks &= in_image(windows)
     rgb = np.zeros((*drawn.person.shape, 3), np.uint8)
     if config.rgb:
         setting = sample_setting(picture_rng, scene, windows, backgrounds)
@@ -179,19 +179,7 @@ def boxes_around(rng: np.random.Generator, keypoints: np.ndarray, found: np.ndar
     return np.concatenate([centre, half[..., None]], axis=-1)
 
 
-def _findable(errors: corrupt.DetectionErrors, keypoints: np.ndarray, scene: Scene) -> np.ndarray:
-    return ~errors.missed & _inside(keypoints, scene)
-
-
-def _inside(pixels: np.ndarray, scene: Scene) -> np.ndarray:
+def in_image_of(scene: Scene, pixels: np.ndarray) -> np.ndarray:
     """Whether image px (clips, frames, points, 2) lie in the image."""
     size = scene.views.size.numpy()[:, None, None]
     return ((pixels > -0.5) & (pixels < size - 0.5)).all(-1)
-
-
-def _in_image(windows: Windows) -> np.ndarray:
-    """(pictures, side, side) bool: which pixels of the crops lie in the image."""
-    left, top, right, bottom = windows.edges.T[:, :, None]
-    pixel = np.arange(CROP_SIZE)
-    across, down = (pixel >= left) & (pixel <= right), (pixel >= top) & (pixel <= bottom)
-    return down[:, :, None] & across[:, None, :]

@@ -108,6 +108,8 @@ def sample_layers(rng: np.random.Generator, config: LookConfig, clips: int) -> n
         patterned = rng.random(clips) < share
         layers[:, layer, shading.PATTERN] = patterned * rng.integers(1, shading.PATTERNS, clips)
         layers[:, layer, shading.SCALE] = np.exp(rng.uniform(np.log(0.025), np.log(0.2), clips))
+    blotched = layers[..., shading.PATTERN] == shading.BLOTCHES
+    layers[blotched, shading.SECOND : shading.SECOND + 3] = 0.65 * cloth[blotched] + 0.35 * second[blotched]
     for layer in (shading.OBJECT, shading.FURNITURE_A, shading.FURNITURE_B):
         layers[:, layer, shading.PATTERN] = (rng.random(clips) < 0.5) * shading.BLOTCHES
         layers[:, layer, shading.SCALE] = rng.uniform(0.3, 1.5, clips)

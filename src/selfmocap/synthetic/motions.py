@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import roma
@@ -12,9 +13,48 @@ from torch import Tensor
 
 from selfmocap.body import Body, BodyParameters
 from selfmocap.named_poses import NAMED_POSES, named_pose
-from selfmocap.readers.motions_folder import MotionClip
+from selfmocap.readers.motions_folder import MotionClip as Recording
 from selfmocap.readers.skeletons import interpolate
 from selfmocap.skeleton import JOINT, JOINT_PARENTS
+
+
+class MotionClip(Protocol):
+    """What a motion must offer."""
+
+    @property
+    def name(self) -> str:
+        """What the motion is called."""
+        ...
+
+    @property
+    def fps(self) -> float:
+        """Frames a second."""
+        ...
+
+    @property
+    def R_parent_joint(self) -> Tensor:
+        """(time, 24, 3, 3); the root's parent is the world, which is y up."""
+        ...
+
+    @property
+    def p_world_root(self) -> Tensor:
+        """(time, 3) metres, the ground at y = 0, for the mean body."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class ProceduralMotion:
+    """A motion of the mean body."""
+
+    name: str
+    fps: float
+    R_parent_joint: Float[Tensor, "time 24 3 3"]
+    p_world_root: Float[Tensor, "time 3"]
+
+
+def from_recording(clip: Recording) -> ProceduralMotion:
+    """A recording that `readers` read, without the shape of who was recorded."""
+    return ProceduralMotion(clip.name, clip.fps, clip.parameters.R_parent_joint, clip.parameters.p_world_root)
 
 
 _SECONDS_A_POSE = 0.7
@@ -22,7 +62,7 @@ _WANDERING_DEG = {"shoulder": 25.0, "elbow": 20.0, "hip": 12.0, "knee": 10.0, "c
 """Standard deviation of what is added to a named pose."""
 
 
-def procedural_motions(body: Body, count: int = 48, poses: int = 6, seed: int = 0) -> list[MotionClip]:
+def procedural_motions(body: Body, count: int = 48, poses: int = 6, seed: int = 0) -> list[ProceduralMotion]:
     """Motions that pass smoothly through wandering variants of the named poses, feet on the ground."""
     generator = torch.Generator().manual_seed(seed)
     return [_procedural(body, f"procedural-{i}", poses, generator) for i in range(count)]
@@ -30,7 +70,7 @@ def procedural_motions(body: Body, count: int = 48, poses: int = 6, seed: int = 
 
 def _procedural(
     body: Body, name: str, poses: int, generator: torch.Generator, fps: float = 30.0
-) -> MotionClip:
+) -> ProceduralMotion:
     names = list(NAMED_POSES)
     chosen = torch.randint(len(names), (poses,), generator=generator).tolist()
     wandering = torch.tensor([_WANDERING_DEG.get(joint.split("_")[-1], 3.0) for joint in JOINT])
@@ -40,8 +80,7 @@ def _procedural(
     before = position.floor().long()
     share = position - before
     R = interpolate(keys[before], keys[before + 1], (3 * share**2 - 2 * share**3)[:, None])
-    parameters = BodyParameters(torch.zeros(body.num_betas), R, _standing(body, R))
-    return MotionClip(name, name, fps, parameters)
+    return ProceduralMotion(name, fps, R, _standing(body, R))
 
 
 def _standing(body: Body, R_parent_joint: Float[Tensor, "time 24 3 3"]) -> Float[Tensor, "time 3"]:
@@ -69,7 +108,7 @@ def sample_poses(
     is too short is held at its last frame. A ValueError where there is no motion."""
     if not motions:
         raise ValueError("no motions to draw from; give recordings, or use procedural_motions")
-    seconds = np.array([len(motion.parameters.p_world_root) / motion.fps for motion in motions])
+    seconds = np.array([len(motion.p_world_root) / motion.fps for motion in motions])
     chosen = rng.choice(len(motions), clips, p=seconds / seconds.sum())
     start, speed = rng.random(clips), np.exp(rng.normal(0, 0.15, clips))
     pieces = [
@@ -85,7 +124,7 @@ def sample_poses(
 
 
 def _piece(motion: MotionClip, start: float, frames: int, fps: float) -> tuple[Tensor, Tensor]:
-    R, p = motion.parameters.R_parent_joint, motion.parameters.p_world_root
+    R, p = motion.R_parent_joint, motion.p_world_root
     last = len(p) - 1
     step = motion.fps / fps
     begin = round(start * max(0.0, last - (frames - 1) * step))

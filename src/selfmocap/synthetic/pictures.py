@@ -30,8 +30,8 @@ class Setting(NamedTuple):
 
     background: np.ndarray
     """(pictures,) int: which background."""
-    to_background: np.ndarray
-    """(pictures, 3, 3): pixel (x, y, 1) to homogeneous px of the background."""
+    ray_to_background: np.ndarray
+    """(pictures, 3, 3): ray in the camera frame to homogeneous px of the background."""
     ground: Ground
     film: Film
 
@@ -81,7 +81,7 @@ def sample_setting(
     blur = np.hypot(film.blur, 0.5 * np.maximum(windows.enlarged - 1, 0))
     return Setting(
         background=each,
-        to_background=homographies @ ray_matrices(windows.lens),
+        ray_to_background=homographies,
         ground=ground_of(scene, windows.lens, np.isfinite(backgrounds.pitch[each])),
         film=film._replace(blur=blur.astype(np.float32)),
     )
@@ -89,5 +89,14 @@ def sample_setting(
 
 def photographs(drawn: Drawn, windows: Windows, setting: Setting, backgrounds: Backgrounds) -> np.ndarray:
     """(pictures, height, width, 3) uint8 RGB."""
-    behind = fill(setting.to_background, backgrounds.images, setting.background, drawn.person.shape[1:])
+    to_background = setting.ray_to_background @ ray_matrices(windows.lens)
+    behind = fill(to_background, backgrounds.images, setting.background, drawn.person.shape[1:])
     return develop(behind, drawn, setting.ground, setting.film, windows.edges)
+
+
+def in_image(windows: Windows, side: int = CROP_SIZE) -> np.ndarray:
+    """(pictures, side, side) bool: which pixels of square pictures lie in the image."""
+    left, top, right, bottom = windows.edges.T[:, :, None]
+    pixel = np.arange(side)
+    across, down = (pixel >= left) & (pixel <= right), (pixel >= top) & (pixel <= bottom)
+    return down[:, :, None] & across[:, None, :]

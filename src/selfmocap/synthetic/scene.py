@@ -12,7 +12,6 @@ from torch import Tensor
 
 from selfmocap.body import Body, BodyParameters
 from selfmocap.camera import Camera
-from selfmocap.readers.motions_folder import MotionClip
 from selfmocap.skeleton import DEFAULT_KEYPOINTS, JOINT
 from selfmocap.synthetic.cameras import CameraConfig, Views, sample_views
 from selfmocap.synthetic.develop import BLOBS, Ground
@@ -27,7 +26,7 @@ from selfmocap.synthetic.looks import (
     sample_light,
     sample_things,
 )
-from selfmocap.synthetic.motions import sample_poses, scaled_root
+from selfmocap.synthetic.motions import MotionClip, sample_poses, scaled_root
 from selfmocap.synthetic.shading import Look, Model
 
 _SHADED = ("left_foot", "right_foot", "left_hand", "right_hand", "pelvis", "head")
@@ -76,13 +75,16 @@ class Scene:
 
 def sample_scene(
     seeds: np.random.SeedSequence, cameras: CameraConfig, looks: LookConfig, shape: tuple[int, int], fps: float,
-    motions: Sequence[MotionClip], body: Body,
+    motions: Sequence[MotionClip], body: Body, num_betas: int | None = None,
 ) -> Scene:  # fmt: skip
-    """People in `shape` = (clips, frames), each clip one person, frames `fps` to the second."""
+    """People in `shape` = (clips, frames), each clip one person, frames `fps` to the second. Their shapes follow the
+    population that the body's betas describe (each is N(0, 1)); only the first `num_betas` differ from zero if given."""
     motion_rng, view_rng, look_rng = (np.random.default_rng(seed) for seed in seeds.spawn(3))
     clips, frames = shape
     poses = sample_poses(motion_rng, motions, clips, frames, fps)
     betas = motion_rng.normal(size=(clips, body.num_betas)).clip(-_MOST_EXTREME, _MOST_EXTREME)
+    if num_betas is not None:
+        betas[:, num_betas:] = 0
     betas = torch.from_numpy(betas).float()
     with torch.no_grad():
         p_world_root = scaled_root(body, betas, poses.p_world_root)

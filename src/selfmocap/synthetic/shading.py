@@ -96,15 +96,31 @@ def draw(
     return drawn
 
 
+def dressed(vertices: np.ndarray, look: Look, model: Model) -> np.ndarray:
+    """(pictures, 3, vertices): the figures' vertices where they are drawn, on the outside of clothes and hair."""
+    out = np.empty_like(vertices)
+    over_batch(_dressed, len(vertices), vertices, look, model, out)
+    return out
+
+
+@compiled
+def _dressed(first, last, vertices, look, model, out):
+    for n in range(first, last):
+        normals = _normals(vertices[n], model.faces)
+        _dress(vertices[n], normals, look.edges[n], look.layers[n], model.rest, out[n])
+
+
 @compiled
 def _draw(first, last, vertices, intrinsics, look, model, drawn, samples, coloured):
     height, width = drawn.coverage.shape[1:]
     inverse = np.zeros((height * samples, width * samples), np.float32)
     face = np.zeros((height * samples, width * samples), np.int32)
     points = np.empty((vertices.shape[2], 9), np.float32)
+    dressed = np.empty(vertices.shape[1:], np.float32)
     for n in range(first, last):
         normals = _normals(vertices[n], model.faces)
-        _project(vertices[n], normals, look.edges[n], look.layers[n], intrinsics[n], model, samples, points)
+        _dress(vertices[n], normals, look.edges[n], look.layers[n], model.rest, dressed)
+        _project(dressed, normals, intrinsics[n], model.rest, samples, points)
         inverse[:] = 0.0
         face[:] = -1
         _scan(points, model.faces, inverse, face)
@@ -137,23 +153,26 @@ def _normals(p, faces):
 
 
 @compiled
-def _project(p, normals, edges, layers, lens, model, samples, points):
-    """Columns of `points`, all that a sample needs of a dressed vertex side by side: column and row of the sample grid,
-    1 / z, normal, place in the rest pose."""
-    body = p.shape[1]
+def _dress(p, normals, edges, layers, rest, dressed):
+    """Moves the vertices to the outside of what is worn there."""
+    for v in range(p.shape[1]):
+        thickness = layers[_layer(rest[0, v], rest[1, v], rest[2, v], edges), THICKNESS]
+        for axis in range(3):
+            dressed[axis, v] = p[axis, v] + thickness * normals[axis, v]
+
+
+@compiled
+def _project(p, normals, lens, rest, samples, points):
+    """Columns of `points`, all that a sample needs of a vertex side by side: column and row of the sample grid, 1 / z,
+    normal, place in the rest pose."""
     scale, shift = float(samples), 0.5 * (samples - 1)
-    for v in range(body):
-        x, y, z = model.rest[0, v], model.rest[1, v], model.rest[2, v]
-        thickness = layers[_layer(x, y, z, edges), THICKNESS]
-        px = p[0, v] + thickness * normals[0, v]
-        py = p[1, v] + thickness * normals[1, v]
-        pz = p[2, v] + thickness * normals[2, v]
-        inverse = 1.0 / max(pz, 1e-3)
-        points[v, 0] = (lens[0] * px * inverse + lens[2]) * scale + shift
-        points[v, 1] = (lens[1] * py * inverse + lens[3]) * scale + shift
-        points[v, 2] = inverse if pz > 0.1 else 0.0
-        points[v, 3], points[v, 4], points[v, 5] = normals[0, v], normals[1, v], normals[2, v]
-        points[v, 6], points[v, 7], points[v, 8] = x, y, z
+    for v in range(p.shape[1]):
+        inverse = 1.0 / max(p[2, v], 1e-3)
+        points[v, 0] = (lens[0] * p[0, v] * inverse + lens[2]) * scale + shift
+        points[v, 1] = (lens[1] * p[1, v] * inverse + lens[3]) * scale + shift
+        points[v, 2] = inverse if p[2, v] > 0.1 else 0.0
+        for axis in range(3):
+            points[v, 3 + axis], points[v, 6 + axis] = normals[axis, v], rest[axis, v]
 
 
 @compiled

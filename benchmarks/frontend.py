@@ -1,0 +1,158 @@
+"""The front end: frames a second of each stage and of the whole on a 720p clip with one person, peak memory for a
+clip and for the same clip ten times over, and what its flow is worth.
+
+    python benchmarks/frontend.py [VIDEO] [--frames 120] [--json]
+
+Goals: 12 frames a second whole on two cores; at most 1.5 GB, the same within 10 % for the longer clip; flow better
+than no motion on every clip. The peer in the same run is MediaPipe's own `PoseLandmarker`-like use of the models:
+whole frames, one person, keypoints only (`mp.solutions.pose`).
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from selfmocap.frontend.flow import WORK_SIZE, crop_flow, dis
+from selfmocap.frontend.mediapipe_tasks import quiet_stderr
+from selfmocap.frontend.windows import Window, cut
+from selfmocap.video import open_video
+
+CLIPS = Path(__file__).parents[2] / "shared" / "data" / "clips"
+OBSERVE = (
+    "import json, sys; from selfmocap.frontend.observe import observe; observe(sys.argv[1], sys.argv[2]); "
+    "print(open(sys.argv[2] + '/observations.json').read())"
+)
+
+
+def excerpt(source: Path, path: Path, frames: int, times: int) -> None:
+    """The first frames of a video, over and over."""
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream(
+            "libx264" if "libx264" in av.codecs_available else "mpeg4", rate=30
+        )
+        stream.width, stream.height = open_video(source).size
+        stream.pix_fmt, index = "yuv420p", 0
+        for _ in range(times):
+            for frame in open_video(source).frames():
+                if frame.index == frames:
+                    break
+                encoded = av.VideoFrame.from_ndarray(frame.image, format="rgb24")
+                encoded.pts, encoded.time_base = index, Fraction(1, 30)
+                container.mux(stream.encode(encoded))
+                index += 1
+        container.mux(stream.encode())
+
+
+def observed(path: Path, out: Path) -> tuple[dict[str, Any], float]:
+    """The report of a run of its own process, and its wall time without the start of the program."""
+    result = subprocess.run(
+        [sys.executable, "-c", OBSERVE, path, out], capture_output=True, text=True, check=True
+    )
+    report = json.loads(result.stdout)
+    stages = {stage["name"]: stage for stage in report["stages"]}
+    return report, report["video"]["frames"] / stages["whole"]["seconds"]
+
+
+def peer_frames_per_second(path: Path) -> float:
+    with quiet_stderr():
+        from mediapipe.python.solutions.pose import Pose
+
+        with Pose(model_complexity=1) as pose:
+            began = time.perf_counter()
+            frames = [pose.process(frame.image) for frame in open_video(path).frames()]
+    return len(frames) / (time.perf_counter() - began)
+
+
+def flow_on(path: Path, pairs: int = 12) -> tuple[float, float]:
+    """Photometric error with flow and without, grey levels, on crops of frames spread over a clip."""
+    errors, before, video = [], None, open_video(path)
+    step = max((video.declared_frames or 100) // pairs, 2)
+    window = Window(video.size[0] / 2, video.size[1] / 2, 0.8 * min(video.size))
+    for frame in video.frames():
+        crop = cut(frame.image, window, WORK_SIZE) if frame.index % step < 2 else None
+        if frame.index % step == 1 and before is not None and crop is not None:
+            found = crop_flow(before, crop, dis)
+            errors.append((found.error, found.still_error))
+        before = crop
+    return tuple(np.mean(errors, axis=0).tolist())
+
+
+def flow_of_warps(path: Path) -> dict[int, float]:
+    """Mean end-point error, px of the 128 px crop, by the length of a known smooth motion in the same px."""
+    import cv2
+
+    video = open_video(path)
+    image = cut(
+        next(video.frames()).image,
+        Window(video.size[0] / 2, video.size[1] / 2, 0.8 * min(video.size)),
+        WORK_SIZE,
+    )
+    rng, errors = np.random.default_rng(0), {}
+    grid = np.stack(np.meshgrid(np.arange(WORK_SIZE), np.arange(WORK_SIZE)), axis=-1).astype(np.float32)
+    for length in (1, 4, 8, 16):
+        coarse = cv2.resize(
+            rng.normal(size=(4, 4, 2)).astype(np.float32),
+            (WORK_SIZE, WORK_SIZE),
+            interpolation=cv2.INTER_CUBIC,
+        )
+        truth = coarse / np.abs(np.linalg.norm(coarse, axis=-1)).mean() * length * WORK_SIZE / 128
+        before = cv2.remap(
+            image, grid[..., 0] + truth[..., 0], grid[..., 1] + truth[..., 1], cv2.INTER_LINEAR
+        )
+        found = crop_flow(before, image, dis).flow
+        small = cv2.resize(truth, (128, 128), interpolation=cv2.INTER_AREA) * (128 / WORK_SIZE)
+        errors[length] = float(np.linalg.norm(found - small, axis=-1)[8:-8, 8:-8].mean())
+    return errors
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("video", nargs="?", type=Path, default=CLIPS / "sam2_dog.mp4")
+    parser.add_argument("--frames", type=int, default=120)
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    if not arguments.video.is_file():
+        print(f"{arguments.video} does not exist; give a video")
+        return 2
+    with tempfile.TemporaryDirectory() as folder:
+        short, long = Path(folder) / "once.mp4", Path(folder) / "ten.mp4"
+        excerpt(arguments.video, short, arguments.frames, times=1)
+        excerpt(arguments.video, long, arguments.frames, times=10)
+        peer = peer_frames_per_second(short)
+        report, speed = observed(short, Path(folder) / "short")
+        longer, longer_speed = observed(long, Path(folder) / "long")
+    clips = (
+        sorted(p for p in CLIPS.glob("*.*") if p.suffix in (".mp4", ".mkv", ".gif")) if CLIPS.is_dir() else []
+    )
+    photometric = {clip.name: flow_on(clip) for clip in [*clips] or [arguments.video]}
+    result = {
+        "frames_per_second": round(speed, 2),
+        "frames_per_second_ten_times": round(longer_speed, 2),
+        "peer_keypoints_only_frames_per_second": round(peer, 2),
+        "peak_memory_gb": round(report["peak_memory_gb"], 3),
+        "peak_memory_gb_ten_times": round(longer["peak_memory_gb"], 3),
+        "memory_ratio": round(longer["peak_memory_gb"] / report["peak_memory_gb"], 3),
+        "stages": {stage["name"]: stage["frames_per_second"] for stage in report["stages"]},
+        "flow_beats_still": {name: [round(e, 2), round(s, 2)] for name, (e, s) in photometric.items()},
+        "flow_end_point_error_px": {str(k): round(v, 3) for k, v in flow_of_warps(arguments.video).items()},
+    }
+    for name, value in result.items():
+        print(f"{name}: {value}")
+    if arguments.json:
+        print(json.dumps(result))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""What the tests of exports share: motions, and the embedded body as a file in SMPL's format."""
+
+import math
+import pickle
+from pathlib import Path
+
+import numpy as np
+import roma
+import torch
+
+from selfmocap.body import Body, BodyParameters
+from selfmocap.body_data import _FACE_AND_FEET, _VERTEX_OF, BodyData, read_body
+from selfmocap.camera import Camera
+from selfmocap.motion import Motion
+from selfmocap.skeleton import JOINT_PARENTS
+from tests.conftest import random_parameters
+
+
+def wandering_motion(
+    body: Body, frames: int = 40, fps: float = 30.0, index: list[int] | None = None, seed: int = 3
+) -> Motion:
+    """Smooth large turns of every joint of an unusual shape, its root turning fully round, as seen by a camera."""
+    torch.manual_seed(seed)
+    frame_index = torch.arange(frames) if index is None else torch.tensor(index)
+    times = frame_index.double() / fps
+    amplitude = torch.randn(24, 3, dtype=torch.float64) * 0.5
+    amplitude[0] = torch.tensor([0.3, 0.0, 0.2])
+    phase = torch.rand(24, 3, dtype=torch.float64) * 2 * math.pi
+    turn = amplitude * torch.sin(4 * times[:, None, None] + phase)
+    turn[:, 0, 1] = 3 * times
+    x, z = torch.sin(times), -4 + 0.5 * torch.cos(times)
+    camera = Camera.looking_along_z(1000.0, 1280, 720)
+    return Motion.from_parameters(
+        body,
+        BodyParameters(
+            torch.randn(body.num_betas),
+            roma.rotvec_to_rotmat(turn).float(),
+            torch.stack([x, 0.9 + 0.05 * torch.sin(9 * times), z], dim=-1).float(),
+        ),
+        camera,
+        (1280, 720),
+        frame_times=times,
+        frame_index=frame_index,
+        confidence=torch.rand(len(times)),
+    )
+
+
+def joints_world(motion: Motion) -> np.ndarray:
+    """(time, 24, 3) metres: what stands in motion.npz, in the world."""
+    return motion.camera.to_world(motion.joints_cam).numpy()
+
+
+def write_like_smpl(path: Path) -> Path:
+    """A file of SMPL's sizes and format that holds a person: the embedded body with another mean shape, its bones
+    some degrees elsewhere at rest, its shape coefficients mixed, its joints regressed from the vertices, and the
+    vertices of face and feet where SMPL has them."""
+    body, data = Body.load(), read_body()
+    torch.manual_seed(11)
+    like = random_parameters(body, 1, angle=0.06)
+    posed = body.pose(BodyParameters(0.7 * like.betas, like.R_parent_joint, torch.tensor([[0.0, -0.23, 0.03]])))
+    mixing = torch.linalg.qr(torch.randn(body.num_betas, body.num_betas))[0].numpy()[:, :10]
+    order = _order_of_vertices(data)
+    template, shapedirs = posed.vertices[0].numpy()[order], (data.shapedirs @ mixing)[order]
+    joints = np.concatenate([posed.joints[0].numpy()[..., None], data.J_shapedirs @ mixing], axis=2)
+    arrays = dict(
+        v_template=template,
+        f=np.unique(order, return_index=True)[1][data.faces].astype(np.uint32),
+        shapedirs=shapedirs,
+        posedirs=np.einsum("fr,rvx->vxf", data.posedirs_coefficients, data.posedirs_basis)[order],
+        weights=data.weights[order],
+        J_regressor=_regressor(np.concatenate([template[..., None], shapedirs], axis=2), joints),
+        kintree_table=np.array([[4294967295, *JOINT_PARENTS[1:]], range(24)], dtype=np.uint32),
+    )
+    path.write_bytes(pickle.dumps(arrays))
+    return path
+
+
+def _order_of_vertices(data: BodyData) -> np.ndarray:
+    """Which of the embedded body's vertices stands at each of SMPL's 6890 places; some stand at two."""
+    order = np.zeros(6890, dtype=np.int64)
+    order[: len(data.v_template)] = np.arange(len(data.v_template))
+    for name, place in zip(_FACE_AND_FEET, _VERTEX_OF[len(order)], strict=True):
+        vertices, weights = data.landmarks[name]
+        found = int(np.flatnonzero(order == vertices[weights.argmax()])[0])
+        order[[found, place]] = order[[place, found]]
+    return order
+
+
+def _regressor(points: np.ndarray, joints: np.ndarray) -> np.ndarray:
+    """(24, V) with rows that sum to 1: of all that give the joints exactly, the least."""
+    points = np.concatenate([points.reshape(len(points), -1), np.ones((len(points), 1))], axis=1)
+    joints = np.concatenate([joints.reshape(len(joints), -1), np.ones((len(joints), 1))], axis=1)
+    return np.linalg.lstsq(points.T.astype(np.float64), joints.T.astype(np.float64), rcond=None)[0].T

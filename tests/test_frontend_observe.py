@@ -1,0 +1,419 @@
+"""People followed, linked and written: with a detector that is told the truth, with files of other programs, and with
+MediaPipe on real footage."""
+
+import json
+import struct
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from selfmocap.frontend import following, tracks
+from selfmocap.frontend.linking import Path2D, people_of
+from selfmocap.frontend.mediapipe_legacy import MediaPipeLegacy
+from selfmocap.frontend.mediapipe_tasks import MediaPipeTasks
+from selfmocap.frontend.observe import Settings, observe
+from selfmocap.frontend.poses import Pose, body_distance, window_of
+from selfmocap.frontend.precomputed import PrecomputedKeypoints, PrecomputedMasks, read_flow
+from selfmocap.frontend.tiles import FIRST, tiles
+from selfmocap.frontend.tracks import Pace, People, Track, confirmed, follow
+from selfmocap.observations import Observations
+from selfmocap.skeleton import KEYPOINT_SETS, keypoint_set
+from selfmocap.video import Frame, InputError, open_video
+from tests.videos import write_video
+
+CLIPS = Path(__file__).parents[2] / "shared" / "data" / "clips"
+COCO = KEYPOINT_SETS["coco-17"]
+WIDTH, HEIGHT = 320, 240
+RED, BLUE = (220, 30, 30), (30, 60, 220)
+
+needs_clips = pytest.mark.skipif(not CLIPS.is_dir(), reason="needs the real clips of ../shared/data/clips")
+
+
+def stick(x: float, y: float, size: float = 60.0) -> np.ndarray:
+    """The 17 COCO keypoints of somebody who stands, `size` px from shoulders to ankles."""
+    rng = np.random.default_rng(3)
+    heights = {
+        "nose": -0.2,
+        "eye": -0.22,
+        "ear": -0.2,
+        "shoulder": 0,
+        "elbow": 0.25,
+        "wrist": 0.45,
+        "hip": 0.5,
+        "knee": 0.75,
+        "ankle": 1.0,
+    }
+    points = [
+        (
+            x + size * (0.15 * (("left" in name) - ("right" in name)) + rng.uniform(-0.02, 0.02)),
+            y + size * next(h for part, h in heights.items() if part in name),
+        )
+        for name in COCO.names
+    ]
+    return np.array(points)
+
+
+def scene(places: dict[tuple[int, int, int], tuple[float, float]]) -> np.ndarray:
+    image = np.full((HEIGHT, WIDTH, 3), 128, np.uint8)
+    for colour, (x, y) in places.items():
+        image[int(y) - 12 : int(y) + 66, max(int(x) - 14, 0) : int(x) + 14] = colour
+    return image
+
+
+class Told:
+    """A detector that is told where people are in each frame."""
+
+    name, points, follows = "told", COCO, False
+
+    def __init__(self, frames: list[list[tuple[float, float]]]) -> None:
+        self.frames = frames
+
+    def everybody(self, frame: Frame) -> list[Pose]:
+        sticks = [stick(x, y).astype(np.float32) for x, y in self.frames[frame.index]]
+        sure = np.ones(17, np.float32)
+        return [Pose(points, sure, 0.99, window_of(points, sure)) for points in sticks]
+
+    def search(self, image, tile):
+        raise NotImplementedError
+
+    def look(self, image, window):
+        raise NotImplementedError
+
+
+def run(frames: list[dict[tuple[int, int, int], tuple[float, float]]], pace: Pace) -> list[dict[int, Pose]]:
+    """Who the tracker says is where: pose by track number, for each frame."""
+    detector = Told([list(places.values()) for places in frames])
+    people, seen = People(), []
+    for index, places in enumerate(frames):
+        people = follow(people, Frame(index, index / 30, scene(places), False), detector, pace)
+        seen.append({t.number: t.pose for t in people.tracks if t.last == index})
+    return seen
+
+
+def number_at(poses: dict[int, Pose], place: tuple[float, float]) -> int:
+    return min(poses, key=lambda n: float(np.abs(poses[n].keypoints - stick(*place)).mean()))
+
+
+def test_identities_hold_through_a_crossing_with_occlusion() -> None:
+    frames = []
+    for k in range(60):
+        red, blue = (60.0 + 3 * k, 100.0), (240.0 - 3 * k, 104.0)
+        hidden = abs(red[0] - blue[0]) < 25
+        frames.append({BLUE: blue} if hidden else {RED: red, BLUE: blue})
+    seen = run(frames, Pace.at(30.0))
+    red, blue = number_at(seen[0], frames[0][RED]), number_at(seen[0], frames[0][BLUE])
+    assert red != blue
+    for poses, places in zip(seen, frames, strict=True):
+        for colour, number in ((RED, red), (BLUE, blue)):
+            if colour in places:
+                assert number_at(poses, places[colour]) == number
+
+
+def test_somebody_else_at_the_same_place_is_somebody_new() -> None:
+    frames = (
+        [{RED: (100.0, 100.0)}] * 20 + [{}] * 20 + [{BLUE: (104.0, 100.0)}] * 20 + [{RED: (104.0, 100.0)}] * 2
+    )
+    seen = run(frames, Pace.at(30.0))
+    (red,), (blue,) = seen[19], seen[59]
+    assert red != blue
+    again = run([{RED: (100.0, 100.0)}] * 20 + [{}] * 20 + [{RED: (110.0, 100.0)}] * 20, Pace.at(30.0))
+    assert list(again[19]) == list(again[59])
+
+
+def test_a_glimpse_is_not_confirmed_and_tiles_cover_the_frame() -> None:
+    pace = Pace.at(30.0)
+    detector = Told([[(100.0, 100.0)]] + [[]] * 5)
+    people = People()
+    for index in range(6):
+        people = follow(people, Frame(index, index / 30, scene({}), False), detector, pace)
+    assert not people.tracks
+    covered = np.zeros((72, 128), bool)
+    for tile in tiles(128, 72, FIRST)[1:]:
+        half = tile.side / 2
+        covered[
+            max(round(tile.y - half + 0.5), 0) : round(tile.y + half + 0.5),
+            max(round(tile.x - half + 0.5), 0) : round(tile.x + half + 0.5),
+        ] = True
+    assert covered.all()
+
+
+def test_tracks_are_linked_dropped_and_ordered() -> None:
+    pace, points = Pace.at(30.0), stick(100, 100).astype(np.float32)
+    pose = Pose(points, np.ones(17, np.float32), 0.99, window_of(points, np.ones(17)))
+    red, blue = np.zeros(384, np.float32), np.zeros(384, np.float32)
+    red[0] = blue[1] = 1.0
+
+    def made(
+        number: int, colours: np.ndarray, first: int, last: int, x: float, side: float
+    ) -> tuple[Track, Path2D]:
+        track = Track(
+            number, pose, colours, begun=first, last=last, seen=last - first + 1, found=9, roamed=1.0
+        )
+        windows = np.tile([x, 100.0, side, 0.0], (last - first + 1, 1))
+        return track, Path2D(np.arange(first, last + 1), windows)
+
+    everything = {
+        1: made(1, red, 0, 99, 100, 200),
+        2: made(2, red, 95, 200, 110, 200),  # goes on where 1 ends, and looks like it
+        3: made(3, blue, 201, 260, 110, 200),  # comes after, and looks different
+        4: made(4, blue, 20, 80, 105, 210),  # a part of 1
+        5: made(5, red, 0, 4, 500, 200),  # a glimpse
+        6: made(6, red, 0, 40, 500, 50),  # tiny beside the others and soon gone
+        7: made(7, blue, 0, 300, 500, 190),
+    }
+    tracks_, paths = ({n: both[k] for n, both in everything.items()} for k in (0, 1))
+    assert people_of(tracks_, paths, pace, 30.0, 301) == [(7,), (1, 2), (3,)]
+    doubtful = replace(tracks_[7], score=0.85)
+    assert confirmed(tracks_[7], pace) and not confirmed(doubtful, pace)
+
+
+# ---- the whole, with another program's keypoints --------------------------------------------------------------
+
+
+def moving(count: int) -> list[dict[tuple[int, int, int], tuple[float, float]]]:
+    return [{RED: (80.0 + k, 110.0), BLUE: (250.0 - 0.5 * k, 100.0)} for k in range(count)]
+
+
+def written(tmp_path: Path, count: int = 40) -> tuple[Path, Path]:
+    """A video of two people and the COCO file that says where their keypoints are."""
+    frames = moving(count)
+    video = write_video(tmp_path / "two.mp4", [scene(places) for places in frames])
+    results = []
+    for index, places in enumerate(frames):
+        for x, y in places.values():
+            numbers = np.concatenate([stick(x, y), np.full((17, 1), 0.9)], axis=1)
+            results.append({"image_id": index, "keypoints": numbers.ravel().tolist(), "score": 0.9})
+    path = tmp_path / "coco.json"
+    path.write_text(json.dumps(results))
+    return video, path
+
+
+def test_the_whole_with_precomputed_everything(tmp_path: Path) -> None:
+    video, keypoints = written(tmp_path)
+    masks, flow = tmp_path / "masks", tmp_path / "flow"
+    masks.mkdir()
+    flow.mkdir()
+    for index, places in enumerate(moving(40)):
+        labels = np.zeros((HEIGHT, WIDTH), np.uint8)
+        for label, (colour, _) in enumerate(places.items(), start=1):
+            labels[(scene(places) == colour).all(axis=-1)] = label
+        Image.fromarray(labels).save(masks / f"{index}.png")
+        if index % 2:
+            np.save(flow / f"{index}.npy", np.full((HEIGHT, WIDTH, 2), (1.0, 0.0), np.float32))
+        else:
+            data = np.full((HEIGHT, WIDTH, 2), (1.0, 0.0), "<f4").tobytes()
+            (flow / f"{index}.flo").write_bytes(struct.pack("<fii", 202021.25, WIDTH, HEIGHT) + data)
+    settings = Settings(people="all", keypoints=keypoints, masks=masks, flow_folder=flow)
+    paths = observe(video, tmp_path / "out", settings)
+    assert [path.parent.name for path in paths] == ["person-1", "person-2"]
+    seen = [Observations.load(path) for path in paths]
+    colours = [tuple(s.crops[20, 60:68, 60:68].float().mean((0, 1)).tolist()) for s in seen]
+    assert sorted(c.index(max(c)) for c in colours) == [0, 2]
+    for one in seen:
+        assert len(one) == 40 and one.keypoint_set == "coco-17" and one.image_size == (WIDTH, HEIGHT)
+        scale = 128 / (2 * one.boxes[:, 2])
+        area = one.masks.sum((1, 2)) / scale**2
+        np.testing.assert_allclose(area.numpy(), 28 * 78, rtol=0.1)
+        np.testing.assert_allclose(one.flow[5, 64, 64].numpy(), [float(scale[5]), 0.0], rtol=1e-2)
+        assert not one.mask_certain[:, 64].all() and one.mask_certain[:, 64, 64].all()
+    report = json.loads((tmp_path / "out" / "observations.json").read_text())
+    assert [p["swapped_frames"] for p in report["people"]] == [{"all": 0, "upper": 0, "lower": 0}] * 2
+    assert report["video"]["frames"] == 40 and report["peak_memory_gb"] > 0
+    assert {"decode", "flow", "whole"} <= {stage["name"] for stage in report["stages"]}
+    overlay = list(open_video(tmp_path / "out" / "observations.mp4").frames())
+    assert len(overlay) == 40
+    assert np.abs(overlay[20].image.astype(int) - scene(moving(40)[20])).mean() > 1
+
+
+def test_swaps_in_precomputed_keypoints_are_undone_and_counted(tmp_path: Path) -> None:
+    video, keypoints = written(tmp_path)
+    results = json.loads(keypoints.read_text())
+    for result in results[20:32:2]:
+        numbers = np.array(result["keypoints"]).reshape(17, 3)
+        result["keypoints"] = numbers[list(COCO.mirror)].ravel().tolist()
+    keypoints.write_text(json.dumps(results))
+    (path,) = observe(video, tmp_path / "out", Settings(keypoints=keypoints, people="1"))
+    seen = Observations.load(path)
+    left, right = (seen.keypoints[:, COCO.index(f"{side}_shoulder"), 0] for side in ("left", "right"))
+    assert (left > right).all()
+    report = json.loads((tmp_path / "out" / "observations.json").read_text())
+    assert sorted(p["swapped_frames"]["all"] for p in report["people"]) == [6]
+
+
+def test_an_interrupted_run_goes_on_to_the_same_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "WINDOW", 8)
+    video, keypoints = written(tmp_path)
+    settings = Settings(people="all", keypoints=keypoints)
+    whole = [path.read_bytes() for path in observe(video, tmp_path / "whole", settings)]
+
+    class Interrupted(Exception):
+        pass
+
+    def stop_at(where: str, frame: int):
+        def progress(stage: str, done: int, total: int) -> None:
+            if (stage, done) == (where, frame):
+                raise Interrupted
+
+        return progress
+
+    for where, frame in (
+        ("detect and follow", 21),
+        ("detect and follow", 37),
+        ("crops, masks and flow", 15),
+        ("overlay", 9),
+    ):
+        with pytest.raises(Interrupted):
+            observe(video, tmp_path / "out", settings, stop_at(where, frame))
+        assert not list((tmp_path / "out").glob("observations.*")) and not list(
+            (tmp_path / "out").glob("person-*")
+        )
+    stages: list[str] = []
+    paths = observe(video, tmp_path / "out", settings, lambda stage, done, total: stages.append(stage))
+    assert "detect and follow" not in stages
+    with (
+        np.load(paths[0]) as resumed,
+        np.load(tmp_path / "whole" / "person-1" / "observations.npz") as straight,
+    ):
+        assert set(resumed.files) == set(straight.files)
+        for name in resumed.files:
+            np.testing.assert_array_equal(resumed[name], straight[name])
+    assert not (tmp_path / "out" / ".observe").exists() and len(whole) == 2
+    stages.clear()
+    assert observe(video, tmp_path / "out", settings, lambda *_: stages.append("again")) == paths
+    assert not stages
+    (only,) = observe(video, tmp_path / "out", replace(settings, people="largest"))
+    assert only.is_file() and not (tmp_path / "out" / "person-2" / "observations.npz").exists()
+
+
+def test_the_person_in_the_users_box_is_taken(tmp_path: Path) -> None:
+    video, keypoints = written(tmp_path)
+    for box, colour in (((60.0, 90.0, 100.0, 180.0), 0), ((230.0, 80.0, 270.0, 170.0), 2)):
+        (path,) = observe(video, tmp_path / f"out{colour}", Settings(keypoints=keypoints, person_box=box))
+        crop = Observations.load(path).crops[10, 60:68, 60:68].float().mean((0, 1))
+        assert int(crop.argmax()) == colour
+    with pytest.raises(InputError, match="nobody is found in the box"):
+        observe(video, tmp_path / "none", Settings(keypoints=keypoints, person_box=(0.0, 0.0, 9.0, 9.0)))
+
+
+# ---- what other programs write --------------------------------------------------------------------------------
+
+
+def test_openpose_and_coco_with_feet(tmp_path: Path) -> None:
+    folder = tmp_path / "openpose"
+    folder.mkdir()
+    body = np.random.default_rng(0).uniform(10, 90, (25, 3))
+    body[:, 2] = np.linspace(0, 1, 25)
+    for index in (0, 1, 10, 2):
+        people = [
+            {"pose_keypoints_2d": (body + [index, 0, 0]).ravel().tolist()},
+            {"pose_keypoints_2d": [0.0] * 75},
+        ]
+        (folder / f"clip_{index:03}_keypoints.json").write_text(
+            json.dumps({"version": 1.3, "people": people})
+        )
+    detector = PrecomputedKeypoints(folder)
+    assert detector.points.name == "body-25"
+    for row, index in enumerate((0, 1, 2, 10)):
+        (pose,) = detector.everybody(Frame(row, 0.0, scene({}), False))
+        np.testing.assert_allclose(pose.keypoints[:, 0], body[:, 0] + index, rtol=1e-6)
+    assert detector.everybody(Frame(4, 0.0, scene({}), False)) == []
+    path = tmp_path / "coco.json"
+    flags = np.concatenate([body[:23, :2], np.tile([[2.0]], (23, 1))], axis=1)
+    flags[3, 2], flags[4] = 1.0, 0.0
+    images = [{"id": 7, "file_name": "frame10.jpg"}, {"id": 9, "file_name": "frame9.jpg"}]
+    annotations = [{"image_id": 7, "keypoints": flags.ravel().tolist()}]
+    path.write_text(json.dumps({"images": images, "annotations": annotations}))
+    coco = PrecomputedKeypoints(path)
+    (pose,) = coco.everybody(Frame(1, 0.0, scene({}), False))
+    assert coco.points.name == "coco-23" and coco.everybody(Frame(0, 0.0, scene({}), False)) == []
+    assert pose.confidence[[0, 3, 4]].tolist() == [1.0, 0.5, 0.0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[", "[]", "{}", '{"people": 3}', '[{"image_id": 0}]', "[1]", "[" * 100_000,
+     '[{"image_id": {}, "keypoints": ' + str([0.0] * 51) + "}]",
+     '[{"image_id": 0, "keypoints": ' + str([1e30] * 51) + "}]"],
+)  # fmt: skip
+def test_hostile_keypoints_are_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "keypoints.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"keypoints\.json"):
+        PrecomputedKeypoints(path)
+    folder = tmp_path / "openpose"
+    folder.mkdir()
+    (folder / "0_keypoints.json").write_text(text)
+    with pytest.raises(ValueError, match=r"0_keypoints\.json"):
+        PrecomputedKeypoints(folder).everybody(Frame(0, 0.0, scene({}), False))
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [("a.flo", b""), ("a.flo", b"PIEH"), ("a.flo", struct.pack("<fii", 202021.25, 1 << 30, 1 << 30)),
+     ("a.flo", struct.pack("<fii", 202021.25, -1, 4)), ("a.flo", struct.pack("<fii", 1.0, 2, 2) + bytes(32)),
+     ("a.npy", b"\x93NUMPY\x01\x00"), ("a.npy", b"\x80\x04pickle")],
+)  # fmt: skip
+def test_hostile_flow_is_refused(tmp_path: Path, name: str, data: bytes) -> None:
+    path = tmp_path / name
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=r"a\.(flo|npy)"):
+        read_flow(path)
+    header = {"descr": "<f4", "fortran_order": False, "shape": (1 << 20, 1 << 20, 2)}
+    with (tmp_path / "b.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+    with pytest.raises(ValueError, match=r"b\.npy"):
+        read_flow(tmp_path / "b.npy")
+    with pytest.raises(FileNotFoundError, match="not a folder"):
+        PrecomputedMasks(tmp_path / "none")
+
+
+# ---- MediaPipe on real footage --------------------------------------------------------------------------------
+
+
+@needs_clips
+def test_both_interfaces_see_the_same_person() -> None:
+    frame = next(open_video(CLIPS / "sam2_dog.mp4").frames())
+    found = []
+    for detector in (MediaPipeTasks(), MediaPipeLegacy()):
+        whole = tiles(1280, 720, FIRST)
+        windows = [w for tile in whole for w in detector.search(frame.image, tile)]
+        poses = [pose for w in windows[:6] if (pose := detector.look(frame.image, w)) is not None]
+        found.append(max(poses, key=lambda pose: pose.score))
+    tasks, legacy = found
+    assert body_distance(tasks, legacy, keypoint_set("mediapipe-33")) < 0.3
+    assert tasks.score > 0.9 and tasks.mask is not None and legacy.mask is not None
+    assert 200 < tasks.keypoints[:, 0].mean() < 480
+
+
+@needs_clips
+def test_a_signing_woman_is_one_person_without_legs_and_a_room_without_people_has_none(
+    tmp_path: Path,
+) -> None:
+    (path,) = observe(CLIPS / "intel_asl_walk.mkv", tmp_path / "out", Settings(people="all"))
+    seen = Observations.load(path)
+    assert seen.frame_index.tolist() == list(range(89))
+    points = keypoint_set(seen.keypoint_set)
+    legs = [
+        i for i, name in enumerate(points.names) if name.endswith(("knee", "ankle", "heel", "foot_index"))
+    ]
+    face = [points.index(name) for name in ("nose", "left_eye", "right_shoulder")]
+    assert seen.keypoint_confidence[:, legs].max() < 0.1 < 0.75 < seen.keypoint_confidence[:, face].min()
+    assert 0.2 < seen.masks.float().mean() < 0.7
+    report = json.loads((tmp_path / "out" / "observations.json").read_text())
+    (person,) = report["people"]
+    assert person["flow_error_grey_levels"] < 0.7 * person["still_error_grey_levels"]
+    room = [
+        f.image for f, _ in zip(open_video(CLIPS / "intel_one_by_one.mp4").frames(), range(60), strict=False)
+    ]
+    with pytest.raises(InputError, match="nobody is seen"):
+        observe(write_video(tmp_path / "room.mp4", room[:60]), tmp_path / "room", Settings(people="all"))
+
+
+def test_the_tracker_never_asks_for_more_than_the_protocol_says() -> None:
+    assert isinstance(Told([]), tracks.Detector)
+    assert all(isinstance(kind, type) for kind in (MediaPipeTasks, MediaPipeLegacy, PrecomputedKeypoints))
