@@ -2,6 +2,7 @@
 MediaPipe on real footage."""
 
 import json
+import os
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -10,15 +11,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from selfmocap.frontend import following, tracks
+from selfmocap.frontend import detectors, following
+from selfmocap.frontend.detectors import detector_named
 from selfmocap.frontend.linking import Path2D, people_of
 from selfmocap.frontend.mediapipe_legacy import MediaPipeLegacy
-from selfmocap.frontend.mediapipe_tasks import MediaPipeTasks
+from selfmocap.frontend.mediapipe_tasks import MediaPipeTasks, quiet_stderr
 from selfmocap.frontend.observe import Settings, observe
 from selfmocap.frontend.poses import Pose, body_distance, window_of
 from selfmocap.frontend.precomputed import PrecomputedKeypoints, PrecomputedMasks, read_flow
 from selfmocap.frontend.tiles import FIRST, tiles
-from selfmocap.frontend.tracks import Pace, People, Track, confirmed, follow
+from selfmocap.frontend.tracks import Detector, Pace, People, Track, confirmed, follow
+from selfmocap.frontend.windows import Window
 from selfmocap.observations import Observations
 from selfmocap.skeleton import KEYPOINT_SETS, keypoint_set
 from selfmocap.video import Frame, InputError, open_video
@@ -414,6 +417,26 @@ def test_a_signing_woman_is_one_person_without_legs_and_a_room_without_people_ha
         observe(write_video(tmp_path / "room.mp4", room[:60]), tmp_path / "room", Settings(people="all"))
 
 
-def test_the_tracker_never_asks_for_more_than_the_protocol_says() -> None:
-    assert isinstance(Told([]), tracks.Detector)
-    assert all(isinstance(kind, type) for kind in (MediaPipeTasks, MediaPipeLegacy, PrecomputedKeypoints))
+def test_where_the_tasks_cannot_be_built_the_legacy_interface_is_used(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken() -> None:
+        raise RuntimeError("no such graph")
+
+    monkeypatch.setattr(detectors, "MediaPipeTasks", broken)
+    assert detector_named("mediapipe").name == "mediapipe-legacy"
+    assert "no such graph" in caplog.text
+
+
+def test_every_detector_is_one() -> None:
+    for detector in (Told([]), detector_named("mediapipe"), detector_named("mediapipe-legacy")):
+        assert isinstance(detector, Detector)
+
+
+def test_mediapipe_chatters_neither_at_its_start_nor_at_work(capfd: pytest.CaptureFixture[str]) -> None:
+    detector = MediaPipeTasks()
+    assert detector.look(np.zeros((64, 64, 3), np.uint8), Window(32.0, 32.0, 64.0)) is None
+    assert capfd.readouterr().err == ""
+    with quiet_stderr():
+        os.write(2, b"I0000 00:00:17 1 a.cc:1] chatter\nsomething went wrong\n")
+    assert capfd.readouterr().err == "something went wrong\n"

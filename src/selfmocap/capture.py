@@ -18,7 +18,7 @@ from selfmocap.files import written_whole
 from selfmocap.frontend.observe import Settings, observe
 from selfmocap.motion import Motion
 from selfmocap.network.frame import FrameNetwork
-from selfmocap.network.infer import camera_of, inputs_of, to_world
+from selfmocap.network.infer import camera_of, infer, inputs_of, to_world
 from selfmocap.network.weights import load_network
 from selfmocap.objective import Evidence, LossWeights, gather_evidence, self_check_px
 from selfmocap.observations import Observations
@@ -82,6 +82,29 @@ def capture(
     with written_whole(out / "report.json") as partial:
         partial.write_text(json.dumps({"video": {"path": video.name}, "people": scores}, indent=1))
     return motions
+
+
+def infer_folder(
+    observations: Path, out: Path, focal: float | None, weights: Path | None, report: Report
+) -> list[Path]:
+    """Writes `out/person-N/motion.npz` for an `observations.npz`, or for all in a folder's `person-N`: the network's
+    own answer. Raises FileNotFoundError where there are none, ValueError for a file that is not one."""
+    found = (
+        sorted(observations.glob("person-*/observations.npz")) if observations.is_dir() else [observations]
+    )
+    if not found:
+        raise FileNotFoundError(f"{observations}: no person-N/observations.npz in it; observe a video first")
+    (network, about), body, paths = load_network(weights), Body.load(), []
+    for number, path in enumerate(found):
+        motion = infer(
+            network, body, Observations.load(path), focal, version=__version__, weights=about["sha256"]
+        )
+        folder = out / (path.parent.name if len(found) > 1 else "person-1")
+        folder.mkdir(parents=True, exist_ok=True)
+        motion.save(folder / "motion.npz")
+        paths.append(folder / "motion.npz")
+        report("infer", number + 1, len(found))
+    return paths
 
 
 def frames_a_second(seen: Observations) -> float:

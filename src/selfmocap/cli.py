@@ -1,14 +1,25 @@
 """The command line: one thin command a procedure. A user's mistake ends in one line and exit code 2."""
 
+import contextlib
 import json
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 from rich.console import Console
-from tyro.conf import arg
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from tyro.conf import Positional, arg
 
 from selfmocap import __version__
 
@@ -64,7 +75,155 @@ def doctor(as_json: Annotated[bool, arg(name="json")] = False) -> int:
     return int(missing)
 
 
-_COMMANDS = {"body": body, "doctor": doctor}
+def observe(
+    video: Positional[Path],
+    out: Annotated[Path, arg(aliases=["-o", "--output-folder"])],
+    people: str = "all",
+    person_box: tuple[float, float, float, float] | None = None,
+    detector: Literal["mediapipe", "mediapipe-legacy", "rtmpose"] = "mediapipe",
+    flow: Literal["dis", "raft"] = "dis",
+    keypoints: Path | None = None,
+    masks: Path | None = None,
+    flow_folder: Path | None = None,
+) -> None:
+    """Find, follow and measure the people of a video.
+
+    Args:
+        video: A video file, a GIF, or a folder of pictures.
+        out: The folder to write to; a run that was interrupted goes on there.
+        people: all, largest, or the number of people, most visible first.
+        person_box: Left, top, right, bottom (px) around the one person wanted, in the first frame.
+        detector: What finds keypoints.
+        flow: What measures optical flow.
+        keypoints: Keypoints of another detector instead: OpenPose or COCO JSON.
+        masks: Mask pictures instead of the detector's.
+        flow_folder: Flow files instead of measuring it.
+    """
+    from selfmocap.frontend.observe import Settings
+    from selfmocap.frontend.observe import observe as observe_video
+
+    settings = Settings(people, person_box, detector, flow, keypoints, masks, flow_folder)
+    with _stages() as report:
+        paths = observe_video(video, out, settings, report)
+    _console.print(f"{len(paths)} people in [bold]{out}[/]")
+
+
+def train(
+    out: Annotated[Path, arg(aliases=["-o"])],
+    preset: Literal["default", "keypoints", "paper"] = "default",
+    steps: int | None = None,
+    motions: Path | None = None,
+    backgrounds: Path | None = None,
+    held_out: tuple[str, ...] = (),
+    begin: Path | None = None,
+    resume: bool = False,
+    workers: int = 1,
+    validation_frames: int = 640,
+) -> None:
+    """Train a frame network on synthetic people. Under torchrun, on several processes.
+
+    Args:
+        out: The folder for checkpoints, weights and TensorBoard's events.
+        preset: default (the shipped network), keypoints (a small network that sees no image, to begin from), paper.
+        steps: How many steps, instead of the preset's.
+        motions: A folder of recordings (BVH, AMC, AMASS, 3DPW); procedural motion without it.
+        backgrounds: A folder of pictures; procedural ones without it.
+        held_out: Subjects of the recordings that are for validation only.
+        begin: Weights of a `keypoints` network to begin from.
+        resume: Go on with the run in `out`.
+        workers: Processes that make synthetic people.
+        validation_frames: How many frames to validate on.
+    """
+    from selfmocap.train_frames import train_frames
+
+    with _stages() as report:
+        scores = train_frames(
+            out,
+            preset,
+            steps,
+            motions,
+            backgrounds,
+            held_out,
+            begin,
+            resume,
+            workers,
+            validation_frames,
+            report,
+        )
+    _console.print(f"[bold]{out / 'network.safetensors'}[/]: {json.dumps(scores)}")
+
+
+def infer(
+    observations: Positional[Path],
+    out: Annotated[Path, arg(aliases=["-o"])],
+    focal: float | None = None,
+    weights: Path | None = None,
+) -> None:
+    """Write the motions that the network sees in observations, without adapting it.
+
+    Args:
+        observations: An observations.npz, or a folder with person-N/observations.npz.
+        out: The folder to write person-N/motion.npz to.
+        focal: Focal length, px; without it 1.2 times the longer side of the image.
+        weights: A network's weights instead of those that come with the project.
+    """
+    from selfmocap.capture import infer_folder
+
+    with _stages() as report:
+        paths = infer_folder(observations, out, focal, weights, report)
+    _console.print("wrote " + ", ".join(f"[bold]{path}[/]" for path in paths))
+
+
+def capture(
+    video: Positional[Path],
+    out: Annotated[Path, arg(aliases=["-o", "--output-folder"])],
+    people: str = "all",
+    quality: Literal["fast", "balanced", "best"] = "balanced",
+    focal: float | None = None,
+    weights: Path | None = None,
+) -> None:
+    """Capture the motion of the people in a video: the main job.
+
+    Args:
+        video: A video file, a GIF, or a folder of pictures.
+        out: The folder to write to.
+        people: all, largest, or the number of people, most visible first.
+        quality: fast does not adapt the network to the video; best adapts it longer.
+        focal: Focal length, px; without it 1.2 times the longer side of the image.
+        weights: A network's weights instead of those that come with the project.
+    """
+    from selfmocap.capture import CaptureConfig
+    from selfmocap.capture import capture as capture_video
+
+    with _stages() as report:
+        motions = capture_video(video, out, CaptureConfig(people, quality, focal, weights), report)
+    _console.print(f"{len(motions)} people in [bold]{out}[/]")
+
+
+@contextlib.contextmanager
+def _stages() -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar for every stage that reports itself."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def report(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = progress.add_task(stage, total=total or None)
+            progress.update(tasks[stage], completed=done, total=total or None)
+
+        yield report
+
+
+_COMMANDS = {
+    "capture": capture, "observe": observe, "infer": infer, "train": train, "body": body, "doctor": doctor,
+}  # fmt: skip
 
 
 def main(args: list[str] | None = None) -> None:
@@ -73,7 +232,7 @@ def main(args: list[str] | None = None) -> None:
         code = tyro.extras.subcommand_cli_from_dict(
             _COMMANDS, prog="selfmocap", args=args, config=(tyro.conf.OmitArgPrefixes,)
         )
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         _errors.print(f"selfmocap: {error}")
         sys.exit(2)
     except KeyboardInterrupt:

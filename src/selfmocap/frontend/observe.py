@@ -23,7 +23,7 @@ from selfmocap.frontend.swaps import STATES
 from selfmocap.frontend.tracks import Detector
 from selfmocap.observations import FORMAT, VERSION
 from selfmocap.skeleton import KeypointSet
-from selfmocap.video import Video, open_video
+from selfmocap.video import InputError, Video, open_video
 
 _VERSION = 1
 """Of the intermediate files: another version's are not gone on with."""
@@ -81,7 +81,11 @@ def observe(
         PrecomputedKeypoints(settings.keypoints) if settings.keypoints else detector_named(settings.detector)
     )
     parts, watch = _parts_folder(out, fingerprint), Stopwatch()
-    found = follow_video(video, detector, parts, settings.person_box, watch, progress)
+    try:
+        found = follow_video(video, detector, parts, settings.person_box, watch, progress)
+    except InputError:
+        shutil.rmtree(parts)  # Going on would end here again.
+        raise
     chosen = found.people[:wanted]
     people = [person_of(n, tracks, parts, detector.points) for n, tracks in enumerate(chosen, start=1)]
     masked = (

@@ -1,0 +1,163 @@
+"""How many training images a second the generator makes on two cores, everything included (sampling, posing, dressing,
+rendering at 128 x 128 px with 2 x 2 samples, truth, corruption), and how pyrender draws the same bodies in the same
+run.
+
+    python benchmarks/synthetic.py [--json] [--seconds 20] [--workers 2] [--motions DIR] [--backgrounds DIR]
+
+pyrender (OSMesa) only draws: flat vertex colours, one light, no background, no supersampling; its meshes are posed
+before its clock starts. It is optional: pip install pyrender "PyOpenGL>=3.1.9" (--no-deps keeps numpy as it is) and,
+on Debian, apt install libosmesa6.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("PYOPENGL_PLATFORM", "osmesa")
+
+import torch
+
+from selfmocap import Body
+from selfmocap.camera import CROP_SIZE
+from selfmocap.frontend.flow import crop_flow, dis
+from selfmocap.readers.motions_folder import load_motions
+from selfmocap.synthetic import batches, corrupt
+from selfmocap.synthetic.backgrounds import load_backgrounds, procedural_backgrounds
+from selfmocap.synthetic.batches import SyntheticConfig, sample_batch, training_batches
+from selfmocap.synthetic.motions import from_recording, procedural_motions
+
+BATCH = 64
+
+
+def generated(make: Iterator[batches.TrainingBatch], seconds: float) -> float:
+    """Images a second that come out, the start of the workers left out."""
+    next(make)
+    count, start = 0, time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        count += len(next(make))
+    return count / (time.perf_counter() - start)
+
+
+def shares(config: SyntheticConfig, material) -> dict[str, float]:
+    """Milliseconds an image in one process, by stage."""
+    spent: dict[str, float] = {}
+
+    def timed(module, name: str) -> None:
+        function = getattr(module, name)
+
+        def measured(*arguments):
+            start = time.perf_counter()
+            result = function(*arguments)
+            spent[name] = spent.get(name, 0.0) + time.perf_counter() - start
+            return result
+
+        setattr(module, name, measured)
+
+    for module, name in ((batches, "sample_scene"), (batches, "draw"), (batches, "photographs"),
+                         (corrupt, "sample_errors"), (corrupt, "corrupt_masks")):  # fmt: skip
+        timed(module, name)
+    start = time.perf_counter()
+    for seed in range(4):
+        sample_batch(seed, config, *material)
+    spent["all"] = time.perf_counter() - start
+    return {name: round(1e3 * seconds / (4 * config.clips), 3) for name, seconds in spent.items()}
+
+
+def by_pyrender(body: Body, batch: batches.TrainingBatch) -> Iterator[None]:
+    """Draws the bodies of a batch one by one, for ever."""
+    import pyrender
+
+    pose = type(body.rest_parameters())(batch.betas, batch.R_parent_joint[:, 0], batch.p_cam_root[:, 0])
+    with torch.no_grad():
+        vertices = body.pose(pose).vertices.numpy() * np.array([1, -1, -1], np.float32)
+    faces, scale = body.faces.numpy(), CROP_SIZE / (2 * batch.boxes[:, 0, 2].numpy())
+    colours = np.tile(np.float32([0.7, 0.5, 0.4, 1]), (len(vertices[0]), 1))
+    renderer = pyrender.OffscreenRenderer(CROP_SIZE, CROP_SIZE)
+    place = 0
+    while True:
+        fx, fy = batch.focal[place].numpy() * scale[place]
+        cx, cy = (batch.center[place] - batch.boxes[place, 0, :2]).numpy() * scale[place] + CROP_SIZE / 2
+        scene = pyrender.Scene(ambient_light=[0.4] * 3)
+        primitive = pyrender.Primitive(positions=vertices[place], indices=faces, color_0=colours, mode=4)
+        scene.add(pyrender.Mesh(primitives=[primitive]))
+        scene.add(pyrender.IntrinsicsCamera(float(fx), float(fy), float(cx), float(cy)))
+        scene.add(pyrender.DirectionalLight(intensity=3.0))
+        renderer.render(scene)
+        place = (place + 1) % len(vertices)
+        yield
+
+
+def drawn_by_pyrender(body: Body, batch: batches.TrainingBatch, seconds: float) -> float:
+    """Images a second."""
+    make = by_pyrender(body, batch)
+    next(make)
+    count, start = 0, time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        next(make)
+        count += 1
+    return count / (time.perf_counter() - start)
+
+
+def dis_milliseconds(batch: batches.TrainingBatch) -> float:
+    """Of flow both ways between two crops."""
+    pairs = batch.rgb[:16].numpy()
+    start = time.perf_counter()
+    for here, there in pairs:
+        crop_flow(here, there, dis)
+    return (time.perf_counter() - start) / len(pairs) * 1e3
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--motions", type=Path)
+    parser.add_argument("--backgrounds", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    body = Body.load()
+    motions = procedural_motions(body)
+    if options.motions:
+        motions = [from_recording(clip) for clip in load_motions(options.motions, body)]
+    backgrounds = load_backgrounds(options.backgrounds) if options.backgrounds else procedural_backgrounds()
+    material = (motions, backgrounds, body)
+    config = SyntheticConfig(clips=BATCH)
+    sample_batch(0, config, *material)
+    try:
+        import pyrender  # noqa: F401
+    except (ImportError, AttributeError) as error:
+        print(f"pyrender is missing ({error}); see the head of this file", file=sys.stderr)
+        return 2
+    batch = sample_batch(1, SyntheticConfig(clips=32, frames=2), *material)
+    ours, theirs = [], []
+    for _ in range(3):
+        make = training_batches(range(10**6), config, *material, workers=options.workers)
+        ours.append(generated(make, options.seconds / 3))
+        del make
+        theirs.append(drawn_by_pyrender(body, batch, options.seconds / 6))
+    result = {
+        "images_per_second": round(float(np.median(ours))),
+        "runs": [round(value) for value in ours],
+        "workers": options.workers,
+        "pyrender_images_per_second": round(float(np.median(theirs)), 1),
+        "ratio_vs_pyrender": round(float(np.median(np.array(ours) / np.array(theirs))), 1),
+        "milliseconds_of_one_process": shares(config, material),
+        "milliseconds_dis_flow_extra": round(dis_milliseconds(batch), 2),
+    }
+    if not options.json:
+        print(f"{result['images_per_second']} images/s with {options.workers} workers")
+        print(f"pyrender draws {result['pyrender_images_per_second']}/s: {result['ratio_vs_pyrender']} times fewer")
+    print(json.dumps(result))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
