@@ -20,7 +20,9 @@ from selfmocap.readers.ground import lowest_height
 from selfmocap.readers.motions_folder import MotionClip, load_motions
 from selfmocap.skeleton import JOINT
 
-LIMBS = [f"{side}_{part}" for part in ("hip", "knee", "ankle", "shoulder", "elbow", "wrist") for side in ("l", "r")]
+LIMBS = [
+    f"{side}_{part}" for part in ("hip", "knee", "ankle", "shoulder", "elbow", "wrist") for side in ("l", "r")
+]
 STICKS = (
     ("pelvis", "spine"), ("spine", "chest"), ("chest", "neck"), ("neck", "head"),
     *((f"{s}_{a}", f"{s}_{b}") for s in "lr" for a, b in (
@@ -61,13 +63,17 @@ def score(joints: np.ndarray, reference: dict[str, np.ndarray]) -> Score:
     names = list(reference["names"])
     truth = reference["joints"][:, [names.index(name) for name in LIMBS]]
     estimate = joints[:, [ours_of(name) for name in LIMBS]]
-    return min((aligned(estimate, truth, late) for late in np.arange(0, 1.51, 0.25)), key=lambda s: s.error_mm)
+    return min(
+        (aligned(estimate, truth, late) for late in np.arange(0, 1.51, 0.25)), key=lambda s: s.error_mm
+    )
 
 
 def aligned(estimate: np.ndarray, truth: np.ndarray, late: float) -> Score:
     frames = min(len(estimate) - int(np.ceil(late)), len(truth))
     first, share = int(late), late - int(late)
-    estimate = estimate[first : first + frames] * (1 - share) + estimate[first + (share > 0) :][:frames] * share
+    estimate = (
+        estimate[first : first + frames] * (1 - share) + estimate[first + (share > 0) :][:frames] * share
+    )
     a, b = (x - x.mean((0, 1)) for x in (estimate, truth[:frames]))
     scale = (a * b).sum() / (a * a).sum()
     distance = np.linalg.norm(scale * a - b, axis=-1) * 1000
@@ -82,7 +88,9 @@ def slide_mm(joints: np.ndarray, fps: float) -> float:
     return float(np.median(step[standing]) * 1000) if standing.any() else float("nan")
 
 
-def draw(clip: MotionClip, joints: np.ndarray, reference: dict[str, np.ndarray], body: Body, path: Path) -> None:
+def draw(
+    clip: MotionClip, joints: np.ndarray, reference: dict[str, np.ndarray], body: Body, path: Path
+) -> None:
     from matplotlib import pyplot
     from matplotlib.collections import LineCollection, PolyCollection
 
@@ -102,7 +110,9 @@ def draw(clip: MotionClip, joints: np.ndarray, reference: dict[str, np.ndarray],
         order = np.argsort(-(faces.mean(1) @ away))
         middle = joints[frame, 0] @ across
         flat = np.stack([faces @ across - middle, faces[..., 1]], -1)[order]
-        axes[1, column].add_collection(PolyCollection(list(flat), facecolors=pyplot.cm.gray(0.55 + 0.4 * light[order])))
+        axes[1, column].add_collection(
+            PolyCollection(list(flat), facecolors=pyplot.cm.gray(0.55 + 0.4 * light[order]))
+        )
         points = reference["joints"][frame]
         flat = np.stack([(points - points[names.index("pelvis")]) @ across, points[:, 1]], -1)
         lines = [(flat[names.index(a)], flat[names.index(b)]) for a, b in STICKS]
@@ -143,7 +153,8 @@ def main() -> None:
         path = arguments.joints / f"{clip.name}.npz"
         joints = joints_of(clip, body)
         low_mm = 1000 * np.percentile(lowest_height(body, clip.parameters).numpy(), [1, 50])
-        row = f"{clip.name:36} {len(joints):6}  {{}} {low_mm[0]:10.0f} {low_mm[1]:6.0f} {slide_mm(joints, clip.fps):16.1f}"
+        ground = f"{low_mm[0]:10.0f} {low_mm[1]:6.0f} {slide_mm(joints, clip.fps):16.1f}"
+        row = f"{clip.name:36} {len(joints):6}  {{}} {ground}"
         if not path.is_file():
             print(row.format(f"{'no reference':21}"))
             continue
@@ -156,7 +167,10 @@ def main() -> None:
             draw(clip, joints, reference, body, arguments.out / f"{clip.name}.png")
     errors = np.array([s.error_mm for s in scores])
     by_joint = np.mean([s.by_joint_mm for s in scores], 0)
-    print("by joint, mm: " + ", ".join(f"{name} {value:.0f}" for name, value in zip(LIMBS, by_joint, strict=True)))
+    print(
+        "by joint, mm: "
+        + ", ".join(f"{name} {value:.0f}" for name, value in zip(LIMBS, by_joint, strict=True))
+    )
     frames = sum(len(clip.parameters.p_world_root) for clip in clips)
     print(f"{len(clips)} clips, {frames} frames at 30 fps, read and retargeted in {seconds:.1f} s")
     print(f"median over {len(errors)} clips {np.median(errors):.1f} mm, worst {errors.max():.1f} mm")

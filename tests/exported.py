@@ -57,20 +57,22 @@ def write_like_smpl(path: Path) -> Path:
     body, data = Body.load(), read_body()
     torch.manual_seed(11)
     like = random_parameters(body, 1, angle=0.06)
-    posed = body.pose(BodyParameters(0.7 * like.betas, like.R_parent_joint, torch.tensor([[0.0, -0.23, 0.03]])))
+    posed = body.pose(
+        BodyParameters(0.7 * like.betas, like.R_parent_joint, torch.tensor([[0.0, -0.23, 0.03]]))
+    )
     mixing = torch.linalg.qr(torch.randn(body.num_betas, body.num_betas))[0].numpy()[:, :10]
     order = _order_of_vertices(data)
     template, shapedirs = posed.vertices[0].numpy()[order], (data.shapedirs @ mixing)[order]
     joints = np.concatenate([posed.joints[0].numpy()[..., None], data.J_shapedirs @ mixing], axis=2)
-    arrays = dict(
-        v_template=template,
-        f=np.unique(order, return_index=True)[1][data.faces].astype(np.uint32),
-        shapedirs=shapedirs,
-        posedirs=np.einsum("fr,rvx->vxf", data.posedirs_coefficients, data.posedirs_basis)[order],
-        weights=data.weights[order],
-        J_regressor=_regressor(np.concatenate([template[..., None], shapedirs], axis=2), joints),
-        kintree_table=np.array([[4294967295, *JOINT_PARENTS[1:]], range(24)], dtype=np.uint32),
-    )
+    arrays = {
+        "v_template": template,
+        "f": np.unique(order, return_index=True)[1][data.faces].astype(np.uint32),
+        "shapedirs": shapedirs,
+        "posedirs": np.einsum("fr,rvx->vxf", data.posedirs_coefficients, data.posedirs_basis)[order],
+        "weights": data.weights[order],
+        "J_regressor": _regressor(np.concatenate([template[..., None], shapedirs], axis=2), joints),
+        "kintree_table": np.array([[4294967295, *JOINT_PARENTS[1:]], range(24)], dtype=np.uint32),
+    }
     path.write_bytes(pickle.dumps(arrays))
     return path
 

@@ -19,6 +19,7 @@ from selfmocap.frontend.mediapipe_tasks import MediaPipeTasks, quiet_stderr
 from selfmocap.frontend.observe import Settings, observe
 from selfmocap.frontend.poses import Pose, body_distance, window_of
 from selfmocap.frontend.precomputed import PrecomputedKeypoints, PrecomputedMasks, read_flow
+from selfmocap.frontend.swaps import STATES
 from selfmocap.frontend.tiles import FIRST, tiles
 from selfmocap.frontend.tracks import Detector, Pace, People, Track, confirmed, follow
 from selfmocap.frontend.windows import Window
@@ -223,7 +224,7 @@ def test_the_whole_with_precomputed_everything(tmp_path: Path) -> None:
         np.testing.assert_allclose(one.flow[5, 64, 64].numpy(), [float(scale[5]), 0.0], rtol=1e-2)
         assert not one.mask_certain[:, 64].all() and one.mask_certain[:, 64, 64].all()
     report = json.loads((tmp_path / "out" / "observations.json").read_text())
-    assert [p["swapped_frames"] for p in report["people"]] == [{"all": 0, "upper": 0, "lower": 0}] * 2
+    assert [p["swapped_frames"] for p in report["people"]] == [dict.fromkeys(STATES[1:], 0)] * 2
     assert report["video"]["frames"] == 40 and report["peak_memory_gb"] > 0
     assert {"decode", "flow", "whole"} <= {stage["name"] for stage in report["stages"]}
     overlay = list(open_video(tmp_path / "out" / "observations.mp4").frames())

@@ -68,12 +68,14 @@ def walk(points: KeypointSet, frames: int = 120, seed: int = 0) -> np.ndarray:
 
 
 def swapped(keypoints: np.ndarray, points: KeypointSet, states: np.ndarray) -> np.ndarray:
-    low = ("hip", "knee", "ankle", "heel", "toe", "foot")
+    legs, arms = ("knee", "ankle", "heel", "toe", "foot"), ("elbow", "wrist", "pinky", "thumb", "hand_index")
     out = keypoints.copy()
     for frame, state in enumerate(states):
         for index, name in enumerate(points.names):
-            is_low = any(part in name for part in low)
-            if state == 1 or (state == 2 and not is_low) or (state == 3 and is_low):
+            is_leg = any(part in name for part in legs)
+            is_arm = any(part in name for part in arms) or name in ("left_index", "right_index")
+            is_low = is_leg or "hip" in name
+            if (True, not is_low, is_low, is_arm, is_leg)[state - 1] and state:
                 out[frame, index] = keypoints[frame, points.mirror[index]]
     return out
 
@@ -84,6 +86,7 @@ def test_swapped_runs_are_found_and_undone(points: KeypointSet, seed: int) -> No
     truth = walk(points, seed=seed)
     states = np.zeros(len(truth), np.int64)
     states[10:14], states[30], states[50:72], states[90:95], states[95:99] = 1, 2, 1, 3, 2
+    states[104:107], states[110:113] = 4, 5
     seen = swapped(truth, points, states)
     confidence = np.full(seen.shape[:2], 0.9)
     result = undo_swaps(seen, confidence, np.full(len(seen), 80.0), np.arange(len(seen)), points)

@@ -18,6 +18,8 @@ _ROWS = 256
 _FAR = 1 << 20
 """A column outside every mask."""
 
+_NOT_FINITE = "expected finite points, found NaN or infinity; look for a step size that is too large"
+
 _PAIRS = 1 << 26
 """Pairs that the brute force holds in memory at a time."""
 
@@ -31,9 +33,9 @@ def squared_distance_to_nearest(
     """Squared distance from each query that asks to the nearest target that answers; 0 for a query that does not ask,
     and where no target answers. Differentiable once, in queries and targets, with the neighbours held fixed.
 
-    Raises ValueError for points that are not finite."""
-    _check_finite(queries, targets)
+    Raises ValueError for points that take part and are not finite."""
     if queries.is_cuda:
+        _check_finite(queries, targets)
         return squared_distance_to_nearest_by_search(queries, targets, asks, answers)
     count = math.prod(asks.shape[:-1])
     flat = (x.reshape(count, *x.shape[asks.ndim - 1 :]) for x in (queries, targets, asks, answers))
@@ -48,9 +50,9 @@ def squared_distance_to_mask(
     """`squared_distance_to_nearest` where the targets are the centres of a mask's pixels: from each point that asks to
     the nearest pixel that is set. Differentiable once, in points.
 
-    Raises ValueError for points that are not finite."""
-    _check_finite(points)
+    Raises ValueError for points that take part and are not finite."""
     if points.is_cuda:
+        _check_finite(points)
         pixels = pixel_centres(masks).to(points)
         return squared_distance_to_nearest_by_search(points, pixels, asks, masks.flatten(-2))
     count = math.prod(asks.shape[:-1])
@@ -66,9 +68,7 @@ def pixel_centres(masks: Bool[Tensor, "*batch height width"]) -> Int[Tensor, "*b
 
 def _check_finite(*points: Tensor) -> None:
     if not all(x.isfinite().all() for x in points):
-        raise ValueError(
-            "expected finite points, found NaN or infinity; look for a step size that is too large"
-        )
+        raise ValueError(_NOT_FINITE)
 
 
 def squared_distance_to_nearest_by_search(
@@ -162,7 +162,10 @@ def _chosen(points, chosen):
     count = 0
     for n in range(len(points)):
         index[count], x[count], y[count] = n, points[n, 0], points[n, 1]
-        count += chosen[n]
+        if chosen[n]:
+            if not np.isfinite(x[count] + y[count]):
+                raise ValueError(_NOT_FINITE)
+            count += 1
     return index[:count], x[:count], y[:count]
 
 
@@ -249,9 +252,10 @@ def _find(first, last, queries, targets, asks, answers, squared, index):
         found = 0
         for q in range(queries.shape[1]):
             if asks[item, q] and len(order) > 0:
-                squared[item, q], found = _nearest(
-                    float(queries[item, q, 0]), float(queries[item, q, 1]), found, grid
-                )
+                qx, qy = float(queries[item, q, 0]), float(queries[item, q, 1])
+                if not np.isfinite(qx + qy):
+                    raise ValueError(_NOT_FINITE)
+                squared[item, q], found = _nearest(qx, qy, found, grid)
                 index[item, q] = order[found]
 
 
@@ -319,5 +323,7 @@ def _find_in_mask(first, last, points, asks, masks, offset):
         for q in range(points.shape[1]):
             if asks[item, q]:
                 x, y = float(points[item, q, 0]), float(points[item, q, 1])
+                if not np.isfinite(x + y):
+                    raise ValueError(_NOT_FINITE)
                 column, row = _nearest_in_mask(x, y, masks[item], left, right)
                 offset[item, q, 0], offset[item, q, 1] = x - column, y - row

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import roma
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from selfmocap.body import BodyParameters
@@ -92,7 +92,7 @@ def takes(motion: Motion) -> list[Take]:
         raise ValueError("the motion has no frames; there is nothing to export")
     times = motion.frame_times.double().cpu()
     cuts = (torch.nonzero(times.diff() > LONGEST_GAP + 1e-6).flatten() + 1).tolist()
-    fps = frame_rate(motion)
+    fps = frame_rate(motion.frame_index.cpu(), times)
     R = roma.special_procrustes(motion.parameters.R_parent_joint.detach().cpu().double())
     whole = Take(
         parameters=replace(motion.parameters.to("cpu", torch.float64), R_parent_joint=R),
@@ -121,21 +121,20 @@ def joined(parts: list[Take]) -> Take:
     )
 
 
-def frame_rate(motion: Motion) -> float:
-    """Frames a second: the usual rate that fits the frame times to _SNAP of a frame, else the mean rate if that
-    fits, else the median one (of a video whose rate varies). 30 for a single frame."""
-    if len(motion) < 2:
+def frame_rate(frame_index: Int[Tensor, " time"], frame_times: Float[Tensor, " time"]) -> float:
+    """Frames a second of a video from some of its frames: the usual rate that fits their times to _SNAP of a frame,
+    else the mean rate if that fits, else the median one (of a video whose rate varies). 30 for a single frame."""
+    if len(frame_index) < 2:
         return 30.0
-    index, times = motion.frame_index.double().cpu(), motion.frame_times.double().cpu()
-    index, times = index - index[0], times - times[0]
+    index, times = (frame_index - frame_index[0]).double(), frame_times.double() - frame_times[0]
 
     def misfit(fps: float) -> float:
         offset = times * fps - index
         return float(offset.max() - offset.min()) / 2
 
-    best = min(_RATES, key=misfit)
-    mean = float(index[-1] / times[-1])
-    return next((rate for rate in (best, mean) if misfit(rate) < _SNAP), motion.fps)
+    best, mean = min(_RATES, key=misfit), float(index[-1] / times[-1])
+    median = float((index.diff() / times.diff()).median())
+    return next((rate for rate in (best, mean) if misfit(rate) < _SNAP), median)
 
 
 def _part(take: Take, frames: slice) -> Take:

@@ -7,7 +7,7 @@ from pathlib import Path
 from selfmocap.frontend.appearance import appearance
 from selfmocap.frontend.linking import Path2D, people_of
 from selfmocap.frontend.poses import Pose, limb_confidence
-from selfmocap.frontend.sightings import Sighting, part_paths, read_columns, read_people, write_part
+from selfmocap.frontend.sightings import Sighting, Stamp, part_paths, read_columns, read_people, write_part
 from selfmocap.frontend.stopwatch import Stopwatch
 from selfmocap.frontend.tracks import Detector, Pace, People, Track, follow
 from selfmocap.frontend.windows import Window
@@ -47,20 +47,25 @@ def follow_video(
     if parts:
         people = read_people(parts[-1])[0]
         first = int(read_columns(parts[-1:], ["frame_index"])["frame_index"][-1]) + 1
-    for window in watch.each("decode", video.windows(WINDOW, first)):
-        sightings, latest = [], {}
-        for frame in window:
-            with watch.stage("detect and follow"):
-                people = follow(people, frame, detector, pace)
-                if frame.index == 0 and person_box is not None:
-                    people = _with_chosen(people, frame, person_box, detector)
-            latest |= {track.number: track for track in people.tracks}
-            sightings += [
-                Sighting(frame.index, t.number, t.pose) for t in people.tracks if t.last == frame.index
-            ]
-            progress("detect and follow", frame.index + 1, video.declared_frames)
+    stamps: list[Stamp] = []
+    sightings: list[Sighting] = []
+    latest: dict[int, Track] = {}
+    for frame in watch.each("decode", video.frames(first)):
+        with watch.stage("detect and follow"):
+            people = follow(people, frame, detector, pace)
+            if frame.index == 0 and person_box is not None:
+                people = _with_chosen(people, frame, person_box, detector)
+        stamps.append(Stamp(frame.index, frame.time, frame.corrupt))
+        latest |= {track.number: track for track in people.tracks}
+        sightings += [Sighting(frame.index, t.number, t.pose) for t in people.tracks if t.last == frame.index]
+        progress("detect and follow", frame.index + 1, video.declared_frames)
+        if len(stamps) == WINDOW:
+            with watch.stage("write"):
+                write_part(folder, stamps, sightings, latest.values(), people)
+            stamps, sightings, latest = [], [], {}
+    if stamps:
         with watch.stage("write"):
-            write_part(folder, window, sightings, latest.values(), people)
+            write_part(folder, stamps, sightings, latest.values(), people)
     return _linked(video, folder, pace, person_box)
 
 

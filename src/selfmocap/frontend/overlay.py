@@ -73,7 +73,7 @@ def _stream(container: Any, image: Image, fps: float) -> Any:
     stream.height, stream.width = image.shape[:2]
     stream.pix_fmt = "yuv420p"
     stream.codec_context.time_base = Fraction(1, 90000)
-    stream.options = {"preset": "veryfast", "crf": "23"} if name == "libx264" else {"qscale": "4"}
+    stream.options = {"preset": "ultrafast", "crf": "23"} if name == "libx264" else {"qscale": "4"}
     return stream
 
 

@@ -4,6 +4,7 @@ interrupted goes on."""
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,7 +12,6 @@ from selfmocap.files import read_npz, write_npz
 from selfmocap.frontend.poses import MASK_SIDE, Pose
 from selfmocap.frontend.tracks import People, Track
 from selfmocap.frontend.windows import Window
-from selfmocap.video import Frame
 
 _COUNTS = ("number", "begun", "last", "seen", "found")
 _MEANS = ("score", "limbs", "roamed")
@@ -26,6 +26,14 @@ class Sighting:
     pose: Pose
 
 
+class Stamp(NamedTuple):
+    """A frame without its picture."""
+
+    index: int
+    time: float
+    corrupt: bool
+
+
 def part_paths(folder: Path) -> list[Path]:
     """The files of the windows so far, in order."""
     return sorted(folder.glob("people-*.npz"))
@@ -33,7 +41,7 @@ def part_paths(folder: Path) -> list[Path]:
 
 def write_part(
     folder: Path,
-    frames: Sequence[Frame],
+    frames: Sequence[Stamp],
     sightings: Sequence[Sighting],
     latest: Iterable[Track],
     people: People,

@@ -7,10 +7,12 @@ from jaxtyping import Float, Int
 
 from selfmocap.skeleton import KeypointSet
 
-STATES = ("as is", "all", "upper", "lower")
-"""What is swapped in a frame."""
+_LEGS = ("knee", "ankle", "heel", "toe", "foot")
+_ARMS = ("elbow", "wrist", "pinky", "index", "thumb")
 
-_LOWER = ("hip", "knee", "ankle", "heel", "toe", "foot")
+STATES = ("as is", "all", "upper", "lower", "arms", "legs")
+"""What is swapped in a frame: upper and lower meet above the hips; arms begin at the elbows and legs at the knees."""
+
 _CAP = 0.5
 """Displacement from which a keypoint tells nothing, in half sides of the box."""
 _SWAPPED = 0.004
@@ -50,8 +52,11 @@ def undo_swaps(
 
 def _orders(points: KeypointSet) -> Int[np.ndarray, "states keypoints"]:
     same, mirror = np.arange(len(points.names)), np.array(points.mirror)
-    low = np.array([any(part in name for part in _LOWER) for name in points.names])
-    return np.stack([same, mirror, np.where(low, same, mirror), np.where(low, mirror, same)])
+    legs = np.array([any(part in name for part in _LEGS) for name in points.names])
+    arms = np.array([any(part in name for part in _ARMS) for name in points.names]) & ~legs
+    lower = legs | np.array(["hip" in name for name in points.names])
+    chosen = (same != same, same == same, ~lower, lower, arms, legs)
+    return np.stack([np.where(part, mirror, same) for part in chosen])
 
 
 def _transitions(

@@ -116,7 +116,7 @@ class Pace:
     @classmethod
     def at(cls, fps: float) -> "Pace":
         return cls(
-            search=min(max(round(fps / 3), 3), 12),
+            search=min(max(round(fps / 2), 3), 15),
             coast=max(round(fps / 2), 4),
             forget=max(round(4 * fps), 8),
         )

@@ -15,7 +15,8 @@ from torch import Tensor
 from selfmocap.readers.skeletons import interpolate
 from selfmocap.skeleton import JOINT_NAMES, mirrored_name
 
-Range = tuple[float, float]
+Range = tuple[int, int]
+"""Whole degrees."""
 
 LIMITS_DEG: dict[str, tuple[Range, Range, Range]] = {
     "left_hip": ((-130, 30), (-50, 55), (-35, 80)),
@@ -46,17 +47,17 @@ _TWIST_ABOUT_X = ("collar", "shoulder", "elbow", "wrist", "hand")
 
 def limits() -> tuple[Float[Tensor, "24 3"], Float[Tensor, "24 3"]]:
     """The least and the greatest coordinates, radians. The root is free."""
-    rows = [LIMITS_DEG.get(name) or _mirrored(name) for name in JOINT_NAMES]
-    low, high = torch.tensor(rows).deg2rad().unbind(-1)
+    low, high = torch.tensor([_range_deg(name) for name in JOINT_NAMES]).deg2rad().unbind(-1)
     return low, high
 
 
-def _mirrored(name: str) -> tuple[Range, Range, Range]:
-    if name not in LIMITS_DEG and mirrored_name(name) not in LIMITS_DEG:
-        free = (-math.inf, math.inf)
-        return free, free, free
-    x, (y_low, y_high), (z_low, z_high) = LIMITS_DEG[mirrored_name(name)]
-    return x, (-y_high, -y_low), (-z_high, -z_low)
+def _range_deg(name: str) -> list[tuple[float, float]]:
+    if name in LIMITS_DEG:
+        return [(float(low), float(high)) for low, high in LIMITS_DEG[name]]
+    if mirrored_name(name) not in LIMITS_DEG:
+        return [(-math.inf, math.inf)] * 3
+    x, *across = _range_deg(mirrored_name(name))
+    return [x, *((-high, -low) for low, high in across)]
 
 
 def bone_axes() -> Float[Tensor, "24 3"]:

@@ -179,6 +179,8 @@ def _fill(first, last, homographies, images, chosen, out):
 @compiled
 def _mirrored(position, side):
     """A position folded into [0, side - 1]."""
+    if 0.0 <= position <= side - 1:
+        return position
     period = 2.0 * (side - 1)
     position = abs(position) % period
     return min(position, period - position)

@@ -97,6 +97,8 @@ def _develop(first, last, background, drawn, ground, film, inside, table, out):
 def _cast(picture, h, blobs):
     if h[2, 0] == 0.0 and h[2, 1] == 0.0 and h[2, 2] == 0.0:
         return
+    low_x, high_x = np.min(blobs[:, 0] - blobs[:, 2]), np.max(blobs[:, 0] + blobs[:, 2])
+    low_z, high_z = np.min(blobs[:, 1] - blobs[:, 2]), np.max(blobs[:, 1] + blobs[:, 2])
     for row in range(picture.shape[0]):
         for column in range(picture.shape[1]):
             w = h[2, 0] * column + h[2, 1] * row + h[2, 2]
@@ -104,6 +106,8 @@ def _cast(picture, h, blobs):
                 continue
             x = (h[0, 0] * column + h[0, 1] * row + h[0, 2]) / w
             z = (h[1, 0] * column + h[1, 1] * row + h[1, 2]) / w
+            if x < low_x or x > high_x or z < low_z or z > high_z:
+                continue
             lit = 1.0
             for b in range(len(blobs)):
                 dx, dz, radius = x - blobs[b, 0], z - blobs[b, 1], blobs[b, 2]

@@ -26,8 +26,9 @@ _TRUNK = (
     ("spine2", "left_shoulder"),
     ("spine2", "right_shoulder"),
 )
-"""The trunk is four upright capsules: at a share of the hips' or the shoulders' width, below and above the waist."""
-_TRUNK_SHARE = 0.45
+"""The trunk is four upright capsules in its middle, at a share of the hips' or the shoulders' width, below and above
+the waist."""
+_TRUNK_SHARE = 0.4
 _TESTED = (
     ("elbow", "trunk"), ("wrist", "trunk"), ("elbow", "head"), ("wrist", "head"), ("elbow", "hip"), ("wrist", "hip"),
     ("wrist", "knee"), ("elbow", "elbow"), ("elbow", "wrist"), ("wrist", "wrist"), ("hip", "hip"), ("knee", "knee"),
@@ -70,7 +71,9 @@ def capsules(body: Body, betas: Float[Tensor, " betas"]) -> Capsules:
         across = torch.tensor([1.0, 0, 0]) * joints[JOINT[side]] * _TRUNK_SHARE
         near = _skin_of(body, skin, start)
         near = near[near[:, 0] * across[0] > 0]
-        segments.append((start, below + across, above + across, near))
+        forward = torch.stack([*torch.zeros(2), near[:, 2].mean()])
+        flat = torch.tensor([1.0, 1.0, 0.0])
+        segments.append((start, (below + across) * flat + forward, (above + across) * flat + forward, near))
         names.append("trunk")
     inside = [INSIDE_TRUNK if name == "trunk" else INSIDE_LIMB for name in names]
     radius = torch.stack(

@@ -1,7 +1,8 @@
 """Draws dressed people into pictures, and nothing else: the kernels. See `pictures`.
 
 The rasteriser is the float twin of `raster.rasterize` for points well in front of the camera: screen-space edge
-functions, several samples a pixel, everything that a pixel needs computed while it is in the cache.
+functions, several samples a pixel, everything that a pixel needs computed while it is in the cache. All samples count
+for coverage and depth, every second one for colour.
 """
 
 from typing import NamedTuple
@@ -238,7 +239,7 @@ def _count(coverage, person, held, depth, row, column, kind, here, share):
 
 @compiled
 def _colour(points, look, n, model, inverse, face, samples, drawn):
-    """`_cover`, and the colour of each pixel. One long loop over plain arrays: handing tuples or many arrays to a
+    """`_cover`, and the colour of each pixel, from half of its samples. One long loop over plain arrays: handing tuples or many arrays to a
     function at every sample costs more than the shading."""
     edges, layers, light, seed = look.edges[n], look.layers[n], look.light[n], look.seed[n]
     faces, kind, face_points, noise = model.faces, model.kind, model.face_points, model.noise
@@ -249,6 +250,11 @@ def _colour(points, look, n, model, inverse, face, samples, drawn):
         for column in range(face.shape[1]):
             f = face[row, column]
             if f < 0:
+                continue
+            r, s = row // samples, column // samples
+            _count(coverage, person, held, depth, r, s, kind[f], 1.0 / inverse[row, column], share)
+            weight = _weight(face, row, column, samples)
+            if weight == 0.0:
                 continue
             i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
             here = 1.0 / inverse[row, column]
@@ -275,10 +281,25 @@ def _colour(points, look, n, model, inverse, face, samples, drawn):
             shade = 1.0 + 0.25 * rough * (u + v)
             second = shade * _mix(layers, layer, x, y, z, noise, seed)
             first = shade - second
-            r, s = row // samples, column // samples
             for channel in range(3):
-                colour[r, s, channel] += share * _encoded(layers, layer, light, channel, first, second, nx, ny, nz)
-            _count(coverage, person, held, depth, r, s, kind[f], here, share)
+                colour[r, s, channel] += weight * _encoded(layers, layer, light, channel, first, second, nx, ny, nz)
+
+
+@compiled
+def _weight(face, row, column, samples):
+    """How much of its pixel a covered sample colours. Every second sample (as on a chessboard) speaks for the covered
+    ones of its pixel; where none of these is covered, the others do."""
+    spoken, covered = 0, 0
+    top, left = row - row % samples, column - column % samples
+    for down in range(top, top + samples):
+        for across in range(left, left + samples):
+            if face[down, across] >= 0:
+                covered += 1
+                spoken += (down + across) % 2 == 0
+    mine = (row + column) % 2 == 0
+    if spoken == 0 or mine:
+        return covered / (max(spoken, 1) if mine else covered) / (samples * samples)
+    return 0.0
 
 
 @compiled

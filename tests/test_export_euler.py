@@ -1,0 +1,38 @@
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from selfmocap.export.euler import ORDERS, best_order, continuous_euler
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_angles_give_the_rotation_back_also_where_the_middle_one_locks(order: str) -> None:
+    rng = np.random.default_rng(0)
+    angles = rng.uniform(-180, 180, (200, 3))
+    angles[::4, 1], angles[1::4, 1] = 90, -90
+    R = Rotation.from_euler(order, angles, degrees=True).as_matrix()
+    again = Rotation.from_euler(order, continuous_euler(R, order), degrees=True).as_matrix()
+    assert np.abs(again - R).max() < 1e-9
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_smooth_path_keeps_its_angles_through_the_lock_and_over_many_turns(order: str) -> None:
+    time = np.linspace(0, 1, 241)
+    angles = np.stack([1000 * time, 300 * time, -500 * time], axis=1)
+    R = Rotation.from_euler(order, angles, degrees=True).as_matrix()
+    error = np.abs(continuous_euler(R, order) - angles).max(1)
+    locked = np.abs(angles[:, 1] % 180 - 90) < 1e-9
+    assert locked.sum() == 2
+    assert error[~locked].max() < 1e-6
+    assert error[locked].max() < 4.2, (
+        "at the lock itself the outer angles are those of the frame before, at most"
+    )
+
+
+def test_the_order_avoids_the_lock_of_the_joint() -> None:
+    assert best_order(Rotation.from_euler("X", [[0.0], [40.0]], degrees=True).as_matrix()) == "ZXY"
+    sitting = Rotation.from_euler("X", np.linspace(0, 110, 50)[:, None], degrees=True).as_matrix()
+    order = best_order(sitting)
+    assert order[1] != "X"
+    angles = continuous_euler(sitting, order)
+    assert np.abs(np.diff(angles, axis=0)).max() < 2.5
