@@ -4,8 +4,8 @@ clip and for the same clip ten times over, and what its flow is worth.
     python benchmarks/frontend.py [VIDEO] [--frames 120] [--json]
 
 Goals: 12 frames a second whole on two cores; at most 1.5 GB, the same within 10 % for the longer clip; flow better
-than no motion on every clip. The peer in the same run is MediaPipe's own `PoseLandmarker`-like use of the models:
-whole frames, one person, keypoints only (`mp.solutions.pose`).
+than no motion on every clip. The peer in the same run is MediaPipe's own `solutions.pose`: whole frames, one person,
+keypoints only.
 """
 
 import argparse

@@ -154,7 +154,9 @@ def main() -> int:
     }
     if not options.json:
         print(f"{result['images_per_second']} images/s with {options.workers} workers")
-        print(f"pyrender draws {result['pyrender_images_per_second']}/s: {result['ratio_vs_pyrender']} times fewer")
+        print(
+            f"pyrender draws {result['pyrender_images_per_second']}/s: {result['ratio_vs_pyrender']} times fewer"
+        )
     print(json.dumps(result))
     return 0
 

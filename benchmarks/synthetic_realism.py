@@ -47,7 +47,9 @@ def pictures(seed: int, motions, backgrounds, body: Body) -> tuple[np.ndarray, n
     shown, keypoints = [], []
     for i in np.flatnonzero(whole_bodies(scene)):
         one = slice(i, i + 1)
-        drawn = draw(scene.vertices[one], windows.lens[one], some(scene.look, one), stage_of(body).model, SIDE, 2, True)
+        drawn = draw(
+            scene.vertices[one], windows.lens[one], some(scene.look, one), stage_of(body).model, SIDE, 2, True
+        )
         shown.append(photographs(drawn, some(windows, one), some(setting, one), backgrounds)[0])
         keypoints.append(scene.keypoints[i, 0].numpy())
     return np.array(shown), np.array(keypoints)
@@ -72,7 +74,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--motions", type=Path)
     parser.add_argument("--backgrounds", type=Path)
-    parser.add_argument("--sheet", type=Path, help="write the first 16 pictures here, a frame around those not found")
+    parser.add_argument(
+        "--sheet", type=Path, help="write the first 16 pictures here, a frame around those not found"
+    )
     options = parser.parse_args()
     import mediapipe
 
@@ -97,7 +101,11 @@ def main() -> None:
     if options.sheet:
         rows = np.array(sheet).reshape(4, 4, SIDE, SIDE, 3).transpose(0, 2, 1, 3, 4)
         Image.fromarray(rows.reshape(4 * SIDE, 4 * SIDE, 3)).save(options.sheet)
-    result = {"pictures": len(hits), "found_share": round(float(np.mean(hits)), 3), "threads": torch.get_num_threads()}
+    result = {
+        "pictures": len(hits),
+        "found_share": round(float(np.mean(hits)), 3),
+        "threads": torch.get_num_threads(),
+    }
     if not options.json:
         print(f"MediaPipe finds {result['found_share']:.0%} of {len(hits)} whole synthetic bodies")
     print(json.dumps(result))

@@ -47,12 +47,12 @@ def test_the_rate_is_the_usual_one_that_fits_the_times(times: list[float], rate:
 def test_resampling_meets_a_motion_recorded_at_the_other_rate(body: Body) -> None:
     (slow,) = takes(wandering_motion(body, frames=60, fps=30))
     (fast,) = takes(wandering_motion(body, frames=240, fps=120))
-    found = slow.at_rate(120)
+    found = slow.at_rate(120.0)
     assert len(found) == 237
     error = found.parameters.R_parent_joint - fast.parameters.R_parent_joint[: len(found)]
     assert error.abs().max() < 0.01
     assert (found.parameters.p_world_root - fast.parameters.p_world_root[: len(found)]).abs().max() < 0.003
-    again = found.at_rate(30)
+    again = found.at_rate(30.0)
     assert torch.allclose(again.parameters.R_parent_joint, slow.parameters.R_parent_joint, atol=1e-9)
 
 

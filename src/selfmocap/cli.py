@@ -115,10 +115,10 @@ def train(
     motions: Path | None = None,
     backgrounds: Path | None = None,
     held_out: tuple[str, ...] = (),
+    validation_frames: int = 640,
     begin: Path | None = None,
     resume: bool = False,
     workers: int = 1,
-    validation_frames: int = 640,
 ) -> None:
     """Train a frame network on synthetic people. Under torchrun, on several processes.
 
@@ -129,28 +129,40 @@ def train(
         motions: A folder of recordings (BVH, AMC, AMASS, 3DPW); procedural motion without it.
         backgrounds: A folder of pictures; procedural ones without it.
         held_out: Subjects of the recordings that are for validation only.
+        validation_frames: How many frames to validate on.
         begin: Weights of a `keypoints` network to begin from.
         resume: Go on with the run in `out`.
         workers: Processes that make synthetic people.
-        validation_frames: How many frames to validate on.
     """
-    from selfmocap.train_frames import train_frames
+    from selfmocap.train_frames import MaterialChoice, train_frames
+
+    material = MaterialChoice(motions, backgrounds, held_out, validation_frames)
+    with _stages() as report:
+        scores = train_frames(out, preset, steps, material, begin, resume, workers, report)
+    _console.print(f"[bold]{out / 'network.safetensors'}[/]: {json.dumps(scores)}")
+
+
+def validate(
+    motions: Path | None = None,
+    backgrounds: Path | None = None,
+    held_out: tuple[str, ...] = (),
+    frames: int = 2000,
+    weights: Path | None = None,
+) -> None:
+    """Measure a network on synthetic people who move like recordings that it was not trained on; prints JSON.
+
+    Args:
+        motions: A folder of recordings (BVH, AMC, AMASS, 3DPW); procedural motion without it.
+        backgrounds: A folder of pictures; procedural ones without it.
+        held_out: The subjects of the recordings to validate on.
+        frames: How many frames.
+        weights: A network's weights instead of those that come with the project.
+    """
+    from selfmocap.train_frames import MaterialChoice, validate_weights
 
     with _stages() as report:
-        scores = train_frames(
-            out,
-            preset,
-            steps,
-            motions,
-            backgrounds,
-            held_out,
-            begin,
-            resume,
-            workers,
-            validation_frames,
-            report,
-        )
-    _console.print(f"[bold]{out / 'network.safetensors'}[/]: {json.dumps(scores)}")
+        scores = validate_weights(weights, MaterialChoice(motions, backgrounds, held_out, frames), report)
+    _console.print_json(json.dumps(scores))
 
 
 def infer(
@@ -222,7 +234,7 @@ def _stages() -> Iterator[Callable[[str, int, int], None]]:
 
 
 _COMMANDS = {
-    "capture": capture, "observe": observe, "infer": infer, "train": train, "body": body, "doctor": doctor,
+    "capture": capture, "observe": observe, "infer": infer, "train": train, "validate": validate, "body": body, "doctor": doctor,
 }  # fmt: skip
 
 

@@ -1,18 +1,23 @@
 """The training run that a user asks for: which network, on which people, validated on whom."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import torch
 from lightning_fabric import Fabric
 
-from selfmocap.body import Body
+from selfmocap.body import Body, BodyParameters
 from selfmocap.network.config import NetworkConfig
+from selfmocap.network.frame import FrameInputs
 from selfmocap.network.weights import load_network
 from selfmocap.synthetic.batches import SyntheticConfig
-from selfmocap.train import PART, Progress, TrainConfig, train, validate
-from selfmocap.training_data import SyntheticFrames, gather, validation_batches
+from selfmocap.train import PART, TrainConfig, train, validate
+from selfmocap.training_data import Material, SyntheticFrames, gather, validation_batches
+
+Report = Callable[[str, int, int], None]
+"""Called with the name of a stage, how far it is, and how far it has to go."""
 
 PRESETS = {
     "default": TrainConfig(),
@@ -21,18 +26,36 @@ PRESETS = {
 }
 
 
+@dataclass(frozen=True)
+class MaterialChoice:
+    """What synthetic people are made of."""
+
+    motions: Path | None = None
+    """A folder of recordings (BVH, AMC, AMASS, 3DPW); procedural motion without it."""
+    backgrounds: Path | None = None
+    """A folder of pictures; procedural ones without it."""
+    held_out: tuple[str, ...] = ()
+    """Subjects of the recordings that are for validation only."""
+    validation_frames: int = 2000
+    """How many frames to validate on."""
+
+    def gathered(self, body: Body, cache: Path | None, report: Report) -> Material:
+        """The recordings and pictures, read."""
+        return gather(
+            body, self.motions, self.backgrounds, self.held_out, cache,
+            lambda done, total, name: report("read motions", done, total),
+        )  # fmt: skip
+
+
 def train_frames(
     out: Path,
     preset: Literal["default", "keypoints", "paper"],
     steps: int | None,
-    motions: Path | None,
-    backgrounds: Path | None,
-    held_out: tuple[str, ...],
+    material: MaterialChoice,
     begin: Path | None,
     resume: bool,
     workers: int,
-    validation_frames: int,
-    report: Callable[[str, int, int], None],
+    report: Report,
 ) -> dict[str, float]:
     """Trains a preset's network into `out` (see `train.train`) and gives the validation of its averaged weights.
 
@@ -40,21 +63,36 @@ def train_frames(
     the folders, the subjects or the run to resume."""
     config = PRESETS[preset] if steps is None else replace(PRESETS[preset], steps=steps)
     body = Body.load()
-    material = gather(
-        body, motions, backgrounds, held_out, None if motions is None else out / "motions.npz",
-        lambda done, total, name: report("read motions", done, total),
-    )  # fmt: skip
-    people = SyntheticConfig(clips=PART, rgb=config.network.rgb)
-    sample = SyntheticFrames(material.training, material.backgrounds, body, people)
-    validation = (
-        validation_batches(sample, material.validation, validation_frames) if material.validation else []
-    )
-
-    def progress(now: Progress) -> None:
-        report("train", now.step, now.steps)
-
+    out.mkdir(parents=True, exist_ok=True)
+    found = material.gathered(body, out / "motions.npz", report)
+    sample, validation = _people(found, body, config.network.rgb, material.validation_frames)
     network = train(
         config, sample, body, out, workers, resume, load_network(begin)[0] if begin else None, validation,
-        report=progress, fabric=Fabric(accelerator="auto", devices="auto", num_nodes=1),
+        report=lambda now: report("train", now.step, now.steps),
+        fabric=Fabric(accelerator="auto", devices="auto" if _under_torchrun() else 1),
     )  # fmt: skip
     return validate(network, body, validation) if validation else {}
+
+
+def validate_weights(weights: Path | None, material: MaterialChoice, report: Report) -> dict[str, float]:
+    """The errors (mm) of a network's weights, the shipped ones by default, on synthetic people who move like the
+    recordings that are held out, seen through a corrupted detector; the same people for every network."""
+    (network, _), body = load_network(weights), Body.load()
+    if not material.held_out and material.motions is not None:
+        raise ValueError("no subject is held out: name those that the network was not trained on")
+    found = material.gathered(body, None, report)
+    _, validation = _people(found, body, network.config.rgb, material.validation_frames)
+    return validate(network, body, validation)
+
+
+def _people(
+    material: Material, body: Body, rgb: bool, frames: int
+) -> tuple[SyntheticFrames, list[tuple[FrameInputs, BodyParameters]]]:
+    sample = SyntheticFrames(
+        material.training, material.backgrounds, body, SyntheticConfig(clips=PART, rgb=rgb)
+    )
+    return sample, validation_batches(sample, material.validation, frames) if material.validation else []
+
+
+def _under_torchrun() -> bool:
+    return torch.distributed.is_torchelastic_launched()

@@ -10,18 +10,21 @@ from selfmocap.body import Body, BodyParameters
 from selfmocap.network.frame import FrameInputs
 from selfmocap.readers.motions_folder import MotionClip as Recording
 from selfmocap.readers.motions_folder import Progress, load_motions
+from selfmocap.readers.retarget import reshaped
 from selfmocap.synthetic.backgrounds import Backgrounds, load_backgrounds, procedural_backgrounds
 from selfmocap.synthetic.batches import SyntheticConfig, TrainingBatch, sample_batch
 from selfmocap.synthetic.motions import MotionClip, ProceduralMotion, procedural_motions
+from selfmocap.synthetic.poses import widened
 
+_WIDENED = 400
+"""Motions of six seconds that are made of the recordings: mirrored, mixed, and beyond them."""
 _VALIDATION_SEEDS = 900_000_000_000_000
 """Seeds from here on are never trained on."""
 
 
 @dataclass(frozen=True, eq=False)
 class SyntheticFrames:
-    """A `train.Sample`: from a seed to synthetic frames and their truth. With `seed_stride` the same object serves
-    validation, on seeds that training never uses."""
+    """A `train.Sample`: from a seed to synthetic frames and their truth."""
 
     motions: Sequence[MotionClip]
     backgrounds: Backgrounds
@@ -85,14 +88,21 @@ def gather(
         raise ValueError(
             f"{motions}: no recordings of {', '.join(unknown)}; there are {', '.join(sorted(subjects))}"
         )
-    training = [_piece(clip) for clip in clips if clip.subject not in held_out]
-    if not training:
+    known = [clip for clip in clips if clip.subject not in held_out]
+    if not known:
         raise ValueError(f"{motions}: every recording is held out for validation; hold out fewer subjects")
-    return Material(training, [_piece(clip) for clip in clips if clip.subject in held_out], pictures)
+    training = [*known, *widened(known, body, _WIDENED, seed=0)]
+    validation = [clip for clip in clips if clip.subject in held_out]
+    return Material(
+        [_on_the_mean_body(c, body) for c in training],
+        [_on_the_mean_body(c, body) for c in validation],
+        pictures,
+    )
 
 
-def _piece(clip: Recording) -> ProceduralMotion:
-    return ProceduralMotion(clip.name, clip.fps, clip.parameters.R_parent_joint, clip.parameters.p_world_root)
+def _on_the_mean_body(clip: Recording, body: Body) -> ProceduralMotion:
+    parameters = reshaped(clip.parameters, body, torch.zeros(body.num_betas))
+    return ProceduralMotion(clip.name, clip.fps, parameters.R_parent_joint, parameters.p_world_root)
 
 
 def validation_batches(

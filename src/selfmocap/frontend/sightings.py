@@ -4,7 +4,6 @@ interrupted goes on."""
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -26,7 +25,8 @@ class Sighting:
     pose: Pose
 
 
-class Stamp(NamedTuple):
+@dataclass(frozen=True)
+class Stamp:
     """A frame without its picture."""
 
     index: int

@@ -40,8 +40,10 @@ _ROAMED = 0.4
 """Sides of its window that somebody must have moved by to count as having moved."""
 _MEMORY = 60
 """Frames over which these means are taken."""
-_LIKE = 0.6
-"""Likeness from which a lost person may be taken up again."""
+_LIKE, _UNLIKE = 0.6, 0.4
+"""Likeness from which a lost person may be taken up again, and below which a followed one is somebody else."""
+_COLOURS_EVERY = 3
+"""Frames between two looks at the colours of somebody who is followed."""
 
 
 @runtime_checkable
@@ -181,7 +183,9 @@ def _look_again(track: Track, frame: Frame, detector: Detector, missed: int) -> 
     ahead = replace(here, x=here.x + track.step[0], y=here.y + track.step[1])
     pose = detector.look(frame.image, ahead)
     if pose is not None and _continues(track, pose, missed, detector.points):
-        return pose
+        checked = missed > 1 or frame.index % _COLOURS_EVERY == 0
+        somebody_else = checked and likeness(track.colours, appearance(frame.image, pose)) < _UNLIKE
+        return None if somebody_else else pose
     around = Window(ahead.x, ahead.y, 1.6 * ahead.side)
     for window in sorted(detector.search(frame.image, around), key=ahead.nearness):
         pose = detector.look(frame.image, window)
@@ -226,7 +230,9 @@ def _updated(
     if pose is None:
         return replace(track, step=(0.5 * track.step[0], 0.5 * track.step[1]))
     colours = track.colours
-    if frame.index % 3 == 0 and all(o is pose or o.window.nearness(pose.window) > 0.7 for o in others):
+    if frame.index % _COLOURS_EVERY == 0 and all(
+        o is pose or o.window.nearness(pose.window) > 0.7 for o in others
+    ):
         colours = (0.95 * colours + 0.05 * appearance(frame.image, pose)).astype(np.float32)
     lapse, weight = frame.index - track.last, 1 / min(track.seen + 1, _MEMORY)
     step = (
@@ -303,7 +309,7 @@ def _taken_up(people: People, pose: Pose, frame: Frame, points: KeypointSet, pac
     chances = []
     for track in people.tracks:
         missed = frame.index - track.last
-        if missed and track.pose.window.nearness(pose.window) < 0.6 + 1.5 * missed / pace.forget:
+        if missed and track.pose.window.nearness(pose.window) < 0.5 + 0.8 * missed / pace.forget:
             chances.append((likeness(track.colours, colours), track.number))
     best, number = max(chances, default=(0.0, 0))
     if best < _LIKE:

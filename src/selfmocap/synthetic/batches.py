@@ -82,7 +82,8 @@ class TrainingBatch:
 def sample_batch(
     seed: int, config: SyntheticConfig, motions: Sequence[MotionClip], backgrounds: Backgrounds, body: Body
 ) -> TrainingBatch:
-    """A batch that depends on nothing but its arguments: bit-identical in every process.
+    """A batch that depends on nothing but its arguments: bit-identical in every process in which torch has the same
+    number of threads (a data loader's workers have one; with more, posing differs in the last bits).
 
     `motions` must not be empty (`procedural_motions` makes some), nor `backgrounds` (`procedural_backgrounds`)."""
     scene_seeds, *rest = np.random.SeedSequence(seed).spawn(3)
@@ -96,10 +97,12 @@ def sample_batch(
     boxes = boxes_around(error_rng, keypoints, ~errors.missed & in_image_of(scene, keypoints))
     windows = crop_windows(scene, boxes)
     samples = config.samples if config.rgb else 1
-    drawn = draw(scene.vertices, windows.lens, scene.look, stage_of(body).model, CROP_SIZE, samples, config.rgb)
+    drawn = draw(
+        scene.vertices, windows.lens, scene.look, stage_of(body).model, CROP_SIZE, samples, config.rgb
+    )
     visible = visible_keypoints(scene, boxes, drawn.depth)
     confidence = corrupt.confidence_of(error_rng, errors, visible, in_image_of(scene, truth))
-    keypoints = keypoints + errors.extra * (size[..., None] * ~visible)[..., None]
+    keypoints = keypoints + corrupt.misplaced(errors, visible, size)
     masks = corrupt.corrupt_masks(error_rng, config.corruption.masks, drawn.person, drawn.held)
     masks &= in_image(windows)
     rgb = np.zeros((*drawn.person.shape, 3), np.uint8)
@@ -111,7 +114,12 @@ def sample_batch(
 
 
 def _batch(
-    scene: Scene, rgb: np.ndarray, masks: np.ndarray, keypoints: np.ndarray, confidence: np.ndarray, boxes: np.ndarray
+    scene: Scene,
+    rgb: np.ndarray,
+    masks: np.ndarray,
+    keypoints: np.ndarray,
+    confidence: np.ndarray,
+    boxes: np.ndarray,
 ) -> TrainingBatch:
     camera = scene.views.camera
     return TrainingBatch(
@@ -136,17 +144,13 @@ def training_batches(
     workers: int = 0,
 ) -> Iterator[TrainingBatch]:  # fmt: skip
     """`sample_batch` of each seed in turn, made ahead by `workers` processes (none: in this one). The batches and
-    their order do not depend on how many there are."""
+    their order do not depend on how many workers there are."""
     dataset = _Batches(seeds, config, motions, backgrounds, body)
     loader = torch.utils.data.DataLoader(
-        dataset, batch_size=None, num_workers=workers, collate_fn=_as_it_is, shuffle=False,
+        dataset, batch_size=None, num_workers=workers, shuffle=False,
         prefetch_factor=2 if workers else None,
     )  # fmt: skip
     yield from loader
-
-
-def _as_it_is(batch: TrainingBatch) -> TrainingBatch:
-    return batch
 
 
 @dataclass(frozen=True, eq=False)

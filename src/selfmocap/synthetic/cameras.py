@@ -60,6 +60,11 @@ class Views:
     size: Int[Tensor, "clips 2"]
     """Width and height, px."""
 
+    @property
+    def p_world_cam(self) -> Float[Tensor, "clips frames 3"]:
+        """Where the cameras are in the world, metres."""
+        return -(self.camera.R_cam_world.mT @ self.camera.t_cam_world[..., None]).squeeze(-1)
+
 
 def sample_views(
     rng: np.random.Generator, config: CameraConfig, p_world_root: Float[Tensor, "clips frames 3"], fps: float
@@ -73,9 +78,8 @@ def sample_views(
     reach = _FARTHEST_OFF * sizes / (2 * focal[:, None])
     offset = np.clip(rng.normal(0, config.offset, (clips, 2)), -reach, reach)
     offset = np.concatenate([offset, np.ones((clips, 1))], axis=-1)
-    lowest = np.arcsin(np.clip((_LOWEST - anchor[:, 1]) / distance, -1, 1))
-    pitch = np.maximum(rng.normal(*config.pitch, clips), lowest)
     roll = rng.normal(0, config.roll[0], clips) * (rng.random(clips) < config.roll[1])
+    pitch = np.maximum(rng.normal(*config.pitch, clips), _least_pitch(anchor, distance, offset, roll))
     R = _turn_z(roll) @ _turn_x(pitch) @ np.diag([1.0, -1.0, -1.0])
     p_world_cam = anchor - np.einsum("cji,cj->ci", R, distance[:, None] * offset)
     turn, step = _movement(rng, config, path - p_world_cam[:, None], fps)
@@ -90,6 +94,16 @@ def sample_views(
     return Views(camera, torch.from_numpy(sizes))
 
 
+def _least_pitch(
+    anchor: np.ndarray, distance: np.ndarray, offset: np.ndarray, roll: np.ndarray
+) -> np.ndarray:
+    """The pitch at which a camera stands at the least height: its height above the person is
+    distance (y cos pitch + sin pitch), with y the person's offset in the image before the roll."""
+    y = np.einsum("cij,cj->ci", _turn_z(-roll), offset)[:, 1]
+    rise = (_LOWEST - anchor[:, 1]) / (distance * np.hypot(1, y))
+    return np.arcsin(np.clip(rise, -1, 1)) - np.arctan(y)
+
+
 def _sizes(rng: np.random.Generator, config: CameraConfig, clips: int) -> np.ndarray:
     if config.size is not None:
         return np.tile(np.array(config.size), (clips, 1))
@@ -97,7 +111,7 @@ def _sizes(rng: np.random.Generator, config: CameraConfig, clips: int) -> np.nda
 
 
 def _log_uniform(rng: np.random.Generator, bounds: tuple[float, float], count: int) -> np.ndarray:
-    return np.exp(rng.uniform(*np.log(bounds), count))
+    return np.exp(rng.uniform(np.log(bounds[0]), np.log(bounds[1]), count))
 
 
 def _movement(

@@ -101,7 +101,7 @@ def pixels_of(clip: Clip, body: Body) -> dict[str, np.ndarray]:
     """Of every pixel of every frame: `parts` (uint8: 0 nothing, k the part of joint k - 1), `depth` (float16 metres,
     infinity behind everything), `flow` (float16 px to the next frame; 0 in the last) and `flow_visible` (bool)."""
     figure, frames = stage_of(body).figure, len(clip.film)
-    size = clip.film.shape[1:3]
+    size = (clip.film.shape[1], clip.film.shape[2])
     parts, depth = np.empty((frames, *size), np.uint8), np.empty((frames, *size), np.float16)
     flow, visible = np.zeros((frames, *size, 2), np.float16), np.zeros((frames, *size), bool)
     before: Hits | None = None
@@ -109,7 +109,9 @@ def pixels_of(clip: Clip, body: Body) -> dict[str, np.ndarray]:
         now = _hits(clip, body, frame, clip.windows.lens[frame], size)
         parts[frame], depth[frame] = part_pixels(now.face, figure), now.depth
         if before is not None:
-            flow[frame - 1], visible[frame - 1] = _flow(clip, body, frame - 1, before, now, clip.windows.lens[frame])
+            flow[frame - 1], visible[frame - 1] = _flow(
+                clip, body, frame - 1, before, now, clip.windows.lens[frame]
+            )
         before = now
     return {"parts": parts, "depth": depth, "flow": flow, "flow_visible": visible}
 
@@ -181,7 +183,7 @@ def detected_observations(
     keypoints, visible = truth.keypoints[None].double().numpy(), truth.keypoint_confidence[None].numpy() > 0
     size = np.maximum((keypoints.max(2) - keypoints.min(2)).max(-1), 1.0)
     errors = corrupt.sample_errors(rng, config.keypoints, 1, len(clip.film))
-    places = corrupt.displaced(errors, keypoints, size) + errors.extra * (size[..., None] * ~visible)[..., None]
+    places = corrupt.displaced(errors, keypoints, size) + corrupt.misplaced(errors, visible, size)
     inside = in_image_of(clip.scene, keypoints)
     confidence = corrupt.confidence_of(rng, errors, visible, inside)
     found = ~errors.missed & in_image_of(clip.scene, places)
@@ -196,7 +198,10 @@ def detected_observations(
 
 def _measured_flow(clip: Clip, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     frames, side = len(clip.film), CROP_SIZE
-    flow, confidence = np.zeros((frames, side, side, 2), np.float32), np.zeros((frames, side, side), np.float32)
+    flow, confidence = (
+        np.zeros((frames, side, side, 2), np.float32),
+        np.zeros((frames, side, side), np.float32),
+    )
     for frame in range(frames - 1):
         window = _window(boxes[frame])
         measured = crop_flow(

@@ -61,19 +61,20 @@ _MULTIPLE = {
 }
 """How much worse than a shoulder a keypoint is located."""
 
-_LIMBS = {
-    f"{side}_{limb}": [DEFAULT_KEYPOINTS.index(name) for name in DEFAULT_KEYPOINTS.names if name.startswith(side)
-                       and any(part in name for part in parts)]
+
+def _named(*parts: str) -> list[int]:
+    """The keypoints whose names hold one of the words."""
+    return [i for i, name in enumerate(DEFAULT_KEYPOINTS.names) if any(part in name for part in parts)]
+
+
+_ARMS = _named("shoulder", "elbow", "wrist")
+_LEGS = _named("hip", "knee", "ankle", "toe", "heel")
+_TORSO = _named("shoulder", "hip")
+_LIMBS = [
+    [i for i in _named(*parts) if i in _named(side)]
     for side in ("left", "right")
-    for limb, parts in {"arm": ("elbow", "wrist"), "leg": ("knee", "ankle", "toe", "heel")}.items()
-}  # fmt: skip
-_ARMS = [
-    i
-    for i, name in enumerate(DEFAULT_KEYPOINTS.names)
-    if any(p in name for p in ("shoulder", "elbow", "wrist"))
+    for parts in (("elbow", "wrist"), ("knee", "ankle", "toe", "heel"))
 ]
-_LEGS = [i for i, name in enumerate(DEFAULT_KEYPOINTS.names) if any(p in name for p in ("hip", "knee", "ankle", "toe", "heel"))]  # fmt: skip
-_TORSO = [i for i, name in enumerate(DEFAULT_KEYPOINTS.names) if any(p in name for p in ("shoulder", "hip"))]
 
 
 def _multiples() -> np.ndarray:
@@ -112,7 +113,7 @@ def sample_errors(
     shared = rng.uniform(0, 1.6, (clips, 1, 1, 1)) * config.drift * _slow(rng, clips, frames, 1)
     gross = (rng.random(shape) < config.gross)[..., None] * rng.normal(0, 0.09, (*shape, 2))
     missed = rng.random(shape) < config.missed
-    for limb in _LIMBS.values():
+    for limb in _LIMBS:
         missed[..., limb] |= _runs(rng, clips, frames, config.limb_missed / 2)[..., None]
     missed &= able > 0
     doubt = 1 - config.believed * rng.random(shape) * rng.random((clips, 1, 1)) * able
@@ -150,10 +151,10 @@ def _swaps(
 ) -> np.ndarray:
     source = np.broadcast_to(np.arange(shape[2]), shape).copy()
     mirror = np.array(DEFAULT_KEYPOINTS.mirror)
-    for swapped in (range(shape[2]), _ARMS, _LEGS):
+    for swapped in (list(range(shape[2])), _ARMS, _LEGS):
         chosen = _runs(rng, shape[0], shape[1], config.swapped) & (able[..., 0] > 0)
-        where = np.ix_(*map(np.arange, shape[:2]), list(swapped))
-        source[where] = np.where(chosen[..., None], mirror[source[where]], source[where])
+        own = source[..., swapped]
+        source[..., swapped] = np.where(chosen[..., None], mirror[own], own)
     return source
 
 
@@ -162,6 +163,13 @@ def displaced(errors: DetectionErrors, keypoints: np.ndarray, size: np.ndarray) 
     (clips, frames) is the person's size in px."""
     places = np.take_along_axis(keypoints, errors.source[..., None], axis=2)
     return places + errors.shift * size[..., None, None]
+
+
+def misplaced(errors: DetectionErrors, visible: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """(clips, frames, keypoints, 2) px: by how much more a detector errs on what it cannot see. `visible` is bool for
+    each TRUE keypoint, `size` as in `displaced`."""
+    hidden = ~np.take_along_axis(visible, errors.source, axis=2)
+    return errors.extra * (size[..., None] * hidden)[..., None]
 
 
 def confidence_of(

@@ -1,4 +1,4 @@
-"""Skin, hair, clothes, things and light: drawn at random, evaluated by `shading` at every sample of the surface."""
+"""Skin, hair, clothes, things and light: drawn at random, evaluated by `surface` at every sample of the surface."""
 
 from dataclasses import dataclass
 
@@ -9,9 +9,10 @@ from torch import Tensor
 
 from selfmocap.body import Body
 from selfmocap.skeleton import DEFAULT_KEYPOINTS, JOINT
-from selfmocap.synthetic import shading
+from selfmocap.synthetic import surface
 from selfmocap.synthetic.figure import Figure, Things
-from selfmocap.synthetic.shading import EDGES, LAYERS, MATERIAL, Look, Model
+from selfmocap.synthetic.shading import Look, Model
+from selfmocap.synthetic.surface import EDGES, LAYERS, MATERIAL
 
 
 @dataclass(frozen=True)
@@ -67,24 +68,24 @@ def sample_edges(rng: np.random.Generator, body: Body, clips: int) -> np.ndarray
     hip, knee, ankle = (joint[f"left_{part}"][1] for part in ("hip", "knee", "ankle"))
     sleeve = _one_of(rng, clips, [(0.3, 0.95, 1.0), (0.45, 0.3, 0.5), (0.1, 0.6, 0.75), (0.15, -0.15, 0.05)])
     cuff = _one_of(rng, clips, [(0.6, 0.93, 1.02), (0.2, 0.45, 0.6), (0.12, 0.2, 0.4), (0.08, 0.7, 0.85)])
-    put(shading.SLEEVE, shoulder + sleeve * (wrist - shoulder))
-    put(shading.SHOULDER, shoulder * 0.95)
-    put(shading.COLLAR, joint["neck"][1] + rng.uniform(-0.03, 0.035, clips))
-    put(shading.NECKLINE, rng.choice([0.02, 0.05, 0.1], clips))
-    put(shading.OVERALL, rng.uniform(7, 12, clips))
+    put(surface.SLEEVE, shoulder + sleeve * (wrist - shoulder))
+    put(surface.SHOULDER, shoulder * 0.95)
+    put(surface.COLLAR, joint["neck"][1] + rng.uniform(-0.03, 0.035, clips))
+    put(surface.NECKLINE, rng.choice([0.02, 0.05, 0.1], clips))
+    put(surface.OVERALL, rng.uniform(7, 12, clips))
     waist = hip + rng.uniform(0.06, 0.16, clips)
-    put(shading.WAIST, waist)
-    put(shading.HEM, np.where(rng.random(clips) < 0.6, hip + rng.uniform(-0.1, 0.06, clips), waist))
-    put(shading.CUFF, hip + cuff * (ankle - hip))
-    put(shading.SOCK, ankle + rng.uniform(-0.03, 0.25, clips) * (knee - ankle))
-    put(shading.SHOE, ankle + rng.uniform(-0.01, 0.04, clips) - 0.01)
-    put(shading.HAIRLINE, eye[1] + rng.uniform(0.05, 0.075, clips) + 0.1 * (rng.random(clips) < 0.06))
+    put(surface.WAIST, waist)
+    put(surface.HEM, np.where(rng.random(clips) < 0.6, hip + rng.uniform(-0.1, 0.06, clips), waist))
+    put(surface.CUFF, hip + cuff * (ankle - hip))
+    put(surface.SOCK, ankle + rng.uniform(-0.03, 0.25, clips) * (knee - ankle))
+    put(surface.SHOE, ankle + rng.uniform(-0.01, 0.04, clips) - 0.01)
+    put(surface.HAIRLINE, eye[1] + rng.uniform(0.05, 0.075, clips) + 0.1 * (rng.random(clips) < 0.06))
     put(
-        shading.NAPE,
+        surface.NAPE,
         joint["head"][1] + rng.choice([-0.06, -0.02, 0.02, 0.3], clips, p=[0.35, 0.3, 0.25, 0.1]),
     )
-    put(shading.EAR, joint["head"][2] + rng.uniform(-0.02, 0.02, clips))
-    put(shading.CHIN, joint["head"][2] + 0.04)
+    put(surface.EAR, joint["head"][2] + rng.uniform(-0.02, 0.02, clips))
+    put(surface.CHIN, joint["head"][2] + 0.04)
     return edges
 
 
@@ -98,41 +99,41 @@ def _one_of(rng: np.random.Generator, count: int, ranges: list[tuple[float, floa
 def sample_layers(rng: np.random.Generator, config: LookConfig, clips: int) -> np.ndarray:
     """(clips, LAYERS, MATERIAL): colours, patterns and thickness of skin, clothes and things."""
     layers = np.zeros((clips, LAYERS, MATERIAL), np.float32)
-    layers[..., shading.SCALE] = 0.1
+    layers[..., surface.SCALE] = 0.1
     skin = _skin(rng, clips)
     cloth = _cloth(rng, clips, LAYERS)
     second = _cloth(rng, clips, LAYERS)
-    layers[..., shading.COLOUR : shading.COLOUR + 3] = cloth
-    layers[..., shading.SECOND : shading.SECOND + 3] = second
-    for layer, share in ((shading.TOP, config.patterned), (shading.BOTTOM, config.patterned / 2)):
+    layers[..., surface.COLOUR : surface.COLOUR + 3] = cloth
+    layers[..., surface.SECOND : surface.SECOND + 3] = second
+    for layer, share in ((surface.TOP, config.patterned), (surface.BOTTOM, config.patterned / 2)):
         patterned = rng.random(clips) < share
-        layers[:, layer, shading.PATTERN] = patterned * rng.integers(1, shading.PATTERNS, clips)
-        layers[:, layer, shading.SCALE] = np.exp(rng.uniform(np.log(0.025), np.log(0.2), clips))
-    blotched = layers[..., shading.PATTERN] == shading.BLOTCHES
-    layers[blotched, shading.SECOND : shading.SECOND + 3] = 0.65 * cloth[blotched] + 0.35 * second[blotched]
-    for layer in (shading.OBJECT, shading.FURNITURE_A, shading.FURNITURE_B):
-        layers[:, layer, shading.PATTERN] = (rng.random(clips) < 0.5) * shading.BLOTCHES
-        layers[:, layer, shading.SCALE] = rng.uniform(0.3, 1.5, clips)
-    _colour(layers, shading.SKIN, skin)
-    _colour(layers, shading.HAIR, _hair(rng, clips))
-    _colour(layers, shading.BROWS, layers[:, shading.HAIR, :3] * 0.5 + skin * 0.15)
-    _colour(layers, shading.EYES, skin * 0.1 + 0.03)
-    _colour(layers, shading.LIPS, skin * np.array([0.75, 0.45, 0.45]))
+        layers[:, layer, surface.PATTERN] = patterned * rng.integers(1, surface.PATTERNS, clips)
+        layers[:, layer, surface.SCALE] = np.exp(rng.uniform(np.log(0.025), np.log(0.2), clips))
+    blotched = layers[..., surface.PATTERN] == surface.BLOTCHES
+    layers[blotched, surface.SECOND : surface.SECOND + 3] = 0.65 * cloth[blotched] + 0.35 * second[blotched]
+    for layer in (surface.OBJECT, surface.FURNITURE_A, surface.FURNITURE_B):
+        layers[:, layer, surface.PATTERN] = (rng.random(clips) < 0.5) * surface.BLOTCHES
+        layers[:, layer, surface.SCALE] = rng.uniform(0.3, 1.5, clips)
+    _colour(layers, surface.SKIN, skin)
+    _colour(layers, surface.HAIR, _hair(rng, clips))
+    _colour(layers, surface.BROWS, layers[:, surface.HAIR, :3] * 0.5 + skin * 0.15)
+    _colour(layers, surface.EYES, skin * 0.1 + 0.03)
+    _colour(layers, surface.LIPS, skin * np.array([0.75, 0.45, 0.45]))
     uniform = rng.random(clips) < 0.12
-    layers[uniform, shading.BOTTOM] = layers[uniform, shading.TOP]
+    layers[uniform, surface.BOTTOM] = layers[uniform, surface.TOP]
     wrinkled = rng.uniform(0.1, 0.5, (clips, LAYERS))
-    layers[..., shading.WRINKLE] = wrinkled
-    layers[:, [shading.SKIN, shading.EYES, shading.LIPS, shading.BROWS], shading.WRINKLE] = 0.06
-    layers[:, [shading.OBJECT, shading.FURNITURE_A, shading.FURNITURE_B], shading.WRINKLE] = 0.15
-    for layer, most in ((shading.TOP, 0.03), (shading.BOTTOM, 0.025), (shading.SHOES, 0.015)):
-        layers[:, layer, shading.THICKNESS] = most * rng.random(clips) ** 1.5 + 0.002
-    layers[:, shading.HAIR, shading.THICKNESS] = 0.035 * rng.random(clips) ** 1.3 + 0.003
+    layers[..., surface.WRINKLE] = wrinkled
+    layers[:, [surface.SKIN, surface.EYES, surface.LIPS, surface.BROWS], surface.WRINKLE] = 0.06
+    layers[:, [surface.OBJECT, surface.FURNITURE_A, surface.FURNITURE_B], surface.WRINKLE] = 0.15
+    for layer, most in ((surface.TOP, 0.03), (surface.BOTTOM, 0.025), (surface.SHOES, 0.015)):
+        layers[:, layer, surface.THICKNESS] = most * rng.random(clips) ** 1.5 + 0.002
+    layers[:, surface.HAIR, surface.THICKNESS] = 0.035 * rng.random(clips) ** 1.3 + 0.003
     return layers
 
 
 def _colour(layers: np.ndarray, layer: int, colour: np.ndarray) -> None:
-    layers[:, layer, shading.COLOUR : shading.COLOUR + 3] = colour
-    layers[:, layer, shading.SECOND : shading.SECOND + 3] = colour
+    layers[:, layer, surface.COLOUR : surface.COLOUR + 3] = colour
+    layers[:, layer, surface.SECOND : surface.SECOND + 3] = colour
 
 
 def _skin(rng: np.random.Generator, clips: int) -> np.ndarray:
@@ -156,7 +157,7 @@ def _cloth(rng: np.random.Generator, clips: int, layers: int) -> np.ndarray:
     saturation = rng.beta(1.2, 2.6, (clips, layers, 1))
     hue = rng.dirichlet([1.5, 1.5, 1.5], (clips, layers)) * 3
     colour = value * (1 - saturation + saturation * hue)
-    jeans = (rng.random((clips, layers, 1)) < 0.35) & (np.arange(layers) == shading.BOTTOM)[:, None]
+    jeans = (rng.random((clips, layers, 1)) < 0.35) & (np.arange(layers) == surface.BOTTOM)[:, None]
     blue = np.array([0.05, 0.08, 0.16]) * np.exp(rng.normal(0, 0.6, (clips, layers, 1)))
     return np.clip(np.where(jeans, blue, colour), 0.01, 0.85)
 

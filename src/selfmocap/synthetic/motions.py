@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import roma
@@ -18,6 +18,7 @@ from selfmocap.readers.skeletons import interpolate
 from selfmocap.skeleton import JOINT, JOINT_PARENTS
 
 
+@runtime_checkable
 class MotionClip(Protocol):
     """What a motion must offer."""
 

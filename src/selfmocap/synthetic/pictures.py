@@ -89,8 +89,9 @@ def sample_setting(
 
 def photographs(drawn: Drawn, windows: Windows, setting: Setting, backgrounds: Backgrounds) -> np.ndarray:
     """(pictures, height, width, 3) uint8 RGB."""
+    _, height, width = drawn.person.shape
     to_background = setting.ray_to_background @ ray_matrices(windows.lens)
-    behind = fill(to_background, backgrounds.images, setting.background, drawn.person.shape[1:])
+    behind = fill(to_background, backgrounds.images, setting.background, (height, width))
     return develop(behind, drawn, setting.ground, setting.film, windows.edges)
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from selfmocap.body import Body, BodyParameters
-from selfmocap.camera import Camera
+from selfmocap.camera import Camera, project
 from selfmocap.skeleton import DEFAULT_KEYPOINTS, JOINT
 from selfmocap.synthetic.cameras import CameraConfig, Views, sample_views
 from selfmocap.synthetic.develop import BLOBS, Ground
@@ -78,7 +78,7 @@ def sample_scene(
     motions: Sequence[MotionClip], body: Body, num_betas: int | None = None,
 ) -> Scene:  # fmt: skip
     """People in `shape` = (clips, frames), each clip one person, frames `fps` to the second. Their shapes follow the
-    population that the body's betas describe (each is N(0, 1)); only the first `num_betas` differ from zero if given."""
+    population that the body's betas describe (each is N(0, 1)); if `num_betas` is given, the others are zero."""
     motion_rng, view_rng, look_rng = (np.random.default_rng(seed) for seed in seeds.spawn(3))
     clips, frames = shape
     poses = sample_poses(motion_rng, motions, clips, frames, fps)
@@ -113,9 +113,7 @@ def _posed(
     light = posed_light(sample_light(rng, clips), R_cam)
     edges, layers = sample_edges(rng, body, clips), sample_layers(rng, looks, clips)
     look = look_of(edges, layers, light, rng.uniform(0, 32, (clips, 3)))
-    pixels = Camera.project(
-        Camera(camera.focal, camera.center, torch.eye(3), torch.zeros(3)), keypoints_cam
-    )
+    pixels = project(keypoints_cam, camera.focal, camera.center)
     return Scene(parameters, views, posed.joints, keypoints_cam, vertices.contiguous().numpy(), look, pixels)
 
 
@@ -123,9 +121,7 @@ def _things(
     rng: np.random.Generator, looks: LookConfig, parameters: BodyParameters, views: Views, body: Body
 ) -> Things:
     anchor = parameters.p_world_root.mean(1).double().numpy()
-    camera = views.camera
-    p_world_cam = camera.to_world(torch.zeros(1, 3))[:, 0, 0].double().numpy()
-    return sample_things(rng, looks, body, anchor, p_world_cam)
+    return sample_things(rng, looks, body, anchor, views.p_world_cam[:, 0].double().numpy())
 
 
 def _boxes(
@@ -135,10 +131,11 @@ def _boxes(
     R_hand = torch.einsum("cj,cfjab->cfab", things.held_by, R_cam_joint)
     p_hand = torch.einsum("cj,cfja->cfa", things.held_by, p_cam_joint)
     center = p_hand + (R_hand @ things.held_at[:, None, :, None]).squeeze(-1)
-    boxes = [box_vertices(things.held[:, None], R_hand, center)]
+    boxes = [box_vertices(things.held[:, None].expand_as(center), R_hand, center)]
     for i in range(things.grounded.shape[1]):
         R = camera.R_cam_world @ things.grounded_R[:, None, i]
-        center = camera.to_camera(things.grounded_at[:, None, i, None]).squeeze(-2)
+        p_world = things.grounded_at[:, None, i, None].expand(*R.shape[:2], 1, 3)
+        center = camera.to_camera(p_world).squeeze(-2)
         boxes.append(box_vertices(things.grounded[:, None, i].expand(*R.shape[:2], 3), R, center))
     return boxes
 
@@ -152,7 +149,7 @@ def ground_of(scene: Scene, intrinsics: np.ndarray, known: np.ndarray) -> Ground
     camera = scene.views.camera
     rays = ray_matrices(intrinsics)
     R_world_cam = camera.R_cam_world.mT.double().reshape(-1, 3, 3).numpy()
-    p_world_cam = camera.to_world(torch.zeros(1, 3)).double().reshape(-1, 3).numpy()
+    p_world_cam = scene.views.p_world_cam.double().reshape(-1, 3).numpy()
     direction = R_world_cam @ rays
     w = -direction[:, 1] / np.maximum(p_world_cam[:, 1:2], 1e-3)
     homography = np.stack(

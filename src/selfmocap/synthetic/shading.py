@@ -11,32 +11,23 @@ import numpy as np
 
 from selfmocap.kernels import compiled, over_batch
 from selfmocap.synthetic.figure import BODY, HELD, SKIRT
-
-SKIN, TOP, BOTTOM, SHOES, SOCKS, HAIR, EYES, LIPS, BROWS, OBJECT, FURNITURE_A, FURNITURE_B = range(12)
-LAYERS = 12
-"""What a point of the surface is made of."""
-
-PLAIN, BANDS, PINSTRIPES, PLAID, BLOTCHES, DOTS, PRINT = range(7)
-PATTERNS = 7
-
-(SLEEVE, SHOULDER, COLLAR, NECKLINE, HEM, WAIST, CUFF, SOCK, SHOE, HAIRLINE, NAPE, EAR, CHIN, OVERALL) = (
-    range(14)
+from selfmocap.synthetic.surface import (
+    COLOUR,
+    SECOND,
+    THICKNESS,
+    WRINKLE,
+    layer_at,
+    layer_of,
+    mix,
+    noise_at,
 )
-EDGES = 14
-"""Where one layer ends and the next begins, in metres of the rest pose. SLEEVE and SHOULDER are |x|, EAR and CHIN are
-z, OVERALL is a depth of the neckline's V; the others are heights y."""
-
-COLOUR, SECOND, PATTERN, SCALE, WRINKLE, THICKNESS = 0, 3, 6, 7, 8, 9
-MATERIAL = 10
-"""A layer's numbers: two linear colours, which pattern, its period (m), how rough the surface is, how far it stands off
-the skin (m)."""
 
 
 class Look(NamedTuple):
     """How figures look; the first axis of each array is the picture."""
 
     edges: np.ndarray
-    """(pictures, EDGES) float32."""
+    """(pictures, EDGES) float32; see `surface`."""
     layers: np.ndarray
     """(pictures, LAYERS, MATERIAL) float32."""
     light: np.ndarray
@@ -157,7 +148,7 @@ def _normals(p, faces):
 def _dress(p, normals, edges, layers, rest, dressed):
     """Moves the vertices to the outside of what is worn there."""
     for v in range(p.shape[1]):
-        thickness = layers[_layer(rest[0, v], rest[1, v], rest[2, v], edges), THICKNESS]
+        thickness = layers[layer_at(rest[0, v], rest[1, v], rest[2, v], edges), THICKNESS]
         for axis in range(3):
             dressed[axis, v] = p[axis, v] + thickness * normals[axis, v]
 
@@ -182,7 +173,14 @@ def _scan(points, faces, inverse, face):
     height, width = face.shape
     for f in range(len(faces)):
         i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
-        xi, yi, xj, yj, xk, yk = points[i, 0], points[i, 1], points[j, 0], points[j, 1], points[k, 0], points[k, 1]
+        xi, yi, xj, yj, xk, yk = (
+            points[i, 0],
+            points[i, 1],
+            points[j, 0],
+            points[j, 1],
+            points[k, 0],
+            points[k, 1],
+        )
         wi, wj, wk = points[i, 2], points[j, 2], points[k, 2]
         area = (xj - xi) * (yk - yi) - (xk - xi) * (yj - yi)
         if not area < -1e-12 or wi <= 0 or wj <= 0 or wk <= 0:
@@ -230,7 +228,7 @@ def _cover(n, model, inverse, face, samples, drawn):
 @compiled
 def _count(coverage, person, held, depth, row, column, kind, here, share):
     coverage[row, column] += share
-    if kind == BODY or kind == SKIRT:
+    if kind in (BODY, SKIRT):
         person[row, column] += share
     elif kind == HELD:
         held[row, column] += share
@@ -239,8 +237,8 @@ def _count(coverage, person, held, depth, row, column, kind, here, share):
 
 @compiled
 def _colour(points, look, n, model, inverse, face, samples, drawn):
-    """`_cover`, and the colour of each pixel, from half of its samples. One long loop over plain arrays: handing tuples or many arrays to a
-    function at every sample costs more than the shading."""
+    """`_cover`, and the colour of each pixel, from half of its samples. One long loop over plain arrays: handing tuples
+    or many arrays to a function at every sample costs more than the shading."""
     edges, layers, light, seed = look.edges[n], look.layers[n], look.light[n], look.seed[n]
     faces, kind, face_points, noise = model.faces, model.kind, model.face_points, model.noise
     colour, coverage, person = drawn.colour[n], drawn.coverage[n], drawn.person[n]
@@ -272,17 +270,19 @@ def _colour(points, look, n, model, inverse, face, samples, drawn):
             x = a * points[i, 6] + b * points[j, 6] + c * points[k, 6]
             y = a * points[i, 7] + b * points[j, 7] + c * points[k, 7]
             z = a * points[i, 8] + b * points[j, 8] + c * points[k, 8]
-            layer = _layer_of(kind[f], x, y, z, edges, face_points)
+            layer = layer_of(kind[f], x, y, z, edges, face_points)
             rough = layers[layer, WRINKLE]
-            u, v, w = _noise(noise, x, y, z, 9.0, seed)
+            u, v, w = noise_at(noise, x, y, z, 9.0, seed)
             nx, ny, nz = nx + rough * u, ny + rough * v, nz + rough * w
             scale = 1.0 / np.sqrt(nx * nx + ny * ny + nz * nz + 1e-12)
             nx, ny, nz = nx * scale, ny * scale, nz * scale
             shade = 1.0 + 0.25 * rough * (u + v)
-            second = shade * _mix(layers, layer, x, y, z, noise, seed)
+            second = shade * mix(layers, layer, x, y, z, noise, seed)
             first = shade - second
             for channel in range(3):
-                colour[r, s, channel] += weight * _encoded(layers, layer, light, channel, first, second, nx, ny, nz)
+                colour[r, s, channel] += weight * _encoded(
+                    layers, layer, light, channel, first, second, nx, ny, nz
+                )
 
 
 @compiled
@@ -314,100 +314,3 @@ def _light(light, c, x, y, z):
     linear = light[c, 0] + light[c, 1] * x + light[c, 2] * y + light[c, 3] * z
     squares = light[c, 4] * x * x + light[c, 5] * y * y + light[c, 6] * z * z
     return linear + squares + light[c, 7] * x * y + light[c, 8] * x * z + light[c, 9] * y * z
-
-
-@compiled
-def _layer_of(kind, x, y, z, edges, face_points):
-    """The layer at a point of a face of some kind."""
-    if kind == SKIRT:
-        return BOTTOM
-    if kind >= HELD:
-        return OBJECT + kind - HELD
-    layer = _layer(x, y, z, edges)
-    if layer == SKIN and z > edges[CHIN] and y > edges[COLLAR]:
-        return _feature(x, y, z, face_points)
-    return layer
-
-
-@compiled
-def _layer(x, y, z, edges):
-    """What covers a point of the body."""
-    side = abs(x)
-    if side > edges[SHOULDER]:
-        return TOP if side < edges[SLEEVE] else SKIN
-    dip = edges[NECKLINE] * max(0.0, 1.0 - abs(x) * edges[OVERALL]) if z > 0 else 0.25 * edges[NECKLINE]
-    if y > edges[COLLAR] - dip:
-        if y > edges[HAIRLINE] - 6.0 * x * x or (z < edges[EAR] and y > edges[NAPE]):
-            return HAIR
-        return SKIN
-    if y > edges[HEM]:
-        return TOP
-    if y > edges[WAIST]:
-        return SKIN
-    if y > edges[CUFF]:
-        return BOTTOM
-    if y < edges[SHOE]:
-        return SHOES
-    return SOCKS if y < edges[SOCK] else SKIN
-
-
-@compiled
-def _feature(x, y, z, face_points):
-    for eye in range(2):
-        dx, dy = (x - face_points[eye, 0]) / 0.015, (y - face_points[eye, 1]) / 0.008
-        if dx * dx + dy * dy < 1.0:
-            return EYES
-        dy = (y - face_points[eye, 1] - 0.019 + 12.0 * (x - face_points[eye, 0]) ** 2) / 0.0045
-        dx = (x - face_points[eye, 0]) / 0.021
-        if dx * dx + dy * dy < 1.0:
-            return BROWS
-    dx, dy = (x - face_points[3, 0]) / 0.025, (y - face_points[3, 1]) / 0.009
-    return LIPS if dx * dx + dy * dy < 1.0 else SKIN
-
-
-@compiled
-def _noise(noise, x, y, z, frequency, seed):
-    """Smooth noise, three values, at a point; trilinear in a periodic table of 16 cells."""
-    u, v, w = x * frequency + seed[0], y * frequency + seed[1], z * frequency + seed[2]
-    fu, fv, fw = np.floor(u), np.floor(v), np.floor(w)
-    i, j, k = int(fu) & 15, int(fv) & 15, int(fw) & 15
-    u, v, w = u - fu, v - fv, w - fw
-    i1, j1, k1 = (i + 1) & 15, (j + 1) & 15, (k + 1) & 15
-    r0, r1, r2 = 0.0, 0.0, 0.0
-    for corner in range(4):
-        a, b = (i1 if corner & 1 else i), (j1 if corner & 2 else j)
-        near = (u if corner & 1 else 1 - u) * (v if corner & 2 else 1 - v)
-        far = near * w
-        near -= far
-        r0 += near * noise[a, b, k, 0] + far * noise[a, b, k1, 0]
-        r1 += near * noise[a, b, k, 1] + far * noise[a, b, k1, 1]
-        r2 += near * noise[a, b, k, 2] + far * noise[a, b, k1, 2]
-    return r0, r1, r2
-
-
-@compiled
-def _mix(layers, layer, x, y, z, noise, seed):
-    """How much of a layer's second colour there is at a point, in [0, 1]."""
-    pattern = int(layers[layer, PATTERN])
-    if pattern == PLAIN:
-        return 0.0
-    scale = 1.0 / layers[layer, SCALE]
-    if pattern == BANDS:
-        return 1.0 if _phase(y * scale) < 0.5 else 0.0
-    if pattern == PINSTRIPES:
-        return 1.0 if _phase(np.arctan2(x, z + 0.3) * 0.35 * scale) < 0.3 else 0.0
-    if pattern == PLAID:
-        return (0.5 if _phase(y * scale) < 0.4 else 0.0) + (0.5 if _phase(x * scale) < 0.4 else 0.0)
-    if pattern == DOTS:
-        u, v = _phase(x * scale) - 0.5, _phase(y * scale) - 0.5
-        return 1.0 if u * u + v * v < 0.09 else 0.0
-    u, v, _ = _noise(noise, x, y, z, 0.5 * scale, seed)
-    if pattern == BLOTCHES:
-        return min(max(0.5 + 2.5 * u, 0.0), 1.0)
-    inside = abs(x) < 0.10 and abs(y - 1.20) < 0.10 and z > 0
-    return min(max(0.6 + 3.0 * v, 0.0), 1.0) if inside else 0.0
-
-
-@compiled
-def _phase(position):
-    return position - np.floor(position)

@@ -66,7 +66,7 @@ class Hits(NamedTuple):
 
 
 def hits(vertices: np.ndarray, lens: np.ndarray, figure: Figure, size: tuple[int, int]) -> Hits:
-    """Of pictures of `size` (height, width) with dressed `vertices` (pictures, 3, vertices) and `lens` (pictures, 4)."""
+    """Of pictures of `size` (height, width) with dressed `vertices` (pictures, 3, vertices), `lens` (pictures, 4)."""
     return Hits(*rasterize(vertices.swapaxes(1, 2), figure.faces, lens, *size, cull=True))
 
 
@@ -82,7 +82,12 @@ def part_pixels(face: np.ndarray, figure: Figure) -> np.ndarray:
 
 
 def forward_flow(
-    here: Hits, there: Hits, vertices_there: np.ndarray, lens: np.ndarray, figure: Figure, to_there: np.ndarray
+    here: Hits,
+    there: Hits,
+    vertices_there: np.ndarray,
+    lens: np.ndarray,
+    figure: Figure,
+    to_there: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """(height, width, 2) float32 px: where the surface at each pixel goes by the next picture; and bool: whether it can
     be seen there.
@@ -92,13 +97,18 @@ def forward_flow(
     height, width = here.face.shape
     row, column = np.mgrid[:height, :width].astype(float)
     x, y, w = np.tensordot(to_there, np.stack([column, row, np.ones_like(row)]), axes=1)
-    landing, depth = np.stack([x, y], axis=-1) / np.maximum(w, 1e-6)[..., None], np.full(here.face.shape, np.inf)
+    landing, depth = (
+        np.stack([x, y], axis=-1) / np.maximum(w, 1e-6)[..., None],
+        np.full(here.face.shape, np.inf),
+    )
     hit = here.face >= 0
     corners = vertices_there.T[figure.faces[here.face[hit]]].astype(float)
     point = (corners * here.barycentric[hit][..., None]).sum(-2)
     depth[hit] = point[:, 2]
     landing[hit] = point[:, :2] / point[:, 2:] * lens[:2] + lens[2:]
-    return (landing - np.stack([column, row], axis=-1)).astype(np.float32), _arrives(landing, depth, there.depth)
+    return (landing - np.stack([column, row], axis=-1)).astype(np.float32), _arrives(
+        landing, depth, there.depth
+    )
 
 
 def _arrives(landing: np.ndarray, depth: np.ndarray, depth_there: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -121,16 +121,12 @@ class _Studio(torch.utils.data.Dataset):
         return folder.name
 
 
-def _written(studio: _Studio, indices: Sequence[int], workers: int):
+def _written(studio: _Studio, indices: Sequence[int], workers: int) -> Iterator[str]:
     loader = torch.utils.data.DataLoader(
-        studio, batch_size=None, sampler=indices, num_workers=min(workers, len(indices)), collate_fn=_as_it_is,
+        studio, batch_size=None, sampler=indices, num_workers=min(workers, len(indices)),
         multiprocessing_context="spawn" if workers and indices else None,
     )  # fmt: skip
     yield from loader
-
-
-def _as_it_is(name: str) -> str:
-    return name
 
 
 # ---- our layout -----------------------------------------------------------------------------------------------
@@ -141,7 +137,13 @@ def _write_clip(studio: _Studio, index: int, folder: Path, name: str) -> None:
     camera_seed, clip_seed, error_seed = seeds.spawn(3)
     size = _SIZES[np.random.default_rng(camera_seed).integers(len(_SIZES))]
     clip = sample_clip(
-        clip_seed, CameraConfig(size=size), studio.frames, _FPS, studio.motions, studio.backgrounds, studio.body
+        clip_seed,
+        CameraConfig(size=size),
+        studio.frames,
+        _FPS,
+        studio.motions,
+        studio.backgrounds,
+        studio.body,
     )
     pixels = pixels_of(clip, studio.body)
     keypoints = keypoints_of(clip, studio.body, pixels["depth"])

@@ -1,0 +1,69 @@
+"""The repairs one after the other."""
+
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from selfmocap.body import Body
+from selfmocap.cleaning.contacts import find_contacts
+from selfmocap.cleaning.feet import lock_feet, rest_heights
+from selfmocap.cleaning.gaps import fill_gaps
+from selfmocap.cleaning.ground import on_the_ground
+from selfmocap.cleaning.measures import measured
+from selfmocap.cleaning.remade import light
+from selfmocap.cleaning.scale import with_stature
+from selfmocap.cleaning.smoothing import smooth
+from selfmocap.motion import Motion
+from selfmocap.skeleton import DEFAULT_KEYPOINTS
+
+
+def clean(
+    motion: Motion,
+    body: Body,
+    stature: float | None = None,
+    joint_confidence: Float[Tensor, "time 24"] | None = None,
+) -> Motion:
+    """The motion with its size set from a stature (metres) if one is given, short gaps filled, jitter smoothed, and,
+    for a static camera, the world's y up with the ground at 0 and standing feet locked. What was measured before and
+    after stands in `provenance["cleaning"]`.
+
+    `joint_confidence` in [0, 1] says how well each joint was seen; by default each frame's confidence serves for all
+    joints. Raises ValueError for a stature that no person has, for a body that is not the motion's, or one without
+    COCO-23's points."""
+    _check(motion, body)
+    before = measured(motion)
+    small = light(body)
+    if stature is not None:
+        motion = with_stature(motion, body, stature)
+    filled = fill_gaps(motion, small)
+    motion = smooth(filled, small, _spread(joint_confidence, motion, filled))
+    if motion.camera.R_cam_world.ndim == 2:
+        heights = rest_heights(body, motion.parameters.betas)
+        motion = on_the_ground(motion, small, heights)
+        motion = lock_feet(motion, small, find_contacts(motion), heights)
+    cleaning = {"before": before, "after": measured(motion), "stature": stature}
+    return replace(motion, provenance=motion.provenance | {"cleaning": cleaning})
+
+
+def _check(motion: Motion, body: Body) -> None:
+    if motion.body != body.identity:
+        raise ValueError(
+            f"the motion is of the body {motion.body}, the body given is {body.identity}; give the motion's own"
+        )
+    if DEFAULT_KEYPOINTS.name not in body.regressors:
+        raise ValueError(
+            f"{body.identity.split()[0]} has no {DEFAULT_KEYPOINTS.name} points; feet cannot be found"
+        )
+
+
+def _spread(
+    confidence: Float[Tensor, "time 24"] | None, seen: Motion, filled: Motion
+) -> Float[Tensor, "frames 24"] | None:
+    """The joints' confidence for all frames of the filled motion, 0 in what was filled in."""
+    if confidence is None:
+        return None
+    spread = confidence.new_zeros(len(filled), confidence.shape[1])
+    spread[torch.isin(filled.frame_index, seen.frame_index)] = confidence
+    return spread

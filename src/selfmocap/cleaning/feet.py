@@ -1,0 +1,89 @@
+"""Feet that stand, stand still."""
+
+import numpy as np
+import roma
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from selfmocap.body import Body, BodyParameters, forward_kinematics
+from selfmocap.cleaning.contacts import FOOT_POINTS, runs
+from selfmocap.cleaning.legs import LEGS, reach
+from selfmocap.cleaning.remade import keypoints_world, remade, stretches
+from selfmocap.cleaning.smoothing import continuous, whittaker
+from selfmocap.export.takes import frame_rate
+from selfmocap.motion import Motion
+from selfmocap.skeleton import DEFAULT_KEYPOINTS
+
+_FIRM = 1e3
+"""The weight of a contact against that of leaving the leg as it is."""
+_ROOT_HZ = 1.0
+_LEG_HZ = 4.0
+_FOOT_HZ = 0.5
+"""How fast a foot may turn that stands on heel and toe."""
+_NEAR_GROUND = 0.08
+"""Metres: a contact this near to the ground is on it; others are on something else, at their own height."""
+
+
+def lock_feet(
+    motion: Motion, body: Body, contacts: Bool[Tensor, "time 4"], heights: Float[Tensor, "4"] | None
+) -> Motion:
+    """The motion with each contact's point held at its place: the path takes what both feet ask for together and
+    slowly, each leg the rest. Where the ground is y = 0, `heights` (see `rest_heights`) says how high the points of a
+    foot on it are; None where the ground is not known."""
+    fps = frame_rate(motion.frame_index, motion.frame_times)
+    pull, firm = _pulls(keypoints_world(motion, FOOT_POINTS), contacts, heights)
+    parameters = motion.parameters.to(torch.float64)
+    root = torch.zeros(len(motion), 3, dtype=torch.float64)
+    for frames in stretches(motion):
+        both, either = _mean_pull(pull[frames], firm[frames])
+        root[frames] = torch.from_numpy(whittaker(both, either + 1e-2, _ROOT_HZ, fps))
+    R, p = parameters.R_parent_joint, parameters.p_world_root + root
+    parameters = BodyParameters(parameters.betas, R, p)
+    rest_joints = body.to(torch.float64).shape(parameters.betas).joints
+    for side, leg in enumerate(LEGS):
+        own = slice(2 * side, 2 * side + 2)
+        R_world, _ = forward_kinematics(parameters.R_parent_joint, rest_joints, parameters.p_world_root)
+        R_world_foot = R_world[:, leg.ankle]
+        shift = torch.zeros_like(root)
+        for frames in stretches(motion):
+            R_world_foot[frames] = _steadied(R_world_foot[frames], contacts[frames, own].all(1).numpy(), fps)
+            goal, firmly = _mean_pull(pull[frames, own] - root[frames, None], firm[frames, own])
+            shift[frames] = torch.from_numpy(whittaker(goal, _FIRM * firmly + 1, _LEG_HZ, fps))
+        parameters = reach(parameters, rest_joints, leg, shift, R_world_foot)
+    return remade(motion, body, parameters)
+
+
+def rest_heights(body: Body, betas: Float[Tensor, " betas"]) -> Float[Tensor, "4"]:
+    """How high each of FOOT_POINTS is above the ground when the foot is flat on it, metres."""
+    rest = body.shape(betas).rest
+    points = body.keypoints(rest.mT, DEFAULT_KEYPOINTS.name)
+    return points[[DEFAULT_KEYPOINTS.index(name) for name in FOOT_POINTS], 1] - rest[1].amin()
+
+
+def _pulls(
+    points: Float[Tensor, "time 4 3"], contacts: Bool[Tensor, "time 4"], heights: Float[Tensor, "4"] | None
+) -> tuple[Float[Tensor, "time 4 3"], Float[Tensor, "time 4"]]:
+    """From where each point is to where it stands in its contact (the mean of it), and whether it stands."""
+    points = points.double()
+    pull = torch.zeros_like(points)
+    for point in range(points.shape[1]):
+        for start, end in runs(contacts[:, point]):
+            place = points[start:end, point].mean(0)
+            if heights is not None and abs(place[1] - heights[point]) < _NEAR_GROUND:
+                place[1] = heights[point]
+            pull[start:end, point] = place - points[start:end, point]
+    return pull, contacts.double()
+
+
+def _mean_pull(pull: Tensor, firm: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """(time, 3) what the standing points ask for together, and (time,) whether any stands."""
+    total = (pull * firm[..., None]).sum(1)
+    return (total / firm.sum(1, keepdim=True).clamp_min(1)).numpy(), firm.amax(1).numpy()
+
+
+def _steadied(R: Float[Tensor, "time 3 3"], flat: np.ndarray, fps: float) -> Float[Tensor, "time 3 3"]:
+    """A foot's rotation, held where it stands flat."""
+    quaternions = continuous(roma.rotmat_to_unitquat(R)).numpy()
+    held = whittaker(quaternions, np.ones(len(R)), np.where(flat, _FOOT_HZ, 0.5 * fps), fps)
+    return roma.unitquat_to_rotmat(torch.from_numpy(held / np.linalg.norm(held, axis=-1, keepdims=True)))

@@ -1,0 +1,119 @@
+"""Smoothing that takes away jitter and leaves fast limbs alone.
+
+Least squares with a penalty on third differences (Whittaker 1923; Eilers 2003): minimise
+sum_t w_t |x_t - y_t|^2 + sum_t l_t |D^3 x_t|^2. It sees past and future alike, so that nothing lags, and bridges frames
+of weight 0. For l = (2 sin(pi f / fps))^-6 it halves what swings at f Hz. As in the one-euro filter (Casiez et al.
+2012) f rises with speed: what moves slowly is smoothed hard, a punch hardly at all.
+"""
+
+import math
+
+import numpy as np
+import roma
+import torch
+from jaxtyping import Float
+from scipy.linalg import solveh_banded
+from scipy.ndimage import maximum_filter1d
+from torch import Tensor
+
+from selfmocap.body import Body, BodyParameters
+from selfmocap.camera import NEAREST_DEPTH
+from selfmocap.cleaning.remade import remade, stretches
+from selfmocap.export.takes import frame_rate
+from selfmocap.motion import Motion
+from selfmocap.skeleton import JOINT_NAMES
+
+_SLOW_HZ = {"elbow": 4.0, "wrist": 4.0, "shoulder": 4.0, "hand": 4.0}
+"""The cutoff of a joint at rest; _TRUNK_AND_LEGS_HZ for the others."""
+_TRUNK_AND_LEGS_HZ = 3.0
+_HZ_A_RADIAN_A_SECOND = 1.5
+_LATERAL_HZ, _DEPTH_HZ = 3.0, 1.0
+_HZ_A_METRE_A_SECOND = 2.0
+_SPEED_HZ = 4.0
+"""The cutoff at which speeds are measured."""
+_SPEED_SECONDS = 0.1
+"""A speed counts from this long before to this long after it."""
+_LOWEST = 0.002
+"""The lowest cutoff, Hz times s a frame: below it the equations are too badly conditioned."""
+_LEAST_WEIGHT = 0.05
+"""Of a frame that was seen, however little it is trusted."""
+
+
+def smooth(motion: Motion, body: Body, joint_confidence: Float[Tensor, "time 24"] | None = None) -> Motion:
+    """The motion without jitter: each joint's rotation by itself, weighted by its confidence (by default the
+    frame's), and the path as the camera sees it, depth harder than direction. Frames that were filled in have no
+    weight of their own."""
+    confidence = motion.confidence[:, None].expand(-1, 24) if joint_confidence is None else joint_confidence
+    weights = np.where(motion.filled[:, None], 0.0, confidence.numpy().clip(_LEAST_WEIGHT, 1)).astype(
+        np.float64
+    )
+    fps = frame_rate(motion.frame_index, motion.frame_times)
+    R, p_cam = motion.parameters.R_parent_joint.clone(), motion.joints_cam[:, :1].clone()
+    for frames in stretches(motion):
+        R[frames] = smooth_rotations(R[frames], weights[frames], fps)
+        p_cam[frames] = _smooth_path(p_cam[frames, 0], weights[frames, 0], fps)[:, None]
+    p_world = motion.camera.to_world(p_cam)[:, 0]
+    return remade(motion, body, BodyParameters(motion.parameters.betas, R, p_world))
+
+
+def smooth_rotations(
+    R: Float[Tensor, "time 24 3 3"], weights: np.ndarray, fps: float
+) -> Float[Tensor, "time 24 3 3"]:
+    """Each joint's rotations, smoothed as unit quaternions."""
+    quaternions = continuous(roma.rotmat_to_unitquat(R.double())).numpy()
+    smoothed = np.empty_like(quaternions)
+    for joint, name in enumerate(JOINT_NAMES):
+        slow = _SLOW_HZ.get(name.rpartition("_")[2], _TRUNK_AND_LEGS_HZ)
+        y, w = quaternions[:, joint], weights[:, joint]
+        speed = 2 * _speed(y, w, fps)
+        smoothed[:, joint] = whittaker(y, w, slow + _HZ_A_RADIAN_A_SECOND * speed, fps)
+    unit = smoothed / np.linalg.norm(smoothed, axis=-1, keepdims=True)
+    return roma.unitquat_to_rotmat(torch.from_numpy(unit)).to(R)
+
+
+def continuous(quaternions: Float[Tensor, "time *batch 4"]) -> Float[Tensor, "time *batch 4"]:
+    """Each in the hemisphere of the one before."""
+    turned = (quaternions[1:] * quaternions[:-1]).sum(-1) < 0
+    sign = 1 - 2 * (turned.cumsum(0) % 2)
+    return torch.cat([quaternions[:1], quaternions[1:] * sign[..., None]])
+
+
+def whittaker(y: np.ndarray, weights: np.ndarray, cutoff_hz: np.ndarray | float, fps: float) -> np.ndarray:
+    """Smoothed (time, n) of (time, n), with weights (time,), and a cutoff for every
+    frame or for all. Fewer than four frames are returned as they are."""
+    time = len(y)
+    if time < 4:
+        return y
+    cutoff = np.broadcast_to(np.clip(cutoff_hz, _LOWEST * fps, 0.5 * fps), time)
+    penalty = (2 * np.sin(math.pi * cutoff / fps)) ** -6.0
+    penalty = np.sqrt(penalty[1:-2] * penalty[2:-1])
+    bands = np.zeros((4, time))
+    bands[0] = np.maximum(weights, 1e-6)
+    difference = (-1.0, 3.0, -3.0, 1.0)
+    for row, a in enumerate(difference):
+        for column in range(row, 4):
+            bands[column - row, row : row + time - 3] += a * difference[column] * penalty
+    return solveh_banded(bands, weights[:, None] * y, lower=True)
+
+
+def _speed(y: np.ndarray, weights: np.ndarray, fps: float) -> np.ndarray:
+    """(time,) of units a second: the fastest around each frame, of the signal smoothed."""
+    if len(y) < 2:
+        return np.zeros(len(y))
+    steady = whittaker(y, weights, _SPEED_HZ, fps)
+    speed = np.linalg.norm(np.gradient(steady, axis=0), axis=1) * fps
+    return maximum_filter1d(speed, 2 * round(_SPEED_SECONDS * fps) + 1)
+
+
+def _smooth_path(p_cam: Float[Tensor, "time 3"], weights: np.ndarray, fps: float) -> Float[Tensor, "time 3"]:
+    """The root's path: its direction from the camera, which is seen well, and the logarithm of its depth, which is
+    not."""
+    p = p_cam.double().numpy()
+    depth = p[:, 2:].clip(NEAREST_DEPTH)
+    lateral, scale = p[:, :2] / depth, np.median(depth)
+    hz = _HZ_A_METRE_A_SECOND * scale
+    lateral = whittaker(lateral, weights, _LATERAL_HZ + hz * _speed(lateral, weights, fps), fps)
+    log_depth = np.log(depth)
+    log_depth = whittaker(log_depth, weights, _DEPTH_HZ + hz / 4 * _speed(log_depth, weights, fps), fps)
+    depth = np.exp(log_depth)
+    return torch.from_numpy(np.concatenate([lateral * depth, depth], axis=1)).to(p_cam)

@@ -1,0 +1,122 @@
+"""What is where on a dressed body: layers and patterns as functions of a point of the rest pose."""
+
+import numpy as np
+
+from selfmocap.kernels import compiled
+from selfmocap.synthetic.figure import HELD, SKIRT
+
+SKIN, TOP, BOTTOM, SHOES, SOCKS, HAIR, EYES, LIPS, BROWS, OBJECT, FURNITURE_A, FURNITURE_B = range(12)
+LAYERS = 12
+"""What a point of the surface is made of."""
+
+PLAIN, BANDS, PINSTRIPES, PLAID, BLOTCHES, DOTS, PRINT = range(7)
+PATTERNS = 7
+
+(SLEEVE, SHOULDER, COLLAR, NECKLINE, HEM, WAIST, CUFF, SOCK, SHOE, HAIRLINE, NAPE, EAR, CHIN, OVERALL) = (
+    range(14)
+)
+EDGES = 14
+"""Where one layer ends and the next begins, in metres of the rest pose. SLEEVE and SHOULDER are |x|, EAR and CHIN are
+z, OVERALL is a depth of the neckline's V; the others are heights y."""
+
+COLOUR, SECOND, PATTERN, SCALE, WRINKLE, THICKNESS = 0, 3, 6, 7, 8, 9
+MATERIAL = 10
+"""A layer's numbers: two linear colours, which pattern, its period (m), how rough the surface is, how far it stands off
+the skin (m)."""
+
+
+@compiled
+def layer_of(kind, x, y, z, edges, face_points):
+    """The layer at a point of a face of some kind."""
+    if kind == SKIRT:
+        return BOTTOM
+    if kind >= HELD:
+        return OBJECT + kind - HELD
+    found = layer_at(x, y, z, edges)
+    if found == SKIN and z > edges[CHIN] and y > edges[COLLAR]:
+        return _feature(x, y, z, face_points)
+    return found
+
+
+@compiled
+def layer_at(x, y, z, edges):
+    """What covers a point of the body."""
+    side = abs(x)
+    if side > edges[SHOULDER]:
+        return TOP if side < edges[SLEEVE] else SKIN
+    dip = edges[NECKLINE] * max(0.0, 1.0 - abs(x) * edges[OVERALL]) if z > 0 else 0.25 * edges[NECKLINE]
+    if y > edges[COLLAR] - dip:
+        if y > edges[HAIRLINE] - 6.0 * x * x or (z < edges[EAR] and y > edges[NAPE]):
+            return HAIR
+        return SKIN
+    if y > edges[HEM]:
+        return TOP
+    if y > edges[WAIST]:
+        return SKIN
+    if y > edges[CUFF]:
+        return BOTTOM
+    if y < edges[SHOE]:
+        return SHOES
+    return SOCKS if y < edges[SOCK] else SKIN
+
+
+@compiled
+def _feature(x, y, z, face_points):
+    for eye in range(2):
+        dx, dy = (x - face_points[eye, 0]) / 0.015, (y - face_points[eye, 1]) / 0.008
+        if dx * dx + dy * dy < 1.0:
+            return EYES
+        dy = (y - face_points[eye, 1] - 0.019 + 12.0 * (x - face_points[eye, 0]) ** 2) / 0.0045
+        dx = (x - face_points[eye, 0]) / 0.021
+        if dx * dx + dy * dy < 1.0:
+            return BROWS
+    dx, dy = (x - face_points[3, 0]) / 0.025, (y - face_points[3, 1]) / 0.009
+    return LIPS if dx * dx + dy * dy < 1.0 else SKIN
+
+
+@compiled
+def noise_at(noise, x, y, z, frequency, seed):
+    """Smooth noise, three values, at a point; trilinear in a periodic table of 16 cells."""
+    u, v, w = x * frequency + seed[0], y * frequency + seed[1], z * frequency + seed[2]
+    fu, fv, fw = np.floor(u), np.floor(v), np.floor(w)
+    i, j, k = int(fu) & 15, int(fv) & 15, int(fw) & 15
+    u, v, w = u - fu, v - fv, w - fw
+    i1, j1, k1 = (i + 1) & 15, (j + 1) & 15, (k + 1) & 15
+    r0, r1, r2 = 0.0, 0.0, 0.0
+    for corner in range(4):
+        a, b = (i1 if corner & 1 else i), (j1 if corner & 2 else j)
+        near = (u if corner & 1 else 1 - u) * (v if corner & 2 else 1 - v)
+        far = near * w
+        near -= far
+        r0 += near * noise[a, b, k, 0] + far * noise[a, b, k1, 0]
+        r1 += near * noise[a, b, k, 1] + far * noise[a, b, k1, 1]
+        r2 += near * noise[a, b, k, 2] + far * noise[a, b, k1, 2]
+    return r0, r1, r2
+
+
+@compiled
+def mix(layers, layer, x, y, z, noise, seed):
+    """How much of a layer's second colour there is at a point, in [0, 1]."""
+    pattern = int(layers[layer, PATTERN])
+    if pattern == PLAIN:
+        return 0.0
+    scale = 1.0 / layers[layer, SCALE]
+    if pattern == BANDS:
+        return 1.0 if _phase(y * scale) < 0.5 else 0.0
+    if pattern == PINSTRIPES:
+        return 1.0 if _phase(np.arctan2(x, z + 0.3) * 0.35 * scale) < 0.3 else 0.0
+    if pattern == PLAID:
+        return (0.5 if _phase(y * scale) < 0.4 else 0.0) + (0.5 if _phase(x * scale) < 0.4 else 0.0)
+    if pattern == DOTS:
+        u, v = _phase(x * scale) - 0.5, _phase(y * scale) - 0.5
+        return 1.0 if u * u + v * v < 0.09 else 0.0
+    u, v, _ = noise_at(noise, x, y, z, 0.5 * scale, seed)
+    if pattern == BLOTCHES:
+        return min(max(0.5 + 2.5 * u, 0.0), 1.0)
+    inside = abs(x) < 0.10 and abs(y - 1.20) < 0.10 and z > 0
+    return min(max(0.6 + 3.0 * v, 0.0), 1.0) if inside else 0.0
+
+
+@compiled
+def _phase(position):
+    return position - np.floor(position)

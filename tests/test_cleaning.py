@@ -1,0 +1,301 @@
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import roma
+import torch
+
+from selfmocap.body import Body, BodyParameters
+from selfmocap.camera import Camera
+from selfmocap.cleaning.clean import clean
+from selfmocap.cleaning.confidence import joint_confidence
+from selfmocap.cleaning.contacts import find_contacts
+from selfmocap.cleaning.feet import rest_heights
+from selfmocap.cleaning.gaps import fill_gaps
+from selfmocap.cleaning.ground import on_the_ground
+from selfmocap.cleaning.legs import LEGS, reach
+from selfmocap.cleaning.measures import foot_slide_mm, jitter
+from selfmocap.cleaning.remade import light
+from selfmocap.cleaning.scale import stature, with_stature
+from selfmocap.cleaning.smoothing import smooth, whittaker
+from selfmocap.motion import Motion
+from selfmocap.named_poses import pose_from_degrees
+from selfmocap.observations import Observations
+from selfmocap.skeleton import DEFAULT_KEYPOINTS, JOINT
+from tests.conftest import random_parameters
+from tests.exported import wandering_motion
+
+FPS = 30.0
+LEVEL = Camera.looking_along_z(1000.0, 1280, 720)
+
+
+@pytest.fixture(scope="module")
+def small(body: Body) -> Body:
+    return light(body)
+
+
+def smoothstep(x: torch.Tensor) -> torch.Tensor:
+    x = x.clamp(0, 1)
+    return 3 * x**2 - 2 * x**3
+
+
+def pitched(degrees: float) -> Camera:
+    """5 m before the world's origin, 1.5 m above the ground, looking down."""
+    R = roma.rotvec_to_rotmat(torch.tensor([math.radians(degrees), 0.0, 0.0])) @ LEVEL.R_cam_world
+    return replace(LEVEL, R_cam_world=R, t_cam_world=-R @ torch.tensor([0.0, 1.5, 5.0]))
+
+
+def walk(body: Body, small: Body, camera: Camera, seconds: float = 5.0) -> Motion:
+    """A walk at 0.9 m/s across the picture, feet flat and still on y = 0 for 60 % of each step's second."""
+    time = torch.arange(round(seconds * FPS), dtype=torch.float64) / FPS
+    pose = pose_from_degrees({
+        **{f"{side}_{joint}": angles for side in ("left", "right") for joint, angles in
+           {"hip": (-20, 0, 0), "knee": (40, 0, 0), "ankle": (-20, 0, 0)}.items()},
+        "left_shoulder": (0, 0, -68), "right_shoulder": (0, 0, 68),
+    }).double()  # fmt: skip
+    R = pose.repeat(len(time), 1, 1, 1)
+    for side, sign in (("left", 1.0), ("right", -1.0)):
+        swing = torch.zeros(len(time), 3, dtype=torch.float64)
+        swing[:, 0] = 0.5 * sign * torch.sin(2 * math.pi * time)
+        R[:, JOINT[f"{side}_shoulder"]] = roma.rotvec_to_rotmat(swing) @ R[:, JOINT[f"{side}_shoulder"]]
+    turn = roma.rotvec_to_rotmat(torch.tensor([0.0, math.pi / 2, 0.0], dtype=torch.float64))
+    R[:, 0] = turn
+    root = torch.zeros(len(time), 3, dtype=torch.float64)
+    root[:, 0] = 0.9 * time - 0.45 * seconds
+    root[:, 1] = 0.02 * torch.sin(4 * math.pi * time)
+    parameters = BodyParameters(torch.zeros(body.num_betas, dtype=torch.float64), R, root)
+    wide = body.to(torch.float64)
+    posed = wide.pose(BodyParameters(parameters.betas, R[:1], root[:1]))
+    parameters.p_world_root[:, 1] -= posed.vertices[..., 1].amin() + 0.03
+    for leg, phase in zip(LEGS, (0.0, 0.5), strict=True):
+        posed = small.to(torch.float64).pose(parameters)
+        step = time + phase
+        share = (step % 1 - 0.6) / 0.4
+        forward = 0.9 * (step.floor() + smoothstep(share) - phase + 0.3) - 0.45 * seconds
+        goal = posed.joints[:, leg.ankle].clone()
+        flat = wide.shape(parameters.betas).joints[leg.ankle, 1]
+        goal[:, 0] = forward
+        goal[:, 1] = flat + 0.12 * torch.sin(math.pi * share.clamp(0, 1)) ** 2
+        shift = goal - posed.joints[:, leg.ankle]
+        parameters = reach(
+            parameters, wide.shape(parameters.betas).joints, leg, shift, turn.repeat(len(time), 1, 1)
+        )
+    return Motion.from_parameters(small, parameters.to(torch.float32), camera, (1280, 720), time)
+
+
+def slow_noise(*shape: int, seconds: float) -> torch.Tensor:
+    kernel = torch.hann_window(2 * round(seconds * FPS) + 1, periodic=False, dtype=torch.float64)
+    white = torch.randn(*shape[1:], shape[0] + len(kernel) - 1, dtype=torch.float64)
+    noise = torch.nn.functional.conv1d(white.reshape(-1, 1, white.shape[-1]), kernel[None, None])
+    return (noise / kernel.norm()).reshape(*shape[1:], shape[0]).movedim(-1, 0)
+
+
+def seen_by_one_camera(truth: Motion, small: Body) -> Motion:
+    """What a network that believes in a level camera makes of it: slow errors and jitter of every joint, depth
+    worse than direction."""
+    frames = len(truth)
+    angles = math.radians(1.5) * slow_noise(frames, 24, 3, seconds=0.7)
+    angles += math.radians(0.4) * torch.randn(frames, 24, 3)
+    R = truth.parameters.R_parent_joint.double() @ roma.rotvec_to_rotmat(angles)
+    R[:, 0] = LEVEL.R_cam_world.T.double() @ truth.camera.R_cam_world.double() @ R[:, 0]
+    p_cam = truth.joints_cam[:, 0].double()
+    depth = 1 + (0.05 * slow_noise(frames, 1, seconds=1.0) + 0.01 * torch.randn(frames, 1)) / p_cam[:, 2:]
+    p_cam = p_cam * depth + 0.002 * torch.randn(frames, 3)
+    place = LEVEL.to_world(p_cam.float()[:, None])[:, 0]
+    return Motion.from_parameters(
+        small, BodyParameters(truth.parameters.betas, R.float(), place), LEVEL, (1280, 720), truth.frame_times,
+        confidence=torch.full((frames,), 0.9),
+    )  # fmt: skip
+
+
+def mpjpe_mm(estimate: Motion, truth: Motion) -> float:
+    ours, theirs = (m.joints_cam - m.joints_cam[:, :1] for m in (estimate, truth))
+    return float(1000 * (ours - theirs).norm(dim=-1).mean())
+
+
+def test_cleaning_takes_jitter_and_slide_and_adds_no_error(body: Body, small: Body) -> None:
+    truth = walk(body, small, pitched(10.0))
+    contacts = find_contacts(truth)
+    assert foot_slide_mm(truth, contacts) < 1.5 and contacts.float().mean() > 0.4
+    estimate = seen_by_one_camera(truth, small)
+    cleaned = clean(estimate, body)
+    assert jitter(cleaned) < 0.25 * jitter(estimate)
+    assert foot_slide_mm(cleaned, contacts) < 0.35 * foot_slide_mm(estimate, contacts)
+    assert mpjpe_mm(cleaned, truth) < mpjpe_mm(estimate, truth)
+    said = cleaned.provenance["cleaning"]
+    assert said["after"]["jitter"] == pytest.approx(jitter(cleaned))
+    assert said["before"]["jitter"] == pytest.approx(jitter(estimate))
+
+
+def test_the_ground_is_found_under_a_camera_that_looks_down(body: Body, small: Body) -> None:
+    truth = walk(body, small, pitched(10.0))
+    cleaned = clean(seen_by_one_camera(truth, small), body)
+    up, true_up = cleaned.camera.R_cam_world[:, 1], truth.camera.R_cam_world[:, 1]
+    assert math.degrees(float(torch.arccos((up * true_up).sum()))) < 3
+    soles = body.pose(cleaned.parameters).vertices[..., 1].amin(-1)
+    assert soles.abs().median() < 0.02
+
+
+def test_the_pictures_stay_the_same_when_the_world_turns(body: Body, small: Body) -> None:
+    estimate = seen_by_one_camera(walk(body, small, pitched(10.0)), small)
+    turned = on_the_ground(estimate, small, rest_heights(body, estimate.parameters.betas))
+    assert (turned.camera.R_cam_world - estimate.camera.R_cam_world).abs().max() > 0.05
+    assert (turned.joints_cam - estimate.joints_cam).abs().max() < 1e-4
+    moving = replace(
+        estimate,
+        camera=replace(
+            LEVEL,
+            R_cam_world=LEVEL.R_cam_world.expand(len(estimate), 3, 3),
+            t_cam_world=LEVEL.t_cam_world.expand(len(estimate), 3),
+        ),
+    )
+    assert on_the_ground(moving, small, torch.zeros(4)) is moving
+    assert torch.equal(clean(moving, body).camera.R_cam_world, moving.camera.R_cam_world)
+
+
+@pytest.mark.parametrize("noise_deg", [0.0, 0.4])
+def test_a_kick_keeps_its_speed(body: Body, small: Body, noise_deg: float) -> None:
+    time = torch.arange(90, dtype=torch.float64) / FPS
+    kick = smoothstep((time - 1.3) / 0.25) - smoothstep((time - 1.6) / 0.35)
+    bend = smoothstep((time - 1.1) / 0.2) - smoothstep((time - 1.35) / 0.15) + 0 * kick
+    angles = torch.zeros(len(time), 24, 3, dtype=torch.float64)
+    angles[:, JOINT["right_hip"], 0] = -math.radians(95) * kick
+    angles[:, JOINT["right_knee"], 0] = math.radians(100) * bend
+    truth_R = roma.rotvec_to_rotmat(angles)
+    noisy_R = roma.rotvec_to_rotmat(angles + math.radians(noise_deg) * torch.randn(len(time), 24, 3))
+    root = torch.tensor([0.0, 0.0, -5.0]).expand(len(time), 3)
+    truth, estimate = (
+        Motion.from_parameters(
+            small, BodyParameters(torch.zeros(16), R.float(), root), LEVEL, (1280, 720), time
+        )
+        for R in (truth_R, noisy_R)
+    )
+    smoothed = smooth(estimate, small)
+
+    def peak(motion: Motion) -> float:
+        ankle = motion.joints_cam[:, JOINT["right_ankle"]]
+        return float(ankle.diff(dim=0).norm(dim=-1).max() * FPS)
+
+    assert peak(truth) > 6
+    assert peak(smoothed) == pytest.approx(peak(truth), rel=0.1)
+    assert mpjpe_mm(smoothed, truth) < max(mpjpe_mm(estimate, truth), 1.0)
+
+
+def test_short_gaps_are_filled_and_marked_and_long_ones_stay(body: Body, small: Body) -> None:
+    whole = wandering_motion(body, frames=80)
+    kept = [*range(10), *range(24, 30), *range(46, 80)]
+    seen = replace(whole[kept], body=body.identity)
+    filled = fill_gaps(seen, small)
+    assert filled.frame_index.tolist() == [*range(30), *range(46, 80)]
+    assert filled.filled.tolist() == [10 <= i < 24 for i in filled.frame_index.tolist()]
+    assert (filled.confidence[filled.filled] == 0).all()
+    assert torch.allclose(filled.frame_times, filled.frame_index.double() / FPS)
+    assert torch.allclose(filled[~filled.filled].joints_cam, seen.joints_cam, atol=1e-5)
+    R = filled.parameters.R_parent_joint
+    assert (R.mT @ R - torch.eye(3)).abs().max() < 1e-5
+    smoothed = smooth(filled, small)
+    error = smoothed.joints_cam[10:24] - whole.joints_cam[10:24]
+    straight = filled.joints_cam[10:24] - whole.joints_cam[10:24]
+    assert error.norm(dim=-1).mean() < straight.norm(dim=-1).mean(), "smooth is better than straight"
+
+
+def test_a_frame_that_is_not_trusted_is_pulled_to_its_neighbours(body: Body, small: Body) -> None:
+    truth = wandering_motion(body, frames=40)
+    R = truth.parameters.R_parent_joint.clone()
+    turn = roma.rotvec_to_rotmat(torch.tensor([0.0, 0.0, 0.5]))
+    R[20, JOINT["left_elbow"]] = R[20, JOINT["left_elbow"]] @ turn
+    wrong = replace(truth, parameters=replace(truth.parameters, R_parent_joint=R), confidence=torch.ones(40))
+    doubted = torch.ones(40, 24)
+    doubted[20, JOINT["left_elbow"]] = 0.0
+
+    def error(motion: Motion) -> float:
+        joints = (JOINT["left_wrist"], JOINT["left_elbow"])
+        (wrist, elbow), (true_wrist, true_elbow) = (
+            [m.joints_cam[20, j] for j in joints] for m in (motion, truth)
+        )
+        return float(((wrist - elbow) - (true_wrist - true_elbow)).norm())
+
+    trusting, doubting = smooth(wrong, small), smooth(wrong, small, doubted)
+    assert error(doubting) < 0.35 * error(trusting)
+
+
+def test_confidence_comes_from_the_keypoints_that_show_a_joint() -> None:
+    seen = torch.ones(3, 23)
+    seen[:, DEFAULT_KEYPOINTS.index("left_wrist")] = torch.tensor([0.2, 0.4, 0.6])
+    observations = Observations(
+        frame_index=torch.tensor([4, 5, 7]), frame_times=torch.tensor([4.0, 5.0, 7.0], dtype=torch.float64),
+        image_size=(64, 48), boxes=torch.ones(3, 3), keypoint_set="coco-23", keypoints=torch.zeros(3, 23, 2),
+        keypoint_confidence=seen,
+    )  # fmt: skip
+    found = joint_confidence(observations, torch.tensor([5, 6, 7, 8]))
+    assert found[:, JOINT["left_elbow"]].tolist() == pytest.approx([0.4, 0.0, 0.6, 0.0])
+    assert found[:, JOINT["right_elbow"]].tolist() == [1, 0, 1, 0]
+    assert found[:, JOINT["spine2"]].tolist() == [1, 0, 1, 0]
+
+
+@pytest.mark.parametrize("cutoff_hz", [1.0, 4.0])
+def test_whittaker_halves_at_the_cutoff_lags_nothing_and_keeps_parabolas(cutoff_hz: float) -> None:
+    time = np.arange(600) / FPS
+    parabola = (time**2 - 3 * time + 1)[:, None]
+    assert whittaker(parabola, np.ones(600), cutoff_hz, FPS) == pytest.approx(parabola, abs=1e-5)
+    swing = np.sin(2 * np.pi * cutoff_hz * time)[:, None]
+    smoothed = whittaker(swing, np.ones(600), cutoff_hz, FPS)
+    middle = slice(150, 450)
+    assert smoothed[middle] == pytest.approx(0.5 * swing[middle], abs=0.01)
+    gap = np.ones(600)
+    gap[300:306] = 0
+    slow = np.sin(2 * np.pi * 0.1 * cutoff_hz * time)[:, None]
+    broken = slow.copy()
+    broken[300:306] = 100
+    assert np.abs(whittaker(broken, gap, cutoff_hz, FPS) - slow)[middle].max() < 0.02
+
+
+def test_a_leg_reaches_as_far_as_it_is_long(small: Body) -> None:
+    wide = small.to(torch.float64)
+    parameters = random_parameters(wide, 20, angle=0.5)
+    parameters = replace(parameters, betas=parameters.betas[0])
+    before = wide.pose(parameters)
+    for leg in LEGS:
+        R_world_foot = roma.random_rotmat(20).double()
+        shift = 0.1 * torch.randn(20, 3, dtype=torch.float64)
+        after = wide.pose(reach(parameters, wide.shape(parameters.betas).joints, leg, shift, R_world_foot))
+        hip, ankle = before.joints[:, leg.hip], after.joints[:, leg.ankle]
+        length = sum(
+            (before.joints[:, a] - before.joints[:, b]).norm(dim=-1)
+            for a, b in ((leg.hip, leg.knee), (leg.knee, leg.ankle))
+        )
+        goal = before.joints[:, leg.ankle] + shift
+        within = (goal - hip).norm(dim=-1) < 0.998 * length
+        assert within.sum() > 5
+        assert (ankle - goal)[within].norm(dim=-1).max() < 1e-6
+        assert ((ankle - hip).norm(dim=-1) < length).all()
+        assert (after.R_world_joint[:, leg.ankle] - R_world_foot).abs().max() < 1e-6
+        others = [j for name, j in JOINT.items() if not name.endswith(("knee", "ankle", "foot"))]
+        assert (after.joints - before.joints)[:, others].abs().max() < 1e-9
+
+
+def test_stature_sets_the_scale_and_keeps_the_pictures(body: Body) -> None:
+    motion = wandering_motion(body, frames=10)
+    metres = 1.07 * float(stature(body, motion.parameters.betas))
+    taller = with_stature(motion, body, metres)
+    assert float(stature(body, taller.parameters.betas)) == pytest.approx(metres, abs=1e-5)
+    assert torch.allclose(taller.joints_cam[:, 0], motion.joints_cam[:, 0] * 1.07, atol=1e-4)
+    pixels, before = (m.camera.project(m.camera.to_world(m.joints_cam)) for m in (taller, motion))
+    assert (pixels - before).norm(dim=-1).mean() < 2.5
+    with pytest.raises(ValueError, match="metres from 0.5 to 2.6"):
+        with_stature(motion, body, 192.0)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 5])
+def test_a_clip_of_a_few_frames_comes_through(body: Body, frames: int) -> None:
+    motion = wandering_motion(body, frames=frames)
+    cleaned = clean(motion, body, stature=1.8)
+    assert len(cleaned) == frames
+    assert torch.isfinite(cleaned.joints_cam).all()
+
+
+def test_mistakes_are_named(body: Body, small_body: Body) -> None:
+    motion = wandering_motion(body, frames=3)
+    with pytest.raises(ValueError, match="give the motion's own"):
+        clean(motion, small_body)

@@ -1,0 +1,45 @@
+"""Pictures of meshes."""
+
+import numpy as np
+import torch
+from PIL import Image
+
+from selfmocap.body import Body
+from selfmocap.render import picture, vertex_normals, write_picture
+
+
+def test_normals_of_a_sphere_point_outwards() -> None:
+    import trimesh
+
+    sphere = trimesh.creation.icosphere(subdivisions=3)
+    points = np.asarray(sphere.vertices, np.float64)
+    normals = vertex_normals(points, np.asarray(sphere.faces))
+    np.testing.assert_allclose(normals, points, atol=0.02)
+
+
+def test_the_body_fills_the_picture_upright(body: Body) -> None:
+    vertices = body.v_template.view(3, -1).mT.contiguous()
+    image = picture(vertices, body.faces, height=200)
+    assert image.shape == (200, 160, 3)
+    person = (np.abs(image.astype(int) - image[0, 0]) > 12).any(-1)
+    rows, columns = np.flatnonzero(person.any(1)), np.flatnonzero(person.any(0))
+    assert 0.6 * 160 < columns.max() - columns.min() < 160
+    assert abs((columns.min() + columns.max()) / 2 - 79.5) < 3
+    widest = person.sum(1).argmax()
+    assert widest < (rows.min() + rows.max()) / 2, "the arms of a T are in its upper half"
+
+
+def test_light_comes_from_above(body: Body) -> None:
+    image = picture(body.v_template.view(3, -1).mT.contiguous(), body.faces, height=240).astype(float)
+    upturned = picture(
+        body.v_template.view(3, -1).mT.contiguous() * torch.tensor([1.0, -1.0, -1.0]), body.faces, height=240
+    )
+    assert np.abs(image - upturned).mean() > 1
+
+
+def test_it_is_written_whole(body: Body, tmp_path) -> None:
+    path = tmp_path / "body.png"
+    write_picture(path, body.v_template.view(3, -1).mT.contiguous(), body.faces)
+    with Image.open(path) as image:
+        assert image.size == (576, 720)
+    assert [p.name for p in tmp_path.iterdir()] == ["body.png"]

@@ -1,0 +1,84 @@
+"""A detector's errors: their sizes, their persistence, and what they do to masks."""
+
+import numpy as np
+import pytest
+
+from selfmocap.skeleton import DEFAULT_KEYPOINTS
+from selfmocap.synthetic import corrupt
+from selfmocap.synthetic.corrupt import KeypointErrors, MaskErrors, corrupt_masks, sample_errors
+
+
+def disc(radius: float, side: int = 128) -> np.ndarray:
+    y, x = np.mgrid[:side, :side] - (side - 1) / 2
+    return (np.hypot(x, y) < radius).astype(np.float32)[None]
+
+
+def test_errors_grow_with_the_person_and_differ_by_joint() -> None:
+    rng = np.random.default_rng(0)
+    errors = sample_errors(rng, KeypointErrors(clean=0.0), 800, 1)
+    size = np.linalg.norm(errors.shift, axis=-1)[:, 0]
+    by_name = {name: np.median(size[:, i]) for i, name in enumerate(DEFAULT_KEYPOINTS.names)}
+    assert by_name["left_hip"] > 1.2 * by_name["left_shoulder"] > 1.2 * by_name["left_eye"]
+    keypoints = np.zeros((800, 1, 23, 2))
+    small, large = (corrupt.displaced(errors, keypoints, np.full((800, 1), s)) for s in (50.0, 500.0))
+    assert np.allclose(10 * small, large)
+
+
+def test_slow_errors_are_slow() -> None:
+    config = KeypointErrors(noise=0.0, gross=0.0, clean=0.0, swapped=0.0)
+    shift = sample_errors(np.random.default_rng(0), config, 60, 50).shift
+    step, size = np.abs(np.diff(shift, axis=1)).mean(), np.abs(shift).mean()
+    assert 0.02 * size < step < 0.3 * size
+
+
+def test_runs_have_their_share_and_length() -> None:
+    runs = corrupt._runs(np.random.default_rng(0), 3000, 60, 0.1)
+    assert runs.mean() == pytest.approx(0.1, abs=0.01)
+    stays = runs[:, 1:][runs[:, :-1]].mean()
+    assert stays == pytest.approx(1 - (1 / 4) * 0.9, abs=0.03)
+
+
+def test_clean_clips_are_clean() -> None:
+    errors = sample_errors(np.random.default_rng(0), KeypointErrors(clean=1.0), 20, 5)
+    assert not errors.shift.any() and not errors.missed.any() and not errors.extra.any()
+    assert (errors.source == np.arange(23)).all() and (errors.doubt == 1).all()
+
+
+def test_confidence_of_hidden_and_outside_points_is_low() -> None:
+    rng = np.random.default_rng(0)
+    errors = sample_errors(rng, KeypointErrors(clean=1.0), 400, 1)
+    shape = errors.missed.shape
+    visible, inside = rng.random(shape) < 0.5, rng.random(shape) < 0.5
+    confidence = corrupt.confidence_of(rng, errors, visible, inside)
+    assert confidence[~inside].max() < 0.07
+    wrist, hip = DEFAULT_KEYPOINTS.index("left_wrist"), DEFAULT_KEYPOINTS.index("left_hip")
+    assert confidence[..., wrist][(visible & inside)[..., wrist]].min() >= 0.75
+    hidden = inside & ~visible
+    assert np.median(confidence[..., wrist][hidden[..., wrist]]) < 0.4
+    assert confidence[..., hip][hidden[..., hip]].min() > 0.8, "hips are believed even when hidden"
+
+
+def test_an_edge_moves_as_far_as_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = disc(30)
+    calm = corrupt_masks(np.random.default_rng(0), MaskErrors(0.0, 0.0), given, np.zeros_like(given))
+    assert np.logical_xor(calm, given > 0).sum() < 0.05 * given.sum()
+    moved = np.zeros(given.shape, bool)
+    for shift in (-1.5, 1.5):
+        waves = np.full((1, 6, 6), shift, np.float32)
+        corrupt._corrupt_masks(0, 1, given, waves, np.zeros((1, 4)), moved)
+        assert np.sqrt(moved.sum() / np.pi) == pytest.approx(30 + shift, abs=0.5)
+
+
+def test_masks_fray_and_tear() -> None:
+    given = np.repeat(disc(30), 200, axis=0)
+    masks = corrupt_masks(np.random.default_rng(0), MaskErrors(0.012, 0.5), given, np.zeros_like(given))
+    overlap = (masks & (given > 0)).sum((1, 2)) / (masks | (given > 0)).sum((1, 2))
+    assert 0.85 < np.median(overlap) < 0.99
+    assert overlap.min() < 0.9 and len(set(masks.sum((1, 2)).tolist())) > 100
+
+
+def test_held_things_are_often_taken_for_the_person() -> None:
+    given, held = np.repeat(disc(20), 300, axis=0), np.zeros((300, 128, 128), np.float32)
+    held[:, 100:110, 60:70] = 1
+    masks = corrupt_masks(np.random.default_rng(0), MaskErrors(0.0, 0.0), given, held)
+    assert masks[:, 105, 65].mean() == pytest.approx(0.7, abs=0.08)

@@ -1,0 +1,145 @@
+"""Drawing: the fast rasteriser beside the exact one, and the laws of light."""
+
+import numpy as np
+import pytest
+import torch
+
+from selfmocap.body import Body
+from selfmocap.named_poses import named_pose
+from selfmocap.raster import rasterize
+from selfmocap.synthetic import looks, shading, surface
+from selfmocap.synthetic.figure import BODY, BOXES, HELD, RINGS, SEGMENTS, SKIRT, box_vertices, figure_of
+from selfmocap.synthetic.looks import LookConfig, light_in_camera, sample_light
+from selfmocap.synthetic.scene import Stage, stage_of
+from selfmocap.synthetic.shading import Look, draw
+
+
+@pytest.fixture(scope="module")
+def stage(body: Body) -> Stage:
+    return stage_of(body)
+
+
+@pytest.fixture(scope="module")
+def vertices(body: Body, stage: Stage) -> np.ndarray:
+    """Bodies in three poses, 3 m before the camera, without skirt and things."""
+    R = torch.stack([named_pose(name) for name in ("run", "squat", "t")])
+    R[:, 0] = torch.diag(torch.tensor([1.0, -1.0, -1.0])) @ R[:, 0]
+    posed = body.shape(torch.zeros(3, body.num_betas)).pose(R, torch.tensor([0.0, 0.1, 3.0]).expand(3, 3))
+    count = stage.figure.rest.shape[1] - stage.figure.body_vertices
+    return torch.cat([posed.vertices.mT, torch.full((3, 3, count), 50.0)], dim=-1).contiguous().numpy()
+
+
+def looks_of(pictures: int, seed: int = 0, body: Body | None = None) -> Look:
+    rng = np.random.default_rng(seed)
+    layers = looks.sample_layers(rng, LookConfig(), pictures)
+    light = light_in_camera(sample_light(rng, pictures), np.tile(np.eye(3), (pictures, 1, 1, 1)))
+    edges = looks.sample_edges(rng, body or Body.load(), pictures)
+    return looks.look_of(edges, layers, light, rng.uniform(0, 16, (pictures, 3)))
+
+
+def naked(look: Look) -> Look:
+    layers = look.layers.copy()
+    layers[..., surface.THICKNESS] = 0
+    return look._replace(layers=layers)
+
+
+LENS = np.tile([180.0, 180.0, 63.5, 63.5], (3, 1))
+
+
+def test_rasteriser_agrees_with_the_exact_one(body, stage, vertices) -> None:
+    drawn = draw(vertices, LENS, naked(looks_of(3, body=body)), stage.model, 128, 1, False)
+    face, depth, _ = rasterize(vertices.swapaxes(1, 2), stage.figure.faces, LENS, 128, 128, True)
+    covered = face >= 0
+    assert covered.mean() > 0.05
+    assert (covered == (drawn.coverage > 0.5)).mean() > 0.9995
+    both = covered & (drawn.coverage > 0.5)
+    difference = np.abs(drawn.depth[both] - depth[both])
+    assert np.median(difference) < 1e-4
+    assert (difference < 0.01).mean() > 0.995
+
+
+def test_more_samples_agree_with_fewer_on_average(body, stage, vertices) -> None:
+    look = looks_of(3, body=body)
+    one, two = (draw(vertices, LENS, look, stage.model, 128, samples, True) for samples in (1, 2))
+    assert two.coverage.mean() == pytest.approx(one.coverage.mean(), rel=0.03)
+    assert two.colour.mean() == pytest.approx(one.colour.mean(), rel=0.03)
+    assert ((two.coverage > 0) & (two.coverage < 1)).any(), "edges are smooth"
+    assert (two.colour <= two.coverage[..., None] + 1e-5).all()
+
+
+def test_clothes_make_the_figure_larger(body, stage, vertices) -> None:
+    look = looks_of(3, body=body)
+    dressed = draw(vertices, LENS, look, stage.model, 128, 2, False).person.sum((1, 2))
+    assert (dressed > draw(vertices, LENS, naked(look), stage.model, 128, 2, False).person.sum((1, 2))).all()
+
+
+def test_edges_part_the_body_as_people_dress(body, stage) -> None:
+    look, rest = looks_of(64, body=body), stage.figure.rest[:, : stage.figure.body_vertices]
+    highest, hand, heel = rest[:, rest[1].argmax()], rest[:, rest[0].argmax()], rest[:, rest[1].argmin()]
+    chest = np.array([0.0, 1.2, rest[2].max()], np.float32)
+    hairy = [surface.layer_at(*highest, edges) == surface.HAIR for edges in look.edges]
+    assert 0.8 < np.mean(hairy) <= 1, "few are bald"
+    for edges in look.edges:
+        assert surface.layer_at(*hand, edges) == surface.SKIN
+        assert surface.layer_at(*heel, edges) == surface.SHOES
+        assert surface.layer_at(*chest, edges) == surface.TOP
+        knee_or_hip = surface.layer_at(0.1, float(body.J_template[1, 1]) - 0.05, 0.0, edges)
+        assert knee_or_hip in (surface.BOTTOM, surface.TOP)
+
+
+def test_light_turns_with_the_camera() -> None:
+    rng = np.random.default_rng(0)
+    light = sample_light(rng, 5)
+    R, _ = np.linalg.qr(rng.normal(size=(5, 2, 3, 3)))
+    R *= np.sign(np.linalg.det(R))[..., None, None]
+    in_camera = light_in_camera(light, R)
+    n_world = rng.normal(size=3)
+    n_world /= np.linalg.norm(n_world)
+    for clip in range(5):
+        for frame in range(2):
+            n_cam = R[clip, frame] @ n_world
+            for channel in range(3):
+                expected = shading._light(light[clip], channel, *n_world)
+                assert shading._light(in_camera[clip, frame], channel, *n_cam) == pytest.approx(expected)
+
+
+def test_a_lobe_is_the_second_order_expansion_of_a_lamp() -> None:
+    """Ramamoorthi and Hanrahan 2001: max(0, cos) is 1/4 + cos/2 + 5/32 (3 cos^2 - 1), 9 % off at most."""
+    d = np.array([[0.6, 0.0, 0.8]])
+    lobe = np.broadcast_to(looks._lobe(d)[0], (3, 10))
+    for angle in np.linspace(0, np.pi, 9):
+        n = np.array(
+            [0.6 * np.cos(angle) + 0.8 * np.sin(angle), 0.0, 0.8 * np.cos(angle) - 0.6 * np.sin(angle)]
+        )
+        cosine = float(n @ d[0])
+        value = shading._light(lobe, 0, *n)
+        assert value == pytest.approx(1 / 4 + cosine / 2 + 5 / 32 * (3 * cosine**2 - 1))
+        assert abs(value - max(cosine, 0)) < 0.1
+
+
+def test_noise_is_smooth_and_periodic(stage) -> None:
+    noise, seed = stage.model.noise, np.zeros(3, np.float32)
+    here = np.array(surface.noise_at(noise, 0.3, 1.7, -2.2, 1.0, seed))
+    assert np.allclose(here, surface.noise_at(noise, 16.3, 1.7, -18.2, 1.0, seed), atol=1e-6)
+    assert np.abs(here - surface.noise_at(noise, 0.301, 1.7, -2.2, 1.0, seed)).max() < 0.01
+    assert 0.1 < noise.std() < 1
+
+
+def test_the_figure_is_one_mesh(body, stage) -> None:
+    figure = stage.figure
+    assert figure.rest.shape[1] == len(body.parts) + RINGS * SEGMENTS + 8 * BOXES
+    assert figure.faces.max() == figure.rest.shape[1] - 1
+    assert {BODY, SKIRT, HELD, HELD + 1, HELD + 2} == set(figure.kind.tolist())
+    assert set(figure.parts[figure.kind == BODY].tolist()) == set(range(1, 25))
+    assert not figure.parts[figure.kind >= HELD].any()
+
+
+def test_boxes_face_outwards() -> None:
+    corners = box_vertices(torch.tensor([1.0, 2.0, 3.0]), torch.eye(3), torch.tensor([5.0, 0.0, 0.0])).T
+    faces = figure_of(Body.load()).faces[-12:]
+    triangle = corners[faces - faces.min()]
+    normal = torch.cross(triangle[:, 1] - triangle[:, 0], triangle[:, 2] - triangle[:, 0], dim=-1)
+    outwards = (normal * (triangle.mean(1) - torch.tensor([5.0, 0.0, 0.0]))).sum(-1)
+    assert (outwards > 0).all()
+    volume = (triangle[:, 0] * torch.cross(triangle[:, 1], triangle[:, 2], dim=-1)).sum() / 6
+    assert volume.item() == pytest.approx(48.0)
