@@ -107,7 +107,7 @@ def test_identities_hold_through_a_crossing_with_occlusion() -> None:
         red, blue = (60.0 + 3 * k, 100.0), (240.0 - 3 * k, 104.0)
         hidden = abs(red[0] - blue[0]) < 25
         frames.append({BLUE: blue} if hidden else {RED: red, BLUE: blue})
-    seen = run(frames, Pace.at(30.0))
+    seen = run(frames, Pace.at(30.0, 0))
     red, blue = number_at(seen[0], frames[0][RED]), number_at(seen[0], frames[0][BLUE])
     assert red != blue
     for poses, places in zip(seen, frames, strict=True):
@@ -120,15 +120,15 @@ def test_somebody_else_at_the_same_place_is_somebody_new() -> None:
     frames = (
         [{RED: (100.0, 100.0)}] * 20 + [{}] * 20 + [{BLUE: (104.0, 100.0)}] * 20 + [{RED: (104.0, 100.0)}] * 2
     )
-    seen = run(frames, Pace.at(30.0))
+    seen = run(frames, Pace.at(30.0, 0))
     (red,), (blue,) = seen[19], seen[59]
     assert red != blue
-    again = run([{RED: (100.0, 100.0)}] * 20 + [{}] * 20 + [{RED: (110.0, 100.0)}] * 20, Pace.at(30.0))
+    again = run([{RED: (100.0, 100.0)}] * 20 + [{}] * 20 + [{RED: (110.0, 100.0)}] * 20, Pace.at(30.0, 0))
     assert list(again[19]) == list(again[59])
 
 
 def test_a_glimpse_is_not_confirmed_and_tiles_cover_the_frame() -> None:
-    pace = Pace.at(30.0)
+    pace = Pace.at(30.0, 0)
     detector = Told([[(100.0, 100.0)]] + [[]] * 5)
     people = People()
     for index in range(6):
@@ -145,7 +145,7 @@ def test_a_glimpse_is_not_confirmed_and_tiles_cover_the_frame() -> None:
 
 
 def test_tracks_are_linked_dropped_and_ordered() -> None:
-    pace, points = Pace.at(30.0), stick(100, 100).astype(np.float32)
+    pace, points = Pace.at(30.0, 0), stick(100, 100).astype(np.float32)
     pose = Pose(points, np.ones(17, np.float32), 0.99, window_of(points, np.ones(17)))
     red, blue = np.zeros(384, np.float32), np.zeros(384, np.float32)
     red[0] = blue[1] = 1.0

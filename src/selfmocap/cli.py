@@ -234,7 +234,8 @@ def _stages() -> Iterator[Callable[[str, int, int], None]]:
 
 
 _COMMANDS = {
-    "capture": capture, "observe": observe, "infer": infer, "train": train, "validate": validate, "body": body, "doctor": doctor,
+    "capture": capture, "observe": observe, "infer": infer, "train": train, "validate": validate, "body": body,
+    "doctor": doctor,
 }  # fmt: skip
 
 

@@ -26,11 +26,11 @@ _NEAR_GROUND = 0.08
 
 
 def lock_feet(
-    motion: Motion, body: Body, contacts: Bool[Tensor, "time 4"], heights: Float[Tensor, "4"] | None
+    motion: Motion, body: Body, contacts: Bool[Tensor, "time 4"], heights: Float[Tensor, "4"]
 ) -> Motion:
     """The motion with each contact's point held at its place: the path takes what both feet ask for together and
-    slowly, each leg the rest. Where the ground is y = 0, `heights` (see `rest_heights`) says how high the points of a
-    foot on it are; None where the ground is not known."""
+    slowly, each leg the rest. `heights` (see `rest_heights`) says how high the points of a foot on the ground, y = 0,
+    are."""
     fps = frame_rate(motion.frame_index, motion.frame_times)
     pull, firm = _pulls(keypoints_world(motion, FOOT_POINTS), contacts, heights)
     parameters = motion.parameters.to(torch.float64)
@@ -62,7 +62,7 @@ def rest_heights(body: Body, betas: Float[Tensor, " betas"]) -> Float[Tensor, "4
 
 
 def _pulls(
-    points: Float[Tensor, "time 4 3"], contacts: Bool[Tensor, "time 4"], heights: Float[Tensor, "4"] | None
+    points: Float[Tensor, "time 4 3"], contacts: Bool[Tensor, "time 4"], heights: Float[Tensor, "4"]
 ) -> tuple[Float[Tensor, "time 4 3"], Float[Tensor, "time 4"]]:
     """From where each point is to where it stands in its contact (the mean of it), and whether it stands."""
     points = points.double()
@@ -70,7 +70,7 @@ def _pulls(
     for point in range(points.shape[1]):
         for start, end in runs(contacts[:, point]):
             place = points[start:end, point].mean(0)
-            if heights is not None and abs(place[1] - heights[point]) < _NEAR_GROUND:
+            if abs(place[1] - heights[point]) < _NEAR_GROUND:
                 place[1] = heights[point]
             pull[start:end, point] = place - points[start:end, point]
     return pull, contacts.double()

@@ -42,7 +42,7 @@ def follow_video(
     progress: Progress,
 ) -> Followed:
     """Follows everybody through the video, going on after the windows that `folder` already holds."""
-    pace, people, parts = Pace.at(video.fps), People(), part_paths(folder)
+    pace, people, parts = Pace.at(video.fps, video.declared_frames), People(), part_paths(folder)
     first = 0
     if parts:
         people = read_people(parts[-1])[0]

@@ -116,9 +116,12 @@ class Pace:
     """A person seen again after longer is a new one."""
 
     @classmethod
-    def at(cls, fps: float) -> "Pace":
+    def at(cls, fps: float, frames: int) -> "Pace":
+        """For a video of that rate and of about so many frames (0: unknown); a short one is searched more often, since
+        a person must be found twice."""
+        search = min(max(round(fps / 2), 3), 15)
         return cls(
-            search=min(max(round(fps / 2), 3), 15),
+            search=min(search, max(frames // 4, 1)) if frames else search,
             coast=max(round(fps / 2), 4),
             forget=max(round(4 * fps), 8),
         )

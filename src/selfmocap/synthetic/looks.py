@@ -72,7 +72,7 @@ def sample_edges(rng: np.random.Generator, body: Body, clips: int) -> np.ndarray
     put(surface.SHOULDER, shoulder * 0.95)
     put(surface.COLLAR, joint["neck"][1] + rng.uniform(-0.03, 0.035, clips))
     put(surface.NECKLINE, rng.choice([0.02, 0.05, 0.1], clips))
-    put(surface.OVERALL, rng.uniform(7, 12, clips))
+    put(surface.SLOPE, rng.uniform(7, 12, clips))
     waist = hip + rng.uniform(0.06, 0.16, clips)
     put(surface.WAIST, waist)
     put(surface.HEM, np.where(rng.random(clips) < 0.6, hip + rng.uniform(-0.1, 0.06, clips), waist))

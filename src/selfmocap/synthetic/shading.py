@@ -22,6 +22,9 @@ from selfmocap.synthetic.surface import (
     noise_at,
 )
 
+NEAREST = 0.1
+"""Metres from the camera's plane within which nothing is drawn."""
+
 
 class Look(NamedTuple):
     """How figures look; the first axis of each array is the picture."""
@@ -116,10 +119,9 @@ def _draw(first, last, vertices, intrinsics, look, model, drawn, samples, colour
         inverse[:] = 0.0
         face[:] = -1
         _scan(points, model.faces, inverse, face)
+        _cover(n, model, inverse, face, samples, drawn)
         if coloured:
             _colour(points, look, n, model, inverse, face, samples, drawn)
-        else:
-            _cover(n, model, inverse, face, samples, drawn)
 
 
 @compiled
@@ -162,14 +164,17 @@ def _project(p, normals, lens, rest, samples, points):
         inverse = 1.0 / max(p[2, v], 1e-3)
         points[v, 0] = (lens[0] * p[0, v] * inverse + lens[2]) * scale + shift
         points[v, 1] = (lens[1] * p[1, v] * inverse + lens[3]) * scale + shift
-        points[v, 2] = inverse if p[2, v] > 0.1 else 0.0
+        points[v, 2] = inverse
+        if p[2, v] < NEAREST:
+            points[v, 0] = np.nan
         for axis in range(3):
             points[v, 3 + axis], points[v, 6 + axis] = normals[axis, v], rest[axis, v]
 
 
 @compiled
 def _scan(points, faces, inverse, face):
-    """Nearest front-facing triangle at each sample, by its 1 / z. Triangles that reach within 10 cm are left out."""
+    """Nearest front-facing triangle at each sample, by its 1 / z. Triangles that reach within NEAREST, which have no
+    area, are left out."""
     height, width = face.shape
     for f in range(len(faces)):
         i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
@@ -181,9 +186,8 @@ def _scan(points, faces, inverse, face):
             points[k, 0],
             points[k, 1],
         )
-        wi, wj, wk = points[i, 2], points[j, 2], points[k, 2]
         area = (xj - xi) * (yk - yi) - (xk - xi) * (yj - yi)
-        if not area < -1e-12 or wi <= 0 or wj <= 0 or wk <= 0:
+        if not area < -1e-12:
             continue
         least, most = min(xi, xj, xk), max(xi, xj, xk)
         if most < 0 or least > width - 1:
@@ -200,7 +204,8 @@ def _scan(points, faces, inverse, face):
         scale = 1.0 / area
         bx, by = (yk - yi) * scale, (xi - xk) * scale
         cx, cy = (yi - yj) * scale, (xj - xi) * scale
-        dj, dk = wj - wi, wk - wi
+        wi = points[i, 2]
+        dj, dk = points[j, 2] - wi, points[k, 2] - wi
         for row in range(top, bottom + 1):
             for column in range(left, right + 1):
                 b = (column - xi) * bx + (row - yi) * by
@@ -214,92 +219,85 @@ def _scan(points, faces, inverse, face):
 
 @compiled
 def _cover(n, model, inverse, face, samples, drawn):
-    kind, coverage, person = model.kind, drawn.coverage[n], drawn.person[n]
-    held, depth = drawn.held[n], drawn.depth[n]
+    """Coverage and depth of each pixel."""
+    kind, coverage, depth = model.kind, drawn.coverage[n], drawn.depth[n]
+    shares_person, shares_held = drawn.person[n], drawn.held[n]
     share = 1.0 / (samples * samples)
-    for row in range(face.shape[0]):
-        for column in range(face.shape[1]):
-            f = face[row, column]
-            if f >= 0:
-                here, r, c = 1.0 / inverse[row, column], row // samples, column // samples
-                _count(coverage, person, held, depth, r, c, kind[f], here, share)
-
-
-@compiled
-def _count(coverage, person, held, depth, row, column, kind, here, share):
-    coverage[row, column] += share
-    if kind in (BODY, SKIRT):
-        person[row, column] += share
-    elif kind == HELD:
-        held[row, column] += share
-    depth[row, column] = min(depth[row, column], here)
+    for row in range(coverage.shape[0]):
+        for column in range(coverage.shape[1]):
+            covered, person, held, nearest = 0, 0, 0, 0.0
+            for down in range(row * samples, (row + 1) * samples):
+                for across in range(column * samples, (column + 1) * samples):
+                    f = face[down, across]
+                    if f >= 0:
+                        covered += 1
+                        person += kind[f] in (BODY, SKIRT)
+                        held += kind[f] == HELD
+                        nearest = max(nearest, inverse[down, across])
+            if covered > 0:
+                coverage[row, column] = covered * share
+                shares_person[row, column] = person * share
+                shares_held[row, column] = held * share
+                depth[row, column] = 1.0 / nearest
 
 
 @compiled
 def _colour(points, look, n, model, inverse, face, samples, drawn):
-    """`_cover`, and the colour of each pixel, from half of its samples. One long loop over plain arrays: handing tuples
-    or many arrays to a function at every sample costs more than the shading."""
+    """The colour of each covered pixel, from its even samples (as the white squares of a chessboard) where these are covered, else from the others. One
+    long loop over plain arrays: handing tuples or many arrays to a function at every sample costs more than the
+    shading."""
     edges, layers, light, seed = look.edges[n], look.layers[n], look.light[n], look.seed[n]
     faces, kind, face_points, noise = model.faces, model.kind, model.face_points, model.noise
-    colour, coverage, person = drawn.colour[n], drawn.coverage[n], drawn.person[n]
-    held, depth = drawn.held[n], drawn.depth[n]
-    share = 1.0 / (samples * samples)
-    for row in range(face.shape[0]):
-        for column in range(face.shape[1]):
-            f = face[row, column]
-            if f < 0:
+    colour, coverage = drawn.colour[n], drawn.coverage[n]
+    for r in range(colour.shape[0]):
+        for s in range(colour.shape[1]):
+            if coverage[r, s] == 0.0:
                 continue
-            r, s = row // samples, column // samples
-            _count(coverage, person, held, depth, r, s, kind[f], 1.0 / inverse[row, column], share)
-            weight = _weight(face, row, column, samples)
-            if weight == 0.0:
-                continue
-            i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
-            here = 1.0 / inverse[row, column]
-            # Perspective-correct barycentric coordinates.
-            xi, yi = points[i, 0], points[i, 1]
-            xj, yj, xk, yk = points[j, 0] - xi, points[j, 1] - yi, points[k, 0] - xi, points[k, 1] - yi
-            scale = here / (xj * yk - xk * yj)
-            b = ((column - xi) * yk - (row - yi) * xk) * scale
-            c = ((row - yi) * xj - (column - xi) * yj) * scale
-            a = (here - b - c) * points[i, 2]
-            b, c = b * points[j, 2], c * points[k, 2]
-            nx = a * points[i, 3] + b * points[j, 3] + c * points[k, 3]
-            ny = a * points[i, 4] + b * points[j, 4] + c * points[k, 4]
-            nz = a * points[i, 5] + b * points[j, 5] + c * points[k, 5]
-            x = a * points[i, 6] + b * points[j, 6] + c * points[k, 6]
-            y = a * points[i, 7] + b * points[j, 7] + c * points[k, 7]
-            z = a * points[i, 8] + b * points[j, 8] + c * points[k, 8]
-            layer = layer_of(kind[f], x, y, z, edges, face_points)
-            rough = layers[layer, WRINKLE]
-            u, v, w = noise_at(noise, x, y, z, 9.0, seed)
-            nx, ny, nz = nx + rough * u, ny + rough * v, nz + rough * w
-            scale = 1.0 / np.sqrt(nx * nx + ny * ny + nz * nz + 1e-12)
-            nx, ny, nz = nx * scale, ny * scale, nz * scale
-            shade = 1.0 + 0.25 * rough * (u + v)
-            second = shade * mix(layers, layer, x, y, z, noise, seed)
-            first = shade - second
-            for channel in range(3):
-                colour[r, s, channel] += weight * _encoded(
-                    layers, layer, light, channel, first, second, nx, ny, nz
-                )
-
-
-@compiled
-def _weight(face, row, column, samples):
-    """How much of its pixel a covered sample colours. Every second sample (as on a chessboard) speaks for the covered
-    ones of its pixel; where none of these is covered, the others do."""
-    spoken, covered = 0, 0
-    top, left = row - row % samples, column - column % samples
-    for down in range(top, top + samples):
-        for across in range(left, left + samples):
-            if face[down, across] >= 0:
-                covered += 1
-                spoken += (down + across) % 2 == 0
-    mine = (row + column) % 2 == 0
-    if spoken == 0 or mine:
-        return covered / (max(spoken, 1) if mine else covered) / (samples * samples)
-    return 0.0
+            even, covered = 0, 0
+            for row in range(r * samples, (r + 1) * samples):
+                for column in range(s * samples, (s + 1) * samples):
+                    if face[row, column] >= 0:
+                        covered += 1
+                        even += 1 - ((row + column) & 1)
+            weight = coverage[r, s] / (even if even > 0 else covered)
+            for row in range(r * samples, (r + 1) * samples):
+                for column in range(s * samples, (s + 1) * samples):
+                    f = face[row, column]
+                    if f < 0 or (even > 0 and (row + column) & 1):
+                        continue
+                    i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
+                    # Perspective-correct barycentric coordinates.
+                    xi, yi = points[i, 0], points[i, 1]
+                    xj, yj, xk, yk = (
+                        points[j, 0] - xi,
+                        points[j, 1] - yi,
+                        points[k, 0] - xi,
+                        points[k, 1] - yi,
+                    )
+                    here = 1.0 / inverse[row, column]
+                    scale = here / (xj * yk - xk * yj)
+                    b = ((column - xi) * yk - (row - yi) * xk) * scale
+                    c = ((row - yi) * xj - (column - xi) * yj) * scale
+                    a = (here - b - c) * points[i, 2]
+                    b, c = b * points[j, 2], c * points[k, 2]
+                    nx = a * points[i, 3] + b * points[j, 3] + c * points[k, 3]
+                    ny = a * points[i, 4] + b * points[j, 4] + c * points[k, 4]
+                    nz = a * points[i, 5] + b * points[j, 5] + c * points[k, 5]
+                    x = a * points[i, 6] + b * points[j, 6] + c * points[k, 6]
+                    y = a * points[i, 7] + b * points[j, 7] + c * points[k, 7]
+                    z = a * points[i, 8] + b * points[j, 8] + c * points[k, 8]
+                    layer = layer_of(kind[f], x, y, z, edges, face_points)
+                    rough = layers[layer, WRINKLE]
+                    u, v, w = noise_at(noise, x, y, z, 9.0, seed)
+                    nx, ny, nz = nx + rough * u, ny + rough * v, nz + rough * w
+                    scale = 1.0 / np.sqrt(nx * nx + ny * ny + nz * nz + 1e-12)
+                    nx, ny, nz = nx * scale, ny * scale, nz * scale
+                    shade = 1.0 + 0.25 * rough * (u + v)
+                    second = shade * mix(layers, layer, x, y, z, noise, seed)
+                    first = shade - second
+                    for channel in range(3):
+                        value = _encoded(layers, layer, light, channel, first, second, nx, ny, nz)
+                        colour[r, s, channel] += weight * value
 
 
 @compiled

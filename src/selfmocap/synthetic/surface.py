@@ -12,12 +12,12 @@ LAYERS = 12
 PLAIN, BANDS, PINSTRIPES, PLAID, BLOTCHES, DOTS, PRINT = range(7)
 PATTERNS = 7
 
-(SLEEVE, SHOULDER, COLLAR, NECKLINE, HEM, WAIST, CUFF, SOCK, SHOE, HAIRLINE, NAPE, EAR, CHIN, OVERALL) = (
-    range(14)
+(SLEEVE, SHOULDER, COLLAR, NECKLINE, HEM, WAIST, CUFF, SOCK, SHOE, HAIRLINE, NAPE, EAR, CHIN, SLOPE) = range(
+    14
 )
 EDGES = 14
 """Where one layer ends and the next begins, in metres of the rest pose. SLEEVE and SHOULDER are |x|, EAR and CHIN are
-z, OVERALL is a depth of the neckline's V; the others are heights y."""
+z, NECKLINE is how deep the neckline reaches below COLLAR, SLOPE one over half its width; the others are heights y."""
 
 COLOUR, SECOND, PATTERN, SCALE, WRINKLE, THICKNESS = 0, 3, 6, 7, 8, 9
 MATERIAL = 10
@@ -44,7 +44,7 @@ def layer_at(x, y, z, edges):
     side = abs(x)
     if side > edges[SHOULDER]:
         return TOP if side < edges[SLEEVE] else SKIN
-    dip = edges[NECKLINE] * max(0.0, 1.0 - abs(x) * edges[OVERALL]) if z > 0 else 0.25 * edges[NECKLINE]
+    dip = edges[NECKLINE] * max(0.0, 1.0 - abs(x) * edges[SLOPE]) if z > 0 else 0.25 * edges[NECKLINE]
     if y > edges[COLLAR] - dip:
         if y > edges[HAIRLINE] - 6.0 * x * x or (z < edges[EAR] and y > edges[NAPE]):
             return HAIR
