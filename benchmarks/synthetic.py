@@ -4,9 +4,10 @@ run.
 
     python benchmarks/synthetic.py [--json] [--seconds 20] [--workers 2] [--motions DIR] [--backgrounds DIR]
 
-pyrender (OSMesa) only draws: flat vertex colours, one light, no background, no supersampling; its meshes are posed
-before its clock starts. It is optional: pip install pyrender "PyOpenGL>=3.1.9" (--no-deps keeps numpy as it is) and,
-on Debian, apt install libosmesa6.
+pyrender (OSMesa) only draws: one colour, one light, smooth normals, no background; its bodies are posed before its
+clock starts. Milliseconds of processor time are given beside the rates, for machines that are busy with other things.
+pyrender is optional: pip install pyrender "PyOpenGL>=3.1.9" (--no-deps keeps numpy as it is) and, on Debian, apt
+install libosmesa6.
 """
 
 import argparse
@@ -46,16 +47,16 @@ def generated(make: Iterator[batches.TrainingBatch], seconds: float) -> float:
 
 
 def shares(config: SyntheticConfig, material) -> dict[str, float]:
-    """Milliseconds an image in one process, by stage."""
+    """Milliseconds of processor time for an image in one process, by stage."""
     spent: dict[str, float] = {}
 
     def timed(module, name: str) -> None:
         function = getattr(module, name)
 
         def measured(*arguments):
-            start = time.perf_counter()
+            start = time.process_time()
             result = function(*arguments)
-            spent[name] = spent.get(name, 0.0) + time.perf_counter() - start
+            spent[name] = spent.get(name, 0.0) + time.process_time() - start
             return result
 
         setattr(module, name, measured)
@@ -63,30 +64,29 @@ def shares(config: SyntheticConfig, material) -> dict[str, float]:
     for module, name in ((batches, "sample_scene"), (batches, "draw"), (batches, "photographs"),
                          (corrupt, "sample_errors"), (corrupt, "corrupt_masks")):  # fmt: skip
         timed(module, name)
-    start = time.perf_counter()
-    for seed in range(4):
+    start = time.process_time()
+    for seed in range(8):
         sample_batch(seed, config, *material)
-    spent["all"] = time.perf_counter() - start
-    return {name: round(1e3 * seconds / (4 * config.clips), 3) for name, seconds in spent.items()}
+    spent["all"] = time.process_time() - start
+    return {name: round(1e3 * seconds / (8 * config.clips), 3) for name, seconds in spent.items()}
 
 
 def by_pyrender(body: Body, batch: batches.TrainingBatch) -> Iterator[None]:
     """Draws the bodies of a batch one by one, for ever."""
     import pyrender
+    import trimesh
 
     pose = type(body.rest_parameters())(batch.betas, batch.R_parent_joint[:, 0], batch.p_cam_root[:, 0])
     with torch.no_grad():
         vertices = body.pose(pose).vertices.numpy() * np.array([1, -1, -1], np.float32)
     faces, scale = body.faces.numpy(), CROP_SIZE / (2 * batch.boxes[:, 0, 2].numpy())
-    colours = np.tile(np.float32([0.7, 0.5, 0.4, 1]), (len(vertices[0]), 1))
     renderer = pyrender.OffscreenRenderer(CROP_SIZE, CROP_SIZE)
     place = 0
     while True:
         fx, fy = batch.focal[place].numpy() * scale[place]
         cx, cy = (batch.center[place] - batch.boxes[place, 0, :2]).numpy() * scale[place] + CROP_SIZE / 2
         scene = pyrender.Scene(ambient_light=[0.4] * 3)
-        primitive = pyrender.Primitive(positions=vertices[place], indices=faces, color_0=colours, mode=4)
-        scene.add(pyrender.Mesh(primitives=[primitive]))
+        scene.add(pyrender.Mesh.from_trimesh(trimesh.Trimesh(vertices[place], faces, process=False)))
         scene.add(pyrender.IntrinsicsCamera(float(fx), float(fy), float(cx), float(cy)))
         scene.add(pyrender.DirectionalLight(intensity=3.0))
         renderer.render(scene)
@@ -94,15 +94,15 @@ def by_pyrender(body: Body, batch: batches.TrainingBatch) -> Iterator[None]:
         yield
 
 
-def drawn_by_pyrender(body: Body, batch: batches.TrainingBatch, seconds: float) -> float:
-    """Images a second."""
+def drawn_by_pyrender(body: Body, batch: batches.TrainingBatch, seconds: float) -> tuple[float, float]:
+    """Images a second, and milliseconds of processor time for one."""
     make = by_pyrender(body, batch)
     next(make)
-    count, start = 0, time.perf_counter()
+    count, start, processor = 0, time.perf_counter(), time.process_time()
     while time.perf_counter() - start < seconds:
         next(make)
         count += 1
-    return count / (time.perf_counter() - start)
+    return count / (time.perf_counter() - start), (time.process_time() - processor) / count * 1e3
 
 
 def dis_milliseconds(batch: batches.TrainingBatch) -> float:
@@ -137,19 +137,25 @@ def main() -> int:
         print(f"pyrender is missing ({error}); see the head of this file", file=sys.stderr)
         return 2
     batch = sample_batch(1, SyntheticConfig(clips=32, frames=2), *material)
-    ours, theirs = [], []
+    ours: list[float] = []
+    theirs: list[tuple[float, float]] = []
     for _ in range(3):
         make = training_batches(range(10**6), config, *material, workers=options.workers)
         ours.append(generated(make, options.seconds / 3))
         del make
         theirs.append(drawn_by_pyrender(body, batch, options.seconds / 6))
+    pyrender_rate, pyrender_cpu = np.median(np.array(theirs), axis=0).tolist()
+    milliseconds = shares(config, material)
     result = {
         "images_per_second": round(float(np.median(ours))),
         "runs": [round(value) for value in ours],
         "workers": options.workers,
-        "pyrender_images_per_second": round(float(np.median(theirs)), 1),
-        "ratio_vs_pyrender": round(float(np.median(np.array(ours) / np.array(theirs))), 1),
-        "milliseconds_of_one_process": shares(config, material),
+        "pyrender_images_per_second": round(pyrender_rate, 1),
+        "ratio_vs_pyrender": round(float(np.median(np.array(ours) / np.array(theirs)[:, 0])), 1),
+        "cpu_milliseconds": milliseconds,
+        "pyrender_cpu_milliseconds": round(pyrender_cpu, 2),
+        "cpu_ratio_vs_pyrender": round(pyrender_cpu / milliseconds["all"], 1),
+        "load_average": os.getloadavg()[0],
         "milliseconds_dis_flow_extra": round(dis_milliseconds(batch), 2),
     }
     if not options.json:

@@ -63,3 +63,11 @@ def interpolate(
 ) -> Float[Tensor, "*batch 3 3"]:
     """The rotation on the shortest arc from a (share 0) to b (share 1)."""
     return R_a @ roma.rotvec_to_rotmat(share[..., None] * roma.rotmat_to_rotvec(R_a.mT @ R_b))
+
+
+def continuous_quaternions(R: Float[Tensor, "time *batch 3 3"]) -> Float[Tensor, "time *batch 4"]:
+    """Unit quaternions (x, y, z, w), each in the hemisphere of the one a frame before."""
+    quaternions = roma.rotmat_to_unitquat(R)
+    turned = (quaternions[1:] * quaternions[:-1]).sum(-1) < 0
+    sign = 1 - 2 * (turned.cumsum(0) % 2)
+    return torch.cat([quaternions[:1], quaternions[1:] * sign[..., None]])

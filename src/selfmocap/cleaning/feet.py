@@ -10,14 +10,15 @@ from selfmocap.body import Body, BodyParameters, forward_kinematics
 from selfmocap.cleaning.contacts import FOOT_POINTS, runs
 from selfmocap.cleaning.legs import LEGS, reach
 from selfmocap.cleaning.remade import keypoints_world, remade, stretches
-from selfmocap.cleaning.smoothing import continuous, whittaker
+from selfmocap.cleaning.smoothing import whittaker
 from selfmocap.export.takes import frame_rate
 from selfmocap.motion import Motion
+from selfmocap.rotations import continuous_quaternions
 from selfmocap.skeleton import DEFAULT_KEYPOINTS
 
 _FIRM = 1e3
 """The weight of a contact against that of leaving the leg as it is."""
-_ROOT_HZ = 1.0
+_ROOT_HZ = 2.0
 _LEG_HZ = 4.0
 _FOOT_HZ = 0.5
 """How fast a foot may turn that stands on heel and toe."""
@@ -84,6 +85,6 @@ def _mean_pull(pull: Tensor, firm: Tensor) -> tuple[np.ndarray, np.ndarray]:
 
 def _steadied(R: Float[Tensor, "time 3 3"], flat: np.ndarray, fps: float) -> Float[Tensor, "time 3 3"]:
     """A foot's rotation, held where it stands flat."""
-    quaternions = continuous(roma.rotmat_to_unitquat(R)).numpy()
+    quaternions = continuous_quaternions(R).numpy()
     held = whittaker(quaternions, np.ones(len(R)), np.where(flat, _FOOT_HZ, 0.5 * fps), fps)
     return roma.unitquat_to_rotmat(torch.from_numpy(held / np.linalg.norm(held, axis=-1, keepdims=True)))

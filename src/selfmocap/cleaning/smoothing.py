@@ -21,6 +21,7 @@ from selfmocap.camera import NEAREST_DEPTH
 from selfmocap.cleaning.remade import remade, stretches
 from selfmocap.export.takes import frame_rate
 from selfmocap.motion import Motion
+from selfmocap.rotations import continuous_quaternions
 from selfmocap.skeleton import JOINT_NAMES
 
 _SLOW_HZ = {"elbow": 4.0, "wrist": 4.0, "shoulder": 4.0, "hand": 4.0}
@@ -60,7 +61,7 @@ def smooth_rotations(
     R: Float[Tensor, "time 24 3 3"], weights: np.ndarray, fps: float
 ) -> Float[Tensor, "time 24 3 3"]:
     """Each joint's rotations, smoothed as unit quaternions."""
-    quaternions = continuous(roma.rotmat_to_unitquat(R.double())).numpy()
+    quaternions = continuous_quaternions(R.double()).numpy()
     smoothed = np.empty_like(quaternions)
     for joint, name in enumerate(JOINT_NAMES):
         slow = _SLOW_HZ.get(name.rpartition("_")[2], _TRUNK_AND_LEGS_HZ)
@@ -69,13 +70,6 @@ def smooth_rotations(
         smoothed[:, joint] = whittaker(y, w, slow + _HZ_A_RADIAN_A_SECOND * speed, fps)
     unit = smoothed / np.linalg.norm(smoothed, axis=-1, keepdims=True)
     return roma.unitquat_to_rotmat(torch.from_numpy(unit)).to(R)
-
-
-def continuous(quaternions: Float[Tensor, "time *batch 4"]) -> Float[Tensor, "time *batch 4"]:
-    """Each in the hemisphere of the one before."""
-    turned = (quaternions[1:] * quaternions[:-1]).sum(-1) < 0
-    sign = 1 - 2 * (turned.cumsum(0) % 2)
-    return torch.cat([quaternions[:1], quaternions[1:] * sign[..., None]])
 
 
 def whittaker(y: np.ndarray, weights: np.ndarray, cutoff_hz: np.ndarray | float, fps: float) -> np.ndarray:

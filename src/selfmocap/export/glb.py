@@ -16,6 +16,7 @@ from selfmocap.export.rig import Rig, rig
 from selfmocap.export.skin import Skin, skin
 from selfmocap.export.takes import Take
 from selfmocap.files import written_whole
+from selfmocap.rotations import continuous_quaternions
 from selfmocap.skeleton import JOINT, JOINT_PARENTS
 
 _TYPES = {1: "SCALAR", 3: "VEC3", 4: "VEC4", 16: "MAT4"}
@@ -110,7 +111,7 @@ def _skin(skeleton: Rig, buffer: _Buffer) -> dict[str, Any]:
 
 def _animation(skeleton: Rig, buffer: _Buffer) -> dict[str, Any]:
     time = buffer.add(skeleton.times.numpy().astype(np.float32))
-    quaternions = skeleton.quaternions().numpy().astype(np.float32)
+    quaternions = continuous_quaternions(skeleton.R_parent_joint).numpy().astype(np.float32)
     tracks = [(_ROOT, "translation", buffer.add(skeleton.p_world_root.numpy().astype(np.float32)))]
     tracks += [(joint, "rotation", buffer.add(quaternions[:, joint])) for joint in range(len(JOINT_PARENTS))]
     return {

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import roma
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -32,13 +31,6 @@ class Rig:
     up_axis: UpAxis
     metres: float
     """Metres a unit of length."""
-
-    def quaternions(self) -> Float[Tensor, "time 24 4"]:
-        """The rotations as unit quaternions (x, y, z, w), each in the hemisphere of the one before."""
-        quaternions = roma.rotmat_to_unitquat(self.R_parent_joint)
-        turned = (quaternions[1:] * quaternions[:-1]).sum(-1) < 0
-        sign = 1 - 2 * (turned.cumsum(0) % 2)
-        return torch.cat([quaternions[:1], quaternions[1:] * sign[..., None]])
 
 
 def out_of_world(options: ExportOptions) -> Float[Tensor, "3 3"]:

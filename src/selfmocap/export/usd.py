@@ -12,6 +12,7 @@ from selfmocap.export.rig import Rig, rig
 from selfmocap.export.skin import INFLUENCES, skin
 from selfmocap.export.takes import Take
 from selfmocap.files import written_whole
+from selfmocap.rotations import continuous_quaternions
 from selfmocap.skeleton import JOINT_PARENTS
 
 
@@ -85,7 +86,7 @@ def _define_animation(stage: Any, skeleton: Rig) -> None:
     prim.CreateJointsAttr(_joint_paths(skeleton))
     prim.CreateScalesAttr(Vt.Vec3hArray([Gf.Vec3h(1, 1, 1)] * len(JOINT_PARENTS)))
     rotations, translations = prim.CreateRotationsAttr(), prim.CreateTranslationsAttr()
-    quaternions = skeleton.quaternions().tolist()
+    quaternions = continuous_quaternions(skeleton.R_parent_joint).tolist()
     for frame, (joints, root) in enumerate(zip(quaternions, skeleton.p_world_root.numpy(), strict=True)):
         rotations.Set(Vt.QuatfArray([Gf.Quatf(w, x, y, z) for x, y, z, w in joints]), frame)
         translations.Set(

@@ -46,7 +46,7 @@ def sample_film(rng: np.random.Generator, clips: int, frames: int) -> Film:
         return np.repeat(values, frames, axis=0).astype(np.float32)
 
     exposure = np.exp(rng.normal(0, 0.14, (clips, 1)))
-    quality = np.where(rng.random(clips) < 0.4, rng.integers(35, 95, clips), 0)
+    quality = np.where(rng.random(clips) < 0.3, rng.integers(35, 95, clips), 0)
     blur = np.abs(rng.normal(0, 0.8, clips))
     return Film(
         gain=repeated(exposure * np.exp(rng.normal(0, 0.05, (clips, 3)))),

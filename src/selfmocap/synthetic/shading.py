@@ -207,14 +207,15 @@ def _scan(points, faces, inverse, face):
         wi = points[i, 2]
         dj, dk = points[j, 2] - wi, points[k, 2] - wi
         for row in range(top, bottom + 1):
+            b = (left - xi) * bx + (row - yi) * by
+            c = (left - xi) * cx + (row - yi) * cy
             for column in range(left, right + 1):
-                b = (column - xi) * bx + (row - yi) * by
-                c = (column - xi) * cx + (row - yi) * cy
-                if b >= 0.0 and c >= 0.0 and b + c <= 1.0:
-                    near = wi + b * dj + c * dk
-                    if near > inverse[row, column]:
-                        inverse[row, column] = near
-                        face[row, column] = f
+                near = wi + b * dj + c * dk
+                if (b >= 0.0) & (c >= 0.0) & (b + c <= 1.0) & (near > inverse[row, column]):
+                    inverse[row, column] = near
+                    face[row, column] = f
+                b += bx
+                c += cx
 
 
 @compiled
@@ -243,9 +244,9 @@ def _cover(n, model, inverse, face, samples, drawn):
 
 @compiled
 def _colour(points, look, n, model, inverse, face, samples, drawn):
-    """The colour of each covered pixel, from its even samples (as the white squares of a chessboard) where these are covered, else from the others. One
-    long loop over plain arrays: handing tuples or many arrays to a function at every sample costs more than the
-    shading."""
+    """The colour of each covered pixel, from its even samples (the white squares of a chessboard) where these are
+    covered, else from the others. One long loop over plain arrays: handing tuples or many arrays to a function at
+    every sample costs more than the shading."""
     edges, layers, light, seed = look.edges[n], look.layers[n], look.light[n], look.seed[n]
     faces, kind, face_points, noise = model.faces, model.kind, model.face_points, model.noise
     colour, coverage = drawn.colour[n], drawn.coverage[n]
