@@ -17,11 +17,12 @@ from selfmocap.frontend.linking import Path2D, people_of
 from selfmocap.frontend.mediapipe_legacy import MediaPipeLegacy
 from selfmocap.frontend.mediapipe_tasks import MediaPipeTasks, quiet_stderr
 from selfmocap.frontend.observe import Settings, observe
+from selfmocap.frontend.people import Detector, Pace, People, Track, confirmed
 from selfmocap.frontend.poses import Pose, body_distance, window_of
 from selfmocap.frontend.precomputed import PrecomputedKeypoints, PrecomputedMasks, read_flow
 from selfmocap.frontend.swaps import STATES
 from selfmocap.frontend.tiles import FIRST, tiles
-from selfmocap.frontend.tracks import Detector, Pace, People, Track, confirmed, follow
+from selfmocap.frontend.tracks import follow
 from selfmocap.frontend.windows import Window
 from selfmocap.observations import Observations
 from selfmocap.skeleton import KEYPOINT_SETS, keypoint_set

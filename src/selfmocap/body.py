@@ -206,7 +206,8 @@ class ShapedBody:
         rest = rest.unflatten(-1, (3, -1))
         t = p_world_joint - (R_world_joint @ self.joints.unsqueeze(-1)).squeeze(-1)
         maps = torch.cat([R_world_joint.mT, t.unsqueeze(-2)], dim=-2).flatten(-2)
-        *columns, vertices = (maps.mT @ body.weights).unflatten(-2, (4, 3)).unbind(-3)
+        blended = (maps.mT.reshape(-1, 24) @ body.weights).view(*maps.shape[:-2], 4, 3, -1)
+        *columns, vertices = blended.unbind(-3)
         for column, coordinate in zip(columns, rest.unbind(-2), strict=True):
             vertices = torch.addcmul(vertices, column, coordinate.unsqueeze(-2))
         # The compiler arranges gradients by itself.
@@ -253,34 +254,12 @@ def forward_kinematics(
 ) -> tuple[Float[Tensor, "*batch 24 3 3"], Float[Tensor, "*batch 24 3"]]:
     """`R_world_joint` and `p_world_joint` (metres) down the kinematic tree."""
     parents = torch.tensor(JOINT_PARENTS[1:])
-    bones = (rest_joints[..., 1:, :] - rest_joints[..., parents, :]).unsqueeze(-1)
-    R_level, p_level = R_parent_joint[..., :1, :, :], p_world_root.unsqueeze(-2)
-    R_levels, p_levels = [R_level], [p_level]
-    for joints, within in _LEVELS:
-        R_above = R_level[..., within, :, :]
-        p_level = p_level[..., within, :] + (
-            R_above @ bones[..., [joint - 1 for joint in joints], :, :]
-        ).squeeze(-1)
-        R_level = R_above @ R_parent_joint[..., joints, :, :]
-        R_levels.append(R_level)
-        p_levels.append(p_level)
-    batch = torch.broadcast_shapes(*(p.shape[:-2] for p in p_levels))
-    p_world = torch.cat([p.expand(*batch, -1, -1) for p in p_levels], dim=-2)
-    return torch.cat(R_levels, dim=-3)[..., _FROM_LEVELS, :, :], p_world[..., _FROM_LEVELS, :]
-
-
-def _levels() -> list[tuple[list[int], list[int]]]:
-    """The joints at each distance from the root, and where their parents stand among those one step nearer."""
-    levels, nearer = [], [0]
-    while joints := [joint for joint, parent in enumerate(JOINT_PARENTS) if parent in nearer]:
-        levels.append((joints, [nearer.index(JOINT_PARENTS[joint]) for joint in joints]))
-        nearer = joints
-    return levels
-
-
-_LEVELS = _levels()
-_BY_LEVEL = [0, *(joint for joints, _ in _LEVELS for joint in joints)]
-_FROM_LEVELS = [_BY_LEVEL.index(joint) for joint in range(len(JOINT_PARENTS))]
+    bones = rest_joints[..., 1:, :] - rest_joints[..., parents, :]
+    R_world, p_world = [R_parent_joint[..., 0, :, :]], [p_world_root]
+    for joint, parent in enumerate(JOINT_PARENTS[1:], start=1):
+        R_world.append(R_world[parent] @ R_parent_joint[..., joint, :, :])
+        p_world.append(p_world[parent] + (R_world[parent] @ bones[..., joint - 1, :, None]).squeeze(-1))
+    return torch.stack(R_world, dim=-3), torch.stack(torch.broadcast_tensors(*p_world), dim=-2)
 
 
 def _regressors(data: BodyData) -> dict[str, Regressor]:

@@ -4,8 +4,8 @@ import logging
 
 from selfmocap.frontend.mediapipe_legacy import MediaPipeLegacy
 from selfmocap.frontend.mediapipe_tasks import MediaPipeTasks
+from selfmocap.frontend.people import Detector
 from selfmocap.frontend.rtmpose import RtmPose
-from selfmocap.frontend.tracks import Detector
 
 _LIBGL_REMEDY = (
     "OpenCV or MediaPipe cannot be loaded ({error}). On a machine without a screen, either install the system's "

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from selfmocap.frontend.appearance import appearance
 from selfmocap.frontend.linking import Path2D, people_of
-from selfmocap.frontend.poses import Pose, limb_confidence
+from selfmocap.frontend.people import Detector, Pace, People, Track, born
+from selfmocap.frontend.poses import Pose
 from selfmocap.frontend.sightings import Sighting, Stamp, part_paths, read_columns, read_people, write_part
 from selfmocap.frontend.stopwatch import Stopwatch
-from selfmocap.frontend.tracks import Detector, Pace, People, Track, follow
+from selfmocap.frontend.tracks import follow
 from selfmocap.frontend.windows import Window
 from selfmocap.video import Frame, InputError, Video
 
@@ -55,7 +55,7 @@ def follow_video(
             people = follow(people, frame, detector, pace)
             if frame.index == 0 and person_box is not None:
                 people = _with_chosen(people, frame, person_box, detector)
-        stamps.append(Stamp(frame.index, frame.time, frame.corrupt))
+        stamps.append(Stamp(frame.index, frame.time, frame.corrupt, people.drift))
         latest |= {track.number: track for track in people.tracks}
         sightings += [Sighting(frame.index, t.number, t.pose) for t in people.tracks if t.last == frame.index]
         progress("detect and follow", frame.index + 1, video.declared_frames)
@@ -74,11 +74,13 @@ def _linked(video: Video, folder: Path, pace: Pace, person_box: Box | None) -> F
     tracks: dict[int, Track] = {}
     for part in parts:
         tracks |= {track.number: track for track in read_people(part)[1]}
-    columns = read_columns(parts, ["frame", "track", "window", "frame_index", "frame_corrupt"])
+    columns = read_columns(parts, ["frame", "track", "window", "frame_index", "frame_corrupt", "frame_drift"])
     paths = {}
     for number in tracks:
         rows = columns["track"] == number
-        paths[number] = Path2D(columns["frame"][rows], columns["window"][rows])
+        when, windows = columns["frame"][rows], columns["window"][rows]
+        windows[:, :2] -= columns["frame_drift"][when]
+        paths[number] = Path2D(when, windows)
     frames = len(columns["frame_index"])
     people = people_of(tracks, paths, pace, video.fps, frames)
     if person_box is not None:
@@ -124,16 +126,7 @@ def _begun(frame: Frame, box: Box, detector: Detector) -> Track:
         raise InputError(
             f"nobody is found in the box {left:g} {top:g} {right:g} {bottom:g} of the first frame"
         )
-    return Track(
-        _CHOSEN,
-        pose,
-        appearance(frame.image, pose),
-        begun=frame.index,
-        last=frame.index,
-        score=pose.score,
-        limbs=limb_confidence(pose, detector.points),
-        origin=(pose.window.x, pose.window.y),
-    )
+    return born(_CHOSEN, pose, frame, detector.points)
 
 
 def _bounds(pose: Pose) -> Box:

@@ -2,21 +2,22 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median_high
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from selfmocap.frontend.appearance import likeness
-from selfmocap.frontend.tracks import Pace, Track, confirmed
+from selfmocap.frontend.people import Pace, Track, confirmed
 from selfmocap.frontend.windows import Window
 
-_LIKE = 0.6
-_NEAR = 0.7
+_LIKE = 0.7
+_NEAR = 0.35
 _ON_ONE_BODY = 0.45
 """Nearness of two windows over their common frames below which they follow one person."""
 _SHORTEST_S = 0.5
 _TINY, _LONG_S = 0.35, 5.0
-"""Somebody whose window is smaller than this share of the largest person's must be seen for so many seconds: what the
+"""Somebody whose window is smaller than this share of the usual person's must be seen for so many seconds: what the
 models see in the legs of a table is small and soon gone."""
 
 
@@ -26,6 +27,7 @@ class Path2D:
 
     frames: Int[np.ndarray, " time"]
     windows: Float[np.ndarray, "time 4"]
+    """x, y (px, against the background), side, angle."""
 
     def at(self, row: int) -> Window:
         return Window(*map(float, self.windows[row]))
@@ -40,7 +42,7 @@ def people_of(
     shortest = min(max(round(_SHORTEST_S * fps), 3), max(frames // 2, 1))
     real = [n for n, t in tracks.items() if confirmed(t, pace) and t.seen >= shortest]
     sides = {n: float(np.median(paths[n].windows[:, 2])) for n in real}
-    tiny = _TINY * max(sides.values(), default=0.0)
+    tiny = _TINY * (median_high(sides.values()) if sides else 0.0)
     real = [n for n in real if sides[n] > tiny or tracks[n].seen >= _LONG_S * fps]
     real = _without_shadows(sorted(real, key=lambda n: -len(paths[n].frames)), paths)
     chains: list[tuple[int, ...]] = []
@@ -85,4 +87,4 @@ def _continues(
     alike = likeness(tracks[first].colours, tracks[second].colours) >= _LIKE
     if gap <= 0:
         return alike and _together(path, other)[1] < _ON_ONE_BODY
-    return alike and path.at(-1).nearness(other.at(0)) < _NEAR + 0.8 * gap / pace.forget
+    return alike and path.at(-1).nearness(other.at(0)) < _NEAR + 0.65 * min(2 * gap / pace.forget, 1.0)

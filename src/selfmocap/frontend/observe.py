@@ -16,11 +16,11 @@ from selfmocap.frontend.detectors import detector_named
 from selfmocap.frontend.following import Box, Followed, Progress, follow_video
 from selfmocap.frontend.measuring import Images, Measures, Person, images, measure, person_of
 from selfmocap.frontend.overlay import Drawn, write_overlay
+from selfmocap.frontend.people import Detector
 from selfmocap.frontend.precomputed import PrecomputedFlow, PrecomputedKeypoints, PrecomputedMasks
 from selfmocap.frontend.spool import write_npz_from_spools
 from selfmocap.frontend.stopwatch import Stopwatch, peak_memory_gb
 from selfmocap.frontend.swaps import STATES
-from selfmocap.frontend.tracks import Detector
 from selfmocap.observations import FORMAT, VERSION
 from selfmocap.skeleton import KeypointSet
 from selfmocap.video import InputError, Video, open_video

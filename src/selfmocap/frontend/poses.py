@@ -1,6 +1,6 @@
 """What is found of one person in one frame."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -41,9 +41,15 @@ class Pose:
     mask_window: Window | None = None
 
 
-def torso_middle(pose: Pose, points: KeypointSet) -> Float[np.ndarray, " 2"]:
-    """Mean of shoulders and hips, px."""
-    return pose.keypoints[_indices(points, _TORSO)].mean(axis=0)
+def moved(pose: Pose, shift: tuple[float, float]) -> Pose:
+    """The same pose, `shift` px farther right and down."""
+    window, mask = pose.window, pose.mask_window
+    return replace(
+        pose,
+        keypoints=pose.keypoints + np.array(shift, pose.keypoints.dtype),
+        window=replace(window, x=window.x + shift[0], y=window.y + shift[1]),
+        mask_window=mask and replace(mask, x=mask.x + shift[0], y=mask.y + shift[1]),
+    )
 
 
 def body_distance(a: Pose, b: Pose, points: KeypointSet) -> float:

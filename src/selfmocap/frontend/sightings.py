@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from selfmocap.files import read_npz, write_npz
+from selfmocap.frontend.people import People, Track
 from selfmocap.frontend.poses import MASK_SIDE, Pose
-from selfmocap.frontend.tracks import People, Track
 from selfmocap.frontend.windows import Window
 
 _COUNTS = ("number", "begun", "last", "seen", "found")
@@ -32,6 +32,8 @@ class Stamp:
     index: int
     time: float
     corrupt: bool
+    drift: tuple[float, float]
+    """How far the background has moved since the first frame, px."""
 
 
 def part_paths(folder: Path) -> list[Path]:
@@ -53,9 +55,12 @@ def write_part(
         "frame_index": np.array([frame.index for frame in frames]),
         "frame_times": np.array([frame.time for frame in frames]),
         "frame_corrupt": np.array([frame.corrupt for frame in frames]),
+        "frame_drift": np.array([frame.drift for frame in frames]),
         "frame": np.array([s.frame for s in sightings], np.int64),
         "track": np.array([s.track for s in sightings], np.int64),
         "state": np.array([people.next_number, people.searches]),
+        "state_view": np.zeros((0, 0), np.uint8) if people.view is None else people.view,
+        "state_drift": np.array(people.drift),
         "track_alive": np.array([track.number in alive for track in latest], bool),
         "track_counts": np.array([[getattr(t, n) for n in _COUNTS] for t in latest], np.int64).reshape(
             -1, len(_COUNTS)
@@ -82,7 +87,9 @@ def read_people(path: Path) -> tuple[People, list[Track]]:
             Track(number, pose, colours, begun, last, seen, found, score, limbs, roamed, (left, top), (x, y))
         )
     alive = tuple(track for track, lives in zip(tracks, arrays["track_alive"], strict=True) if lives)
-    return People(alive, int(arrays["state"][0]), int(arrays["state"][1])), tracks
+    view, drift = arrays["state_view"], arrays["state_drift"].tolist()
+    number, searches = arrays["state"].tolist()
+    return People(alive, number, searches, view if view.size else None, (drift[0], drift[1])), tracks
 
 
 def read_sightings(path: Path) -> list[Sighting]:

@@ -4,7 +4,9 @@ from selfmocap.frontend.windows import Window
 
 FIRST = (1.0, 0.6, 0.42)
 THEN = ((1.0, 0.5), (1.0, 0.42), (1.0, 0.6))
-"""Tile sides over the shorter side of the frame: of the first search, and of the next ones in turn. The detector
+THEN_CROWD = ((0.42,), (0.5, 0.35), (1.0, 0.6))
+"""Tile sides over the shorter side of the frame: of the first search, and of the next ones in turn (more finely
+where there are several people). The detector
 finds a person who is taller than a quarter of what it is shown, so smaller people need smaller tiles; measured on
 photographs, these raise recall from 28 to 85 percent. Who is missed in one grid is found in another."""
 
