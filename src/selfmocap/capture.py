@@ -14,6 +14,9 @@ from selfmocap import __version__
 from selfmocap.adapt import Adaptation, AdaptConfig, adapt, predict, with_shared_shape
 from selfmocap.body import Body, BodyParameters
 from selfmocap.camera import Camera
+from selfmocap.cleaning.clean import clean
+from selfmocap.cleaning.confidence import joint_confidence
+from selfmocap.export.write import export
 from selfmocap.files import written_whole
 from selfmocap.frontend.observe import Settings, observe
 from selfmocap.motion import Motion
@@ -23,6 +26,8 @@ from selfmocap.network.weights import load_network
 from selfmocap.objective import Evidence, LossWeights, gather_evidence, self_check_px
 from selfmocap.observations import Observations
 from selfmocap.optimise import AFTER_ADAPTATION, OptimiseConfig, optimise
+from selfmocap.overlay import write_bodies
+from selfmocap.video import open_video
 
 Report = Callable[[str, int, int], None]
 """Called with the name of a stage, how far it is, and how far it has to go."""
@@ -45,6 +50,10 @@ class CaptureConfig:
     """Focal length, px; None assumes 1.2 times the longer side of the image."""
     weights: Path | None = None
     """A network's weights; None for those that come with the project."""
+    height: float | None = None
+    """The person's stature, metres, which sets the scale."""
+    export: tuple[str, ...] = ("bvh", "glb")
+    """Formats of `export.write`."""
 
 
 def capture(
@@ -53,8 +62,9 @@ def capture(
     config: CaptureConfig | None = None,
     report: Report = lambda stage, done, total: None,
 ) -> list[Motion]:
-    """The motions of the people in `video`, written to `out/person-N/motion.npz`, with `out/report.json`. What is
-    already in `out` is gone on with. Raises FileNotFoundError or ValueError where the video cannot be used."""
+    """The motions of the people in `video`, cleaned: `out/person-N/motion.npz` with the exports beside it,
+    `out/overlay.mp4` and `out/report.json`. Observations that are already in `out` are used again. Raises
+    FileNotFoundError or ValueError where the video cannot be used."""
     config = config or CaptureConfig()
     body = Body.load()
     network, about = load_network(config.weights)
@@ -76,9 +86,14 @@ def capture(
             "settings": {name: str(value) for name, value in asdict(config).items()},
             **scores[number],
         }
-        motion = _motion(body, answer, whole, number, seen, camera, provenance)
+        raw = _motion(body, answer, whole, number, seen, camera, provenance)
+        motion = clean(raw, body, config.height, joint_confidence(seen, raw.frame_index))
         motion.save(folder / "motion.npz")
+        export(motion, body, folder, config.export)
         motions.append(motion)
+    write_bodies(
+        out / "overlay.mp4", open_video(video), motions, body, lambda done, total: report("draw", done, total)
+    )
     with written_whole(out / "report.json") as partial:
         partial.write_text(json.dumps({"video": {"path": video.name}, "people": scores}, indent=1))
     return motions

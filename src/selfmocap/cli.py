@@ -193,6 +193,8 @@ def capture(
     quality: Literal["fast", "balanced", "best"] = "balanced",
     focal: float | None = None,
     weights: Path | None = None,
+    height: float | None = None,
+    export: tuple[str, ...] = ("bvh", "glb"),
 ) -> None:
     """Capture the motion of the people in a video: the main job.
 
@@ -203,13 +205,83 @@ def capture(
         quality: fast does not adapt the network to the video; best adapts it longer.
         focal: Focal length, px; without it 1.2 times the longer side of the image.
         weights: A network's weights instead of those that come with the project.
+        height: The person's stature, metres, which sets the scale.
+        export: Formats to write: bvh, glb, usd, amass, smpl, csv, trc.
     """
     from selfmocap.capture import CaptureConfig
     from selfmocap.capture import capture as capture_video
 
     with _stages() as report:
-        motions = capture_video(video, out, CaptureConfig(people, quality, focal, weights), report)
+        motions = capture_video(
+            video, out, CaptureConfig(people, quality, focal, weights, height, export), report
+        )
     _console.print(f"{len(motions)} people in [bold]{out}[/]")
+
+
+def export(
+    motion: Positional[Path],
+    to: tuple[str, ...] = ("bvh", "glb"),
+    out: Annotated[Path | None, arg(aliases=["-o"])] = None,
+    names: Literal["smpl", "mixamo"] = "smpl",
+    up_axis: Literal["y", "z"] = "y",
+    unit: Literal["m", "cm", "mm"] | None = None,
+    fps: float | None = None,
+    smpl_model: Path | None = None,
+) -> None:
+    """Write a motion in the formats of other programs.
+
+    Args:
+        motion: A motion.npz.
+        to: The formats: bvh, glb, usd, amass, smpl, csv, trc.
+        out: The folder to write to; without it, the motion's own.
+        names: Whose names the joints get.
+        up_axis: The vertical, for bvh, usd, csv and trc.
+        unit: Of length, for bvh, usd, csv and trc; without it, the format's custom.
+        fps: Frames a second to resample to.
+        smpl_model: Your own SMPL, SMPL-H or SMPL-X file, to which smpl and amass are fitted.
+    """
+    from selfmocap.body import Body
+    from selfmocap.export.options import ExportOptions
+    from selfmocap.export.write import export as export_motion
+    from selfmocap.motion import Motion
+
+    options = ExportOptions(names, up_axis, unit, fps, smpl_model)
+    folder = motion.parent if out is None else out
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = export_motion(Motion.load(motion), Body.load(), folder, to, options)
+    _console.print("wrote " + ", ".join(f"[bold]{path}[/]" for path in paths))
+
+
+def synthesize(
+    out: Annotated[Path, arg(aliases=["-o"])],
+    clips: int = 8,
+    frames: int = 60,
+    seed: int = 0,
+    motions: Path | None = None,
+    backgrounds: Path | None = None,
+    layout: Literal["selfmocap", "surreal"] = "selfmocap",
+    workers: int = 1,
+) -> None:
+    """Make clips of synthetic people, with the whole truth about them.
+
+    Args:
+        out: The folder to write to; a run that was interrupted goes on there.
+        clips: How many clips.
+        frames: Frames a clip.
+        seed: Another seed gives other clips.
+        motions: A folder of recordings (BVH, AMC, AMASS, 3DPW); procedural motion without it.
+        backgrounds: A folder of pictures; procedural ones without it.
+        layout: Our own files, or SURREAL's.
+        workers: Processes that make them.
+    """
+    from selfmocap.synthetic.write import synthesize as write_clips
+
+    with _stages() as report:
+        write_clips(
+            out, clips, frames, seed, motions, backgrounds, layout, workers,
+            lambda done, total, name: report("synthesize", done, total),
+        )  # fmt: skip
+    _console.print(f"{clips} clips in [bold]{out}[/]")
 
 
 @contextlib.contextmanager
@@ -234,8 +306,8 @@ def _stages() -> Iterator[Callable[[str, int, int], None]]:
 
 
 _COMMANDS = {
-    "capture": capture, "observe": observe, "infer": infer, "train": train, "validate": validate, "body": body,
-    "doctor": doctor,
+    "capture": capture, "export": export, "observe": observe, "infer": infer, "train": train, "validate": validate,
+    "synthesize": synthesize, "body": body, "doctor": doctor,
 }  # fmt: skip
 
 

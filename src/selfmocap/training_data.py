@@ -8,12 +8,10 @@ import torch
 
 from selfmocap.body import Body, BodyParameters
 from selfmocap.network.frame import FrameInputs
-from selfmocap.readers.motions_folder import MotionClip as Recording
 from selfmocap.readers.motions_folder import Progress, load_motions
-from selfmocap.readers.retarget import reshaped
 from selfmocap.synthetic.backgrounds import Backgrounds, load_backgrounds, procedural_backgrounds
 from selfmocap.synthetic.batches import SyntheticConfig, TrainingBatch, sample_batch
-from selfmocap.synthetic.motions import MotionClip, ProceduralMotion, procedural_motions
+from selfmocap.synthetic.motions import MotionClip, from_recording, procedural_motions
 from selfmocap.synthetic.poses import widened
 
 _WIDENED = 400
@@ -94,15 +92,10 @@ def gather(
     training = [*known, *widened(known, body, _WIDENED, seed=0)]
     validation = [clip for clip in clips if clip.subject in held_out]
     return Material(
-        [_on_the_mean_body(c, body) for c in training],
-        [_on_the_mean_body(c, body) for c in validation],
+        [from_recording(c, body) for c in training],
+        [from_recording(c, body) for c in validation],
         pictures,
     )
-
-
-def _on_the_mean_body(clip: Recording, body: Body) -> ProceduralMotion:
-    parameters = reshaped(clip.parameters, body, torch.zeros(body.num_betas))
-    return ProceduralMotion(clip.name, clip.fps, parameters.R_parent_joint, parameters.p_world_root)
 
 
 def validation_batches(

@@ -1,4 +1,6 @@
 """Universal Scene Description (`.usd`, UsdSkel): a skinned mesh of the person's shape with its animation."""
+# pyright: reportAttributeAccessIssue=false
+# (pxr makes its names when it is imported)
 
 from pathlib import Path
 from types import ModuleType

@@ -11,8 +11,6 @@ from selfmocap.frontend.appearance import likeness
 from selfmocap.frontend.people import Pace, Track, confirmed
 from selfmocap.frontend.windows import Window
 
-_LIKE = 0.7
-_NEAR = 0.35
 _ON_ONE_BODY = 0.45
 """Nearness of two windows over their common frames below which they follow one person."""
 _SHORTEST_S = 0.5
@@ -84,7 +82,9 @@ def _continues(
     gap = int(other.frames[0] - path.frames[-1])
     if gap > pace.forget or path.frames[-1] >= other.frames[-1]:
         return False
-    alike = likeness(tracks[first].colours, tracks[second].colours) >= _LIKE
+    missed = max(gap, 0)
+    if likeness(tracks[first].colours, tracks[second].colours) < pace.likeness(missed):
+        return False
     if gap <= 0:
-        return alike and _together(path, other)[1] < _ON_ONE_BODY
-    return alike and path.at(-1).nearness(other.at(0)) < _NEAR + 0.65 * min(2 * gap / pace.forget, 1.0)
+        return _together(path, other)[1] < _ON_ONE_BODY
+    return path.at(-1).nearness(other.at(0)) < pace.reach(missed)

@@ -50,17 +50,21 @@ class Drawn:
 def write_overlay(
     path: Path, drawn: Iterator[tuple[Frame, list[Drawn]]], points: KeypointSet, fps: float
 ) -> None:
-    """Writes an mp4 (H.264 where PyAV has an encoder for it, otherwise MPEG-4) with the frames' own times, whole or
-    not at all."""
+    """Writes the frames with their people drawn on them as an mp4: see `write_pictures`."""
+    write_pictures(path, ((frame.time, picture(frame.image, people, points)) for frame, people in drawn), fps)
+
+
+def write_pictures(path: Path, pictures: Iterator[tuple[float, Image]], fps: float) -> None:
+    """Writes RGB pictures of one even size, each with its time (s), as an mp4 (H.264 where PyAV has an encoder for it,
+    otherwise MPEG-4), whole or not at all."""
     with written_whole(path) as partial, av.open(str(partial), "w", format="mp4") as container:
         stream: Any = None
         last = -1
-        for frame, people in drawn:
-            image = picture(frame.image, people, points)
+        for time, image in pictures:
             if stream is None:
                 stream = _stream(container, image, fps)
             encoded = av.VideoFrame.from_ndarray(image, format="rgb24")
-            last = max(last + 1, round(frame.time * 90000))
+            last = max(last + 1, round(time * 90000))
             encoded.pts, encoded.time_base = last, Fraction(1, 90000)
             container.mux(stream.encode(encoded))
         if stream is not None:

@@ -13,6 +13,9 @@ _APART = 16
 """Small px between two points that are followed."""
 _FEWEST = 12
 """Points of the background without which nothing is said."""
+_REACH = (15, 15)
+_DIFFERENT, _CUT = 12.0, 0.1
+"""Mean difference in grey levels, and share of the points found again, of two scenes."""
 
 View = UInt8[np.ndarray, "rows columns"]
 
@@ -26,23 +29,41 @@ def small_view(image: UInt8[np.ndarray, "height width 3"]) -> View:
     return cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
 
 
+def is_cut(before: View, after: View) -> bool:
+    """Whether two consecutive views show different scenes: they differ, and nothing of one is found in the other.
+    In real clips 24 to 100 percent of the points are found again; at a cut none is."""
+    import cv2
+
+    if cv2.absdiff(before, after).mean() < _DIFFERENT:
+        return False
+    _, found = _followed(before, after, _grid(*before.shape))
+    return bool(found.mean() < _CUT)
+
+
 def background_shift(before: View, after: View, width: int, people: Sequence[Window]) -> tuple[float, float]:
     """By how much the background has moved between two views of frames `width` px wide, px of the frame: the median
     over a grid of points outside the people's windows that are found again there and back (Lucas and Kanade)."""
-    import cv2
-
     scale = before.shape[1] / width
-    grid = _grid(before.shape[0], before.shape[1])
+    grid = _grid(*before.shape)
     grid = grid[~_covered(grid, people, scale)]
     if len(grid) < _FEWEST:
         return (0.0, 0.0)
-    there, _, _ = cv2.calcOpticalFlowPyrLK(before, after, grid, None, winSize=(15, 15), maxLevel=3)
-    back, found, _ = cv2.calcOpticalFlowPyrLK(after, before, there, None, winSize=(15, 15), maxLevel=3)
-    kept = (found[:, 0] > 0) & (np.linalg.norm(back - grid, axis=-1) < 0.7)
-    if kept.sum() < _FEWEST:
+    steps, found = _followed(before, after, grid)
+    if found.sum() < _FEWEST:
         return (0.0, 0.0)
-    across, down = (np.median((there - grid)[kept], axis=0) / scale).tolist()
+    across, down = (np.median(steps[found], axis=0) / scale).tolist()
     return (across, down)
+
+
+def _followed(
+    before: View, after: View, grid: Float32[np.ndarray, "n 2"]
+) -> tuple[Float32[np.ndarray, "n 2"], Bool[np.ndarray, " n"]]:
+    """How far each point goes, and whether the way back leads to where it was."""
+    import cv2
+
+    there, _, _ = cv2.calcOpticalFlowPyrLK(before, after, grid, None, winSize=_REACH, maxLevel=3)
+    back, found, _ = cv2.calcOpticalFlowPyrLK(after, before, there, None, winSize=_REACH, maxLevel=3)
+    return there - grid, (found[:, 0] > 0) & (np.linalg.norm(back - grid, axis=-1) < 0.7)
 
 
 def _grid(rows: int, columns: int) -> Float32[np.ndarray, "n 2"]:

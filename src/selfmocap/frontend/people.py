@@ -20,6 +20,9 @@ _SMALL = 128.0
 _SCORE_SMALL, _SCORE_LARGE, _SCORE_STILL, _LIMBS = 0.88, 0.94, 0.96, 0.55
 """Mean scores of a real person that has moved, in windows of up to 128 px and from 256 px on, and of one that has not;
 mean limb confidence. People score 0.99 when they are large and 0.95 when they are 100 px tall, ghosts 0.8 to 0.93."""
+_COMPANY, _SCORE_COMPANY, _SIDE_COMPANY = 3, 0.91, 96.0
+"""Beside so many who score so, somebody who has not moved may score this much in a window of at least so many px:
+where there are many, they hide each other, and what is taken for a person elsewhere is smaller."""
 _ROAMED = 0.4
 """Sides of its window that somebody must have moved by, against the background, to count as having moved."""
 _MEMORY = 60
@@ -74,6 +77,8 @@ class Track:
     """Where its window began, carried on by the camera's motion, px."""
     step: tuple[float, float] = (0.0, 0.0)
     """How far it moved at last against the background, px per frame."""
+    company: int = 0
+    """The most people that were seen together with it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +103,14 @@ class Pace:
     """A lost person is looked for in every frame for so long."""
     forget: int
     """A person seen again after longer is a new one."""
+
+    def reach(self, missed: int) -> float:
+        """How near the windows must be of somebody lost for so long and of one who is taken for the same person."""
+        return 0.35 + 0.5 * min(2 * missed / self.forget, 1.0)
+
+    def likeness(self, missed: int) -> float:
+        """How alike the two must be."""
+        return 0.7 + 0.2 * min(2 * missed / self.forget, 1.0)
 
     @classmethod
     def at(cls, fps: float, frames: int) -> "Pace":
@@ -172,7 +185,24 @@ def confirmed(track: Track, pace: Pace) -> bool:
 
 
 def convincing(track: Track) -> bool:
-    """Whether the mean scores are a person's; who has not moved yet must score like a large sharp person."""
-    large = min(max(math.log2(track.pose.window.side / _SMALL), 0.0), 1.0)
-    needed = _SCORE_SMALL + large * (_SCORE_LARGE - _SCORE_SMALL) if track.roamed >= _ROAMED else _SCORE_STILL
+    """Whether the mean scores are a person's; who has not moved yet must score like a large sharp person, or nearly so
+    in company."""
+    side = track.pose.window.side
+    large = min(max(math.log2(side / _SMALL), 0.0), 1.0)
+    needed = _SCORE_STILL
+    if track.roamed >= _ROAMED:
+        needed = _SCORE_SMALL + large * (_SCORE_LARGE - _SCORE_SMALL)
+    elif track.company >= _COMPANY and side >= _SIDE_COMPANY:
+        needed = _SCORE_COMPANY
     return track.score >= needed and track.limbs >= _LIMBS
+
+
+def in_company(people: People, now: int, pace: Pace) -> People:
+    """The people, each knowing how many certain ones are seen together with it."""
+    present = sum(track.last == now and _alone(track, pace) for track in people.tracks)
+    tracks = (replace(t, company=max(t.company, present)) if t.last == now else t for t in people.tracks)
+    return replace(people, tracks=tuple(tracks))
+
+
+def _alone(track: Track, pace: Pace) -> bool:
+    return confirmed(replace(track, company=0), pace)

@@ -12,7 +12,7 @@ from selfmocap.frontend.people import People, Track
 from selfmocap.frontend.poses import MASK_SIDE, Pose
 from selfmocap.frontend.windows import Window
 
-_COUNTS = ("number", "begun", "last", "seen", "found")
+_COUNTS = ("number", "begun", "last", "seen", "found", "company")
 _MEANS = ("score", "limbs", "roamed")
 
 
@@ -79,13 +79,11 @@ def read_people(path: Path) -> tuple[People, list[Track]]:
     arrays = read_npz(path)
     tracks = []
     for row, pose in enumerate(_unstacked("track_", arrays)):
-        number, begun, last, seen, found = arrays["track_counts"][row].tolist()
-        score, limbs, roamed = arrays["track_means"][row].tolist()
+        counts = dict(zip(_COUNTS, arrays["track_counts"][row].tolist(), strict=True))
+        means = dict(zip(_MEANS, arrays["track_means"][row].tolist(), strict=True))
         x, y, left, top = arrays["track_steps"][row].tolist()
         colours = arrays["track_colours"][row]
-        tracks.append(
-            Track(number, pose, colours, begun, last, seen, found, score, limbs, roamed, (left, top), (x, y))
-        )
+        tracks.append(Track(pose=pose, colours=colours, origin=(left, top), step=(x, y), **counts, **means))
     alive = tuple(track for track, lives in zip(tracks, arrays["track_alive"], strict=True) if lives)
     view, drift = arrays["state_view"], arrays["state_drift"].tolist()
     number, searches = arrays["state"].tolist()

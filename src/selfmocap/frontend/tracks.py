@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from selfmocap.frontend.appearance import appearance, likeness
-from selfmocap.frontend.pan import background_shift, small_view
+from selfmocap.frontend.pan import background_shift, is_cut, small_view
 from selfmocap.frontend.people import (
     Detector,
     Image,
@@ -23,6 +23,7 @@ from selfmocap.frontend.people import (
     carried,
     confirmed,
     convincing,
+    in_company,
     lost,
     seen_again,
 )
@@ -66,17 +67,22 @@ def follow(people: People, frame: Frame, detector: Detector, pace: Pace) -> Peop
             people = _searched(people, frame, detector, pace)
     else:
         people = _associated(people, frame, detector.everybody(frame), detector.points, pace)
+    people = in_company(people, frame.index, pace)
     kept = tuple(track for track in people.tracks if _alive(track, frame.index, pace))
     return replace(people, tracks=kept)
 
 
 def _panned(people: People, frame: Frame) -> People:
-    """The people carried on by what the camera did."""
+    """The people carried on by what the camera did; nobody is followed over a cut, and nobody linked."""
     view = small_view(frame.image)
     if people.view is None:
         return replace(people, view=view)
     windows = [track.pose.window for track in people.tracks if track.last == frame.index - 1]
-    shift = background_shift(people.view, view, frame.image.shape[1], windows)
+    width = frame.image.shape[1]
+    if is_cut(people.view, view):
+        away = (people.drift[0] + 10.0 * width, people.drift[1])
+        return replace(people, tracks=(), searches=0, view=view, drift=away)
+    shift = background_shift(people.view, view, width, windows)
     return replace(
         people,
         tracks=tuple(carried(track, shift) for track in people.tracks),
@@ -190,9 +196,10 @@ def _searched(people: People, frame: Frame, detector: Detector, pace: Pace) -> P
     again = {t.number for t in present if any(t.pose.window.nearness(w) < _NEAR for w in windows)}
     tracks = tuple(replace(t, found=t.found + 1) if t.number in again else t for t in people.tracks)
     people = replace(people, tracks=tracks, searches=people.searches + 1)
+    taken = _TRIED if len(present) >= _CROWD else _NEAR
     poses, nobody = [track.pose for track in present], []
     for window in windows:
-        if any(p.window.nearness(window) < _NEAR for p in poses):
+        if any(p.window.nearness(window) < taken for p in poses):
             continue
         if any(w.nearness(window) < _TRIED for w in nobody):
             continue
@@ -235,14 +242,13 @@ def _taken_up(people: People, pose: Pose, frame: Frame, points: KeypointSet, pac
     """A person who was lost near here and looks like this pose is seen again; otherwise, and where two lost people
     look like it, a new one begins."""
     new = born(people.next_number, pose, frame, points)
-    chances = [(0.0, 0)]
+    chances = [(-1.0, 0)]
     for track in people.tracks:
         missed = frame.index - track.last
-        reach = _NEAR + 0.65 * min(2 * missed / pace.forget, 1.0)
-        if missed and track.pose.window.nearness(pose.window) < reach:
-            chances.append((likeness(track.colours, new.colours), track.number))
-    (best, number), (second, _) = sorted([*chances, (0.0, 0)], reverse=True)[:2]
-    if best < _LIKE or best - second < _CLEARLY:
+        if missed and track.pose.window.nearness(pose.window) < pace.reach(missed):
+            chances.append((likeness(track.colours, new.colours) - pace.likeness(missed), track.number))
+    (best, number), (second, _) = sorted([*chances, (-1.0, 0)], reverse=True)[:2]
+    if best < 0 or best - second < _CLEARLY:
         return replace(people, tracks=(*people.tracks, new), next_number=people.next_number + 1)
     tracks = tuple(
         replace(_updated(t, pose, frame, (), points), found=t.found + 1) if t.number == number else t

@@ -77,6 +77,19 @@ RIGS = (
         ),
     ),
     Rig(
+        "SMPL, short names",
+        pelvis="Pelvis",
+        spine=("Spine1", "Spine2", "Spine3"),
+        neck=("Neck", "Head"),
+        limbs=_both(
+            "L", "R",
+            **{
+                part: f"{{}}_{part.capitalize()}"
+                for part in ("hip", "knee", "ankle", "foot", "collar", "shoulder", "elbow", "wrist", "hand")
+            },
+        ),
+    ),
+    Rig(
         "SMPL",
         pelvis="pelvis",
         spine=("spine1", "spine2", "spine3"),

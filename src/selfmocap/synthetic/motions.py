@@ -14,6 +14,7 @@ from torch import Tensor
 from selfmocap.body import Body, BodyParameters
 from selfmocap.named_poses import NAMED_POSES, named_pose
 from selfmocap.readers.motions_folder import MotionClip as Recording
+from selfmocap.readers.retarget import reshaped
 from selfmocap.readers.skeletons import interpolate
 from selfmocap.skeleton import JOINT, JOINT_PARENTS
 
@@ -53,9 +54,10 @@ class ProceduralMotion:
     p_world_root: Float[Tensor, "time 3"]
 
 
-def from_recording(clip: Recording) -> ProceduralMotion:
-    """A recording that `readers` read, without the shape of who was recorded."""
-    return ProceduralMotion(clip.name, clip.fps, clip.parameters.R_parent_joint, clip.parameters.p_world_root)
+def from_recording(clip: Recording, body: Body) -> ProceduralMotion:
+    """A recording that `readers` read, as the mean body would move: its root's path fits the mean body's legs."""
+    parameters = reshaped(clip.parameters, body, torch.zeros(body.num_betas))
+    return ProceduralMotion(clip.name, clip.fps, parameters.R_parent_joint, parameters.p_world_root)
 
 
 _SECONDS_A_POSE = 0.7

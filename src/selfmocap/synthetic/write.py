@@ -60,6 +60,7 @@ def synthesize(
         raise ValueError(
             f"{clips} clips of {frames} frames; expected at least one, of 1 to {MOST_FRAMES} frames"
         )
+    out.mkdir(parents=True, exist_ok=True)
     studio = _studio(out, frames, seed, motions_dir, backgrounds_dir, layout)
     _claim(out, {"seed": seed, "frames": frames, "layout": layout,
                  "motions": None if motions_dir is None else motions_dir.name,
@@ -77,7 +78,7 @@ def _studio(
 ) -> "_Studio":
     body = Body.load()
     motions: Sequence[MotionClip] = procedural_motions(body) if motions_dir is None else [
-        from_recording(clip) for clip in load_motions(motions_dir, body)
+        from_recording(clip, body) for clip in load_motions(motions_dir, body, cache=out / "motions.npz")
     ]  # fmt: skip
     backgrounds = procedural_backgrounds() if backgrounds_dir is None else load_backgrounds(backgrounds_dir)
     return _Studio(out, frames, seed, layout, motions, backgrounds, body)
@@ -85,7 +86,6 @@ def _studio(
 
 def _claim(out: Path, settings: dict[str, object]) -> None:
     """Refuses a folder that holds clips of other settings."""
-    out.mkdir(parents=True, exist_ok=True)
     path = out / SETTINGS
     if path.is_file():
         found = json.loads(path.read_text())
