@@ -5,10 +5,12 @@ export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: demo test check
 
-## Poses the body and writes a picture and a mesh to out/demo.
+## The main job: captures VIDEO, or a synthetic video that it makes first, into out/demo.
+VIDEO ?= out/demo/synthetic/clip_00000/video.mp4
 demo: $(INSTALLED)
-	$(BIN)/selfmocap body --pose run --out out/demo/run.png
-	$(BIN)/selfmocap body --pose run --out out/demo/run.glb
+	$(if $(filter out/demo/%,$(VIDEO)),$(BIN)/selfmocap synthesize --out out/demo/synthetic --clips 1 --frames 60 --seed 3)
+	$(BIN)/selfmocap capture "$(VIDEO)" --out out/demo
+	$(BIN)/selfmocap body --pose out/demo/person-1/motion.npz --out out/demo/person-1/first-frame.png
 
 ## The fast suite.
 test: $(INSTALLED)

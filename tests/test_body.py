@@ -214,6 +214,10 @@ def test_a_restricted_body_poses_the_same_vertices(body: Body) -> None:
     assert "mediapipe-33" not in small.regressors
 
 
+def test_no_betas_are_the_mean_shape(body: Body) -> None:
+    assert torch.equal(body.shape(torch.zeros(2, 0)).rest, body.shape(torch.zeros(2, 16)).rest)
+
+
 def test_too_many_betas_and_unknown_keypoints_are_named(body: Body, small_body: Body) -> None:
     with pytest.raises(ValueError, match="17 shape coefficients given, selfmocap-default-1 has 16"):
         body.shape(torch.zeros(17))

@@ -4,6 +4,7 @@ The stages: `BodyData` (arrays of a file), `Body` (the model), `ShapedBody` (bet
 applied). Inside, coordinates are kept as one row per axis (3, V): twice as fast as (V, 3) on a CPU.
 """
 
+import math
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -220,8 +221,9 @@ def _sum(
 ) -> Float[Tensor, "*batch n"]:
     """start + coefficients @ basis, in one pass over memory."""
     batch = torch.broadcast_shapes(start.shape[:-1], coefficients.shape[:-1])
-    rows = coefficients.expand(*batch, -1).reshape(-1, len(basis))
-    return torch.addmm(start.expand(*batch, -1).reshape(len(rows), -1), rows, basis).view(*batch, -1)
+    count, length = math.prod(batch), basis.shape[-1]
+    rows = coefficients.expand(*batch, -1).reshape(count, len(basis))
+    return torch.addmm(start.expand(*batch, -1).reshape(count, length), rows, basis).view(*batch, length)
 
 
 class _Turned(torch.autograd.Function):

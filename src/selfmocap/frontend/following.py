@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from selfmocap.frontend.ahead import ahead
 from selfmocap.frontend.linking import Path2D, people_of
 from selfmocap.frontend.people import Detector, Pace, People, Track, born
 from selfmocap.frontend.poses import Pose
@@ -50,7 +51,7 @@ def follow_video(
     stamps: list[Stamp] = []
     sightings: list[Sighting] = []
     latest: dict[int, Track] = {}
-    for frame in watch.each("decode", video.frames(first)):
+    for frame in watch.each("decode", ahead(video.frames(first))):
         with watch.stage("detect and follow"):
             people = follow(people, frame, detector, pace)
             if frame.index == 0 and person_box is not None:

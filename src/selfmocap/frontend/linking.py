@@ -80,7 +80,7 @@ def _continues(
 ) -> bool:
     path, other = paths[first], paths[second]
     gap = int(other.frames[0] - path.frames[-1])
-    if gap > pace.forget or path.frames[-1] >= other.frames[-1]:
+    if gap > pace.patience(tracks[first]) or path.frames[-1] >= other.frames[-1]:
         return False
     missed = max(gap, 0)
     if likeness(tracks[first].colours, tracks[second].colours) < pace.likeness(missed):

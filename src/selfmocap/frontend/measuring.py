@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int, UInt8
 
 from selfmocap.camera import CROP_SIZE
+from selfmocap.frontend.ahead import ahead
 from selfmocap.frontend.boxes import boxes
 from selfmocap.frontend.flow import WORK_SIZE, CropFlow, FlowMethod, crop_flow
 from selfmocap.frontend.following import Progress
@@ -124,7 +125,7 @@ def measure(
     if not starts:
         return
     seen = _by_frame(folder, min(starts))
-    for frame, following in _pairs(watch.each("decode", video.frames(min(starts)))):
+    for frame, following in _pairs(watch.each("decode", ahead(video.frames(min(starts))))):
         sightings = next(seen, [])
         for person, spools in people:
             row = person.row(frame.index)

@@ -12,6 +12,7 @@ import numpy as np
 
 from selfmocap.files import written_whole
 from selfmocap.frontend import flow as flows
+from selfmocap.frontend.ahead import ahead
 from selfmocap.frontend.detectors import detector_named
 from selfmocap.frontend.following import Box, Followed, Progress, follow_video
 from selfmocap.frontend.measuring import Images, Measures, Person, images, measure, person_of
@@ -198,7 +199,7 @@ def _write(out: Path, video: Video, person: Person, spools: Images, points: Keyp
 def _drawn(
     video: Video, people: list[tuple[Person, Images]], points: KeypointSet, progress: Progress
 ) -> Iterator[tuple[Any, list[Drawn]]]:
-    for frame in video.frames():
+    for frame in ahead(video.frames()):
         yield frame, [_draw(p, s, row) for p, s in people if (row := p.row(frame.index)) is not None]
         progress("overlay", frame.index + 1, video.declared_frames)
 

@@ -15,12 +15,12 @@ from selfmocap.video import Frame
 
 Image = UInt8[np.ndarray, "height width 3"]
 
-_SMALL = 128.0
+SMALL = 128.0
 """Side of a window that is taken for small, px."""
 _SCORE_SMALL, _SCORE_LARGE, _SCORE_STILL, _LIMBS = 0.88, 0.94, 0.96, 0.55
 """Mean scores of a real person that has moved, in windows of up to 128 px and from 256 px on, and of one that has not;
 mean limb confidence. People score 0.99 when they are large and 0.95 when they are 100 px tall, ghosts 0.8 to 0.93."""
-_COMPANY, _SCORE_COMPANY, _SIDE_COMPANY = 3, 0.91, 96.0
+COMPANY, _SCORE_COMPANY, _SIDE_COMPANY = 3, 0.91, 96.0
 """Beside so many who score so, somebody who has not moved may score this much in a window of at least so many px:
 where there are many, they hide each other, and what is taken for a person elsewhere is smaller."""
 _ROAMED = 0.4
@@ -104,13 +104,18 @@ class Pace:
     forget: int
     """A person seen again after longer is a new one."""
 
+    def patience(self, track: Track) -> int:
+        """Frames after which a lost person is given up: in company, where many look and move alike, no longer than it
+        is looked for."""
+        return self.coast if track.company >= COMPANY else self.forget
+
     def reach(self, missed: int) -> float:
         """How near the windows must be of somebody lost for so long and of one who is taken for the same person."""
-        return 0.35 + 0.5 * min(2 * missed / self.forget, 1.0)
+        return 0.35 + 0.35 * min(2 * missed / self.forget, 1.0)
 
     def likeness(self, missed: int) -> float:
         """How alike the two must be."""
-        return 0.7 + 0.2 * min(2 * missed / self.forget, 1.0)
+        return 0.75 + 0.2 * min(2 * missed / self.forget, 1.0)
 
     @classmethod
     def at(cls, fps: float, frames: int) -> "Pace":
@@ -180,7 +185,7 @@ def _apart(window: Window, origin: tuple[float, float]) -> float:
 def confirmed(track: Track, pace: Pace) -> bool:
     """Whether a track is a person: with scores and limbs like a person's, and found twice, or, if it is small (small
     people are often missed), once and then followed for as long as between two searches."""
-    small = track.pose.window.side < _SMALL
+    small = track.pose.window.side < SMALL
     return convincing(track) and (track.found >= 2 or (small and track.seen >= pace.search))
 
 
@@ -188,11 +193,11 @@ def convincing(track: Track) -> bool:
     """Whether the mean scores are a person's; who has not moved yet must score like a large sharp person, or nearly so
     in company."""
     side = track.pose.window.side
-    large = min(max(math.log2(side / _SMALL), 0.0), 1.0)
+    large = min(max(math.log2(side / SMALL), 0.0), 1.0)
     needed = _SCORE_STILL
     if track.roamed >= _ROAMED:
         needed = _SCORE_SMALL + large * (_SCORE_LARGE - _SCORE_SMALL)
-    elif track.company >= _COMPANY and side >= _SIDE_COMPANY:
+    elif track.company >= COMPANY and side >= _SIDE_COMPANY:
         needed = _SCORE_COMPANY
     return track.score >= needed and track.limbs >= _LIMBS
 

@@ -14,6 +14,8 @@ from jaxtyping import Float32
 from selfmocap.frontend.appearance import appearance, likeness
 from selfmocap.frontend.pan import background_shift, is_cut, small_view
 from selfmocap.frontend.people import (
+    COMPANY,
+    SMALL,
     Detector,
     Image,
     Pace,
@@ -32,6 +34,8 @@ from selfmocap.frontend.tiles import FIRST, THEN, THEN_CROWD, tiles
 from selfmocap.frontend.windows import Window
 from selfmocap.skeleton import KeypointSet
 from selfmocap.video import Frame
+
+Colours = Float32[np.ndarray, " bins"]
 
 _SAME_BODY = 0.45
 """Body distance below which two poses are of one person."""
@@ -54,8 +58,6 @@ _CLEARLY = 0.08
 """By how much a lost person must resemble a pose more than another lost one does, to be taken for it."""
 _COLOURS_EVERY = 3
 """Frames between two looks at the colours of somebody who is followed."""
-_CROWD = 3
-"""People from whom on new ones are looked for three times as often, as crowds hide each other."""
 
 
 def follow(people: People, frame: Frame, detector: Detector, pace: Pace) -> People:
@@ -92,14 +94,14 @@ def _panned(people: People, frame: Frame) -> People:
 
 
 def _searching(people: People, now: int, pace: Pace) -> bool:
-    crowd = sum(track.last == now and confirmed(track, pace) for track in people.tracks) >= _CROWD
+    crowd = sum(track.last == now and confirmed(track, pace) for track in people.tracks) >= COMPANY
     return now % (max(pace.search // 3, 1) if crowd else pace.search) == 0 or people.searches == 0
 
 
 def _alive(track: Track, now: int, pace: Pace) -> bool:
     missed = now - track.last
     if confirmed(track, pace):
-        return missed <= pace.forget
+        return missed <= pace.patience(track)
     return missed <= 2 and (convincing(track) or track.seen < 3 * pace.search)
 
 
@@ -127,7 +129,7 @@ def _look_again(track: Track, frame: Frame, detector: Detector, missed: int) -> 
     expected = moved(track.pose, track.step)
     pose = detector.look(frame.image, expected.window)
     if pose is not None and _continues(expected, pose, missed, detector.points):
-        checked = missed > 1 or frame.index % _COLOURS_EVERY == 0
+        checked = missed > 1 or pose.window.side < 2 * SMALL or frame.index % _COLOURS_EVERY == 0
         somebody_else = checked and _alike(track, pose, frame, detector.points) < _UNLIKE
         return None if somebody_else else pose
     around = Window(expected.window.x, expected.window.y, 1.6 * expected.window.side)
@@ -177,9 +179,15 @@ def _updated(
     if frame.index % _COLOURS_EVERY == 0 and all(
         o is pose or o.window.nearness(pose.window) > 0.7 for o in others
     ):
-        colours = 0.95 * track.colours + 0.05 * appearance(frame.image, pose, points)
-        track = replace(track, colours=colours.astype(np.float32))
+        track = replace(track, colours=_learnt(track.colours, appearance(frame.image, pose, points)))
     return seen_again(track, pose, frame, points)
+
+
+def _learnt(colours: Colours, seen: Colours) -> Colours:
+    """Colours change slowly, and not into somebody else's."""
+    if likeness(colours, seen) < _LIKE:
+        return colours
+    return (0.95 * colours + 0.05 * seen).astype(np.float32)
 
 
 # ---- people who are found -------------------------------------------------------------------------------------
@@ -196,7 +204,7 @@ def _searched(people: People, frame: Frame, detector: Detector, pace: Pace) -> P
     again = {t.number for t in present if any(t.pose.window.nearness(w) < _NEAR for w in windows)}
     tracks = tuple(replace(t, found=t.found + 1) if t.number in again else t for t in people.tracks)
     people = replace(people, tracks=tracks, searches=people.searches + 1)
-    taken = _TRIED if len(present) >= _CROWD else _NEAR
+    taken = _TRIED if len(present) >= COMPANY else _NEAR
     poses, nobody = [track.pose for track in present], []
     for window in windows:
         if any(p.window.nearness(window) < taken for p in poses):
@@ -215,7 +223,7 @@ def _searched(people: People, frame: Frame, detector: Detector, pace: Pace) -> P
 def _sides(people: People, present: int) -> tuple[float, ...]:
     if not people.searches:
         return FIRST
-    then = THEN_CROWD if present >= _CROWD else THEN
+    then = THEN_CROWD if present >= COMPANY else THEN
     return then[people.searches % len(then)]
 
 
@@ -245,7 +253,9 @@ def _taken_up(people: People, pose: Pose, frame: Frame, points: KeypointSet, pac
     chances = [(-1.0, 0)]
     for track in people.tracks:
         missed = frame.index - track.last
-        if missed and track.pose.window.nearness(pose.window) < pace.reach(missed):
+        if 0 < missed <= pace.patience(track) and track.pose.window.nearness(pose.window) < pace.reach(
+            missed
+        ):
             chances.append((likeness(track.colours, new.colours) - pace.likeness(missed), track.number))
     (best, number), (second, _) = sorted([*chances, (-1.0, 0)], reverse=True)[:2]
     if best < 0 or best - second < _CLEARLY:
@@ -283,9 +293,7 @@ def _associated(people: People, frame: Frame, poses: list[Pose], points: Keypoin
     return people
 
 
-def _cost(
-    track: Track, pose: Pose, colours: Float32[np.ndarray, " bins"], frame: Frame, points: KeypointSet
-) -> float:
+def _cost(track: Track, pose: Pose, colours: Colours, frame: Frame, points: KeypointSet) -> float:
     missed = frame.index - track.last
     distance = body_distance(moved(track.pose, track.step), pose, points)
     if distance > 1.2 + 0.3 * min(missed - 1, 6):
