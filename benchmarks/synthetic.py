@@ -126,7 +126,7 @@ def main() -> int:
     body = Body.load()
     motions = procedural_motions(body)
     if options.motions:
-        motions = [from_recording(clip) for clip in load_motions(options.motions, body)]
+        motions = [from_recording(clip, body) for clip in load_motions(options.motions, body)]
     backgrounds = load_backgrounds(options.backgrounds) if options.backgrounds else procedural_backgrounds()
     material = (motions, backgrounds, body)
     config = SyntheticConfig(clips=BATCH)

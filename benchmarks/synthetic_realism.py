@@ -83,7 +83,7 @@ def main() -> None:
     body = Body.load()
     motions = procedural_motions(body)
     if options.motions:
-        motions = [from_recording(clip) for clip in load_motions(options.motions, body)]
+        motions = [from_recording(clip, body) for clip in load_motions(options.motions, body)]
     backgrounds = load_backgrounds(options.backgrounds) if options.backgrounds else procedural_backgrounds()
     detector = mediapipe.solutions.pose.Pose(static_image_mode=True, model_complexity=1)
     hits: list[bool] = []

@@ -79,7 +79,7 @@ def test_joints_and_skin_read_by_pygltflib_are_the_motions(path: Path, motion: M
     joints = np.stack([scene.global_of[joint][:, :3, 3] for joint in scene.file.skins[0].joints], axis=1)
     assert np.abs(joints - joints_world(motion)).max() < 1e-4
     assert scene.times[:, 0] == pytest.approx(motion.frame_times.numpy(), abs=1e-6)
-    without_bulges = replace(body, posedirs_basis=torch.zeros_like(body.posedirs_basis))
+    without_bulges = replace(body, posedirs_coefficients=torch.zeros_like(body.posedirs_coefficients))
     expected = without_bulges.pose(motion.parameters).vertices.numpy()
     assert np.abs(scene.skinned() - expected).max() < 1e-4
 

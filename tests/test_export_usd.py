@@ -28,7 +28,7 @@ def test_usd_finds_joints_and_skin_where_they_were(body: Body, tmp_path: Path) -
     query = cache.GetSkelQuery(binding.GetSkeleton())
     (skinned,) = binding.GetSkinningTargets()
     points = UsdGeom.Mesh(skinned.GetPrim()).GetPointsAttr().Get()
-    without_bulges = replace(body, posedirs_basis=torch.zeros_like(body.posedirs_basis))
+    without_bulges = replace(body, posedirs_coefficients=torch.zeros_like(body.posedirs_coefficients))
     expected = without_bulges.pose(motion.parameters).vertices.numpy()
     assert query.GetJointOrder()[4] == "mixamorig_Hips/mixamorig_LeftUpLeg/mixamorig_LeftLeg"
     for frame in range(len(motion)):

@@ -53,12 +53,12 @@ class Body:
     parts: Int[Tensor, " vertices"]
     """For each vertex the joint that moves it most."""
     v_template: Float[Tensor, " 3*vertices"]
-    shapedirs: Float[Tensor, "betas 3*vertices"]
     J_template: Float[Tensor, "24 3"]
     J_shapedirs: Float[Tensor, "betas 72"]
     weights: Float[Tensor, "24 vertices"]
     posedirs_coefficients: Float[Tensor, "207 rank"]
-    posedirs_basis: Float[Tensor, "rank 3*vertices"]
+    directions: Float[Tensor, "betas+rank 3*vertices"]
+    """Blendshapes: of shape, one a beta, then of pose. One product applies both."""
     regressors: dict[str, Regressor]
     """By keypoint set; a set of which this body lacks a landmark is absent."""
     mirror: Int[Tensor, " vertices"] | None
@@ -90,14 +90,13 @@ class Body:
             faces=torch.from_numpy(data.faces.astype(np.int64)),
             parts=torch.from_numpy(data.part.astype(np.int64)),
             v_template=by_axis(data.v_template),
-            shapedirs=by_axis(np.moveaxis(data.shapedirs, 2, 0)),
             J_template=torch.from_numpy(data.J_template),
             J_shapedirs=torch.from_numpy(np.ascontiguousarray(np.moveaxis(data.J_shapedirs, 2, 0))).flatten(
                 1
             ),
             weights=torch.from_numpy(np.ascontiguousarray(data.weights.T)),
             posedirs_coefficients=torch.from_numpy(data.posedirs_coefficients),
-            posedirs_basis=by_axis(data.posedirs_basis),
+            directions=torch.cat([by_axis(np.moveaxis(data.shapedirs, 2, 0)), by_axis(data.posedirs_basis)]),
             regressors=_regressors(data),
             mirror=indices(data.mirror),
             proxy_vertices=indices(data.proxy_vertices),
@@ -107,7 +106,7 @@ class Body:
     @property
     def num_betas(self) -> int:
         """How many shape coefficients there are."""
-        return len(self.shapedirs)
+        return len(self.J_shapedirs)
 
     def to(self, target: torch.device | torch.dtype | str) -> "Body":
         """The same model on another device, or in another floating type."""
@@ -141,9 +140,9 @@ class Body:
             raise ValueError(
                 f"{count} shape coefficients given, {self.identity.split()[0]} has {self.num_betas}"
             )
-        rest = _sum(self.v_template, betas, self.shapedirs[:count])
-        joints = self.J_template + (betas @ self.J_shapedirs[:count]).unflatten(-1, (24, 3))
-        return ShapedBody(self, rest.unflatten(-1, (3, -1)), joints)
+        whole = torch.cat([betas, betas.new_zeros(*betas.shape[:-1], self.num_betas - count)], dim=-1)
+        joints = self.J_template + (whole @ self.J_shapedirs).unflatten(-1, (24, 3))
+        return ShapedBody(self, whole, joints)
 
     def pose(self, parameters: BodyParameters) -> "PosedBody":
         """The body of that shape in that pose."""
@@ -172,9 +171,8 @@ class Body:
             faces=self.faces[:0],
             parts=self.parts[vertices],
             v_template=self.v_template[columns],
-            shapedirs=self.shapedirs[:, columns],
             weights=self.weights[:, vertices],
-            posedirs_basis=self.posedirs_basis[:, columns],
+            directions=self.directions[:, columns],
             regressors={
                 name: replace(regressor, vertices=place[regressor.vertices])
                 for name, regressor in self.regressors.items()
@@ -191,10 +189,15 @@ class ShapedBody:
     """A body of one shape in the rest pose, where the model's file puts it."""
 
     body: Body
-    rest: Float[Tensor, "*batch 3 vertices"]
-    """Vertices, one row per axis, metres."""
+    betas: Float[Tensor, "*batch betas"]
     joints: Float[Tensor, "*batch 24 3"]
     """Joints, metres."""
+
+    @property
+    def rest(self) -> Float[Tensor, "*batch 3 vertices"]:
+        """Vertices in the rest pose, one row per axis, metres."""
+        body = self.body
+        return _sum(body.v_template, self.betas, body.directions[: body.num_betas]).unflatten(-1, (3, -1))
 
     def pose(
         self, R_parent_joint: Float[Tensor, "*#batch 24 3 3"], p_world_root: Float[Tensor, "*#batch 3"]
@@ -203,8 +206,10 @@ class ShapedBody:
         body = self.body
         R_world_joint, p_world_joint = forward_kinematics(R_parent_joint, self.joints, p_world_root)
         feature = (R_parent_joint[..., 1:, :, :] - torch.eye(3).to(R_parent_joint)).flatten(-3)
-        rest = _sum(self.rest.flatten(-2), feature @ body.posedirs_coefficients, body.posedirs_basis)
-        rest = rest.unflatten(-1, (3, -1))
+        bulges = feature @ body.posedirs_coefficients
+        betas = self.betas.expand(*torch.broadcast_shapes(self.betas.shape[:-1], bulges.shape[:-1]), -1)
+        steps = torch.cat([betas, bulges.expand(*betas.shape[:-1], -1)], dim=-1)
+        rest = _sum(body.v_template, steps, body.directions).unflatten(-1, (3, -1))
         t = p_world_joint - (R_world_joint @ self.joints.unsqueeze(-1)).squeeze(-1)
         maps = torch.cat([R_world_joint.mT, t.unsqueeze(-2)], dim=-2).flatten(-2)
         blended = (maps.mT.reshape(-1, 24) @ body.weights).view(*maps.shape[:-2], 4, 3, -1)
@@ -217,13 +222,11 @@ class ShapedBody:
 
 
 def _sum(
-    start: Float[Tensor, "*#batch n"], coefficients: Float[Tensor, "*#batch k"], basis: Float[Tensor, "k n"]
+    start: Float[Tensor, " n"], coefficients: Float[Tensor, "*batch k"], basis: Float[Tensor, "k n"]
 ) -> Float[Tensor, "*batch n"]:
     """start + coefficients @ basis, in one pass over memory."""
-    batch = torch.broadcast_shapes(start.shape[:-1], coefficients.shape[:-1])
-    count, length = math.prod(batch), basis.shape[-1]
-    rows = coefficients.expand(*batch, -1).reshape(count, len(basis))
-    return torch.addmm(start.expand(*batch, -1).reshape(count, length), rows, basis).view(*batch, length)
+    rows = coefficients.reshape(math.prod(coefficients.shape[:-1]), len(basis))
+    return torch.addmm(start, rows, basis).view(*coefficients.shape[:-1], len(start))
 
 
 class _Turned(torch.autograd.Function):

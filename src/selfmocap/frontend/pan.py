@@ -11,8 +11,8 @@ from selfmocap.frontend.windows import Window
 _LONGEST = 320
 _APART = 16
 """Small px between two points that are followed."""
-_FEWEST = 12
-"""Points of the background without which nothing is said."""
+_FEWEST, _SHARE = 12, 0.15
+"""Points of the background, and share of all of them, without which nothing is said."""
 _REACH = (15, 15)
 _DIFFERENT, _CUT = 12.0, 0.1
 """Mean difference in grey levels, and share of the points found again, of two scenes."""
@@ -49,7 +49,7 @@ def background_shift(before: View, after: View, width: int, people: Sequence[Win
     if len(grid) < _FEWEST:
         return (0.0, 0.0)
     steps, found = _followed(before, after, grid)
-    if found.sum() < _FEWEST:
+    if found.sum() < max(_FEWEST, _SHARE * len(grid)):
         return (0.0, 0.0)
     across, down = (np.median(steps[found], axis=0) / scale).tolist()
     return (across, down)
@@ -59,11 +59,20 @@ def _followed(
     before: View, after: View, grid: Float32[np.ndarray, "n 2"]
 ) -> tuple[Float32[np.ndarray, "n 2"], Bool[np.ndarray, " n"]]:
     """How far each point goes, and whether the way back leads to where it was."""
+    there, _ = _tracked(before, after, grid)
+    back, found = _tracked(after, before, there)
+    return there - grid, found & (np.linalg.norm(back - grid, axis=-1) < 0.7)
+
+
+def _tracked(
+    before: View, after: View, points: Float32[np.ndarray, "n 2"]
+) -> tuple[Float32[np.ndarray, "n 2"], Bool[np.ndarray, " n"]]:
     import cv2
 
-    there, _, _ = cv2.calcOpticalFlowPyrLK(before, after, grid, None, winSize=_REACH, maxLevel=3)
-    back, found, _ = cv2.calcOpticalFlowPyrLK(after, before, there, None, winSize=_REACH, maxLevel=3)
-    return there - grid, (found[:, 0] > 0) & (np.linalg.norm(back - grid, axis=-1) < 0.7)
+    ends, found, _ = cv2.calcOpticalFlowPyrLK(
+        before, after, points, points.copy(), winSize=_REACH, maxLevel=3
+    )
+    return ends, found[:, 0] > 0
 
 
 def _grid(rows: int, columns: int) -> Float32[np.ndarray, "n 2"]:

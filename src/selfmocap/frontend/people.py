@@ -17,7 +17,7 @@ Image = UInt8[np.ndarray, "height width 3"]
 
 SMALL = 128.0
 """Side of a window that is taken for small, px."""
-_SCORE_SMALL, _SCORE_LARGE, _SCORE_STILL, _LIMBS = 0.88, 0.94, 0.96, 0.55
+_SCORE_SMALL, _SCORE_LARGE, _SCORE_STILL, _LIMBS = 0.88, 0.94, 0.96, 0.52
 """Mean scores of a real person that has moved, in windows of up to 128 px and from 256 px on, and of one that has not;
 mean limb confidence. People score 0.99 when they are large and 0.95 when they are 100 px tall, ghosts 0.8 to 0.93."""
 COMPANY, _SCORE_COMPANY, _SIDE_COMPANY = 3, 0.91, 96.0

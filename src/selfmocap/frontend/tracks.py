@@ -42,7 +42,8 @@ _SAME_BODY = 0.45
 _NEAR = 0.35
 """Nearness of two windows below which they look at one person."""
 _TRIED = 0.15
-"""Nearness of two windows below which nobody in one means nobody in the other."""
+"""Nearness of two windows below which nobody in one means nobody in the other; in a crowd, below which the people in
+them need not be told apart."""
 _LEAP = 0.7
 """Body distance from where somebody was expected in the next frame beyond which it is somebody else: real people,
 runners included, stay below 0.5."""
@@ -52,7 +53,7 @@ _WITHIN = 0.6
 """A pose with this share of its keypoints on another person's mask is a part of that person."""
 _SMALLEST = 56.0
 """Side of the smallest window, px: a person of about 45 px."""
-_LIKE, _UNLIKE = 0.7, 0.5
+_LIKE, _UNLIKE = 0.7, 0.6
 """Likeness from which a lost person may be taken up again, and below which a followed one is somebody else."""
 _CLEARLY = 0.08
 """By how much a lost person must resemble a pose more than another lost one does, to be taken for it."""
@@ -130,7 +131,8 @@ def _look_again(track: Track, frame: Frame, detector: Detector, missed: int) -> 
     pose = detector.look(frame.image, expected.window)
     if pose is not None and _continues(expected, pose, missed, detector.points):
         checked = missed > 1 or pose.window.side < 2 * SMALL or frame.index % _COLOURS_EVERY == 0
-        somebody_else = checked and _alike(track, pose, frame, detector.points) < _UNLIKE
+        needed = _UNLIKE if missed == 1 else _LIKE
+        somebody_else = checked and _alike(track, pose, frame, detector.points) < needed
         return None if somebody_else else pose
     around = Window(expected.window.x, expected.window.y, 1.6 * expected.window.side)
     for window in sorted(detector.search(frame.image, around), key=expected.window.nearness):
