@@ -42,7 +42,9 @@ def candidates(path: Path, batch: int) -> dict[str, Callable[[], tuple[Tensor, T
         return inputs[0].grad, inputs[1].grad
 
     def by_smplx(b: Tensor, R: Tensor) -> Tensor:
-        return reference(betas=b, global_orient=R[:, :1], body_pose=R[:, 1:], transl=place, pose2rot=False).vertices
+        return reference(
+            betas=b, global_orient=R[:, :1], body_pose=R[:, 1:], transl=place, pose2rot=False
+        ).vertices
 
     compiled = torch.compile(body.pose)
     return {
@@ -62,7 +64,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         steps = candidates(write_smpl_pickle(Path(folder) / "SMPL_NEUTRAL.pkl"), options.batch)
         reference = steps["smplx"]()[1]
-        errors = {name: float((step()[1] - reference).norm() / reference.norm()) for name, step in steps.items()}
+        errors = {
+            name: float((step()[1] - reference).norm() / reference.norm()) for name, step in steps.items()
+        }
         times: dict[str, list[float]] = {name: [] for name in steps}
         for turn in range(options.rounds):
             for name in sorted(steps, reverse=bool(turn % 2)):
@@ -84,7 +88,9 @@ def main() -> None:
     }
     if not options.json:
         print(f"forward + backward, batch {options.batch}: ", result["milliseconds"])
-        print(f"faster than smplx: {result['ratio_vs_smplx']} compiled, {result['ratio_vs_smplx_uncompiled']} eager")
+        print(
+            f"faster than smplx: {result['ratio_vs_smplx']} compiled, {result['ratio_vs_smplx_uncompiled']} eager"
+        )
     print(json.dumps(result))
 
 

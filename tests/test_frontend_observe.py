@@ -13,166 +13,24 @@ from PIL import Image
 
 from selfmocap.frontend import detectors, following
 from selfmocap.frontend.detectors import detector_named
-from selfmocap.frontend.linking import Path2D, people_of
 from selfmocap.frontend.mediapipe_legacy import MediaPipeLegacy
 from selfmocap.frontend.mediapipe_tasks import MediaPipeTasks, quiet_stderr
 from selfmocap.frontend.observe import Settings, observe
-from selfmocap.frontend.people import Detector, Pace, People, Track, confirmed
-from selfmocap.frontend.poses import Pose, body_distance, window_of
+from selfmocap.frontend.people import Detector
+from selfmocap.frontend.poses import body_distance
 from selfmocap.frontend.precomputed import PrecomputedKeypoints, PrecomputedMasks, read_flow
 from selfmocap.frontend.swaps import STATES
 from selfmocap.frontend.tiles import FIRST, tiles
-from selfmocap.frontend.tracks import follow
 from selfmocap.frontend.windows import Window
 from selfmocap.observations import Observations
-from selfmocap.skeleton import KEYPOINT_SETS, keypoint_set
+from selfmocap.skeleton import keypoint_set
 from selfmocap.video import Frame, InputError, open_video
+from tests.sticks import BLUE, COCO, HEIGHT, RED, WIDTH, Told, scene, stick
 from tests.videos import write_video
 
 CLIPS = Path(__file__).parents[2] / "shared" / "data" / "clips"
-COCO = KEYPOINT_SETS["coco-17"]
-WIDTH, HEIGHT = 320, 240
-RED, BLUE = (220, 30, 30), (30, 60, 220)
 
 needs_clips = pytest.mark.skipif(not CLIPS.is_dir(), reason="needs the real clips of ../shared/data/clips")
-
-
-def stick(x: float, y: float, size: float = 60.0) -> np.ndarray:
-    """The 17 COCO keypoints of somebody who stands, `size` px from shoulders to ankles."""
-    rng = np.random.default_rng(3)
-    heights = {
-        "nose": -0.2,
-        "eye": -0.22,
-        "ear": -0.2,
-        "shoulder": 0,
-        "elbow": 0.25,
-        "wrist": 0.45,
-        "hip": 0.5,
-        "knee": 0.75,
-        "ankle": 1.0,
-    }
-    points = [
-        (
-            x + size * (0.15 * (("left" in name) - ("right" in name)) + rng.uniform(-0.02, 0.02)),
-            y + size * next(h for part, h in heights.items() if part in name),
-        )
-        for name in COCO.names
-    ]
-    return np.array(points)
-
-
-def scene(places: dict[tuple[int, int, int], tuple[float, float]]) -> np.ndarray:
-    image = np.full((HEIGHT, WIDTH, 3), 128, np.uint8)
-    for colour, (x, y) in places.items():
-        image[int(y) - 12 : int(y) + 66, max(int(x) - 14, 0) : int(x) + 14] = colour
-    return image
-
-
-class Told:
-    """A detector that is told where people are in each frame."""
-
-    name, points, follows = "told", COCO, False
-
-    def __init__(self, frames: list[list[tuple[float, float]]]) -> None:
-        self.frames = frames
-
-    def everybody(self, frame: Frame) -> list[Pose]:
-        sticks = [stick(x, y).astype(np.float32) for x, y in self.frames[frame.index]]
-        sure = np.ones(17, np.float32)
-        return [Pose(points, sure, 0.99, window_of(points, sure)) for points in sticks]
-
-    def search(self, image, tile):
-        raise NotImplementedError
-
-    def look(self, image, window):
-        raise NotImplementedError
-
-
-def run(frames: list[dict[tuple[int, int, int], tuple[float, float]]], pace: Pace) -> list[dict[int, Pose]]:
-    """Who the tracker says is where: pose by track number, for each frame."""
-    detector = Told([list(places.values()) for places in frames])
-    people, seen = People(), []
-    for index, places in enumerate(frames):
-        people = follow(people, Frame(index, index / 30, scene(places), False), detector, pace)
-        seen.append({t.number: t.pose for t in people.tracks if t.last == index})
-    return seen
-
-
-def number_at(poses: dict[int, Pose], place: tuple[float, float]) -> int:
-    return min(poses, key=lambda n: float(np.abs(poses[n].keypoints - stick(*place)).mean()))
-
-
-def test_identities_hold_through_a_crossing_with_occlusion() -> None:
-    frames = []
-    for k in range(60):
-        red, blue = (60.0 + 3 * k, 100.0), (240.0 - 3 * k, 104.0)
-        hidden = abs(red[0] - blue[0]) < 25
-        frames.append({BLUE: blue} if hidden else {RED: red, BLUE: blue})
-    seen = run(frames, Pace.at(30.0, 0))
-    red, blue = number_at(seen[0], frames[0][RED]), number_at(seen[0], frames[0][BLUE])
-    assert red != blue
-    for poses, places in zip(seen, frames, strict=True):
-        for colour, number in ((RED, red), (BLUE, blue)):
-            if colour in places:
-                assert number_at(poses, places[colour]) == number
-
-
-def test_somebody_else_at_the_same_place_is_somebody_new() -> None:
-    frames = (
-        [{RED: (100.0, 100.0)}] * 20 + [{}] * 20 + [{BLUE: (104.0, 100.0)}] * 20 + [{RED: (104.0, 100.0)}] * 2
-    )
-    seen = run(frames, Pace.at(30.0, 0))
-    (red,), (blue,) = seen[19], seen[59]
-    assert red != blue
-    again = run([{RED: (100.0, 100.0)}] * 20 + [{}] * 20 + [{RED: (110.0, 100.0)}] * 20, Pace.at(30.0, 0))
-    assert list(again[19]) == list(again[59])
-
-
-def test_a_glimpse_is_not_confirmed_and_tiles_cover_the_frame() -> None:
-    pace = Pace.at(30.0, 0)
-    detector = Told([[(100.0, 100.0)]] + [[]] * 5)
-    people = People()
-    for index in range(6):
-        people = follow(people, Frame(index, index / 30, scene({}), False), detector, pace)
-    assert not people.tracks
-    covered = np.zeros((72, 128), bool)
-    for tile in tiles(128, 72, FIRST)[1:]:
-        half = tile.side / 2
-        covered[
-            max(round(tile.y - half + 0.5), 0) : round(tile.y + half + 0.5),
-            max(round(tile.x - half + 0.5), 0) : round(tile.x + half + 0.5),
-        ] = True
-    assert covered.all()
-
-
-def test_tracks_are_linked_dropped_and_ordered() -> None:
-    pace, points = Pace.at(30.0, 0), stick(100, 100).astype(np.float32)
-    pose = Pose(points, np.ones(17, np.float32), 0.99, window_of(points, np.ones(17)))
-    red, blue = np.zeros(384, np.float32), np.zeros(384, np.float32)
-    red[0] = blue[1] = 1.0
-
-    def made(
-        number: int, colours: np.ndarray, first: int, last: int, x: float, side: float
-    ) -> tuple[Track, Path2D]:
-        track = Track(
-            number, pose, colours, begun=first, last=last, seen=last - first + 1, found=9, roamed=1.0
-        )
-        windows = np.tile([x, 100.0, side, 0.0], (last - first + 1, 1))
-        return track, Path2D(np.arange(first, last + 1), windows)
-
-    everything = {
-        1: made(1, red, 0, 99, 100, 200),
-        2: made(2, red, 95, 200, 110, 200),  # goes on where 1 ends, and looks like it
-        3: made(3, blue, 201, 260, 110, 200),  # comes after, and looks different
-        4: made(4, blue, 20, 80, 105, 210),  # a part of 1
-        5: made(5, red, 0, 4, 500, 200),  # a glimpse
-        6: made(6, red, 0, 40, 500, 50),  # tiny beside the others and soon gone
-        7: made(7, blue, 0, 300, 500, 190),
-    }
-    tracks_, paths = ({n: both[k] for n, both in everything.items()} for k in (0, 1))
-    assert people_of(tracks_, paths, pace, 30.0, 301) == [(7,), (1, 2), (3,)]
-    doubtful = replace(tracks_[7], score=0.85)
-    assert confirmed(tracks_[7], pace) and not confirmed(doubtful, pace)
 
 
 # ---- the whole, with another program's keypoints --------------------------------------------------------------

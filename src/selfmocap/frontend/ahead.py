@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -13,7 +13,7 @@ _PATIENCE_S = 0.1
 """Between two looks at whether anybody still wants more."""
 
 
-def ahead(items: Iterable[T]) -> Iterator[T]:
+def ahead(items: Iterable[T]) -> Generator[T, None, None]:
     """The same items, made by a thread of their own up to three before they are asked for; what goes wrong there is
     raised here, in its place. The thread ends with the last item, or when the iterator is closed."""
     made: queue.Queue[tuple[bool, T | BaseException | None]] = queue.Queue(_ITEMS)

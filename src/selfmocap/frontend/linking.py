@@ -8,11 +8,13 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from selfmocap.frontend.appearance import likeness
-from selfmocap.frontend.people import Pace, Track, confirmed
+from selfmocap.frontend.people import COMPANY, Pace, Track, confirmed
 from selfmocap.frontend.windows import Window
 
 _ON_ONE_BODY = 0.45
 """Nearness of two windows over their common frames below which they follow one person."""
+_IN_ONE_PLACE = 0.2
+"""The same of two tracks the first of which may have passed into the second: neighbours are farther apart."""
 _SHORTEST_S = 0.5
 _TINY, _LONG_S = 0.35, 5.0
 """Somebody whose window is smaller than this share of the usual person's must be seen for so many seconds: what the
@@ -35,8 +37,8 @@ def people_of(
     tracks: Mapping[int, Track], paths: Mapping[int, Path2D], pace: Pace, fps: float, frames: int
 ) -> list[tuple[int, ...]]:
     """The people, each as the numbers of the tracks that it is made of, ordered by how long and how large they are
-    seen. A track that ends where another begins, and looks like it, is continued by it; one that runs beside a longer
-    one on the same body is dropped."""
+    seen. A track that ends where another begins, and looks like it, is continued by it (in company, where many look
+    alike, only if both are followed at once); one that runs beside a longer one on the same body is dropped."""
     shortest = min(max(round(_SHORTEST_S * fps), 3), max(frames // 2, 1))
     real = [n for n, t in tracks.items() if confirmed(t, pace) and t.seen >= shortest]
     sides = {n: float(np.median(paths[n].windows[:, 2])) for n in real}
@@ -80,11 +82,12 @@ def _continues(
 ) -> bool:
     path, other = paths[first], paths[second]
     gap = int(other.frames[0] - path.frames[-1])
-    if gap > pace.patience(tracks[first]) or path.frames[-1] >= other.frames[-1]:
+    patience = 0 if tracks[first].company >= COMPANY else pace.forget
+    if gap > patience or path.frames[-1] >= other.frames[-1]:
         return False
     missed = max(gap, 0)
     if likeness(tracks[first].colours, tracks[second].colours) < pace.likeness(missed):
         return False
     if gap <= 0:
-        return _together(path, other)[1] < _ON_ONE_BODY
+        return _together(path, other)[1] < _IN_ONE_PLACE
     return path.at(-1).nearness(other.at(0)) < pace.reach(missed)

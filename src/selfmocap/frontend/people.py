@@ -105,9 +105,8 @@ class Pace:
     """A person seen again after longer is a new one."""
 
     def patience(self, track: Track) -> int:
-        """Frames after which a lost person is given up: in company, where many look and move alike, no longer than it
-        is looked for."""
-        return self.coast if track.company >= COMPANY else self.forget
+        """Frames after which a lost person is given up: soon in company, where many look and move alike."""
+        return self.coast // 2 if track.company >= COMPANY else self.forget
 
     def reach(self, missed: int) -> float:
         """How near the windows must be of somebody lost for so long and of one who is taken for the same person."""

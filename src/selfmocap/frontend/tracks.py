@@ -57,6 +57,10 @@ _LIKE, _UNLIKE = 0.7, 0.6
 """Likeness from which a lost person may be taken up again, and below which a followed one is somebody else."""
 _CLEARLY = 0.08
 """By how much a lost person must resemble a pose more than another lost one does, to be taken for it."""
+_BLINK = 3
+"""Frames for which another program may miss somebody who is simply followed on."""
+_BELIEVED = 1.0
+"""What counts as moved of a person whom another program sees, ghosts being its own affair."""
 _COLOURS_EVERY = 3
 """Frames between two looks at the colours of somebody who is followed."""
 
@@ -149,6 +153,7 @@ def _alike(track: Track, pose: Pose, frame: Frame, points: KeypointSet) -> float
 def _continues(expected: Pose, pose: Pose, missed: int, points: KeypointSet) -> bool:
     reach = 1.0 + 0.15 * min(missed - 1, 6)
     near = expected.window.nearness(pose.window) < _NEAR * reach and pose.window.side > 0.7 * _SMALLEST
+    near = near and (missed == 1 or pose.score >= _BIRTH_SCORE)
     return near and body_distance(expected, pose, points) < _LEAP * reach
 
 
@@ -292,13 +297,14 @@ def _associated(people: People, frame: Frame, poses: list[Pose], points: Keypoin
     for column, pose in enumerate(poses):
         if column not in chosen.values():
             people = _taken_up(people, pose, frame, points, pace)
-    return people
+    return replace(people, tracks=tuple(replace(t, roamed=_BELIEVED) for t in people.tracks))
 
 
 def _cost(track: Track, pose: Pose, colours: Colours, frame: Frame, points: KeypointSet) -> float:
+    """Infinite where they cannot be one; who was lost for longer can only be taken up again."""
     missed = frame.index - track.last
     distance = body_distance(moved(track.pose, track.step), pose, points)
-    if distance > 1.2 + 0.3 * min(missed - 1, 6):
+    if missed > _BLINK or distance > 1.2 + 0.3 * (missed - 1):
         return math.inf
     alike = likeness(track.colours, colours)
     return math.inf if missed > 1 and alike < _LIKE else distance + 1.0 - alike

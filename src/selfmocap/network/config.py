@@ -14,7 +14,7 @@ class NetworkConfig:
     """`plain` is the paper's five blocks of 5 x 5 stride 2 and 3 x 3 convolutions with batch normalisation;
     `residual` has group normalisation, which does not depend on what else is in the batch; with `none` the heads see
     the keypoints' coordinates alone: ten times cheaper, a start for the training of a larger one."""
-    width: int = 32
+    width: int = 16
     """Channels of the first block; each further block doubles them (`residual`: up to eight times)."""
     rotations: Literal["6d", "paper"] = "6d"
     """`paper`: Euler (sin, cos) for the root, unit axis times angle for joints."""
