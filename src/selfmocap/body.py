@@ -85,6 +85,10 @@ class Body:
         def indices(array: np.ndarray | None) -> Tensor | None:
             return None if array is None else torch.from_numpy(array.astype(np.int64))
 
+        # A product of matrices is faster where its inner size is a multiple of 16: zeros fill the pose blendshapes up.
+        fill = -(data.shapedirs.shape[2] + len(data.posedirs_basis)) % 16
+        coefficients = np.pad(data.posedirs_coefficients, ((0, 0), (0, fill)))
+        basis = np.pad(data.posedirs_basis, ((0, fill), (0, 0), (0, 0)))
         return cls(
             identity=f"{data.name} sha256:{data.sha256}",
             faces=torch.from_numpy(data.faces.astype(np.int64)),
@@ -95,8 +99,8 @@ class Body:
                 1
             ),
             weights=torch.from_numpy(np.ascontiguousarray(data.weights.T)),
-            posedirs_coefficients=torch.from_numpy(data.posedirs_coefficients),
-            directions=torch.cat([by_axis(np.moveaxis(data.shapedirs, 2, 0)), by_axis(data.posedirs_basis)]),
+            posedirs_coefficients=torch.from_numpy(coefficients),
+            directions=torch.cat([by_axis(np.moveaxis(data.shapedirs, 2, 0)), by_axis(basis)]),
             regressors=_regressors(data),
             mirror=indices(data.mirror),
             proxy_vertices=indices(data.proxy_vertices),
