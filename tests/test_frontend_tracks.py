@@ -13,7 +13,17 @@ from selfmocap.frontend.ahead import ahead
 from selfmocap.frontend.appearance import appearance, likeness
 from selfmocap.frontend.linking import Path2D, people_of
 from selfmocap.frontend.pan import background_shift, is_cut, small_view
-from selfmocap.frontend.people import COMPANY, Pace, People, Track, carried, confirmed, convincing, in_company
+from selfmocap.frontend.people import (
+    COMPANY,
+    Pace,
+    People,
+    Track,
+    born,
+    carried,
+    confirmed,
+    convincing,
+    in_company,
+)
 from selfmocap.frontend.poses import Pose, moved, window_of
 from selfmocap.frontend.tiles import FIRST, tiles
 from selfmocap.frontend.tracks import follow
@@ -105,7 +115,10 @@ def test_tracks_are_linked_dropped_and_ordered() -> None:
         6: made(6, red, 0, 40, 500, 50),  # tiny beside the others and soon gone
         7: made(7, blue, 0, 300, 500, 190),
     }
-    tracks_, paths = ({n: both[k] for n, both in everything.items()} for k in (0, 1))
+    tracks_, paths = (
+        {n: one for n, (one, _) in everything.items()},
+        {n: p for n, (_, p) in everything.items()},
+    )
     assert people_of(tracks_, paths, pace, 30.0, 301) == [(7,), (1, 2), (3,)]
     doubtful = replace(tracks_[7], score=0.85)
     assert confirmed(tracks_[7], pace) and not confirmed(doubtful, pace)
@@ -189,6 +202,48 @@ def test_where_two_lost_people_look_like_one_who_appears_a_new_one_begins() -> N
     assert latest == 3
 
 
+class Looking:
+    """A detector that sees one person wherever it looks near enough, and finds nobody new."""
+
+    name, points, follows = "looking", COCO, True
+
+    def __init__(self, places: list[tuple[float, float]]) -> None:
+        self.poses = [posed(*place) for place in places]
+
+    def search(self, image, tile):
+        return []
+
+    def look(self, image, window):
+        return min(self.poses, key=lambda pose: pose.window.nearness(window))
+
+    def everybody(self, frame):
+        raise NotImplementedError
+
+
+def posed(x: float, y: float) -> Pose:
+    points = stick(x, y).astype(np.float32)
+    return Pose(points, np.ones(17, np.float32), 0.99, window_of(points, np.ones(17)))
+
+
+def test_who_was_hidden_is_not_taken_for_the_one_who_passed_before() -> None:
+    """Somebody in red and blue passes before blue, who is given up meanwhile, and leaves as blue is seen again."""
+    places = {RED: (150.0, 100.0), BLUE: (160.0, 100.0)}
+    red, blue = (
+        replace(
+            born(number, posed(*place), Frame(0, 0.0, scene({colour: place}), False), COCO),
+            found=9,
+            company=COMPANY,
+        )
+        for number, (colour, place) in enumerate(places.items(), start=1)
+    )
+    both = replace(red, last=9, colours=(red.colours + blue.colours) / 2)
+    hidden = replace(blue, last=9 - PACE.patience(blue))
+    frame = Frame(10, 1 / 3, scene({BLUE: places[BLUE]}), False)
+    for tracks, number in (((both, hidden), 2), ((both,), 1)):
+        after = follow(People(tracks, next_number=3, searches=1), frame, Looking([places[BLUE]]), PACE)
+        assert [t.number for t in after.tracks if t.last == 10] == [number]
+
+
 def track(**changes: Any) -> Track:
     points = stick(100, 100, 90.0).astype(np.float32)
     pose = Pose(points, np.ones(17, np.float32), 0.99, window_of(points, np.ones(17)))
@@ -237,8 +292,7 @@ def test_neighbours_of_one_colour_are_two_people() -> None:
 
 
 def test_people_are_told_apart_by_what_they_wear_and_not_by_what_is_around_them() -> None:
-    points = stick(160, 100).astype(np.float32)
-    pose = Pose(points, np.ones(17, np.float32), 0.99, window_of(points, np.ones(17)))
+    pose = posed(160, 100)
     red, blue = (appearance(scene({c: (160.0, 100.0)}), pose, COCO) for c in (RED, BLUE))
     assert red.sum() == pytest.approx(1.0, abs=1e-4) and likeness(red, red) == pytest.approx(1.0, abs=1e-4)
     assert likeness(red, blue) < 0.1

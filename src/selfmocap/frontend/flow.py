@@ -1,9 +1,7 @@
 """How the pixels of a crop move to the next frame, and how far that can be trusted."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from threading import get_ident
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,8 +44,7 @@ def crop_flow(before: Image, after: Image, method: FlowMethod) -> CropFlow:
     """Flow between two cuts of WORK_SIZE px a side, of consecutive frames by ONE window."""
     import cv2
 
-    returning = _beside().submit(method, after, before)
-    there, back = _small(method(before, after)), _small(returning.result())
+    there, back = _small(method(before, after)), _small(method(after, before))
     first, second = (cv2.resize(image, _SIZE, interpolation=cv2.INTER_AREA) for image in (before, after))
     difference = cv2.absdiff(first, warped(second, there)).astype(np.float32).mean(axis=-1)
     return CropFlow(
@@ -79,22 +76,16 @@ def dis(before: Image, after: Image) -> Flow:
     import cv2
 
     grey = (cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (before, after))
-    return _dis(get_ident()).calc(*grey, None)
+    return _dis().calc(*grey, None)
 
 
 @cache
-def _dis(_thread: int) -> Any:
-    """One for each thread, as it is not safe to share."""
+def _dis() -> Any:
     import cv2
 
     search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     search.setFinestScale(0)
     return search
-
-
-@cache
-def _beside() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(1, thread_name_prefix="flow")
 
 
 @cache

@@ -26,7 +26,7 @@ from selfmocap.observations import FORMAT, VERSION
 from selfmocap.skeleton import KeypointSet
 from selfmocap.video import InputError, Video, open_video
 
-_VERSION = 1
+_VERSION = 2
 """Of the intermediate files: another version's are not gone on with."""
 
 

@@ -106,7 +106,7 @@ def _searching(people: People, now: int, pace: Pace) -> bool:
 def _alive(track: Track, now: int, pace: Pace) -> bool:
     missed = now - track.last
     if confirmed(track, pace):
-        return missed <= pace.patience(track)
+        return missed <= pace.forget
     return missed <= 2 and (convincing(track) or track.seen < 3 * pace.search)
 
 
@@ -117,10 +117,11 @@ def _followed(people: People, frame: Frame, detector: Detector, pace: Pace) -> P
     poses = {}
     for track in people.tracks:
         missed = frame.index - track.last
-        if missed <= pace.coast:
+        if missed <= min(pace.coast, pace.patience(track)):
             poses[track.number] = _look_again(track, frame, detector, missed)
     seen = {number: pose for number, pose in poses.items() if pose is not None}
     seen = _without_doubles(people.tracks, seen, frame.image, detector.points)
+    seen = _given_back(people.tracks, seen, frame, detector.points)
     return replace(
         people,
         tracks=tuple(
@@ -169,6 +170,22 @@ def _without_doubles(
             continue
         claims = [_claim(by_number[n], seen[n], image, points) for n in (a, b)]
         del kept[a if claims[0] < claims[1] else b]
+    return kept
+
+
+def _given_back(
+    tracks: Iterable[Track], seen: dict[int, Pose], frame: Frame, points: KeypointSet
+) -> dict[int, Pose]:
+    """Where somebody who is followed stands where another was lost, and clearly looks like that one, it is that one:
+    whoever passed before it went on unseen."""
+    by_number, kept = {track.number: track for track in tracks}, dict(seen)
+    for hidden in tracks:
+        for number, pose in list(kept.items()):
+            if hidden.number in kept or hidden.pose.window.nearness(pose.window) > _NEAR:
+                continue
+            alike = _alike(hidden, pose, frame, points)
+            if alike > max(_LIKE, _alike(by_number[number], pose, frame, points) + _CLEARLY):
+                kept[hidden.number] = kept.pop(number)
     return kept
 
 
