@@ -78,7 +78,9 @@ def test_killed_and_resumed_goes_on_exactly(uninterrupted: Path, tmp_path: Path)
 def test_two_processes_equal_one_with_the_double_batch(tmp_path: Path) -> None:
     run(tmp_path / "one", 5, 2 * PART)
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
-    run(tmp_path / "two", 5, 2 * PART, "0", "torchrun", launcher=launcher)
+    run(tmp_path / "two", 5, 2 * PART, launcher=launcher)
+    assert (tmp_path / "two-of-2-0").exists()
+    assert (tmp_path / "two-of-2-1").exists()
     for one, two in zip(history(tmp_path / "one"), history(tmp_path / "two"), strict=True):
         assert two == pytest.approx(one, rel=2e-4)
 

@@ -10,13 +10,12 @@ from pathlib import Path
 
 import roma
 import torch
-from lightning_fabric import Fabric
 
 from selfmocap.body import Body, BodyParameters
 from selfmocap.camera import project
 from selfmocap.network.config import NetworkConfig
 from selfmocap.network.frame import UPRIGHT, FrameInputs
-from selfmocap.train import PART, TrainConfig, train
+from selfmocap.train import PART, TrainConfig, fabric_here, train
 
 CONFIG = TrainConfig(NetworkConfig(trunk="none", rgb=False), steps=12, batch=PART)
 
@@ -52,7 +51,8 @@ def main() -> None:
     out, steps, batch = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     pause = float(sys.argv[4]) if len(sys.argv) > 4 else 0.0
     torch.set_num_threads(1)
-    fabric = Fabric(accelerator="cpu", devices="auto" if "torchrun" in sys.argv else 1)
+    fabric = fabric_here()
+    (out.parent / f"{out.name}-of-{fabric.world_size}-{fabric.global_rank}").touch()
     body = Body.load()
     config = replace(CONFIG, steps=steps, batch=batch)
     train(

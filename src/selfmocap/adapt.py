@@ -11,7 +11,7 @@ from torch import Tensor
 from selfmocap.body import Body, BodyParameters
 from selfmocap.network.frame import FrameNetwork
 from selfmocap.network.weights import copy_of
-from selfmocap.objective import Evidence, LossWeights, objective, self_check_px, weighted
+from selfmocap.objective import Evidence, LossWeights, means_of_clips, objective, self_check_px, weighted
 
 _PREDICTED = 256
 """Frames a forward pass without gradients."""
@@ -108,10 +108,8 @@ def cosine_to_a_tenth(done: float) -> float:
 
 
 def _mean_shapes(betas: Float[Tensor, "time betas"], evidence: Evidence) -> Float[Tensor, "clips betas"]:
-    seen = evidence.seen.keypoint_confidence.mean(-1, keepdim=True).clamp_min(1e-3)
-    clips = int(evidence.clip.max()) + 1
-    sums = betas.new_zeros(clips, betas.shape[1]).index_add(0, evidence.clip, betas * seen)
-    return sums / betas.new_zeros(clips, 1).index_add(0, evidence.clip, seen)
+    seen = evidence.seen.keypoint_confidence.mean(-1).clamp_min(1e-3)
+    return means_of_clips(betas, evidence.clip, seen)
 
 
 def _moved_shapes(

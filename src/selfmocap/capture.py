@@ -27,6 +27,7 @@ from selfmocap.objective import Evidence, LossWeights, gather_evidence, self_che
 from selfmocap.observations import Observations
 from selfmocap.optimise import AFTER_ADAPTATION, OptimiseConfig, optimise
 from selfmocap.overlay import write_bodies
+from selfmocap.tensors import frames_a_second
 from selfmocap.video import open_video
 
 Report = Callable[[str, int, int], None]
@@ -35,6 +36,7 @@ Report = Callable[[str, int, int], None]
 KEPT_OUT = 0.1
 """Share of keypoints that adaptation never sees."""
 
+_RATE_OF_ONE_FRAME = 30.0
 _EPOCHS = {"fast": 0, "balanced": 24, "best": 60}
 
 
@@ -122,18 +124,15 @@ def infer_folder(
     return paths
 
 
-def frames_a_second(seen: Observations) -> float:
-    """The median rate over frames that follow each other; 30 for a single frame."""
-    if len(seen) < 2:
-        return 30.0
-    return float(1 / (seen.frame_times.diff() / seen.frame_index.diff()).median())
-
-
 def _evidence(
     people: Sequence[Observations], cameras: Sequence[Camera], network: FrameNetwork, keep_out: float
 ) -> Evidence:
     clips = [
-        (seen, inputs_of(seen, camera, network), frames_a_second(seen))
+        (
+            seen,
+            inputs_of(seen, camera, network),
+            frames_a_second(seen.frame_times, seen.frame_index) or _RATE_OF_ONE_FRAME,
+        )
         for seen, camera in zip(people, cameras, strict=True)
     ]
     return gather_evidence(clips, keep_out)

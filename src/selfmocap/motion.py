@@ -14,6 +14,7 @@ from selfmocap.body import Body, BodyParameters
 from selfmocap.camera import Camera
 from selfmocap.files import check_format, check_shapes, read_npz, write_npz
 from selfmocap.skeleton import DEFAULT_KEYPOINTS, JOINT_NAMES
+from selfmocap.tensors import frames_a_second
 
 FORMAT, VERSION = "selfmocap-motion", 1
 
@@ -119,9 +120,7 @@ class Motion:
     @property
     def fps(self) -> float:
         """Frames a second of the video: the median over frames that follow each other, 0 for a single frame."""
-        if len(self) < 2:
-            return 0.0
-        return float(1 / (self.frame_times.diff() / self.frame_index.diff()).median())
+        return frames_a_second(self.frame_times, self.frame_index)
 
     def save(self, path: Path | str) -> None:
         """Writes `motion.npz`, whole or not at all."""

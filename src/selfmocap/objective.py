@@ -177,6 +177,15 @@ def weighted(terms: dict[str, Float[Tensor, " time"]], weights: LossWeights) -> 
     return torch.stack([getattr(weights, name) * term.mean() for name, term in terms.items()]).sum()
 
 
+def means_of_clips(
+    values: Float[Tensor, "time n"], clip: Int[Tensor, " time"], counts: Float[Tensor, " time"]
+) -> Float[Tensor, "clips n"]:
+    """Per clip the mean of its frames' values, each frame as far as it `counts`."""
+    clips, each = int(clip.max()) + 1, counts.unsqueeze(-1)
+    sums = values.new_zeros(clips, values.shape[1]).index_add(0, clip, values * each)
+    return sums / values.new_zeros(clips, 1).index_add(0, clip, each)
+
+
 def self_check_px(body: Body, parameters: BodyParameters, evidence: Evidence) -> Float[Tensor, " clips"]:
     """Per clip, the robust distance of the keypoints that were kept out, px of the 128 px crop: the mean over those
     that were seen with some confidence; NaN where there are none."""

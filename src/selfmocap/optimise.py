@@ -6,13 +6,12 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from selfmocap.body import Body, BodyParameters
 from selfmocap.camera import translation_from_crop, translation_to_crop
 from selfmocap.network.frame import UPRIGHT
-from selfmocap.objective import Evidence, LossWeights, objective, weighted
+from selfmocap.objective import Evidence, LossWeights, means_of_clips, objective, weighted
 from selfmocap.rotations import matrix_from_6d, matrix_to_6d
 
 REFINEMENT = LossWeights(shape=0.0, smoothness=0.03, closeness=0.1, motion=0.0, segmentation=0.0)
@@ -48,7 +47,9 @@ def optimise(
     place = translation_to_crop(
         start.p_world_root, inputs.boxes, inputs.focal, inputs.center
     ).requires_grad_()
-    shapes = _shapes(start.betas, evidence).requires_grad_()
+    shapes = means_of_clips(
+        start.betas, evidence.clip, torch.ones(len(evidence)).to(start.betas)
+    ).requires_grad_()
 
     def current() -> BodyParameters:
         p_cam_root = translation_from_crop(place, inputs.boxes, inputs.focal, inputs.center)
@@ -78,12 +79,6 @@ def _optimizer(config: OptimiseConfig, variables: list[Tensor]) -> torch.optim.O
             variables, lr=config.learning_rate, max_iter=20, history_size=20, line_search_fn="strong_wolfe"
         )
     return torch.optim.SGD(variables, lr=config.learning_rate)
-
-
-def _shapes(betas: Float[Tensor, "time betas"], evidence: Evidence) -> Float[Tensor, "clips betas"]:
-    clips = int(evidence.clip.max()) + 1
-    sums = betas.new_zeros(clips, betas.shape[1]).index_add(0, evidence.clip, betas)
-    return sums / betas.new_zeros(clips, 1).index_add(0, evidence.clip, torch.ones_like(betas[:, :1]))
 
 
 def random_start(evidence: Evidence, num_betas: int, seed: int = 0) -> BodyParameters:

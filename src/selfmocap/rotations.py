@@ -59,9 +59,12 @@ def matrix_from_axis_times_angle(axis_and_angle: Float[Tensor, "*batch 4"]) -> F
 
 
 def interpolate(
-    R_a: Float[Tensor, "*#batch 3 3"], R_b: Float[Tensor, "*#batch 3 3"], share: Float[Tensor, "*#batch"]
+    R_a: Float[Tensor, "*#batch 3 3"],
+    R_b: Float[Tensor, "*#batch 3 3"],
+    share: Float[Tensor, "*#batch"] | float,
 ) -> Float[Tensor, "*batch 3 3"]:
     """The rotation on the shortest arc from a (share 0) to b (share 1)."""
+    share = torch.as_tensor(share, dtype=R_a.dtype, device=R_a.device)
     return R_a @ roma.rotvec_to_rotmat(share[..., None] * roma.rotmat_to_rotvec(R_a.mT @ R_b))
 
 

@@ -1,7 +1,7 @@
 """Numerics that stay finite, with finite gradients, at the singular point."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 
@@ -17,3 +17,11 @@ def safe_normalize(x: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch n"]:
     length = safe_norm(x)
     positive = length > 0
     return torch.where(positive, x / torch.where(positive, length, 1.0), 0.0)
+
+
+def frames_a_second(frame_times: Float[Tensor, " time"], frame_index: Int[Tensor, " time"]) -> float:
+    """The median rate of a video (times in s) over frames that follow each other, some of which may be missing; 0 for
+    a single frame."""
+    if len(frame_index) < 2:
+        return 0.0
+    return float(1 / (frame_times.diff() / frame_index.diff()).median())

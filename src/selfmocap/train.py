@@ -7,6 +7,7 @@ workers changes what is learned, and a run that was killed goes on exactly where
 
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -102,7 +103,7 @@ def train(
     checkpoints are written too. `report` is called after every step. Raises ValueError where `out` already holds a run
     that is not to be resumed, or one of another configuration. With `begin`, a network that sees coordinates alone,
     training starts from what that one has learned."""
-    fabric = fabric or Fabric(accelerator="auto", devices=1)
+    fabric = fabric or fabric_here()
     torch.manual_seed(config.seed)
     network = FrameNetwork(config.network).to(fabric.device)
     if begin is not None:
@@ -129,6 +130,16 @@ def train(
             history.add(done, losses, scores)
             report(Progress(done, config.steps, losses, scores))
     return average
+
+
+def fabric_here() -> Fabric:
+    """One process on the best device there is; under `torchrun`, one of the processes that it started."""
+    if not torch.distributed.is_torchelastic_launched():
+        return Fabric(accelerator="auto", devices=1)
+    here, everywhere = (int(os.environ[name]) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
+    fabric = Fabric(accelerator="auto", strategy="ddp", devices=here, num_nodes=everywhere // here)
+    fabric.launch()
+    return fabric
 
 
 class _ByName(torch.nn.Module):

@@ -5,9 +5,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-import torch
-from lightning_fabric import Fabric
-
 from selfmocap.body import Body, BodyParameters
 from selfmocap.network.config import NetworkConfig
 from selfmocap.network.frame import FrameInputs
@@ -69,7 +66,6 @@ def train_frames(
     network = train(
         config, sample, body, out, workers, resume, load_network(begin)[0] if begin else None, validation,
         report=lambda now: report("train", now.step, now.steps),
-        fabric=Fabric(accelerator="auto", devices="auto" if _under_torchrun() else 1),
     )  # fmt: skip
     return validate(network, body, validation) if validation else {}
 
@@ -92,7 +88,3 @@ def _people(
         material.training, material.backgrounds, body, SyntheticConfig(clips=PART, rgb=rgb)
     )
     return sample, validation_batches(sample, material.validation, frames) if material.validation else []
-
-
-def _under_torchrun() -> bool:
-    return torch.distributed.is_torchelastic_launched()

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from selfmocap.readers.skeletons import interpolate
+from selfmocap.rotations import interpolate
 from selfmocap.skeleton import JOINT_NAMES, mirrored_name
 
 Range = tuple[int, int]

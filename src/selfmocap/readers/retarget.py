@@ -17,7 +17,8 @@ from selfmocap.readers.ground import lowest_height, on_the_ground
 from selfmocap.readers.joint_limits import bridged
 from selfmocap.readers.reference import SIDES, SeenPose, seen_by, unit
 from selfmocap.readers.rigs import Rig, rig_of
-from selfmocap.readers.skeletons import SkeletonMotion, interpolate
+from selfmocap.readers.skeletons import SkeletonMotion
+from selfmocap.rotations import interpolate
 from selfmocap.skeleton import JOINT, JOINT_PARENTS
 
 TRUNK_SHARE = 0.7

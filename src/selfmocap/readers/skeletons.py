@@ -3,10 +3,11 @@
 import math
 from dataclasses import dataclass, replace
 
-import roma
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from selfmocap.rotations import interpolate
 
 _SNAP = 0.02
 """Frames: a moment this near to a recorded frame is that frame (59.999 frames a second are meant as 60)."""
@@ -70,16 +71,6 @@ def resample(
         R_out[between] = interpolate(R[a], R[b], share)
         p_out[between] = torch.lerp(p[a], p[b], share.to(p))
     return R_out, p_out
-
-
-def interpolate(
-    R_a: Float[Tensor, "*#batch 3 3"],
-    R_b: Float[Tensor, "*#batch 3 3"],
-    share: Float[Tensor, "*#batch"] | float,
-) -> Float[Tensor, "*batch 3 3"]:
-    """The rotation on the shortest arc from a (share 0) to b (share 1)."""
-    share = torch.as_tensor(share, dtype=R_a.dtype)
-    return R_a @ roma.rotvec_to_rotmat(share[..., None] * roma.rotmat_to_rotvec(R_a.mT @ R_b))
 
 
 def angle_deg(

@@ -15,7 +15,7 @@ from selfmocap.body import Body, BodyParameters
 from selfmocap.named_poses import NAMED_POSES, named_pose
 from selfmocap.readers.motions_folder import MotionClip as Recording
 from selfmocap.readers.retarget import reshaped
-from selfmocap.readers.skeletons import interpolate
+from selfmocap.rotations import interpolate
 from selfmocap.skeleton import JOINT, JOINT_PARENTS
 
 

@@ -17,7 +17,7 @@ from selfmocap.body import Body, BodyParameters, forward_kinematics
 from selfmocap.readers.ground import lowest_height
 from selfmocap.readers.joint_limits import from_coordinates, limited, limits, to_coordinates
 from selfmocap.readers.motions_folder import MotionClip
-from selfmocap.readers.skeletons import interpolate
+from selfmocap.rotations import interpolate
 from selfmocap.skeleton import JOINT, JOINT_MIRROR, JOINT_NAMES, mirrored_name
 from selfmocap.synthetic.penetration import Capsules, capsules, depth
 from selfmocap.synthetic.pose_kinds import POSE_KINDS, RELAXED, PoseKind
