@@ -10,15 +10,24 @@ from selfmocap.network.config import NetworkConfig
 from selfmocap.network.frame import FrameInputs
 from selfmocap.network.weights import load_network
 from selfmocap.synthetic.batches import SyntheticConfig
+from selfmocap.synthetic.corrupt import CorruptionConfig
 from selfmocap.train import PART, TrainConfig, train, validate
-from selfmocap.training_data import Material, SyntheticFrames, gather, validation_batches
+from selfmocap.training_data import (
+    TRAINING_ERRORS,
+    WIDENED,
+    KeypointFrames,
+    Material,
+    SyntheticFrames,
+    gather,
+    validation_batches,
+)
 
 Report = Callable[[str, int, int], None]
 """Called with the name of a stage, how far it is, and how far it has to go."""
 
 PRESETS = {
     "default": TrainConfig(),
-    "keypoints": TrainConfig(NetworkConfig(trunk="none", rgb=False), steps=12_000),
+    "keypoints": TrainConfig(NetworkConfig(trunk="none", rgb=False), steps=40_000, batch=128),
     "paper": TrainConfig.paper(),
 }
 
@@ -36,10 +45,10 @@ class MaterialChoice:
     validation_frames: int = 2000
     """How many frames to validate on."""
 
-    def gathered(self, body: Body, cache: Path | None, report: Report) -> Material:
-        """The recordings and pictures, read."""
+    def gathered(self, body: Body, cache: Path | None, widen: int, report: Report) -> Material:
+        """The recordings and pictures, read, and `widen` motions more."""
         return gather(
-            body, self.motions, self.backgrounds, self.held_out, cache,
+            body, self.motions, self.backgrounds, self.held_out, widen, cache,
             lambda done, total, name: report("read motions", done, total),
         )  # fmt: skip
 
@@ -61,8 +70,14 @@ def train_frames(
     config = PRESETS[preset] if steps is None else replace(PRESETS[preset], steps=steps)
     body = Body.load()
     out.mkdir(parents=True, exist_ok=True)
-    found = material.gathered(body, out / "motions.npz", report)
-    sample, validation = _people(found, body, config.network.rgb, material.validation_frames)
+    found = material.gathered(body, out / "motions.npz", WIDENED, report)
+    people = SyntheticConfig(clips=PART, rgb=config.network.rgb, corruption=CorruptionConfig(TRAINING_ERRORS))
+    sample = (
+        KeypointFrames(found.training, body, people)
+        if config.network.trunk == "none"
+        else SyntheticFrames(found.training, found.backgrounds, body, people)
+    )
+    validation = _validation(found, body, config.network.rgb, material.validation_frames)
     network = train(
         config, sample, body, out, workers, resume, load_network(begin)[0] if begin else None, validation,
         report=lambda now: report("train", now.step, now.steps),
@@ -76,15 +91,15 @@ def validate_weights(weights: Path | None, material: MaterialChoice, report: Rep
     (network, _), body = load_network(weights), Body.load()
     if not material.held_out and material.motions is not None:
         raise ValueError("no subject is held out: name those that the network was not trained on")
-    found = material.gathered(body, None, report)
-    _, validation = _people(found, body, network.config.rgb, material.validation_frames)
-    return validate(network, body, validation)
+    found = material.gathered(body, None, 0, report)
+    return validate(network, body, _validation(found, body, network.config.rgb, material.validation_frames))
 
 
-def _people(
+def _validation(
     material: Material, body: Body, rgb: bool, frames: int
-) -> tuple[SyntheticFrames, list[tuple[FrameInputs, BodyParameters]]]:
-    sample = SyntheticFrames(
-        material.training, material.backgrounds, body, SyntheticConfig(clips=PART, rgb=rgb)
-    )
-    return sample, validation_batches(sample, material.validation, frames) if material.validation else []
+) -> list[tuple[FrameInputs, BodyParameters]]:
+    if not material.validation:
+        return []
+    people = SyntheticConfig(clips=PART, rgb=rgb)
+    sample = SyntheticFrames(material.validation, material.backgrounds, body, people)
+    return validation_batches(sample, frames)

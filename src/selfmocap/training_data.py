@@ -1,23 +1,28 @@
 """What a frame network is trained and validated on: synthetic people who move like recordings."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-
-import torch
 
 from selfmocap.body import Body, BodyParameters
 from selfmocap.network.frame import FrameInputs
 from selfmocap.readers.motions_folder import Progress, load_motions
 from selfmocap.synthetic.backgrounds import Backgrounds, load_backgrounds, procedural_backgrounds
 from selfmocap.synthetic.batches import SyntheticConfig, TrainingBatch, sample_batch
+from selfmocap.synthetic.corrupt import KeypointErrors
 from selfmocap.synthetic.motions import MotionClip, from_recording, procedural_motions
+from selfmocap.synthetic.points import PointScene, detected, point_scene
 from selfmocap.synthetic.poses import widened
 
-_WIDENED = 400
+WIDENED = 2000
 """Motions of six seconds that are made of the recordings: mirrored, mixed, and beyond them."""
 _VALIDATION_SEEDS = 900_000_000_000_000
 """Seeds from here on are never trained on."""
+_SCENES = 40_009
+"""Parts of people whose keypoints are kept to be seen again with other errors: some 2 GB. A prime, so that no two
+epochs' batches are made of the same parts."""
+TRAINING_ERRORS = KeypointErrors(clean=0.15, blind=0.25)
+"""In training a network also meets exact keypoints, and confidences that say nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +37,39 @@ class SyntheticFrames:
     def __call__(self, seed: int) -> tuple[FrameInputs, BodyParameters]:
         batch = sample_batch(seed, self.config, self.motions, self.backgrounds, self.body)
         return frame_inputs(batch, self.config.rgb), truth_of(batch)
+
+
+@dataclass(frozen=True, eq=False)
+class KeypointFrames:
+    """A `train.Sample` of synthetic frames without images. Posing and drawing people takes ten times as long as erring
+    about them: each scene comes back, whatever was asked before, every `scenes` seeds with other errors."""
+
+    motions: Sequence[MotionClip]
+    body: Body
+    config: SyntheticConfig
+    scenes: int = _SCENES
+    kept: dict[int, PointScene] = field(default_factory=dict)
+
+    def __call__(self, seed: int) -> tuple[FrameInputs, BodyParameters]:
+        number = seed % self.scenes
+        if number not in self.kept:
+            self.kept[number] = point_scene(number, self.config, self.motions, self.body)
+        scene = self.kept[number]
+        seen, truth = detected(seed, self.config.corruption.keypoints, scene), scene.truth
+        frames = seen.boxes.shape[1]
+        inputs = FrameInputs(
+            crops=None,
+            keypoints=seen.keypoints.flatten(0, 1),
+            confidence=seen.confidence.flatten(0, 1),
+            boxes=seen.boxes.flatten(0, 1),
+            focal=scene.focal.repeat_interleave(frames, dim=0),
+            center=scene.center.repeat_interleave(frames, dim=0),
+        )
+        return inputs, BodyParameters(
+            betas=truth.betas[:, 0].repeat_interleave(frames, dim=0),
+            R_parent_joint=truth.R_parent_joint.flatten(0, 1),
+            p_world_root=truth.p_world_root.flatten(0, 1),
+        )
 
 
 def frame_inputs(batch: TrainingBatch, rgb: bool) -> FrameInputs:
@@ -71,12 +109,13 @@ def gather(
     motions: Path | None,
     backgrounds: Path | None,
     held_out: Sequence[str],
+    widen: int = 0,
     cache: Path | None = None,
     progress: Progress | None = None,
 ) -> Material:
     """Reads a folder of recordings (or makes procedural motions) and one of pictures (or makes procedural ones), and
-    keeps the recordings of the subjects `held_out` for validation. A ValueError where a subject is not there, or
-    nothing is left to train on."""
+    keeps the recordings of the subjects `held_out` for validation; `widen` motions are made of the others. A ValueError
+    where a subject is not there, or nothing is left to train on."""
     pictures = load_backgrounds(backgrounds) if backgrounds else procedural_backgrounds()
     if motions is None:
         return Material(procedural_motions(body), procedural_motions(body, count=16, seed=1), pictures)
@@ -89,7 +128,7 @@ def gather(
     known = [clip for clip in clips if clip.subject not in held_out]
     if not known:
         raise ValueError(f"{motions}: every recording is held out for validation; hold out fewer subjects")
-    training = [*known, *widened(known, body, _WIDENED, seed=0)]
+    training = [*known, *widened(known, body, widen, seed=0)]
     validation = [clip for clip in clips if clip.subject in held_out]
     return Material(
         [from_recording(c, body) for c in training],
@@ -98,11 +137,7 @@ def gather(
     )
 
 
-def validation_batches(
-    sample: SyntheticFrames, motions: Sequence[MotionClip], frames: int
-) -> list[tuple[FrameInputs, BodyParameters]]:
-    """At least `frames` frames of `motions`, the same for every run."""
-    held_out = replace(sample, motions=motions)
+def validation_batches(sample: SyntheticFrames, frames: int) -> list[tuple[FrameInputs, BodyParameters]]:
+    """At least `frames` frames, the same for every run."""
     count = -(-frames // (sample.config.clips * sample.config.frames))
-    with torch.no_grad():
-        return [held_out(_VALIDATION_SEEDS + number) for number in range(count)]
+    return [sample(_VALIDATION_SEEDS + number) for number in range(count)]

@@ -91,7 +91,7 @@ def sample_batch(
     shape = (config.clips, config.frames)
     scene = sample_scene(scene_seeds, config.cameras, config.looks, shape, config.fps, motions, body)
     truth = scene.keypoints.double().numpy()
-    size = np.maximum((truth.max(2) - truth.min(2)).max(-1), 1.0)
+    size = sizes_of(truth)
     errors = corrupt.sample_errors(error_rng, config.corruption.keypoints, *shape)
     keypoints = corrupt.displaced(errors, truth, size)
     boxes = boxes_around(error_rng, keypoints, ~errors.missed & in_image_of(scene, keypoints))
@@ -183,7 +183,17 @@ def boxes_around(rng: np.random.Generator, keypoints: np.ndarray, found: np.ndar
     return np.concatenate([centre, half[..., None]], axis=-1)
 
 
+def sizes_of(keypoints: np.ndarray) -> np.ndarray:
+    """(clips, frames) px: how large people with all these keypoints (clips, frames, keypoints, 2) are."""
+    return np.maximum((keypoints.max(2) - keypoints.min(2)).max(-1), 1.0)
+
+
 def in_image_of(scene: Scene, pixels: np.ndarray) -> np.ndarray:
     """Whether image px (clips, frames, points, 2) lie in the image."""
     size = scene.views.size.numpy()[:, None, None]
+    return inside(pixels, size)
+
+
+def inside(pixels: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Whether px (..., 2) lie in images of some size (width, height)."""
     return ((pixels > -0.5) & (pixels < size - 0.5)).all(-1)

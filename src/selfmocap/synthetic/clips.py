@@ -64,12 +64,16 @@ class Clip:
 @torch.no_grad()
 def sample_clip(
     seeds: np.random.SeedSequence, cameras: CameraConfig, frames: int, fps: float, motions: Sequence[MotionClip],
-    backgrounds: Backgrounds, body: Body, num_betas: int | None = None,
+    backgrounds: Backgrounds, body: Body, num_betas: int | None = None, looks: LookConfig | None = None,
+    spread: float = 1.0,
 ) -> Clip:  # fmt: skip
-    """A clip that depends on nothing but its arguments. `cameras` must name the image's size."""
+    """A clip that depends on nothing but its arguments. `cameras` must name the image's size; `spread` is the standard
+    deviation of the betas."""
     assert cameras.size is not None
     scene_seeds, rest = seeds.spawn(2)
-    scene = sample_scene(scene_seeds, cameras, LookConfig(), (1, frames), fps, motions, body, num_betas)
+    scene = sample_scene(
+        scene_seeds, cameras, looks or LookConfig(), (1, frames), fps, motions, body, num_betas, spread
+    )
     windows = whole_images(scene)
     setting = sample_setting(np.random.default_rng(rest), scene, windows, backgrounds)
     model, size = stage_of(body).model, (cameras.size[1], cameras.size[0])
@@ -192,11 +196,12 @@ def detected_observations(
     model, side = stage_of(body).model, CROP_SIZE
     drawn = draw(clip.scene.vertices, windows.lens, clip.scene.look, model, side, 1, False)
     masks = corrupt.corrupt_masks(rng, config.masks, drawn.person, drawn.held) & in_image(windows)
-    flow, flow_confidence = _measured_flow(clip, boxes[0])
+    flow, flow_confidence = measured_flow(clip, boxes[0])
     return _observations(clip, boxes[0], places[0], confidence[0], masks, flow, flow_confidence, windows)
 
 
-def _measured_flow(clip: Clip, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def measured_flow(clip: Clip, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Flow by DIS on the filmed frames, and its confidence, in the crops that `boxes` (frames, 3) cut."""
     frames, side = len(clip.film), CROP_SIZE
     flow, confidence = (
         np.zeros((frames, side, side, 2), np.float32),

@@ -29,6 +29,8 @@ class KeypointErrors:
     """Share of clips without any of these errors."""
     believed: float = 0.3
     """How far a confidence may be off, for reasons that have nothing to do with the keypoint."""
+    blind: float = 0.0
+    """Share of clips whose confidences say only what was found, as those of keypoints that were set by hand."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,8 @@ class DetectionErrors:
     """(clips, frames, keypoints) int: from which keypoint each one's place is taken."""
     doubt: np.ndarray
     """(clips, frames, keypoints): confidence without reason, a factor in [0, 1]."""
+    blind: np.ndarray
+    """(clips, 1, 1) bool: confidences are 1 where anything was found."""
 
 
 def sample_errors(
@@ -124,6 +128,7 @@ def sample_errors(
         missed,
         _swaps(rng, config, able, shape),
         doubt,
+        rng.random((clips, 1, 1)) < config.blind,
     )
 
 
@@ -188,7 +193,7 @@ def confidence_of(
         confidence[..., _TORSO], 0.85 + 0.15 * rng.random((*visible.shape[:2], len(_TORSO)))
     )
     confidence = np.where(inside, confidence, 0.06 * rng.random(visible.shape))
-    return np.where(errors.missed, 0.0, confidence * errors.doubt)
+    return np.where(errors.missed, 0.0, np.where(errors.blind, inside, confidence * errors.doubt))
 
 
 # ---- masks ----------------------------------------------------------------------------------------------------

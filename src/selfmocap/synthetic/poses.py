@@ -42,8 +42,8 @@ _YIELD_FRAMES = 5
 class PoseConfig:
     """How recordings are widened. A clip is drawn by its kind's share."""
 
-    procedural: float = 0.4
-    mixed: float = 0.3
+    procedural: float = 0.25
+    mixed: float = 0.45
     """Else a recording, warped and mirrored."""
     slowest: float = 0.6
     fastest: float = 1.7

@@ -75,14 +75,15 @@ class Scene:
 
 def sample_scene(
     seeds: np.random.SeedSequence, cameras: CameraConfig, looks: LookConfig, shape: tuple[int, int], fps: float,
-    motions: Sequence[MotionClip], body: Body, num_betas: int | None = None,
+    motions: Sequence[MotionClip], body: Body, num_betas: int | None = None, spread: float = 1.0,
 ) -> Scene:  # fmt: skip
     """People in `shape` = (clips, frames), each clip one person, frames `fps` to the second. Their shapes follow the
-    population that the body's betas describe (each is N(0, 1)); if `num_betas` is given, the others are zero."""
+    population that the body's betas describe (each is N(0, 1), here with `spread` as its standard deviation); if
+    `num_betas` is given, the others are zero."""
     motion_rng, view_rng, look_rng = (np.random.default_rng(seed) for seed in seeds.spawn(3))
     clips, frames = shape
     poses = sample_poses(motion_rng, motions, clips, frames, fps)
-    betas = motion_rng.normal(size=(clips, body.num_betas)).clip(-_MOST_EXTREME, _MOST_EXTREME)
+    betas = spread * motion_rng.normal(size=(clips, body.num_betas)).clip(-_MOST_EXTREME, _MOST_EXTREME)
     if num_betas is not None:
         betas[:, num_betas:] = 0
     betas = torch.from_numpy(betas).float()
