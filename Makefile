@@ -5,12 +5,23 @@ export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: demo test check
 
-## The main job: captures VIDEO, or a synthetic video that it makes first, into out/demo.
-VIDEO ?= out/demo/synthetic/clip_00000/video.mp4
+## The main job: captures VIDEO, or a synthetic video that it makes first, into out/demo. Of the synthetic one the truth
+## is known: errors of the network as it comes, and of what capture makes of it, are printed in mm.
+SYNTHETIC := out/demo/synthetic/clip_00000
+VIDEO ?= $(SYNTHETIC)/video.mp4
 demo: $(INSTALLED)
-	$(if $(filter out/demo/%,$(VIDEO)),$(BIN)/selfmocap synthesize --out out/demo/synthetic --clips 1 --frames 60 --seed 3)
+ifeq ($(VIDEO),$(SYNTHETIC)/video.mp4)
+	$(BIN)/selfmocap synthesize --out out/demo/synthetic --clips 1 --frames 60 --seed 7
+endif
 	$(BIN)/selfmocap capture "$(VIDEO)" --out out/demo
 	$(BIN)/selfmocap body --pose out/demo/person-1/motion.npz --out out/demo/person-1/first-frame.png
+ifeq ($(VIDEO),$(SYNTHETIC)/video.mp4)
+	$(BIN)/selfmocap infer out/demo --out out/demo/before
+	@echo "Before adaptation, against the truth:"
+	@$(BIN)/selfmocap evaluate out/demo/before/person-1/motion.npz $(SYNTHETIC)/truth/motion.npz
+	@echo "After adaptation, refinement and cleaning:"
+	@$(BIN)/selfmocap evaluate out/demo/person-1/motion.npz $(SYNTHETIC)/truth/motion.npz
+endif
 
 ## The fast suite.
 test: $(INSTALLED)

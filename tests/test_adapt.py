@@ -66,7 +66,7 @@ def network(body: Body, tmp_path_factory: pytest.TempPathFactory) -> FrameNetwor
 
 
 def test_the_objective_is_least_at_the_truth(body: Body, evidence: Evidence, truth: BodyParameters) -> None:
-    weights = LossWeights(betas=0.0, shape=0.0, smoothness=0.0)
+    weights = LossWeights(betas=0.0, shape=0.0, smoothness=0.0, pose=0.0)
     at_truth = objective(body, truth, evidence, weights)
     assert set(at_truth) == {"keypoints"}
     assert at_truth["keypoints"].max() < 1e-3
@@ -100,7 +100,9 @@ def test_nothing_reaches_over_a_gap_or_into_another_clip(
     assert not evidence.has_next[ends].any()
     assert evidence.has_next.sum() == 3 * (FRAMES - 1)
     rough = objective(body, truth, evidence, LossWeights(keypoints=0.0))["smoothness"]
-    jump = replace(truth, p_world_root=truth.p_world_root + (evidence.clip == 1)[:, None] * 3.0)
+    jump = replace(
+        truth, p_world_root=truth.p_world_root + (evidence.clip == 1)[:, None] * torch.tensor([3.0, 3.0, 0.0])
+    )
     assert torch.allclose(
         objective(body, jump, evidence, LossWeights(keypoints=0.0))["smoothness"], rough, atol=1e-3
     )
@@ -118,6 +120,36 @@ def test_known_acceleration(body: Body, evidence: Evidence) -> None:
     ]
     assert rough[5] == pytest.approx(2.0, abs=1e-2)
     assert rough[0] == rough[FRAMES - 1] == rough[FRAMES] == 0
+
+
+def test_smoothness_pulls_neither_at_the_shape_nor_at_the_distance(
+    body: Body, evidence: Evidence, truth: BodyParameters
+) -> None:
+    """A body of half the size at half the distance would move half as much in the same picture."""
+    betas, scale = truth.betas.clone().requires_grad_(), torch.ones((), requires_grad=True)
+    moving = replace(truth, betas=betas, p_world_root=truth.p_world_root * scale)
+    objective(body, moving, evidence, LossWeights(keypoints=0.0))["smoothness"].sum().backward()
+    assert betas.grad is None or betas.grad.abs().max() == 0
+    assert scale.grad is not None and scale.grad.abs() < 1e-4
+    R = truth.R_parent_joint.clone().requires_grad_()
+    turning = replace(truth, R_parent_joint=R)
+    objective(body, turning, evidence, LossWeights(keypoints=0.0))["smoothness"].sum().backward()
+    assert R.grad is not None and R.grad.abs().max() > 0
+
+
+def test_replay_is_minimised_too(body: Body, evidence: Evidence, network: FrameNetwork) -> None:
+    config = AdaptConfig(epochs=3, windows=2, weights=LossWeights(motion=0.0, segmentation=0.0))
+    asked: list[int] = []
+
+    def replay(adapted: FrameNetwork, step: int) -> torch.Tensor:
+        asked.append(step)
+        return 100 * sum(p.square().sum() for p in adapted.parameters())
+
+    plain = adapt(network, body, evidence, config).network
+    held = adapt(network, body, evidence, config, replay=replay).network
+    assert asked == list(range(len(asked))) and len(asked) >= 3
+    size = [sum(float(p.detach().square().sum()) for p in n.parameters()) for n in (held, plain)]
+    assert size[0] < size[1]
 
 
 def test_adaptation_improves_what_it_never_saw(body: Body, evidence: Evidence, network: FrameNetwork) -> None:
@@ -142,7 +174,7 @@ def test_adaptation_that_makes_it_worse_is_not_accepted(
     checked = replace(misled, kept_out=evidence.kept_out)
     found = adapt(network, body, checked, AdaptConfig(epochs=8, learning_rate=1e-2))
     true_check = self_check_px(body, with_shared_shape(predict(found.network, evidence), evidence), evidence)
-    assert (true_check > self_check_px(body, predict(network, evidence), evidence)).all()
+    assert not (true_check < self_check_px(body, predict(network, evidence), evidence)).any(), "or not finite"
     alone = replace(evidence, kept_out=torch.zeros_like(evidence.kept_out))
     assert not adapt(network, body, alone, AdaptConfig(epochs=1)).accepted.any()
 
@@ -154,7 +186,7 @@ def test_refinement_from_the_network_lowers_pixels(
     refined = optimise(body, start, evidence, OptimiseConfig(steps=100))
     before_px, after_px = (self_check_px(body, parameters, evidence) for parameters in (start, refined))
     assert (after_px < before_px).all()
-    assert after_px.mean() < 0.6 * before_px.mean()
+    assert after_px.mean() < 0.7 * before_px.mean()
     assert torch.equal(refined.betas[0], refined.betas[FRAMES - 1])
     assert AFTER_ADAPTATION.steps < OptimiseConfig().steps
 
@@ -197,7 +229,7 @@ def test_images_join_the_objective_where_they_are_seen(body: Body, clips: list) 
         seen, masks=masks, mask_certain=torch.ones_like(masks), flow=flow, flow_confidence=flow[..., 0] + 1
     )
     evidence = gather_evidence([(with_images, inputs, 30.0)])
-    terms = objective(body, truth, evidence, LossWeights(smoothness=0.0, betas=0.0))
+    terms = objective(body, truth, evidence, LossWeights(smoothness=0.0, betas=0.0, pose=0.0))
     assert set(terms) == {"keypoints", "motion", "segmentation"}
     assert terms["segmentation"].max() < 2.5
     moved = replace(truth, p_world_root=truth.p_world_root + torch.tensor([0.3, 0.0, 0.0]))

@@ -114,6 +114,14 @@ def mpjpe_mm(estimate: Motion, truth: Motion) -> float:
     return float(1000 * (ours - theirs).norm(dim=-1).mean())
 
 
+def test_for_a_camera_that_moves_the_world_stays_where_it_is(body: Body, small: Body) -> None:
+    estimate = seen_by_one_camera(walk(body, small, pitched(10.0)), small)
+    still, moving = clean(estimate, body), clean(estimate, body, static_camera=False)
+    assert torch.equal(moving.camera.R_cam_world, estimate.camera.R_cam_world)
+    assert not torch.allclose(still.camera.R_cam_world, estimate.camera.R_cam_world)
+    assert jitter(moving) < 0.5 * jitter(estimate)
+
+
 def test_cleaning_takes_jitter_and_slide_and_adds_no_error(body: Body, small: Body) -> None:
     truth = walk(body, small, pitched(10.0))
     contacts = find_contacts(truth)

@@ -11,7 +11,14 @@ import pytest
 from scipy.sparse import coo_matrix, csc_matrix, csr_matrix
 
 from selfmocap.body import Body
-from selfmocap.files import check_shapes, read_npz, read_pickle, write_npz, written_whole
+from selfmocap.files import (
+    check_shapes,
+    read_npz,
+    read_pickle,
+    remove_partials,
+    write_npz,
+    written_whole,
+)
 
 
 class RunsACommand:
@@ -220,3 +227,12 @@ def test_shapes_are_checked_by_axis_name() -> None:
     with pytest.raises(ValueError, match=r"x: b has shape \(5, 2\), expected \(4, 2\)"):
         check_shapes("x", arrays, {"a": ("time", 3), "b": ("time", 2)})
     check_shapes("x", arrays, {"a": ("time", 3), "b": ("other", 2)})
+
+
+def test_only_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    mine = [".motion-1.bvh", ".overlay-notes", "overlay-abcdefgh.mp4", ".settings-abcdefgh.json"]
+    for name in [*mine, ".overlay-abc_123x.mp4", ".motion-2-abcdefgh.npz"]:
+        (tmp_path / name).touch()
+    for stems in ("overlay", "motion*"):
+        remove_partials(tmp_path, stems)
+    assert {path.name for path in tmp_path.iterdir()} == {*mine}

@@ -1,11 +1,12 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from selfmocap.files import read_npz, write_npz
-from selfmocap.observations import Observations
+from selfmocap.observations import Observations, chosen_rows, joined, windows
 
 
 @pytest.fixture
@@ -68,3 +69,45 @@ def test_damaged_files_are_named(observations: Observations, tmp_path: Path) -> 
     write_npz(path, arrays | {"keypoint_set": "nonsense"})
     with pytest.raises(ValueError, match="no keypoint set 'nonsense'"):
         Observations.load(path)
+
+
+def tiled(observations: Observations, times: int) -> Observations:
+    many = joined([observations] * times)
+    index = torch.arange(len(many))
+    return replace(many, frame_index=index, frame_times=index.double() / 30)
+
+
+def equal(a: Observations, b: Observations) -> bool:
+    return all(
+        torch.equal(value, getattr(b, name)) if isinstance(value, torch.Tensor) else value == getattr(b, name)
+        for name, value in vars(a).items()
+    )
+
+
+def test_windows_are_the_whole_in_overlapping_parts(observations: Observations, tmp_path: Path) -> None:
+    many = tiled(observations, 6)
+    many.save(tmp_path / "observations.npz")
+    found = list(windows(tmp_path / "observations.npz", length=5, overlap=2))
+    assert [(first, len(window)) for first, window in found] == [(0, 5), (3, 7), (8, 7), (13, 5)]
+    for first, window in found:
+        assert equal(window, many[first : first + len(window)])
+    (_, light), *_ = windows(tmp_path / "observations.npz", length=5, images=("masks",))
+    assert light.masks is not None
+    assert light.flow is None
+
+
+def test_some_rows_are_read_as_if_all_were(observations: Observations, tmp_path: Path) -> None:
+    many = tiled(observations, 30)
+    many.save(tmp_path / "observations.npz")
+    rows = torch.tensor([0, 1, 63, 64, 65, 89])
+    assert equal(chosen_rows(tmp_path / "observations.npz", rows), many[rows])
+
+
+def test_an_image_short_of_frames_is_refused_before_it_is_used(
+    observations: Observations, tmp_path: Path
+) -> None:
+    path = tmp_path / "observations.npz"
+    observations.save(path)
+    write_npz(path, read_npz(path) | {"crops": np.zeros((2, 128, 128, 3), np.uint8)})
+    with pytest.raises(ValueError, match="differ in length"):
+        list(windows(path, length=2))

@@ -5,18 +5,34 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from selfmocap.body import Body, BodyParameters
     from selfmocap.camera import Camera
+    from selfmocap.capturing.capture import capture
+    from selfmocap.capturing.config import CaptureConfig
+    from selfmocap.export.options import ExportOptions
     from selfmocap.motion import Motion
     from selfmocap.observations import Observations
 
-__all__ = ["Body", "BodyParameters", "Camera", "Motion", "Observations", "__version__"]
+__all__ = [
+    "Body",
+    "BodyParameters",
+    "Camera",
+    "CaptureConfig",
+    "ExportOptions",
+    "Motion",
+    "Observations",
+    "__version__",
+    "capture",
+]
 __version__ = "0.1.0"
 
 _HOME = {
     "Body": "selfmocap.body",
     "BodyParameters": "selfmocap.body",
     "Camera": "selfmocap.camera",
+    "CaptureConfig": "selfmocap.capturing.config",
+    "ExportOptions": "selfmocap.export.options",
     "Motion": "selfmocap.motion",
     "Observations": "selfmocap.observations",
+    "capture": "selfmocap.capturing.capture",
 }
 
 

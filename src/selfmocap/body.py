@@ -29,6 +29,11 @@ class BodyParameters:
     p_world_root: Float[Tensor, "*#batch 3"]
     """Where the pelvis joint is, metres."""
 
+    def __getitem__(self, frames: Any) -> "BodyParameters":
+        """The parameters of some frames (the first axis); one shape for all of them stays as it is."""
+        betas = self.betas if self.betas.ndim == 1 else self.betas[frames]
+        return BodyParameters(betas, self.R_parent_joint[frames], self.p_world_root[frames])
+
     def to(self, *args: Any) -> "BodyParameters":
         """The same parameters on another device or in another floating type."""
         return BodyParameters(*(getattr(self, field.name).to(*args) for field in fields(self)))

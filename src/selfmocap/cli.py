@@ -1,27 +1,20 @@
 """The command line: one thin command a procedure. A user's mistake ends in one line and exit code 2."""
 
-import contextlib
 import json
 import sys
-from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from tyro.conf import Positional, arg
 
 from selfmocap import __version__
+from selfmocap.arguments import ours
+from selfmocap.cli_bulk import capture_many
+from selfmocap.cli_networks import predict, train, train_temporal, validate, validate_temporal
+from selfmocap.progress import stages
 
 _console = Console()
 _errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
@@ -103,66 +96,9 @@ def observe(
     from selfmocap.frontend.observe import observe as observe_video
 
     settings = Settings(people, person_box, detector, flow, keypoints, masks, flow_folder)
-    with _stages() as report:
+    with stages() as report:
         paths = observe_video(video, out, settings, report)
     _console.print(f"{len(paths)} people in [bold]{out}[/]")
-
-
-def train(
-    out: Annotated[Path, arg(aliases=["-o"])],
-    preset: Literal["default", "keypoints", "paper"] = "default",
-    steps: int | None = None,
-    motions: Path | None = None,
-    backgrounds: Path | None = None,
-    held_out: tuple[str, ...] = (),
-    validation_frames: int = 640,
-    begin: Path | None = None,
-    resume: bool = False,
-    workers: int = 1,
-) -> None:
-    """Train a frame network on synthetic people. Under torchrun, on several processes.
-
-    Args:
-        out: The folder for checkpoints, weights and TensorBoard's events.
-        preset: default (the shipped network), keypoints (a small network that sees no image, to begin from), paper.
-        steps: How many steps, instead of the preset's.
-        motions: A folder of recordings (BVH, AMC, AMASS, 3DPW); procedural motion without it.
-        backgrounds: A folder of pictures; procedural ones without it.
-        held_out: Subjects of the recordings that are for validation only.
-        validation_frames: How many frames to validate on.
-        begin: Weights of a `keypoints` network to begin from.
-        resume: Go on with the run in `out`.
-        workers: Processes that make synthetic people.
-    """
-    from selfmocap.train_frames import MaterialChoice, train_frames
-
-    material = MaterialChoice(motions, backgrounds, held_out, validation_frames)
-    with _stages() as report:
-        scores = train_frames(out, preset, steps, material, begin, resume, workers, report)
-    _console.print(f"[bold]{out / 'network.safetensors'}[/]: {json.dumps(scores)}")
-
-
-def validate(
-    motions: Path | None = None,
-    backgrounds: Path | None = None,
-    held_out: tuple[str, ...] = (),
-    frames: int = 2000,
-    weights: Path | None = None,
-) -> None:
-    """Measure a network on synthetic people who move like recordings that it was not trained on; prints JSON.
-
-    Args:
-        motions: A folder of recordings (BVH, AMC, AMASS, 3DPW); procedural motion without it.
-        backgrounds: A folder of pictures; procedural ones without it.
-        held_out: The subjects of the recordings to validate on.
-        frames: How many frames.
-        weights: A network's weights instead of those that come with the project.
-    """
-    from selfmocap.train_frames import MaterialChoice, validate_weights
-
-    with _stages() as report:
-        scores = validate_weights(weights, MaterialChoice(motions, backgrounds, held_out, frames), report)
-    _console.print_json(json.dumps(scores))
 
 
 def infer(
@@ -179,42 +115,131 @@ def infer(
         focal: Focal length, px; without it 1.2 times the longer side of the image.
         weights: A network's weights instead of those that come with the project.
     """
-    from selfmocap.capture import infer_folder
+    from selfmocap.infer_folder import infer_folder
 
-    with _stages() as report:
+    with stages() as report:
         paths = infer_folder(observations, out, focal, weights, report)
     _console.print("wrote " + ", ".join(f"[bold]{path}[/]" for path in paths))
 
 
+def adapt(
+    observations: Positional[Path],
+    out: Annotated[Path, arg(aliases=["-o"])],
+    focal: float | None = None,
+    learn_from: Path | None = None,
+    save_weights: Path | None = None,
+) -> None:
+    """Adapt the network to observations, all together, and write the motions that it then sees.
+
+    Args:
+        observations: An observations.npz, or a folder of them.
+        out: The folder to write person-N/motion.npz to.
+        focal: Focal length, px; without it 1.2 times the longer side of the image.
+        learn_from: Weights to begin with instead of those that come with the project.
+        save_weights: A file to write the adapted weights to, for the next video.
+    """
+    from selfmocap.adapt_folder import AdaptFolderConfig, adapt_folder
+
+    with stages() as report:
+        clips = adapt_folder(observations, out, AdaptFolderConfig(focal, learn_from, save_weights), report)
+    _console.print(f"{len(clips)} motions in [bold]{out}[/], {sum(c['accepted'] for c in clips)} adapted")
+
+
+def evaluate(
+    estimates: Positional[Path],
+    truth: Positional[Path],
+    out: Annotated[Path | None, arg(name="json")] = None,
+    smpl_model: Path | None = None,
+) -> None:
+    """Score estimated motions against true ones.
+
+    Args:
+        estimates: A motion.npz, AMASS .npz or 3DPW .pkl file, or a folder of them.
+        truth: The same; a clip has the same place in both folders.
+        out: A file to write the scores to.
+        smpl_model: Your own SMPL file, or a folder with one for each gender, for AMASS and 3DPW.
+    """
+    from selfmocap.evaluate import evaluate as evaluate_motions
+    from selfmocap.evaluate import table_of
+    from selfmocap.files import written_whole
+
+    with stages() as report:
+        scores = evaluate_motions(estimates, truth, smpl_model, report)
+    if out is not None:
+        with written_whole(out) as partial:
+            partial.write_text(json.dumps(scores, indent=1))
+    _console.print(table_of(scores))
+
+
+def reproduce(
+    what: Positional[Literal["table1", "table2", "figure3", "experience"]],
+    out: Annotated[Path, arg(aliases=["-o"])],
+    clips: int = 24,
+    frames: int = 31,
+    seed: int = 0,
+    motions: Path | None = None,
+    backgrounds: Path | None = None,
+    held_out: tuple[str, ...] = (),
+    weights: Path | None = None,
+) -> None:
+    """Run an experiment of the paper on synthetic people.
+
+    Args:
+        what: Tables 1 (true 2D) and 2 (another domain, detected 2D), figure 3 (losses), or what is kept of experience.
+        out: The folder to write to; a run that was interrupted goes on there.
+        clips: How many clips.
+        frames: Frames a clip.
+        seed: Another seed gives other clips.
+        motions: A folder of recordings that the network was not trained on; procedural motion without it.
+        backgrounds: A folder of pictures; procedural ones without it.
+        held_out: Of the recordings only those of these subjects.
+        weights: A network's weights instead of those that come with the project.
+    """
+    from selfmocap.reproduce import ClipChoice
+    from selfmocap.reproduce import reproduce as run_experiment
+
+    test_set = ClipChoice(clips, frames, seed, motions, backgrounds, held_out)
+    with stages() as report:
+        run_experiment(what, out, test_set, weights, report)
+    _console.print(f"[bold]{out / what}.json[/]")
+
+
 def capture(
     video: Positional[Path],
-    out: Annotated[Path, arg(aliases=["-o", "--output-folder"])],
+    out: Annotated[Path, arg(aliases=["-o"])],
     people: str = "all",
     quality: Literal["fast", "balanced", "best"] = "balanced",
     focal: float | None = None,
     weights: Path | None = None,
     height: float | None = None,
+    static_camera: Literal["auto", "yes", "no"] = "auto",
     export: tuple[str, ...] = ("bvh", "glb"),
+    fps: float | None = None,
+    device: str = "cpu",
 ) -> None:
     """Capture the motion of the people in a video: the main job.
 
     Args:
         video: A video file, a GIF, or a folder of pictures.
-        out: The folder to write to.
+        out: The folder to write to; a run that was interrupted goes on there.
         people: all, largest, or the number of people, most visible first.
         quality: fast does not adapt the network to the video; best adapts it longer.
         focal: Focal length, px; without it 1.2 times the longer side of the image.
         weights: A network's weights instead of those that come with the project.
         height: The person's stature, metres, which sets the scale.
+        static_camera: Whether the camera stands still: only then feet are held on a ground.
         export: Formats to write: bvh, glb, usd, amass, smpl, csv, trc.
+        fps: Frames a second to resample the exports to.
+        device: cpu, or cuda for the network and the optimisation.
     """
-    from selfmocap.capture import CaptureConfig
-    from selfmocap.capture import capture as capture_video
+    import selfmocap
 
-    with _stages() as report:
-        motions = capture_video(
-            video, out, CaptureConfig(people, quality, focal, weights, height, export), report
-        )
+    options = selfmocap.ExportOptions(fps=fps)
+    config = selfmocap.CaptureConfig(people, quality, focal, weights, height, static_camera, export, options)
+    with stages() as report:
+        motions = selfmocap.capture(video, out, config, report, device)
+    for warning in json.loads((out / "report.json").read_bytes())["warnings"]:
+        _errors.print(f"selfmocap: warning: {warning}")
     _console.print(f"{len(motions)} people in [bold]{out}[/]")
 
 
@@ -276,7 +301,7 @@ def synthesize(
     """
     from selfmocap.synthetic.write import synthesize as write_clips
 
-    with _stages() as report:
+    with stages() as report:
         write_clips(
             out, clips, frames, seed, motions, backgrounds, layout, workers,
             lambda done, total, name: report("synthesize", done, total),
@@ -284,35 +309,29 @@ def synthesize(
     _console.print(f"{clips} clips in [bold]{out}[/]")
 
 
-@contextlib.contextmanager
-def _stages() -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar for every stage that reports itself."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        tasks: dict[str, TaskID] = {}
+def view(folder: Positional[Path], port: int = 8080) -> None:
+    """Show a capture's folder in an interactive viewer in the browser, until Ctrl-C.
 
-        def report(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = progress.add_task(stage, total=total or None)
-            progress.update(tasks[stage], completed=done, total=total or None)
+    Args:
+        folder: What `capture` wrote.
+        port: Where to serve it on this machine; the next free one if it is taken.
+    """
+    from selfmocap.viewer import view as serve
 
-        yield report
+    serve(folder, port)
 
 
 _COMMANDS = {
-    "capture": capture, "export": export, "observe": observe, "infer": infer, "train": train, "validate": validate,
-    "synthesize": synthesize, "body": body, "doctor": doctor,
+    "capture": capture, "export": export, "observe": observe, "infer": infer, "adapt": adapt, "evaluate": evaluate,
+    "train": train, "validate": validate, "reproduce": reproduce, "synthesize": synthesize, "view": view, "body": body,
+    "doctor": doctor, "capture-many": capture_many, "train-temporal": train_temporal,
+    "validate-temporal": validate_temporal, "predict": predict,
 }  # fmt: skip
 
 
 def main(args: list[str] | None = None) -> None:
     """Runs one command; the process' exit code is 0, 1 where a check failed, 2 for a user's mistake."""
+    args = ours(sys.argv[1:] if args is None else args)
     try:
         code = tyro.extras.subcommand_cli_from_dict(
             _COMMANDS, prog="selfmocap", args=args, config=(tyro.conf.OmitArgPrefixes,)

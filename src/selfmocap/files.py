@@ -6,7 +6,9 @@ import pickle
 import re
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Set
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -35,6 +37,13 @@ def written_whole(path: Path | str) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def remove_partials(folder: Path, stems: str = "*") -> None:
+    """Removes what `written_whole` left in a folder when its process was killed, of files whose stems match."""
+    for path in folder.glob(f".{stems}-*"):
+        if re.fullmatch(r"\..+-[a-z0-9_]{8}(\.\w+)?", path.name) and path.is_file():
+            path.unlink()
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
@@ -54,38 +63,96 @@ def read_npz(
     """The arrays of an `.npz`, or `only` those of some names; never a pickled object. Before any memory is taken,
     every declared size is checked against what the file holds and against `max_bytes` in all."""
     path = existing_file(path)
+    with _refused_if_damaged(path), zipfile.ZipFile(path) as archive:
+        members = [m for m in archive.infolist() if only is None or m.filename.removesuffix(".npy") in only]
+        total = sum(member.file_size for member in members)
+        if total > max_bytes:
+            raise ValueError(f"its arrays take {total} bytes, more than the {max_bytes} allowed")
+        return {member.filename.removesuffix(".npy"): _read_member(archive, member) for member in members}
+
+
+def npz_names(path: Path | str) -> set[str]:
+    """The names of the arrays in an `.npz`."""
+    path = existing_file(path)
+    with _refused_if_damaged(path), zipfile.ZipFile(path) as archive:
+        return {name.removesuffix(".npy") for name in archive.namelist()}
+
+
+def npz_rows(path: Path | str, names: Collection[str], length: int) -> Iterator[dict[str, np.ndarray]]:
+    """The arrays of those names in an `.npz`, `length` rows (along the first axis) at a time: memory does not grow with
+    the file. Sizes are checked as `read_npz` does, `MAX_ARRAY_BYTES` being the bound of one part."""
+    path = existing_file(path)
+    with _refused_if_damaged(path), contextlib.ExitStack() as opened:
+        archive = opened.enter_context(zipfile.ZipFile(path))
+        members = {m.filename.removesuffix(".npy"): m for m in archive.infolist()}
+        if missing := sorted(set(names) - members.keys()):
+            raise ValueError(f"lacks {', '.join(missing)}")
+        streams = {name: opened.enter_context(archive.open(members[name])) for name in names}
+        headers = {name: _header(stream, members[name]) for name, stream in streams.items()}
+        counts = {header.shape[:1] for header in headers.values()}
+        if len(counts) != 1 or counts == {()}:
+            raise ValueError(f"its arrays {', '.join(sorted(names))} differ in length")
+        if length * sum(header.row_bytes for header in headers.values()) > MAX_ARRAY_BYTES:
+            raise ValueError(f"{length} rows take more than the {MAX_ARRAY_BYTES} bytes allowed")
+        (rows,) = counts.pop()
+        for first in range(0, rows, length):
+            count = min(length, rows - first)
+            yield {
+                name: headers[name].rows(stream.read(count * headers[name].row_bytes), count)
+                for name, stream in streams.items()
+            }
+
+
+@contextlib.contextmanager
+def _refused_if_damaged(path: Path) -> Iterator[None]:
     try:
-        with zipfile.ZipFile(path) as archive:
-            members = [
-                m for m in archive.infolist() if only is None or m.filename.removesuffix(".npy") in only
-            ]
-            total = sum(member.file_size for member in members)
-            if total > max_bytes:
-                raise ValueError(f"{path}: its arrays take {total} bytes, more than the {max_bytes} allowed")
-            return {member.filename.removesuffix(".npy"): _read_member(archive, member) for member in members}
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+        yield
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise ValueError(f"{path}: expected an .npz file, found a damaged or other file ({error})") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
 
+@dataclass(frozen=True)
+class _Header:
+    """What an `.npy` member says of itself, and what the file holds agrees."""
+
+    shape: tuple[int, ...]
+    columns_first: bool
+    dtype: np.dtype
+
+    @property
+    def row_bytes(self) -> int:
+        return self.dtype.itemsize * int(np.prod([int(n) for n in self.shape[1:]], dtype=object))
+
+    def rows(self, data: bytes, count: int) -> np.ndarray:
+        if self.columns_first and len(self.shape) > 1:
+            raise ValueError("an array laid out by columns cannot be read by rows")
+        return np.frombuffer(bytearray(data), self.dtype).reshape(count, *self.shape[1:])
+
+
+def _header(file: Any, member: zipfile.ZipInfo) -> _Header:
+    version = np.lib.format.read_magic(file)
+    if version not in ((1, 0), (2, 0)):
+        raise ValueError(f"array {member.filename}: .npy version {version} is not read")
+    read_header = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    header = _Header(*read_header[version](file))
+    if header.dtype.hasobject:
+        raise ValueError(f"array {member.filename} holds pickled objects, which are never read")
+    declared = header.dtype.itemsize * int(np.prod([int(n) for n in header.shape], dtype=object))
+    if declared != member.file_size - file.tell():
+        raise ValueError(
+            f"array {member.filename} declares {declared} bytes, the file holds {member.file_size - file.tell()}"
+        )
+    return header
+
+
 def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
     with archive.open(member) as file:
-        version = np.lib.format.read_magic(file)
-        if version not in ((1, 0), (2, 0)):
-            raise ValueError(f"array {member.filename}: .npy version {version} is not read")
-        read_header = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }
-        shape, _, dtype = read_header[version](file)
-        if dtype.hasobject:
-            raise ValueError(f"array {member.filename} holds pickled objects, which are never read")
-        declared = dtype.itemsize * int(np.prod([int(n) for n in shape], dtype=object))
-        if declared != member.file_size - file.tell():
-            raise ValueError(
-                f"array {member.filename} declares {declared} bytes, the file holds {member.file_size - file.tell()}"
-            )
+        _header(file, member)
     with archive.open(member) as file:
         return np.lib.format.read_array(file, allow_pickle=False)
 

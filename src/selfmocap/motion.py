@@ -18,6 +18,7 @@ from selfmocap.tensors import frames_a_second
 
 FORMAT, VERSION = "selfmocap-motion", 1
 
+_POSED_AT_ONCE = 256
 _FRAME_FIELDS = ("frame_index", "frame_times", "joints_cam", "keypoints_cam", "confidence", "filled")
 _SHAPES: dict[str, tuple[str | int, ...]] = {
     "body": (),
@@ -80,19 +81,22 @@ class Motion:
         filled: Bool[Tensor, " time"] | None = None,
         provenance: dict[str, Any] | None = None,
     ) -> "Motion":
-        """A motion whose joints and keypoints follow from the body's forward kinematics."""
-        with torch.no_grad():
-            posed = body.pose(parameters)
-            keypoints = body.keypoints(posed.vertices, DEFAULT_KEYPOINTS.name)
+        """A motion whose joints and keypoints follow from the body's forward kinematics, some frames at a time."""
         frames = len(frame_times)
+        joints, keypoints = [], []
+        with torch.no_grad():
+            for rows in torch.arange(frames).split(_POSED_AT_ONCE):
+                posed = body.pose(parameters[rows])
+                joints.append(posed.joints)
+                keypoints.append(body.keypoints(posed.vertices, DEFAULT_KEYPOINTS.name))
         return cls(
             parameters=parameters,
             camera=camera,
             image_size=image_size,
             frame_index=torch.arange(frames) if frame_index is None else frame_index,
             frame_times=frame_times,
-            joints_cam=camera.to_camera(posed.joints),
-            keypoints_cam=camera.to_camera(keypoints),
+            joints_cam=camera.to_camera(torch.cat(joints)),
+            keypoints_cam=camera.to_camera(torch.cat(keypoints)),
             confidence=torch.ones(frames) if confidence is None else confidence,
             filled=torch.zeros(frames, dtype=torch.bool) if filled is None else filled,
             body=body.identity,
@@ -105,17 +109,12 @@ class Motion:
     def __getitem__(self, frames: Any) -> "Motion":
         """The motion in some frames, chosen by a slice, or a mask or list of indices."""
         chosen = {name: getattr(self, name)[frames] for name in _FRAME_FIELDS}
-        parameters, camera = self.parameters, self.camera
-        parameters = replace(
-            parameters,
-            R_parent_joint=parameters.R_parent_joint[frames],
-            p_world_root=parameters.p_world_root[frames],
-        )
+        camera = self.camera
         if camera.R_cam_world.ndim > 2:
             camera = replace(
                 camera, R_cam_world=camera.R_cam_world[frames], t_cam_world=camera.t_cam_world[frames]
             )
-        return replace(self, parameters=parameters, camera=camera, **chosen)
+        return replace(self, parameters=self.parameters[frames], camera=camera, **chosen)
 
     @property
     def fps(self) -> float:

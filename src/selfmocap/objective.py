@@ -10,11 +10,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from selfmocap.body import Body, BodyParameters
+from selfmocap.body import Body, BodyParameters, forward_kinematics
 from selfmocap.camera import Camera, project, to_crop
 from selfmocap.losses import compare, robust_keypoint_loss
 from selfmocap.network.frame import FrameInputs
 from selfmocap.observations import Observations
+from selfmocap.pose_prior import PosePrior
 from selfmocap.reprojection import observe
 from selfmocap.skeleton import keypoint_set
 
@@ -40,10 +41,16 @@ class LossWeights:
     """Squared distance of a frame's betas from its clip's."""
     betas: float = 0.2
     """Mean square of betas: without it depth drifts."""
-    smoothness: float = 0.02
+    smoothness: float = 0.01
     """Charbonnier of joint accelerations, mm per frame^2 at 30 frames a second."""
+    pose: float = 0.3
+    """How unlikely the pose is, see `pose_prior.PosePrior`."""
     closeness: float = 0.0
     """Squared distance from the first answer's rotation matrices."""
+
+
+KEYPOINTS_ALONE = LossWeights(motion=0.0, segmentation=0.0)
+"""Without images: a step takes an eighth of the time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,11 +166,14 @@ def objective(
             "motion": difference.motion,
             "segmentation": difference.over + difference.under,
         }
-    pixels, joints = _keypoints_and_joints(body, parameters, evidence)
-    if not images:
+    else:
+        pixels = _keypoints_px(body, parameters, evidence)
         seen = to_crop(evidence.seen.keypoints, evidence.seen.boxes)
         terms["keypoints"] = robust_keypoint_loss(pixels, seen, evidence.seen.keypoint_confidence).mean(-1)
-    terms["smoothness"] = _roughness(joints, evidence)
+    if weights.smoothness:
+        terms["smoothness"] = _roughness(body, parameters, evidence)
+    if weights.pose:
+        terms["pose"] = PosePrior.load().to(parameters.R_parent_joint)(parameters.R_parent_joint)
     terms["betas"] = parameters.betas.square().mean(-1)
     if shapes is not None:
         terms["shape"] = (parameters.betas - shapes[evidence.clip]).square().mean(-1)
@@ -190,7 +200,7 @@ def self_check_px(body: Body, parameters: BodyParameters, evidence: Evidence) ->
     """Per clip, the robust distance of the keypoints that were kept out, px of the 128 px crop: the mean over those
     that were seen with some confidence; NaN where there are none."""
     with torch.no_grad():
-        pixels, _ = _keypoints_and_joints(body, parameters, evidence)
+        pixels = _keypoints_px(body, parameters, evidence)
         proof = torch.where(evidence.kept_out >= _UNCHECKED, evidence.kept_out, 0.0)
         losses = robust_keypoint_loss(pixels, to_crop(evidence.seen.keypoints, evidence.seen.boxes), proof)
         clips = int(evidence.clip.max()) + 1
@@ -204,15 +214,15 @@ def _camera(inputs: FrameInputs) -> Camera:
     return Camera(inputs.focal, inputs.center, upright, torch.zeros(frames, 3).to(inputs.focal))
 
 
-def _keypoints_and_joints(
+def _keypoints_px(
     body: Body, parameters: BodyParameters, evidence: Evidence
-) -> tuple[Float[Tensor, "time keypoints 2"], Float[Tensor, "time 24 3"]]:
-    """Keypoints in px of the crop, and joints in the camera frame, without posing the whole surface."""
+) -> Float[Tensor, "time keypoints 2"]:
+    """Keypoints in the crop, without posing the whole surface."""
     name = evidence.seen.keypoint_set
     posed = _points_of(body, name).pose(parameters)
     keypoints = body.regressors[name].weights @ posed.vertices
     pixels = project(keypoints, evidence.inputs.focal, evidence.inputs.center)
-    return to_crop(pixels, evidence.seen.boxes), posed.joints
+    return to_crop(pixels, evidence.seen.boxes)
 
 
 @functools.lru_cache(maxsize=4)
@@ -221,12 +231,21 @@ def _points_of(body: Body, name: str) -> Body:
     return body.restricted(body.regressors[name].vertices)
 
 
-def _roughness(joints: Float[Tensor, "time 24 3"], evidence: Evidence) -> Float[Tensor, " time"]:
-    """Charbonnier of the joints' accelerations from the frame before and to the frame after, mean over joints."""
-    follows = evidence.has_next[:-2] & evidence.has_next[1:-1]
-    a_mm = 1000 * joints.diff(n=2, dim=0) * (evidence.fps[1:-1, None, None] / _REFERENCE_FPS) ** 2
+def _roughness(body: Body, parameters: BodyParameters, evidence: Evidence) -> Float[Tensor, " time"]:
+    """Charbonnier of the joints' accelerations from the frame before and to the frame after, mean over joints.
+
+    It pulls at the motion alone. A smaller body that is nearer moves less for the same picture, and depth would drift:
+    so the shape is taken as given, and the root's path in directions and log depth, times the depth as given."""
+    joints = body.shape(parameters.betas.detach()).joints
+    place = torch.zeros_like(parameters.p_world_root)
+    _, limbs = forward_kinematics(parameters.R_parent_joint, joints, place)
+    depth = parameters.p_world_root[..., 2:]
+    path = torch.cat([parameters.p_world_root[..., :2] / depth, depth.log()], dim=-1)
+    acceleration = limbs.diff(n=2, dim=0) + (depth[1:-1].detach() * path.diff(n=2, dim=0)).unsqueeze(-2)
+    a_mm = 1000 * acceleration * (evidence.fps[1:-1, None, None] / _REFERENCE_FPS) ** 2
     squared = a_mm.square().sum(-1) / _ACCELERATION_SCALE_MM**2
     rough = (_ACCELERATION_SCALE_MM * squared / ((1 + squared).sqrt() + 1)).mean(-1)
-    padded = torch.zeros(len(joints)).to(joints)
+    follows = evidence.has_next[:-2] & evidence.has_next[1:-1]
+    padded = torch.zeros(len(limbs)).to(limbs)
     padded[1:-1] = torch.where(follows, rough, 0.0)
     return padded

@@ -1,5 +1,6 @@
 """What is seen of one person in one clip."""
 
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from selfmocap.camera import CROP_SIZE
-from selfmocap.files import check_format, check_shapes, read_npz, write_npz
+from selfmocap.files import check_format, check_shapes, npz_names, npz_rows, read_npz, write_npz
 from selfmocap.skeleton import keypoint_set
 
 FORMAT, VERSION = "selfmocap-observations", 1
@@ -33,6 +34,10 @@ _IMAGE_SHAPES: dict[str, tuple[str | int, ...]] = {
     "flow": ("time", CROP_SIZE, CROP_SIZE, 2),
     "flow_confidence": ("time", CROP_SIZE, CROP_SIZE),
 }
+IMAGES = tuple(_IMAGE_SHAPES)
+"""The fields that hold a crop a frame: nearly all of the memory."""
+_TENSORS = ("frame_index", "frame_times", "boxes", "keypoints", "keypoint_confidence", *IMAGES)
+_ROWS_AT_ONCE = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,19 +127,67 @@ class Observations:
         write_npz(path, arrays)
 
     @classmethod
-    def load(cls, path: Path | str) -> "Observations":
-        """Reads `observations.npz`; a ValueError names what is wrong with a damaged or foreign file."""
-        arrays = read_npz(path)
+    def load(cls, path: Path | str, images: Collection[str] = IMAGES) -> "Observations":
+        """Reads `observations.npz`, of its images only those of some names; a ValueError names what is wrong with a
+        damaged or foreign file."""
+        arrays = read_npz(path, only={"format", "version", *_SHAPES, *images})
         check_format(path, arrays, FORMAT, VERSION, set(_SHAPES))
-        images = {name: shape for name, shape in _IMAGE_SHAPES.items() if name in arrays}
-        check_shapes(path, arrays, _SHAPES | images)
-        for name in _PACKED & arrays.keys():
-            arrays[name] = np.unpackbits(arrays[name], axis=-1).astype(bool)
-        for name in _HALF & arrays.keys():
-            arrays[name] = arrays[name].astype(np.float32)
-        width, height = (int(n) for n in arrays.pop("image_size"))
-        tensors: dict[str, Any] = {
-            name: torch.from_numpy(arrays[name])
-            for name in (_SHAPES.keys() | images) & arrays.keys() - {"keypoint_set"}
-        }
-        return cls(image_size=(width, height), keypoint_set=str(arrays["keypoint_set"]), **tensors)
+        check_shapes(path, arrays, _SHAPES | {n: s for n, s in _IMAGE_SHAPES.items() if n in arrays})
+        width, height = (int(n) for n in arrays["image_size"])
+        return cls(
+            image_size=(width, height),
+            keypoint_set=str(arrays["keypoint_set"]),
+            **_tensors({name: arrays[name] for name in _TENSORS if name in arrays}),
+        )
+
+
+def joined(parts: Sequence[Observations]) -> Observations:
+    """The frames of one person in several records, one after the other."""
+    fields_of_parts = {name: [getattr(part, name) for part in parts] for name in _TENSORS}
+    tensors: dict[str, Any] = {
+        name: torch.cat(values) for name, values in fields_of_parts.items() if values[0] is not None
+    }
+    return replace(parts[0], **tensors)
+
+
+def windows(
+    path: Path | str, length: int, overlap: int = 0, images: Collection[str] = IMAGES
+) -> Iterator[tuple[int, Observations]]:
+    """The frames of an `observations.npz` with some of its images, a window at a time, and the row in which each
+    window begins. Each holds `length` new frames after the last `overlap` of the one before. Memory does not grow
+    with the file beyond what is not an image. Errors as in `Observations.load`."""
+    light = Observations.load(path, images=())
+    shapes = {name: shape for name, shape in _IMAGE_SHAPES.items() if name in npz_names(path) & set(images)}
+    shapes["frame_index"] = _SHAPES["frame_index"]
+    kept: dict[str, np.ndarray] = {}
+    end = 0
+    for part in npz_rows(path, shapes.keys(), length):
+        held = {name: np.concatenate([kept[name], rows]) if kept else rows for name, rows in part.items()}
+        check_shapes(path, held, shapes)
+        end += len(part["frame_index"])
+        begin = end - len(held["frame_index"])
+        yield begin, replace(light[begin:end], **_tensors(held))
+        kept = {name: rows[max(len(rows) - overlap, 0) :] for name, rows in held.items()}
+
+
+def chosen_rows(
+    path: Path | str, rows: Int[Tensor, " chosen"], images: Collection[str] = IMAGES
+) -> Observations:
+    """Some rows, in increasing order, of an `observations.npz`, read in one pass through it."""
+    parts = []
+    for first, window in windows(path, _ROWS_AT_ONCE, images=images):
+        parts.append(window[rows[(rows >= first) & (rows < first + len(window))] - first])
+    return joined(parts)
+
+
+def _tensors(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Masks unpacked, flow in single precision."""
+    unpacked = {
+        name: np.unpackbits(array, axis=-1).astype(bool)
+        if name in _PACKED
+        else array.astype(np.float32)
+        if name in _HALF
+        else array
+        for name, array in arrays.items()
+    }
+    return {name: torch.from_numpy(array) for name, array in unpacked.items()}

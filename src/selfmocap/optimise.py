@@ -11,10 +11,12 @@ from torch import Tensor
 from selfmocap.body import Body, BodyParameters
 from selfmocap.camera import translation_from_crop, translation_to_crop
 from selfmocap.network.frame import UPRIGHT
-from selfmocap.objective import Evidence, LossWeights, means_of_clips, objective, weighted
+from selfmocap.objective import KEYPOINTS_ALONE, Evidence, LossWeights, means_of_clips, objective, weighted
 from selfmocap.rotations import matrix_from_6d, matrix_to_6d
 
-REFINEMENT = LossWeights(shape=0.0, smoothness=0.03, closeness=0.1, motion=0.0, segmentation=0.0)
+_REFINED = replace(KEYPOINTS_ALONE, shape=0.0, closeness=0.1)
+REFINEMENT = replace(_REFINED, smoothness=0.1)
+"""Of the network's own answer, frame by frame."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +28,11 @@ class OptimiseConfig:
     optimizer: Literal["adam", "gradient descent", "lbfgs"] = "adam"
     """`gradient descent` is the paper's. A step of `lbfgs` is twenty of its iterations; its learning rate is 1."""
     weights: LossWeights = field(default_factory=lambda: REFINEMENT)
+    free_shape: bool = True
+    """Whether each clip's shape moves too."""
 
 
-AFTER_ADAPTATION = OptimiseConfig(steps=150, learning_rate=0.005)
+AFTER_ADAPTATION = OptimiseConfig(150, 0.005, weights=replace(_REFINED, smoothness=0.03))
 
 
 def optimise(
@@ -49,13 +53,13 @@ def optimise(
     ).requires_grad_()
     shapes = means_of_clips(
         start.betas, evidence.clip, torch.ones(len(evidence)).to(start.betas)
-    ).requires_grad_()
+    ).requires_grad_(config.free_shape)
 
     def current() -> BodyParameters:
         p_cam_root = translation_from_crop(place, inputs.boxes, inputs.focal, inputs.center)
         return BodyParameters(shapes[evidence.clip], matrix_from_6d(pose), p_cam_root)
 
-    optimizer = _optimizer(config, [pose, place, shapes])
+    optimizer = _optimizer(config, [pose, place, *([shapes] if config.free_shape else [])])
     for step in range(config.steps):
 
         def closure() -> float:

@@ -9,12 +9,13 @@ from jaxtyping import UInt8
 
 from selfmocap.body import Body, BodyParameters
 from selfmocap.camera import Camera
+from selfmocap.frontend.ahead import ahead
 from selfmocap.frontend.overlay import write_pictures
 from selfmocap.motion import Motion
 from selfmocap.render import drawn_over
 from selfmocap.video import Video
 
-_COLOURS = (
+PERSON_COLOURS = (
     (0.40, 0.70, 1.00),
     (1.00, 0.62, 0.30),
     (0.50, 0.88, 0.52),
@@ -37,7 +38,7 @@ def write_bodies(
     rows = [{int(frame): row for row, frame in enumerate(motion.frame_index)} for motion in motions]
 
     def pictures() -> Iterator[tuple[float, UInt8[np.ndarray, "height width 3"]]]:
-        for frame in video.frames():
+        for frame in ahead(video.frames()):
             report(frame.index + 1, video.declared_frames)
             image = frame.image[: frame.image.shape[0] // 2 * 2, : frame.image.shape[1] // 2 * 2]
             here = [
@@ -48,7 +49,7 @@ def write_bodies(
             for motion, row, number in sorted(
                 here, key=lambda found: -float(found[0].joints_cam[found[1], 0, 2])
             ):
-                image = _with_body(image, motion, row, body, _COLOURS[number % len(_COLOURS)])
+                image = _with_body(image, motion, row, body, PERSON_COLOURS[number % len(PERSON_COLOURS)])
             yield frame.time, np.ascontiguousarray(image)
 
     write_pictures(path, pictures(), video.fps)

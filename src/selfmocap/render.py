@@ -1,5 +1,6 @@
 """Pictures of meshes, shaded, on the CPU."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from PIL import Image
 from torch import Tensor
 
-from selfmocap.camera import Camera
+from selfmocap.camera import NEAREST_DEPTH, Camera, project
 from selfmocap.files import written_whole
 from selfmocap.raster import rasterize
 
@@ -53,7 +54,8 @@ def _shaded(
 ) -> UInt8[np.ndarray, "height width 3"]:
     size = (height * _SUPERSAMPLING, width * _SUPERSAMPLING)
     covered, light = _lit(camera.to_camera(vertices), faces, camera, *size, turned=camera.R_cam_world)
-    linear = np.where(covered[..., None], _SKIN * light, _BACKGROUND)
+    linear = np.broadcast_to(_BACKGROUND, (*size, 3)).copy()
+    linear[covered] = _SKIN * light
     image = Image.fromarray((linear.clip(0, 1) * 255).astype(np.uint8))
     return np.asarray(image.resize((width, height), Image.Resampling.BOX))
 
@@ -68,10 +70,27 @@ def drawn_over(
 ) -> UInt8[np.ndarray, "height width 3"]:
     """A picture with a body (camera frame, metres) drawn into it, shaded, in an RGB colour of the range [0, 1]."""
     upright = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
-    covered, light = _lit(p_cam.detach(), faces, camera, *image.shape[:2], turned=upright)
-    drawn = 255 * (np.array(colour, np.float32) * light).clip(0, 1)
-    share = opacity * covered[..., None]
-    return (image * (1 - share) + drawn * share).astype(np.uint8)
+    rows, columns = _around(p_cam, camera, *image.shape[:2])
+    corner = torch.tensor([float(columns.start), float(rows.start)])
+    camera = replace(camera, center=camera.center - corner)
+    drawn = image.copy()
+    part = drawn[rows, columns]
+    covered, light = _lit(p_cam.detach(), faces, camera, *part.shape[:2], turned=upright)
+    paint = 255 * opacity * (np.array(colour, np.float32) * light).clip(0, 1)
+    part[covered] = part[covered] * np.float32(1 - opacity) + paint
+    return drawn
+
+
+def _around(
+    p_cam: Float[Tensor, "vertices 3"], camera: Camera, height: int, width: int
+) -> tuple[slice, slice]:
+    """Rows and columns of the image that hold the body: all of them where it reaches behind the camera."""
+    if p_cam[:, 2].amin() < NEAREST_DEPTH:
+        return slice(0, height), slice(0, width)
+    pixels, size = project(p_cam, camera.focal, camera.center).detach().numpy(), np.array([width, height])
+    left, top = np.clip(np.floor(pixels.min(0)), 0, size - 1).astype(int)
+    right, bottom = np.clip(np.ceil(pixels.max(0)) + 1, 1, size).astype(int)
+    return slice(top, bottom), slice(left, right)
 
 
 def _lit(
@@ -81,18 +100,19 @@ def _lit(
     height: int,
     width: int,
     turned: Float[Tensor, "3 3"],
-) -> tuple[Bool[np.ndarray, "height width"], Float[np.ndarray, "height width 1"]]:
-    """Which pixels the body covers, and how bright it is there; lights hang in the frame that `turned` takes to the
+) -> tuple[Bool[np.ndarray, "height width"], Float[np.ndarray, "covered 1"]]:
+    """Which pixels the body covers, and how bright it is in them; lights hang in the frame that `turned` takes to the
     camera's."""
     triangles = faces.numpy().astype(np.int32)
     intrinsics = torch.cat([camera.focal, camera.center]).double().numpy()
     points = p_cam.double().numpy()
     face, _, barycentric = rasterize(points[None], triangles, intrinsics[None], height, width, cull=False)
-    normals = vertex_normals(p_cam.numpy(), triangles)[triangles[face[0]]]
-    normal = (normals * barycentric[0][..., None]).sum(-2) @ turned.numpy()
+    covered = face[0] >= 0
     lights = _LIGHTS / np.linalg.norm(_LIGHTS, axis=1, keepdims=True)
-    light = 0.28 + (np.maximum(normal @ lights.T, 0) * _STRENGTHS).sum(-1, keepdims=True)
-    return face[0] >= 0, light
+    normals = vertex_normals(p_cam.numpy(), triangles) @ turned.numpy()
+    of_vertices = 0.28 + np.maximum(normals @ lights.T, 0) @ _STRENGTHS
+    light = (of_vertices[triangles[face[0][covered]]] * barycentric[0][covered]).sum(1, keepdims=True)
+    return covered, light
 
 
 def write_picture(

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -65,6 +65,18 @@ class TrainConfig:
             )
 
 
+@runtime_checkable
+class Schedule(Protocol):
+    """How fast to learn, and for how long."""
+
+    @property
+    def learning_rate(self) -> float: ...
+    @property
+    def schedule(self) -> str: ...
+    @property
+    def steps(self) -> int: ...
+
+
 @dataclass(frozen=True)
 class Progress:
     """What a training run says of itself after a step."""
@@ -112,10 +124,10 @@ def train(
     optimizer = _optimizer(config, network)
     start = _resumed(config, out, resume, network, average, optimizer)
     model, fabric_optimizer = fabric.setup(_ByName(network), optimizer)
-    surface = _supervised_body(body, config.network.keypoint_set).to(fabric.device)
+    surface = supervised_body(body, config.network.keypoint_set).to(fabric.device)
     precision = fastest_precision(config.network, fabric.device)
     parts = _parts(config, sample, start, workers, fabric)
-    with _History(out / "history.jsonl", start, fabric.is_global_zero) as history:
+    with History(out / "history.jsonl", start, fabric.is_global_zero) as history:
         for step in range(start, config.steps):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(config, step)
@@ -160,7 +172,7 @@ def _optimizer(config: TrainConfig, network: FrameNetwork) -> torch.optim.Optimi
     return torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=0.01)
 
 
-def learning_rate(config: TrainConfig, step: int) -> float:
+def learning_rate(config: Schedule, step: int) -> float:
     """Constant, or 200 steps of warm-up and then a cosine down to 0."""
     if config.schedule == "constant":
         return config.learning_rate
@@ -182,7 +194,8 @@ def _parts(
     return iter(DataLoader(_Parts(sample, config.seed), batch_size=None, sampler=order, num_workers=workers))
 
 
-def _supervised_body(body: Body, keypoint_set: str) -> Body:
+def supervised_body(body: Body, keypoint_set: str) -> Body:
+    """The body with the vertices on which the supervised losses are taken."""
     used = body.regressors[keypoint_set].vertices
     spread = torch.linspace(0, len(body.parts) - 1, _SURFACE_SAMPLE).long()
     return body.restricted(torch.unique(torch.cat([used, spread])))
@@ -304,10 +317,22 @@ def _resumed(
     optimizer: torch.optim.Optimizer,
 ) -> int:
     """Restores the run in `out`, if there is one, and gives the number of steps that it has taken."""
+    state = state_of_run(out, config, resume)
+    if state is None:
+        return 0
+    network.load_state_dict(state["network"])
+    average.load_state_dict(state["average"])
+    optimizer.load_state_dict(state["optimizer"])
+    return int(state["step"])
+
+
+def state_of_run(out: Path, config: Any, resume: bool) -> dict[str, Any] | None:
+    """What the last checkpoint (`training.pt`) of the run in `out` holds, None where there is none. A ValueError for a
+    run that is not to be resumed, or of another configuration."""
     out.mkdir(parents=True, exist_ok=True)
     path = out / "training.pt"
     if not path.exists():
-        return 0
+        return None
     if not resume:
         raise ValueError(f"{out} already holds a training run: resume it, or train into another folder")
     state = torch.load(path, weights_only=True, map_location="cpu")
@@ -315,13 +340,10 @@ def _resumed(
         raise ValueError(
             f"{out} holds a run of another configuration: {state['config']}; resume it with that one"
         )
-    network.load_state_dict(state["network"])
-    average.load_state_dict(state["average"])
-    optimizer.load_state_dict(state["optimizer"])
-    return int(state["step"])
+    return state
 
 
-class _History:
+class History:
     """One JSON line a step, and TensorBoard's events in the folder beside; what lies beyond the step that a run
     resumes from is cut off."""
 
@@ -336,7 +358,7 @@ class _History:
             self.file = path.open("a")
             self.board = SummaryWriter(path.parent / "tensorboard", purge_step=start + 1)
 
-    def __enter__(self) -> "_History":
+    def __enter__(self) -> "History":
         return self
 
     def __exit__(self, *_: object) -> None:

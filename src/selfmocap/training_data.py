@@ -6,6 +6,7 @@ from pathlib import Path
 
 from selfmocap.body import Body, BodyParameters
 from selfmocap.network.frame import FrameInputs
+from selfmocap.readers.motions_folder import MotionClip as Recording
 from selfmocap.readers.motions_folder import Progress, load_motions
 from selfmocap.synthetic.backgrounds import Backgrounds, load_backgrounds, procedural_backgrounds
 from selfmocap.synthetic.batches import SyntheticConfig, TrainingBatch, sample_batch
@@ -65,10 +66,11 @@ class KeypointFrames:
             focal=scene.focal.repeat_interleave(frames, dim=0),
             center=scene.center.repeat_interleave(frames, dim=0),
         )
+        # Copies: what a worker sends lies in shared memory, with an open file each for as long as it is kept.
         return inputs, BodyParameters(
             betas=truth.betas[:, 0].repeat_interleave(frames, dim=0),
-            R_parent_joint=truth.R_parent_joint.flatten(0, 1),
-            p_world_root=truth.p_world_root.flatten(0, 1),
+            R_parent_joint=truth.R_parent_joint.flatten(0, 1).clone(),
+            p_world_root=truth.p_world_root.flatten(0, 1).clone(),
         )
 
 
@@ -119,6 +121,21 @@ def gather(
     pictures = load_backgrounds(backgrounds) if backgrounds else procedural_backgrounds()
     if motions is None:
         return Material(procedural_motions(body), procedural_motions(body, count=16, seed=1), pictures)
+    known, held = recordings(body, motions, held_out, cache, progress)
+    training = [*known, *widened(known, body, widen, seed=0)]
+    return Material(
+        [from_recording(c, body) for c in training], [from_recording(c, body) for c in held], pictures
+    )
+
+
+def recordings(
+    body: Body,
+    motions: Path,
+    held_out: Sequence[str],
+    cache: Path | None = None,
+    progress: Progress | None = None,
+) -> tuple[list[Recording], list[Recording]]:
+    """The recordings of a folder to train on, and those of the subjects `held_out`. Errors as in `gather`."""
     clips = load_motions(motions, body, cache=cache, progress=progress)
     subjects = {clip.subject for clip in clips}
     if unknown := sorted(set(held_out) - subjects):
@@ -128,13 +145,7 @@ def gather(
     known = [clip for clip in clips if clip.subject not in held_out]
     if not known:
         raise ValueError(f"{motions}: every recording is held out for validation; hold out fewer subjects")
-    training = [*known, *widened(known, body, widen, seed=0)]
-    validation = [clip for clip in clips if clip.subject in held_out]
-    return Material(
-        [from_recording(c, body) for c in training],
-        [from_recording(c, body) for c in validation],
-        pictures,
-    )
+    return known, [clip for clip in clips if clip.subject in held_out]
 
 
 def validation_batches(sample: SyntheticFrames, frames: int) -> list[tuple[FrameInputs, BodyParameters]]:

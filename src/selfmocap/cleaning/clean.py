@@ -24,9 +24,10 @@ def clean(
     body: Body,
     stature: float | None = None,
     joint_confidence: Float[Tensor, "time 24"] | None = None,
+    static_camera: bool = True,
 ) -> Motion:
     """The motion with its size set from a stature (metres) if one is given, short gaps filled, jitter smoothed, and,
-    for a static camera, the world's y up with the ground at 0 and standing feet locked. What was measured before and
+    for a `static_camera`, the world's y up with the ground at 0 and standing feet locked. What was measured before and
     after stands in `provenance["cleaning"]`.
 
     `joint_confidence` in [0, 1] says how well each joint was seen; by default each frame's confidence serves for all
@@ -39,7 +40,7 @@ def clean(
         motion = with_stature(motion, body, stature)
     filled = fill_gaps(motion, small)
     motion = smooth(filled, small, _spread(joint_confidence, motion, filled))
-    if motion.camera.R_cam_world.ndim == 2:
+    if static_camera and motion.camera.R_cam_world.ndim == 2:
         heights = rest_heights(body, motion.parameters.betas)
         motion = on_the_ground(motion, small, heights)
         motion = lock_feet(motion, small, find_contacts(motion), heights)

@@ -52,17 +52,22 @@ def export(
     return paths
 
 
-def _check(motion: Motion, body: Body, out: Path, formats: Sequence[str]) -> None:
+def check_formats(formats: Sequence[str]) -> None:
+    """Raises ValueError for an unknown format; ImportError for `usd` without its package."""
     if unknown := [name for name in formats if name not in SUFFIXES]:
         raise ValueError(f"no format {', '.join(map(repr, unknown))}; there are {', '.join(SUFFIXES)}")
+    if "usd" in formats:
+        usd_library()
+
+
+def _check(motion: Motion, body: Body, out: Path, formats: Sequence[str]) -> None:
+    check_formats(formats)
     if motion.body != body.identity:
         raise ValueError(
             f"the motion is of the body {motion.body}, the body given is {body.identity}; give the motion's own"
         )
     if not out.is_dir():
         raise FileNotFoundError(f"{out} is not a folder; create it or write elsewhere")
-    if "usd" in formats:
-        usd_library()
 
 
 def _write(name: str, parts: list[Take], body: Body, out: Path, options: ExportOptions) -> list[Path]:

@@ -148,8 +148,12 @@ class FrameNetwork(nn.Module):
         return (inputs.crops.permute(0, 3, 1, 2) / 255 - 0.5).contiguous(memory_format=torch.channels_last)
 
     def forward(self, inputs: FrameInputs) -> Prediction:
+        return self.answer(self.features(inputs), inputs)
+
+    def answer(self, features: Float[Tensor, "batch features"], inputs: FrameInputs) -> Prediction:
+        """What the heads make of the `features` of these inputs."""
         angles = view_angles(inputs.boxes, inputs.focal, inputs.center)
-        pose, root, betas, crop_camera = (out.float() for out in self.heads(self.features(inputs), angles))
+        pose, root, betas, crop_camera = (out.float() for out in self.heads(features, angles))
         joints = pose.unflatten(-1, (_JOINTS, -1))
         if self.config.rotations == "6d":
             R_cam_root = matrix_from_6d(root + matrix_to_6d(UPRIGHT).to(root))

@@ -11,6 +11,7 @@ from selfmocap.camera import Camera
 from selfmocap.motion import Motion
 from selfmocap.network.frame import FrameInputs, FrameNetwork
 from selfmocap.observations import Observations
+from selfmocap.skeleton import DEFAULT_KEYPOINTS
 
 _WINDOW = 256
 """Frames a forward pass."""
@@ -78,8 +79,20 @@ def infer(
     was seen). `focal` in px; None assumes `default_focal`."""
     camera = camera_of(observations, focal)
     inputs = inputs_of(observations, camera, network)
-    parameters = to_world(predict_parameters(network, inputs), camera)
-    confidence = seen_share(inputs.confidence)
+    return motion_of(body, predict_parameters(network, inputs), camera, observations, provenance)
+
+
+def motion_of(
+    body: Body,
+    parameters: BodyParameters,
+    camera: Camera,
+    observations: Observations,
+    provenance: dict[str, Any],
+) -> Motion:
+    """The motion of bodies that are in the camera frame, one for each frame of the observations; its shape is the mean
+    of theirs, weighted by how much was seen."""
+    parameters = to_world(parameters, camera)
+    confidence = seen_share(observations.in_set(DEFAULT_KEYPOINTS.name).keypoint_confidence)
     weights = confidence.clamp_min(1e-3)
     betas = (parameters.betas * weights[:, None]).sum(0) / weights.sum()
     return Motion.from_parameters(

@@ -1,21 +1,26 @@
 """Weights in safetensors files that describe themselves."""
 
+import contextlib
 import hashlib
 import json
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import nn
 
 from selfmocap.files import existing_file, written_whole
 from selfmocap.network.config import NetworkConfig
 from selfmocap.network.frame import FrameNetwork
 
 FORMAT = "selfmocap-frame-network"
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def shipped_weights() -> Path:
@@ -26,10 +31,17 @@ def shipped_weights() -> Path:
 def save_network(path: Path | str, network: FrameNetwork, about: dict[str, Any], half: bool = False) -> None:
     """Writes a network's weights with its configuration and what there is to say `about` it (JSON data), whole or
     not at all; with `half`, in half precision."""
+    write_weights(path, FORMAT, network, asdict(network.config), about, half)
+
+
+def write_weights(
+    path: Path | str, kind: str, network: nn.Module, config: dict[str, Any], about: dict[str, Any], half: bool
+) -> None:
+    """Weights of any `kind` of network; see `save_network`."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     if half:
         tensors = {name: t.half() if t.is_floating_point() else t for name, t in tensors.items()}
-    metadata = {"format": FORMAT, "config": json.dumps(asdict(network.config)), "about": json.dumps(about)}
+    metadata = {"format": kind, "config": json.dumps(config), "about": json.dumps(about)}
     with written_whole(path) as partial:
         save_file(tensors, partial, metadata)
 
@@ -38,25 +50,43 @@ def load_network(path: Path | str | None = None) -> tuple[FrameNetwork, dict[str
     """The network of a weights file (the shipped one by default), ready for inference, and what the file says about
     it, with the `sha256` of the file. Raises FileNotFoundError, or ValueError for a file of another kind."""
     path = existing_file(shipped_weights() if path is None else path)
-    try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ValueError(
-            f"{path}: expected weights as .safetensors, found another or a damaged file: {error}"
-        ) from error
-    if metadata.get("format") != FORMAT:
-        raise ValueError(
-            f"{path}: expected {FORMAT} weights, found {metadata.get('format', 'weights of another kind')}"
-        )
-    network = FrameNetwork(NetworkConfig.from_dict(json.loads(metadata["config"])))
+    return read_weights(path, FORMAT, lambda config: FrameNetwork(NetworkConfig.from_dict(config)))
+
+
+def kind_of(path: Path | str) -> str:
+    """Of which kind of network a file holds the weights. Errors as in `load_network`."""
+    path = existing_file(path)
+    with _opened(path) as file:
+        return (file.metadata() or {}).get("format", "weights of another kind")
+
+
+def read_weights(
+    path: Path, kind: str, build: Callable[[dict[str, Any]], Network]
+) -> tuple[Network, dict[str, Any]]:
+    """The network that `build` makes of a file's configuration, with the file's weights; see `load_network`."""
+    if (found := kind_of(path)) != kind:
+        raise ValueError(f"{path}: expected {kind} weights, found {found}")
+    with _opened(path) as file:
+        metadata = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    network = build(json.loads(metadata["config"]))
     try:
         network.load_state_dict({n: t.float() if t.is_floating_point() else t for n, t in tensors.items()})
     except RuntimeError as error:
         raise ValueError(f"{path}: its tensors do not fit its own configuration: {error}") from error
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     return network.eval(), {"sha256": sha256, **json.loads(metadata["about"])}
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    try:
+        with safe_open(path, "pt") as file:
+            yield file
+    except SafetensorError as error:
+        raise ValueError(
+            f"{path}: expected weights as .safetensors, found another or a damaged file: {error}"
+        ) from error
 
 
 def copy_of(network: FrameNetwork) -> FrameNetwork:
@@ -80,7 +110,7 @@ def begin_from(network: FrameNetwork, smaller: FrameNetwork) -> None:
         raise ValueError(f"these weights lack {', '.join(rest)} of the network to train")
 
 
-def blend(average: FrameNetwork, network: FrameNetwork, keep: float) -> None:
+def blend(average: nn.Module, network: nn.Module, keep: float) -> None:
     """Moves `average` towards `network`: average = keep * average + (1 - keep) * network, in place."""
     with torch.no_grad():
         for mean, value in zip(average.state_dict().values(), network.state_dict().values(), strict=True):

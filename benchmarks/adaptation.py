@@ -1,0 +1,187 @@
+"""What adapting the network costs beside direct optimisation of every frame, at equal error, on the same synthetic
+clips (true keypoints; all in one run, turn by turn).
+
+    python benchmarks/adaptation.py [--json] [--clips 8] [--frames 31] [--rounds 2] [--motions DIR] [--held-out ...]
+
+Contestants: adaptation by keypoints alone and by all losses; Adam over each frame's parameters from the network's
+answer, and from the paper's random beginning. Errors are measured along the way, outside the time that counts. Equal
+error is the lowest that both of two contestants reach.
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from selfmocap.adapt import AdaptConfig, adapt, predict, with_shared_shape
+from selfmocap.body import Body, BodyParameters
+from selfmocap.metrics import root_aligned_error
+from selfmocap.network.frame import FrameNetwork
+from selfmocap.network.weights import load_network
+from selfmocap.objective import KEYPOINTS_ALONE, LossWeights
+from selfmocap.optimise import OptimiseConfig, optimise, random_start
+from selfmocap.reproduce.clips import AS_THE_PAPER, ClipChoice, benchmark_clips
+from selfmocap.reproduce.record import cpu_model
+from selfmocap.reproduce.rows import DIRECT_KEYPOINTS, Experiment, RowConfig
+from selfmocap.skeleton import JOINT
+
+LENGTHS = (10, 25, 50, 100, 150, 300)
+"""Steps after which direct optimisation is looked at: each time from the start, which gives the same way."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """A contestant's way: steps, seconds since the start, and error (mm), from before the first step on."""
+
+    steps: list[int]
+    seconds: list[float]
+    error_mm: list[float]
+    frames_a_step: int
+
+    def seconds_to(self, level_mm: float) -> float:
+        """When the error first is that low; between two looks it is taken to fall evenly."""
+        if self.error_mm[0] <= level_mm:
+            return 0.0
+        after = next(look for look, error in enumerate(self.error_mm) if error <= level_mm)
+        (t0, e0), (t1, e1) = ((self.seconds[look], self.error_mm[look]) for look in (after - 1, after))
+        return t0 + (t1 - t0) * (e0 - level_mm) / (e0 - e1)
+
+    def summary(self, frames: int) -> dict[str, float]:
+        seconds, steps = self.seconds[-1], self.steps[-1]
+        return {
+            "steps": steps,
+            "seconds": round(seconds, 3),
+            "ms_per_step": round(1000 * seconds / steps, 2),
+            "ms_per_frame_and_step": round(1000 * seconds / steps / self.frames_a_step, 4),
+            "ms_per_frame_in_all": round(1000 * seconds / frames, 2),
+            "error_before_mm": round(self.error_mm[0], 2),
+            "error_after_mm": round(self.error_mm[-1], 2),
+        }
+
+
+def error_mm(experiment: Experiment, parameters: BodyParameters) -> float:
+    """Mean error per joint, pelvis on pelvis."""
+    bones, root = experiment.body.restricted(torch.arange(1)), JOINT["pelvis"]
+    with torch.no_grad():
+        joints, truth = bones.pose(parameters).joints, bones.pose(experiment.truth).joints
+    return 1000 * float(root_aligned_error(joints, truth, joints[:, root], truth[:, root]).mean())
+
+
+def answer(experiment: Experiment, network: FrameNetwork) -> BodyParameters:
+    return with_shared_shape(predict(network, experiment.whole), experiment.whole)
+
+
+def adapted(experiment: Experiment, weights: LossWeights) -> Way:
+    """The way of the network's weights."""
+    config = AdaptConfig(weights=weights)
+    way = Way([], [], [], min(config.window * config.windows, len(experiment.whole)))
+    looked = 0.0
+    begin = time.perf_counter()
+
+    def watch(step: int, network: FrameNetwork) -> None:
+        nonlocal looked
+        now = time.perf_counter()
+        way.steps.append(step)
+        way.seconds.append(now - begin - looked)
+        way.error_mm.append(error_mm(experiment, answer(experiment, network)))
+        looked += time.perf_counter() - now
+
+    adapt(experiment.network, experiment.body, experiment.whole, config, watch=watch)
+    return way
+
+
+def optimised(experiment: Experiment, start: BodyParameters, config: OptimiseConfig) -> Way:
+    """The way of each frame's own parameters."""
+    way = Way([0], [0.0], [error_mm(experiment, start)], len(experiment.whole))
+    for steps in LENGTHS:
+        begin = time.perf_counter()
+        found = optimise(experiment.body, start, experiment.whole, replace(config, steps=steps))
+        way.seconds.append(time.perf_counter() - begin)
+        way.steps.append(steps)
+        way.error_mm.append(error_mm(experiment, found))
+    return way
+
+
+def contestants(experiment: Experiment) -> dict[str, Callable[[], Way]]:
+    first = answer(experiment, experiment.network)
+    scratch = random_start(experiment.whole, experiment.body.num_betas)
+    return {
+        "adaptation, keypoints": lambda: adapted(experiment, KEYPOINTS_ALONE),
+        "adaptation, all losses": lambda: adapted(experiment, LossWeights()),
+        "optimisation from the network": lambda: optimised(experiment, first, OptimiseConfig()),
+        "optimisation from scratch": lambda: optimised(
+            experiment, scratch, OptimiseConfig(learning_rate=0.03, weights=DIRECT_KEYPOINTS)
+        ),
+    }
+
+
+def at_equal_error(ours: list[Way], peers: list[Way]) -> dict[str, float | None]:
+    """Seconds of both to the lowest error that both reach, the median over rounds; no ratio where one starts there."""
+    level = max(min(ours[0].error_mm), min(peers[0].error_mm))
+    pairs = [(a.seconds_to(level), b.seconds_to(level)) for a, b in zip(ours, peers, strict=True)]
+    return {
+        "error_mm": round(level, 2),
+        "seconds": round(statistics.median(a for a, _ in pairs), 3),
+        "peer_seconds": round(statistics.median(b for _, b in pairs), 3),
+        "ratio": round(statistics.median(a / b for a, b in pairs), 3)
+        if all(b > 0 for _, b in pairs)
+        else None,
+    }
+
+
+def experiment_of(options: argparse.Namespace) -> Experiment:
+    test_set = ClipChoice(
+        options.clips, options.frames, 0, options.motions, options.backgrounds, tuple(options.held_out)
+    )
+    body = Body.load()
+    with tempfile.TemporaryDirectory() as folder:
+        clips = benchmark_clips(AS_THE_PAPER, test_set, Path(folder), body)
+    return Experiment.of(clips, load_network(options.weights)[0], body, RowConfig(), 0)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--clips", type=int, default=8)
+    parser.add_argument("--frames", type=int, default=31)
+    parser.add_argument("--rounds", type=int, default=2)
+    for name in ("motions", "backgrounds", "weights"):
+        parser.add_argument(f"--{name}", type=Path)
+    parser.add_argument("--held-out", nargs="*", default=())
+    options = parser.parse_args()
+    experiment = experiment_of(options)
+    ways: dict[str, list[Way]] = {}
+    for turn in range(options.rounds):
+        for name, run in sorted(contestants(experiment).items(), reverse=bool(turn % 2)):
+            ways.setdefault(name, []).append(run())
+    frames = len(experiment.whole)
+    result = {
+        "frames": frames,
+        "threads": torch.get_num_threads(),
+        "cpu": cpu_model(),
+        "contestants": {
+            name: min(found, key=lambda way: way.seconds[-1]).summary(frames)
+            for name, found in sorted(ways.items())
+        },
+        "adaptation_over_optimisation": {
+            f"{ours} / {peer}": at_equal_error(ways[ours], ways[peer])
+            for ours in sorted(ways)
+            for peer in sorted(ways)
+            if ours.startswith("adaptation") and peer.startswith("optimisation")
+        },
+    }
+    print(json.dumps(result, indent=1))
+    if options.json:
+        print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

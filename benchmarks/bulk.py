@@ -1,0 +1,243 @@
+"""Many videos: scheduler and manifest cost nothing beside the captures, and killed runs lose and change nothing.
+
+    python benchmarks/bulk.py simulated [--workers 200] [--jobs 2000] [--seconds 10] [--json]
+    python benchmarks/bulk.py captures [--video FILE] [--clips 12] [--frames 12] [--json]
+
+`simulated`: Ray workers that only wait (50 in a process), driven by capture-many's schedule, with its manifest on disk;
+beside it the same waits by Ray's own `ActorPool`, which keeps no record. All clips take the same time, so that all
+workers end at once: the worst case. Goal: less than 1 s of a worker's time a clip (2 % of a clip of ten seconds), and a
+driver whose memory does not grow with the number of clips.
+
+`captures`: clips cut from a video, and one broken one in ten, captured one after the other in this process, then by 1
+worker, by 2, and by 2 of which one is killed (signal 9), and then the driver, before it is run again. Goal: every
+clip once, byte by byte what the single capture gave, and exit code 1 for the broken ones.
+"""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+os.environ["PYTHONPATH"] = str(ROOT)  # For Ray's workers.
+PER_PROCESS = 50
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=["simulated", "captures"])
+    parser.add_argument("--workers", type=int, default=200)
+    parser.add_argument("--jobs", type=int, default=2000)
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--video", type=Path, default=ROOT.parent / "shared/data/clips/sam2_dog.mp4")
+    parser.add_argument("--clips", type=int, default=12)
+    parser.add_argument("--frames", type=int, default=12)
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    try:
+        import ray  # noqa: F401
+    except ImportError:
+        print("Ray is not installed: pip install 'selfmocap[bulk]'", file=sys.stderr)
+        return 2
+    if arguments.what == "captures" and not arguments.video.is_file():
+        print(f"{arguments.video} does not exist: give a --video with a person in it", file=sys.stderr)
+        return 2
+    with tempfile.TemporaryDirectory() as folder:
+        result = (simulated if arguments.what == "simulated" else captures)(arguments, Path(folder))
+    for name, value in result.items():
+        print(f"{name:>40} {value}")
+    if arguments.json:
+        print(json.dumps(result))
+    return 0
+
+
+# ---- simulated workers ----------------------------------------------------------------------------------------
+
+
+class Waiter:
+    def wait(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+def simulated(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    import ray
+    from ray.util import ActorPool
+    from tests.bulk_jobs import Pause, run
+
+    from selfmocap.bulk import cluster
+
+    def workers(kind: type) -> list[Any]:
+        actor = ray.remote(kind).options(num_cpus=0, max_concurrency=PER_PROCESS)
+        processes = [actor.remote() for _ in range(-(-arguments.workers // PER_PROCESS))]
+        return [processes[number % len(processes)] for number in range(arguments.workers)]
+
+    def jobs() -> Iterator[Pause]:
+        for number in range(arguments.jobs):
+            if number % (arguments.jobs // 10) == 0:
+                memory.append(rss_mb())
+            yield Pause(f"clip-{number}", arguments.seconds)
+
+    ray.init("local", num_cpus=1, include_dashboard=False, object_store_memory=128 << 20, log_to_driver=False)
+    mine, waiters = workers(cluster._Worker), workers(Waiter)
+    ray.get([*(worker.ready.remote() for worker in mine), *(waiter.wait.remote(0.0) for waiter in waiters)])
+    memory: list[float] = []
+    began, cpu = time.perf_counter(), time.process_time()
+    tally = run(jobs(), cluster.RayPool(ray, mine, folder), folder)
+    wall, cpu = time.perf_counter() - began, time.process_time() - cpu
+    assert tally.done == arguments.jobs
+    began = time.perf_counter()
+    waits = [arguments.seconds] * arguments.jobs
+    for _ in ActorPool(waiters).map_unordered(lambda waiter, seconds: waiter.wait.remote(seconds), waits):
+        pass
+    peer_wall = time.perf_counter() - began
+    ray.shutdown()
+    ideal = arguments.jobs * arguments.seconds / arguments.workers
+    return {
+        "workers": arguments.workers,
+        "clips": arguments.jobs,
+        "seconds_a_clip": arguments.seconds,
+        "wall_s": round(wall, 2),
+        "actor_pool_wall_s": round(peer_wall, 2),
+        "ideal_wall_s": ideal,
+        "ratio_to_actor_pool": round(wall / peer_wall, 4),
+        "overhead_a_clip_worker_s": round((wall - ideal) * arguments.workers / arguments.jobs, 4),
+        "driver_cpu_a_clip_ms": round(1000 * cpu / arguments.jobs, 3),
+        "driver_rss_mb_each_tenth": memory,
+    }
+
+
+def rss_mb() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return round(pages * os.sysconf("SC_PAGE_SIZE") / 2**20, 1)
+
+
+# ---- real captures --------------------------------------------------------------------------------------------
+
+
+def captures(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    os.environ["OMP_NUM_THREADS"] = "1"  # As Ray's workers: the last bits of a sum depend on it.
+    videos = folder / "videos"
+    good = cut(arguments.video, videos, arguments.clips, arguments.frames)
+    broken = [videos / f"broken-{number}.mp4" for number in range(-(-arguments.clips // 10))]
+    for path in broken:
+        path.write_bytes(good[0].read_bytes()[:400])
+    began = time.perf_counter()
+    expected = singles(good, folder / "single")
+    seconds = {"one_after_the_other_s": round(time.perf_counter() - began, 1)}
+    found: dict[str, Any] = {}
+    for workers in (1, 2):
+        out = folder / f"workers-{workers}"
+        code = driver(videos, out, workers).wait()
+        seconds[f"{workers}_workers_s"] = spent(out)
+        found[f"{workers}_workers"] = judged(out, expected, broken, code)
+    out = folder / "killed"
+    killed(videos, out)
+    found["killed_and_run_again"] = judged(out, expected, broken, driver(videos, out, 2).wait())
+    return {"clips": len(good), "broken": len(broken), "load": os.getloadavg()[0], **seconds, **found}
+
+
+def cut(video: Path, folder: Path, clips: int, frames: int) -> list[Path]:
+    """Clips of some frames, 160 px high, each four frames after the one before."""
+    import numpy as np
+    from PIL import Image
+    from tests.videos import write_video
+
+    from selfmocap.video import open_video
+
+    folder.mkdir()
+    opened = open_video(video)
+    places = [4 * n for n in range(clips)]
+    small: dict[int, np.ndarray] = {}
+    size = (opened.size[0] * 160 // opened.size[1] // 2 * 2, 160)
+    for frame in islice(opened.frames(), places[-1] + frames):
+        small[frame.index] = np.asarray(Image.fromarray(frame.image).resize(size))
+    return [
+        write_video(
+            folder / f"clip-{n}.mp4", [small[i] for i in range(place, place + frames)], codec="libx264"
+        )
+        for n, place in enumerate(places)
+    ]
+
+
+def singles(videos: list[Path], folder: Path) -> dict[str, Any]:
+    """Of each video what `capture` leaves, under the name that capture-many has for it."""
+    import torch
+    from tests.told_capture import results
+
+    from selfmocap import CaptureConfig, capture
+    from selfmocap.bulk.sources import Clip
+
+    torch.set_num_threads(1)
+    found = {}
+    for video in videos:
+        out = folder / video.stem
+        capture(video.resolve(), out, CaptureConfig(quality="fast", export=("bvh",)))
+        found[Clip(str(video.resolve())).name] = results(out)
+    return found
+
+
+def driver(videos: Path, out: Path, workers: int) -> subprocess.Popen:
+    program = "from selfmocap.cli import main; main()"
+    command = [sys.executable, "-c", program, "capture-many", str(videos), "--out", str(out)]
+    options = ["--workers", str(workers), "--quality", "fast", "--export", "bvh"]
+    return subprocess.Popen([*command, *options], cwd=ROOT)
+
+
+def killed(videos: Path, out: Path) -> None:
+    """Starts a run, kills a worker in the middle of a clip, and after some more clips the driver."""
+    running = driver(videos, out, 2)
+    done = wait_for(running, out, 2)
+    worker = int(done[-1]["worker"].rpartition(":")[2])
+    os.kill(worker, signal.SIGKILL)
+    wait_for(running, out, 5)
+    running.kill()
+    running.wait()
+
+
+def wait_for(running: subprocess.Popen, out: Path, count: int) -> list[dict[str, Any]]:
+    while len(done := [line for line in lines(out) if line["state"] == "done"]) < count:
+        if running.poll() is not None:
+            raise RuntimeError(f"the run ended after {len(done)} clips: give more --clips")
+        time.sleep(0.1)
+    return done
+
+
+def lines(out: Path) -> list[dict[str, Any]]:
+    path = out / "manifest.jsonl"
+    whole = path.read_text().rpartition("\n")[0].splitlines() if path.is_file() else []
+    return [json.loads(line) for line in whole[1:]]
+
+
+def spent(out: Path) -> float:
+    """Seconds from the first capture's begin to the last one's end."""
+    done = [line for line in lines(out) if line["state"] == "done"]
+    return round(max(d["ended"] for d in done) - min(d["ended"] - d["seconds"] for d in done), 1)
+
+
+def judged(out: Path, expected: dict[str, Any], broken: list[Path], code: int) -> dict[str, Any]:
+    from tests.told_capture import results
+
+    done = [line["name"] for line in lines(out) if line["state"] == "done"]
+    failed = {line["source"]: line["error"] for line in lines(out) if line["state"] == "failed"}
+    return {
+        "done_once": sorted(done) == sorted(expected),
+        "equal_to_single": sum(results(out / name) == of_one for name, of_one in expected.items()),
+        "broken_named": sorted(Path(source).name for source in failed if Path(source) in broken),
+        "worker_deaths": sum("its worker died" in error for error in failed.values()),
+        "exit_code": code,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

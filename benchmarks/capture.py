@@ -1,0 +1,143 @@
+"""The main job: frames a second at `balanced` and at `fast` and of each stage, peak memory for a clip and for the same
+clip ten times over, and how steady the motion is beside MediaPipe's own world landmarks on the same clip.
+
+    python benchmarks/capture.py [VIDEO] [--seconds 60] [--times 10] [--quality balanced|fast] [--json]
+
+Goals, on two cores and a 720p clip of one person: 3 frames a second at `balanced`, 10 at `fast`; the same peak memory
+within 10 % for the longer clip (whose first part is as long as the sample that adaptation sees, or longer).
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from frontend import CLIPS, excerpt
+
+from selfmocap.frontend.mediapipe_tasks import quiet_stderr
+from selfmocap.motion import Motion
+from selfmocap.skeleton import DEFAULT_KEYPOINTS
+from selfmocap.video import open_video
+
+CAPTURE = (
+    "import json, sys, time; from pathlib import Path; import selfmocap; "
+    "from selfmocap.frontend.stopwatch import peak_memory_gb; began = time.perf_counter(); "
+    "selfmocap.capture(sys.argv[1], sys.argv[2], selfmocap.CaptureConfig(people='largest', quality=sys.argv[3])); "
+    "print(json.dumps([time.perf_counter() - began, peak_memory_gb()]))"
+)
+SHARED = ("left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist", "left_hip",
+          "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle")  # fmt: skip
+
+
+def captured(video: Path, out: Path, quality: str) -> dict[str, Any]:
+    """A capture in a process of its own: its report with the wall time, start included, and the peak memory."""
+    done = subprocess.run(
+        [sys.executable, "-c", CAPTURE, video, out, quality], capture_output=True, text=True, check=True
+    )
+    seconds, memory = json.loads(done.stdout.splitlines()[-1])
+    report = json.loads((out / "report.json").read_text())
+    return report | {"frames_per_second": report["video"]["frames"] / seconds, "peak_memory_gb": memory}
+
+
+def stages(report: dict[str, Any]) -> dict[str, float]:
+    """Frames a second of each."""
+    return {stage["name"]: stage["frames_per_second"] for stage in report["stages"]}
+
+
+def world_landmarks(video: Path) -> tuple[np.ndarray, float]:
+    """MediaPipe's own 3D points of SHARED, metres from the hips, frame by frame, and the frame rate."""
+    with quiet_stderr():
+        from mediapipe.python.solutions.pose import Pose, PoseLandmark
+
+        points, opened = [], open_video(video)
+        with Pose(model_complexity=1) as pose:
+            for frame in opened.frames():
+                found = pose.process(frame.image).pose_world_landmarks
+                places = None if found is None else found.landmark
+                points.append([[np.nan] * 3 if places is None else
+                               [getattr(places[PoseLandmark[name.upper()]], axis) for axis in "xyz"]
+                               for name in SHARED])  # fmt: skip
+    return np.array(points), opened.fps
+
+
+def jitter(points: np.ndarray, fps: float) -> float:
+    """Mean length of the third derivative, m/s^3, with the middle of the hips at rest."""
+    hips = [SHARED.index("left_hip"), SHARED.index("right_hip")]
+    still = points - points[:, hips].mean(1, keepdims=True)
+    return float(np.nanmean(np.linalg.norm(np.diff(still, n=3, axis=0), axis=-1)) * fps**3)
+
+
+def steadiness(video: Path, report: dict[str, Any], motion: Motion) -> dict[str, float]:
+    """Of the motion before cleaning (the network's own) and after, and of MediaPipe's points, which are relative to
+    the hips: they have no feet on a ground that could slide."""
+    (person,) = report["people"]
+    ours = motion.keypoints_cam[:, [DEFAULT_KEYPOINTS.index(name) for name in SHARED]].numpy()
+    theirs, fps = world_landmarks(video)
+    return {
+        "jitter_before": person["before"]["jitter"],
+        "jitter_after": person["after"]["jitter"],
+        "jitter_after_from_hips": round(jitter(ours, motion.fps), 2),
+        "jitter_mediapipe_from_hips": round(jitter(theirs, fps), 2),
+        "foot_slide_mm_before": person["before"]["foot_slide_mm"],
+        "foot_slide_mm_after": person["after"]["foot_slide_mm"],
+    }
+
+
+def measured(video: Path, folder: Path, frames: int, times: int, long_quality: str) -> dict[str, Any]:
+    """All of it; the long clip only at one quality."""
+    short, long = folder / "once.mp4", folder / "long.mp4"
+    length = open_video(video).declared_frames or frames
+    repeats = max(round(frames / length), 1)
+    excerpt(video, short, min(frames, length), repeats)
+    excerpt(video, long, min(frames, length), repeats * times)
+    balanced = captured(short, folder / "balanced", "balanced")
+    fast = captured(short, folder / "fast", "fast")
+    same = balanced if long_quality == "balanced" else fast
+    longer = captured(long, folder / "longer", long_quality)
+    motion = Motion.load(folder / "balanced" / "person-1" / "motion.npz")
+    return {
+        "balanced_frames_per_second": round(balanced["frames_per_second"], 2),
+        "fast_frames_per_second": round(fast["frames_per_second"], 2),
+        "peak_memory_gb": round(same["peak_memory_gb"], 3),
+        "peak_memory_gb_longer": round(longer["peak_memory_gb"], 3),
+        "memory_ratio": round(longer["peak_memory_gb"] / same["peak_memory_gb"], 3),
+        "frames": same["video"]["frames"],
+        "frames_longer": longer["video"]["frames"],
+        "frames_per_second_longer": round(longer["frames_per_second"], 2),
+        "balanced_stages": stages(balanced),
+        "fast_stages": stages(fast),
+        **steadiness(short, balanced, motion),
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("video", nargs="?", type=Path, default=CLIPS / "sam2_dog.mp4")
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--times", type=int, default=10)
+    parser.add_argument(
+        "--quality", choices=("balanced", "fast"), default="balanced", help="of the long clip"
+    )
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    if not arguments.video.is_file():
+        print(f"{arguments.video} does not exist; give a video")
+        return 2
+    with tempfile.TemporaryDirectory() as folder:
+        frames = round(arguments.seconds * open_video(arguments.video).fps)
+        result = measured(arguments.video, Path(folder), frames, arguments.times, arguments.quality)
+    for name, value in result.items():
+        print(f"{name}: {value}")
+    if arguments.json:
+        print(json.dumps(result))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

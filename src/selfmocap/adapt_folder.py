@@ -1,0 +1,152 @@
+"""From observations on disk to motions, by a network that adapts itself to them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from selfmocap import __version__
+from selfmocap.adapt import Adaptation, AdaptConfig, adapt, predict, with_shared_shape
+from selfmocap.body import Body, BodyParameters
+from selfmocap.camera import Camera
+from selfmocap.motion import Motion
+from selfmocap.network.frame import FrameNetwork
+from selfmocap.network.infer import camera_of, inputs_of, seen_share, to_world
+from selfmocap.network.weights import load_network, save_network
+from selfmocap.objective import Evidence, gather_evidence
+from selfmocap.observations import Observations
+from selfmocap.optimise import AFTER_ADAPTATION, OptimiseConfig, optimise
+from selfmocap.tensors import frames_a_second
+
+_RATE_OF_ONE_FRAME = 30.0
+_KEPT_OUT = 0.1
+"""Share of keypoints that adaptation never sees, for the self-check."""
+
+
+@dataclass(frozen=True)
+class AdaptFolderConfig:
+    """How to adapt to a folder of observations."""
+
+    focal: float | None = None
+    """Focal length, px; None assumes 1.2 times the longer side of the image."""
+    learn_from: Path | None = None
+    """Weights to begin with; None for those that come with the project."""
+    save_weights: Path | None = None
+    """Where to write the adapted weights."""
+    adapt: AdaptConfig | None = None
+    """None for the defaults."""
+
+
+def adapt_folder(
+    observations: Path,
+    out: Path,
+    config: AdaptFolderConfig | None = None,
+    report: Callable[[str, int, int], None] = lambda stage, done, total: None,
+) -> list[dict[str, Any]]:
+    """Adapts one network to an `observations.npz`, or to all in a folder (but those in folders called `truth`) at once,
+    and writes a motion.npz for each to the same place in `out`. A clip whose self-check gets worse keeps the first
+    answer; every frame is refined. Gives each clip's name and self-check. Raises FileNotFoundError where there are no
+    observations, ValueError for a file that is not one."""
+    config = config or AdaptFolderConfig()
+    found = observations_in(observations)
+    body, (network, about) = Body.load(), load_network(config.learn_from)
+    people = [Observations.load(path).in_set(network.config.keypoint_set) for path in found.values()]
+    cameras = [camera_of(seen, config.focal) for seen in people]
+    clips = [
+        (
+            seen,
+            inputs_of(seen, camera, network),
+            frames_a_second(seen.frame_times, seen.frame_index) or _RATE_OF_ONE_FRAME,
+        )
+        for seen, camera in zip(people, cameras, strict=True)
+    ]
+    checked, whole = gather_evidence(clips, _KEPT_OUT), gather_evidence(clips)
+    adaptation = adapt(
+        network, body, checked, config.adapt, lambda done, steps, _: report("adapt", done, steps)
+    )
+    answer = refined(network, adaptation, body, whole, report)
+    scores = [_score(name, adaptation, number) for number, name in enumerate(found)]
+    for number, (name, seen, camera) in enumerate(zip(found, people, cameras, strict=True)):
+        provenance = {"version": __version__, "weights": about["sha256"], **scores[number]}
+        folder = out / name
+        folder.mkdir(parents=True, exist_ok=True)
+        _motion(body, answer, whole.clip == number, seen, camera, provenance).save(folder / "motion.npz")
+    if config.save_weights is not None:
+        save_network(
+            config.save_weights, adaptation.network, {"adapted_from": about["sha256"], "clips": scores}
+        )
+    return scores
+
+
+def observations_in(path: Path) -> dict[str, Path]:
+    """The observations of a file or a folder, by where their motions go."""
+    if not path.is_dir():
+        return {"person-1": path}
+    found = {
+        str(place.parent.relative_to(path)): place
+        for place in sorted(path.rglob("observations.npz"))
+        if place.parent.name != "truth"
+    }
+    if not found:
+        raise FileNotFoundError(f"{path}: no observations.npz in it; observe a video first")
+    return {"person-1" if name == "." else name: place for name, place in found.items()}
+
+
+def refined(
+    network: FrameNetwork,
+    adaptation: Adaptation,
+    body: Body,
+    evidence: Evidence,
+    report: Callable[[str, int, int], None],
+) -> BodyParameters:
+    """Every clip's answer, by the adapted network where that was accepted, refined frame by frame."""
+    first, second = (
+        with_shared_shape(predict(one, evidence), evidence) for one in (network, adaptation.network)
+    )
+    best = chosen(adaptation.accepted[evidence.clip], second, first)
+    settings = AFTER_ADAPTATION if adaptation.accepted.any() else OptimiseConfig()
+    return optimise(body, best, evidence, settings, lambda done, steps, _: report("refine", done, steps))
+
+
+def chosen(choice: Bool[Tensor, " time"], one: BodyParameters, other: BodyParameters) -> BodyParameters:
+    """By frame the one or the other."""
+
+    def pick(a: Tensor, b: Tensor) -> Tensor:
+        return torch.where(choice.view(-1, *[1] * (a.ndim - 1)), a, b)
+
+    return BodyParameters(*(pick(getattr(one, name), getattr(other, name)) for name in vars(one)))
+
+
+def _score(name: str, adaptation: Adaptation, number: int) -> dict[str, Any]:
+    before, after = (float(px[number]) for px in (adaptation.before_px, adaptation.after_px))
+    checks = {"before": before, "after": after}
+    return {
+        "clip": name,
+        "accepted": bool(adaptation.accepted[number]),
+        "self_check_px": {key: round(px, 3) if px == px else None for key, px in checks.items()},
+    }
+
+
+def _motion(
+    body: Body,
+    answer: BodyParameters,
+    mine: Tensor,
+    seen: Observations,
+    camera: Camera,
+    provenance: dict[str, Any],
+) -> Motion:
+    parameters = BodyParameters(answer.betas[mine][0], answer.R_parent_joint[mine], answer.p_world_root[mine])
+    return Motion.from_parameters(
+        body,
+        to_world(parameters, camera),
+        camera,
+        seen.image_size,
+        seen.frame_times,
+        seen.frame_index,
+        seen_share(seen.keypoint_confidence),
+        provenance=provenance,
+    )

@@ -1,0 +1,244 @@
+"""Clips that a temporal network is trained and validated on: of synthetic people with their truth, and of whoever was
+seen in videos, with detected keypoints only (Kanazawa et al. 2019, sections 3.2 and 4)."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.ndimage import median_filter
+from torch import Tensor
+
+from selfmocap.body import Body, forward_kinematics
+from selfmocap.camera import Camera
+from selfmocap.frontend.boxes import boxes as windows_around
+from selfmocap.network.frame import FrameInputs
+from selfmocap.network.heatmaps import SEEN
+from selfmocap.network.infer import camera_of
+from selfmocap.network.temporal_supervision import Targets
+from selfmocap.observations import Observations
+from selfmocap.skeleton import DEFAULT_KEYPOINTS
+from selfmocap.synthetic.batches import SyntheticConfig
+from selfmocap.synthetic.corrupt import CorruptionConfig, KeypointErrors
+from selfmocap.synthetic.motions import MotionClip
+from selfmocap.synthetic.points import PointScene, detected, point_scene
+from selfmocap.tensors import frames_a_second
+
+CLIPS = 2
+"""Clips that are drawn together."""
+FPS = 30.0
+_SCENES = 2003
+"""Scenes of CLIPS that are kept, to be seen again with other errors."""
+_KNOTS = 10
+"""Frames in which the window of a training clip wanders from one place to the next."""
+_AWAY, _OCTAVES = 20 / 112, 0.3
+"""How far the window wanders: half crop sides, and powers of two of its size."""
+_BEGINS, _ENDS = 6, 4
+"""A track begins when more keypoints are seen, and ends with no more."""
+_SHORTEST, _LONGEST, _LIMBS = 40, 500, 0.4
+"""Frames of a track, and the share of them in which limbs are seen."""
+
+
+@dataclass(frozen=True, eq=False)
+class Clips:
+    """Some clips of the same length: what a network sees, and what is known."""
+
+    inputs: FrameInputs
+    """Clips and frames in one axis."""
+    targets: Targets
+    """(clips, frames, ...)."""
+
+    def to(self, device: torch.device | str) -> "Clips":
+        """The same on another device."""
+        return Clips(self.inputs.to(device), self.targets.map(lambda value: value.to(device)))
+
+
+ClipSource = Callable[[int], Clips]
+"""From a seed to CLIPS clips."""
+
+
+def together(parts: Sequence[Clips]) -> Clips:
+    """All clips in one record, copied: what a worker sends lies in shared memory for as long as it is kept."""
+    inputs = FrameInputs(None, *(torch.cat([getattr(p.inputs, name) for p in parts]) for name in _INPUTS))
+    targets = {name: torch.cat([getattr(p.targets, name) for p in parts]) for name in vars(parts[0].targets)}
+    return Clips(inputs, Targets(**targets))
+
+
+_INPUTS = ("keypoints", "confidence", "boxes", "focal", "center")
+
+
+def _clips(
+    keypoints: Tensor, confidence: Tensor, boxes: Tensor, focal: Tensor, center: Tensor, truth: Targets | int
+) -> Clips:
+    """Detected keypoints (clips, frames, ...) with the truth, or as their own targets for bodies of so many betas."""
+    shape = boxes.shape[:2]
+    focal, center = (x[:, None].expand(*shape, 2) for x in (focal, center))
+    if isinstance(truth, int):
+        unknown = boxes.new_full((*shape, 24, 3, 3), torch.nan)
+        truth = Targets(
+            boxes, focal, center, keypoints, torch.where(confidence < SEEN, 0.0, confidence),
+            torch.zeros(shape, dtype=torch.bool),
+            unknown, unknown[..., 0, 0, :1].expand(*shape, truth), unknown[..., 0], unknown[..., 0, 0, :],
+        )  # fmt: skip
+    flat = (x.flatten(0, 1) for x in (keypoints, confidence, boxes, focal, center))
+    return Clips(FrameInputs(None, *flat), replace(truth, boxes=boxes))
+
+
+# ---- synthetic people -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class SyntheticClips:
+    """A ClipSource of people who move like recordings, each scene coming back every `scenes` seeds with other errors;
+    without `truth`, only the detected keypoints are told."""
+
+    motions: Sequence[MotionClip]
+    body: Body
+    frames: int
+    errors: KeypointErrors
+    truth: bool = True
+    wander: bool = True
+    """Whether the window wanders (for training)."""
+    scenes: int = _SCENES
+    kept: dict[int, tuple[PointScene, Targets]] = field(default_factory=dict)
+
+    def __call__(self, seed: int) -> Clips:
+        number = seed % self.scenes
+        if number not in self.kept:
+            self.kept[number] = self._made(number)
+        scene, targets = self.kept[number]
+        seen = detected(seed, self.errors, scene)
+        boxes = smooth_windows(seen.keypoints, seen.confidence)
+        if self.wander:
+            boxes = wandering(np.random.default_rng([seed, 1]), boxes)
+        truth = targets if self.truth else self.body.num_betas
+        return _clips(seen.keypoints, seen.confidence, boxes, scene.focal, scene.center, truth)
+
+    def _made(self, number: int) -> tuple[PointScene, Targets]:
+        config = SyntheticConfig(
+            clips=CLIPS, frames=self.frames, fps=FPS, corruption=CorruptionConfig(self.errors)
+        )
+        scene = point_scene(number, config, self.motions, self.body)
+        R, betas = scene.truth.R_parent_joint, scene.truth.betas
+        origin = torch.zeros_like(scene.truth.p_world_root)
+        _, joints = forward_kinematics(R, self.body.shape(betas).joints, origin)
+        shape = R.shape[:2]
+        keypoints = torch.from_numpy(scene.keypoints).float()
+        return scene, Targets(
+            boxes=origin,
+            focal=scene.focal[:, None].expand(*shape, 2),
+            center=scene.center[:, None].expand(*shape, 2),
+            keypoints=keypoints,
+            seen=torch.ones_like(keypoints[..., 0]),
+            known=torch.ones(shape, dtype=torch.bool),
+            R_cam_joint=R,
+            betas=betas.expand(*shape, -1),
+            joints=joints,
+            p_cam_root=scene.truth.p_world_root,
+        )
+
+
+def smooth_windows(keypoints: Tensor, confidence: Tensor) -> Tensor:
+    """(clips, frames, 3) px: the windows that the front end would cut around detected keypoints."""
+    frames = np.arange(keypoints.shape[1])
+    each = zip(keypoints.numpy(), confidence.numpy(), strict=True)
+    return torch.from_numpy(np.stack([windows_around(points, sure, frames) for points, sure in each]))
+
+
+def wandering(rng: np.random.Generator, boxes: Tensor) -> Tensor:
+    """Windows that move and grow smoothly about where they are: a bounded random walk, half a cosine from one knot to
+    the next."""
+    clips, frames = boxes.shape[:2]
+    knots = rng.uniform(-1, 1, (clips, (frames - 1) // _KNOTS + 2, 3))
+    position = np.arange(frames) / _KNOTS
+    before = position.astype(int)
+    share = (0.5 - 0.5 * np.cos(np.pi * (position - before)))[:, None]
+    walk = torch.from_numpy(knots[:, before] * (1 - share) + knots[:, before + 1] * share).float()
+    half = boxes[..., 2:] * 2 ** (_OCTAVES * walk[..., 2:])
+    return torch.cat([boxes[..., :2] + _AWAY * walk[..., :2] * boxes[..., 2:], half], dim=-1)
+
+
+# ---- people in videos -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Track:
+    """One person of a video, followed without a gap."""
+
+    seen: Observations
+    """Without images, COCO-23."""
+    camera: Camera
+
+
+@dataclass(frozen=True, eq=False)
+class TrackClips:
+    """A ClipSource of what front ends saw: pieces of tracks, drawn in proportion to their lengths, without any 3D."""
+
+    tracks: Sequence[Track]
+    frames: int
+    num_betas: int
+
+    def __call__(self, seed: int) -> Clips:
+        rng = np.random.default_rng(seed)
+        lengths = np.array([len(track.seen) for track in self.tracks])
+        parts = []
+        for number in rng.choice(len(lengths), CLIPS, p=lengths / lengths.sum()):
+            track, begin = self.tracks[number], rng.integers(lengths[number] - self.frames + 1)
+            seen = track.seen[begin : begin + self.frames]
+            boxes = wandering(rng, seen.boxes[None])
+            focal, center = track.camera.focal[None], track.camera.center[None]
+            parts.append(
+                _clips(
+                    seen.keypoints[None], seen.keypoint_confidence[None], boxes, focal, center, self.num_betas
+                )
+            )
+        return together(parts)
+
+
+def read_tracks(folder: Path, frames: int) -> list[Track]:
+    """The tracks of at least `frames` frames in all `observations.npz` of a folder; a ValueError where there
+    are none."""
+    paths = sorted(folder.rglob("observations.npz"))
+    tracks = [
+        Track(part, camera_of(part, None))
+        for path in paths
+        for part in clean_tracks(Observations.load(path, images=()).in_set(DEFAULT_KEYPOINTS.name))
+        if len(part) >= frames
+    ]
+    if not tracks:
+        raise ValueError(
+            f"{folder}: {len(paths)} observations.npz, and in them no track of {max(frames, _SHORTEST)} frames that is "
+            f"good enough; observe longer videos"
+        )
+    return tracks
+
+
+def clean_tracks(seen: Observations) -> list[Observations]:
+    """Pieces of consecutive frames that are fit for learning, by the rules of the paper's release: a piece begins when
+    more than 6 keypoints are seen and ends when no more than 4 are (a median over 5 frames), has 40 to 500 frames, and
+    shows limbs, not only head and shoulders, in 40 % of them. Of fast videos, every other frame or fewer are taken."""
+    every = max(1, round(frames_a_second(seen.frame_times, seen.frame_index) / FPS))
+    gaps = (seen.frame_index.diff() != 1).nonzero().squeeze(1) + 1
+    runs = torch.arange(len(seen)).tensor_split(gaps)
+    pieces = [piece for run in runs for piece in _good_pieces(seen[run[::every]])]
+    return [piece for piece in pieces if len(piece) >= _SHORTEST and _shows_limbs(piece)]
+
+
+def _good_pieces(seen: Observations) -> list[Observations]:
+    visible = (seen.keypoint_confidence >= SEEN).sum(1).numpy()
+    counts = median_filter(visible, 5, mode="nearest")
+    pieces, begin = [], None
+    for frame, count in enumerate([*counts, 0]):
+        if begin is None and count > _BEGINS:
+            begin = frame
+        elif begin is not None and (count <= _ENDS or frame - begin == _LONGEST):
+            pieces.append(seen[begin:frame])
+            begin = frame if count > _BEGINS else None
+    return pieces
+
+
+def _shows_limbs(seen: Observations) -> bool:
+    upper = ("nose", "eye", "ear", "shoulder")
+    limbs = [i for i, name in enumerate(DEFAULT_KEYPOINTS.names) if not any(part in name for part in upper)]
+    return float((seen.keypoint_confidence[:, limbs] >= SEEN).any(1).float().mean()) >= _LIMBS

@@ -1,0 +1,1 @@
+"""The report of a capture: one page that opens offline."""

@@ -1,0 +1,245 @@
+// The page's clock: one frame is shown everywhere, in the scene, the video, the curves and on the slider.
+
+const byId = (id) => document.getElementById(id);
+const data = readPlayback(byId("playback").textContent);
+const { people, parents, joints } = data;
+const frames = data.frames.index;
+const seconds = data.frames.time;
+const shares = sharesOf(seconds);
+
+const JOINTS_SHOWN = {
+  "Knees and elbows": ["left_knee", "right_knee", "left_elbow", "right_elbow"],
+  "Hips and shoulders": ["left_hip", "right_hip", "left_shoulder", "right_shoulder"],
+  "Ankles and wrists": ["left_ankle", "right_ankle", "left_wrist", "right_wrist"],
+  "Spine, neck and head": ["spine1", "spine2", "spine3", "neck", "head"],
+};
+
+const film = byId("film");
+const slider = byId("frame");
+let [shown, playing, moment, chosen, fromVideo] = [0, false, seconds[0], people[0], false];
+
+const reasonOf = (person, frame) => {
+  const found = person.untrusted.find(([first, last]) => first <= frames[frame] && frames[frame] <= last);
+  return found && found[2];
+};
+const stateOf = (person, frame) => {
+  if (person.row[frame] < 0) return "";
+  if (reasonOf(person, frame) !== undefined) return "doubted";
+  return person.filled[person.row[frame]] ? "filled" : "seen";
+};
+for (const person of people) person.states = frames.map((_, frame) => stateOf(person, frame));
+
+const colourOf = (person) => style(`person-${((person.number - 1) % 5) + 1}`);
+const rgb = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16) / 255);
+const mixed = (a, b, share) => a.map((number, n) => number * (1 - share) + b[n] * share);
+const wordsOf = (name) => name.replaceAll("_", " ").replace(/\d/, " $&");
+
+// ---- the scene
+
+const canvas = byId("scene");
+const scene = makeScene(canvas, data);
+if (!scene) byId("no-scene").hidden = false;
+
+const middleOf = ({ root }) =>
+  [0, 1, 2].map((axis) => (3 / root.length) * root.reduce((sum, number, at) => sum + (at % 3 === axis ? number : 0), 0));
+for (const person of people) person.middle = middleOf(person);
+
+/** Where to look: at where the chosen person is, or was last, or at the middle of all its places. */
+function targetOf({ row, root, middle }, frame) {
+  if (!byId("follow").checked) return middle;
+  let at = frame;
+  while (at > 0 && row[at] < 0) at--;
+  const place = 3 * Math.max(row[at], 0);
+  return [root[place], middle[1], root[place + 2]];
+}
+
+function startOf(person) {
+  const [{ eye }, target] = [cameraPose(person.camera, 0), targetOf(person, 0)];
+  return { azimuth: Math.atan2(eye[0] - target[0], eye[2] - target[2]) + 0.5, height: 0.2, distance: 4.2 };
+}
+
+const orbit = makeOrbit(canvas, startOf(chosen), () => {
+  fromVideo = false;
+  drawScene();
+});
+
+function drawScene() {
+  byId("from-video").setAttribute("aria-pressed", fromVideo);
+  if (!scene) return;
+  const aspect = canvas.clientWidth / canvas.clientHeight;
+  const row = Math.max(chosen.row[shown], 0);
+  const target = targetOf(chosen, shown);
+  const view = fromVideo ? videoView(chosen.camera, row, aspect, target) : orbit.view(aspect, target);
+  const grey = rgb(style("muted"));
+  const present = people.filter((person) => person.row[shown] >= 0).map((person) => ({
+    person,
+    row: person.row[shown],
+    bones: bonesOf(person, person.row[shown], parents),
+    tint: mixed(rgb(colourOf(person)), grey, person.states[shown] === "seen" ? 0 : 0.75),
+  }));
+  const frustum = fromVideo ? new Float32Array(0) : frustumLines(chosen.camera, row);
+  const colours = { paper: rgb(style("stage")), shade: rgb(style("shade")), ink: rgb(style("muted")) };
+  scene.draw(view, present, frustum, colours);
+}
+
+// ---- curves
+
+const seekShare = (share) => seek(nearest(seconds[0] + share * (seconds[seconds.length - 1] - seconds[0])));
+const host = byId("curves");
+const curvesOf = (title, unit, digits, range) => makeCurves(host, { title, unit, digits, range, shares, seek: seekShare });
+const angleCurves = curvesOf("Joint angles", "°", 0, [0, 45]);
+const residualCurves = people.some((person) => person.keypointPx.length) && curvesOf("Keypoint residual", " px", 1, [0, 4]);
+const confidenceCurves = curvesOf("Confidence", "", 2, [0, 1]);
+const allCurves = [angleCurves, residualCurves, confidenceCurves].filter(Boolean);
+
+const angles = element("select", "");
+angles.id = "angles";
+angles.setAttribute("aria-label", "Joints");
+angles.append(...Object.keys(JOINTS_SHOWN).map((name) => element("option", "", name)));
+host.querySelector("figcaption b").after(angles);
+angles.addEventListener("change", () => showCurves());
+
+const overFrames = (person, values) => Float32Array.from(person.row, (row) => (row < 0 ? NaN : values[row]));
+
+function showCurves() {
+  const { states } = chosen;
+  const series = JOINTS_SHOWN[angles.value].map((name, n) => ({
+    name: wordsOf(name),
+    values: jointAngles(chosen, joints.indexOf(name), joints.length),
+    colour: style(`curve-${n + 1}`),
+  }));
+  angleCurves.show({ series, states });
+  const residuals = chosen.keypointPx.map(([name, values], n, { length }) => ({
+    name, values: overFrames(chosen, values), colour: n + 1 < length ? style("muted") : colourOf(chosen), faint: n + 1 < length,
+  }));
+  if (residualCurves) residualCurves.show({ series: residuals, states });
+  const confidence = { name: "", values: overFrames(chosen, chosen.confidence), colour: colourOf(chosen) };
+  confidenceCurves.show({ series: [confidence], states });
+  for (const curves of allCurves) curves.at(shown);
+}
+
+function drawAll() {
+  drawStrip(byId("strip"), people.map((person) => ({ colour: colourOf(person), states: person.states })), shares);
+  showCurves();
+  drawScene();
+}
+
+// ---- the clock
+
+/** The last frame that has begun at a time, s. */
+function nearest(time) {
+  let [low, high] = [0, seconds.length - 1];
+  while (low < high) {
+    const middle = (low + high + 1) >> 1;
+    if (seconds[middle] <= time + 1e-3) low = middle;
+    else high = middle - 1;
+  }
+  return low;
+}
+
+function show(frame) {
+  shown = frame;
+  slider.value = frame;
+  byId("clock").textContent = `${seconds[frame].toFixed(2)} s`;
+  byId("number").textContent = `frame ${frames[frame]}`;
+  const doubted = people.filter((person) => person.states[frame] === "doubted");
+  byId("doubt").textContent = doubted.map((person) => {
+    const begin = people.length > 1 ? `Person ${person.number}: not` : "Not";
+    return `${begin} to be trusted here: ${reasonOf(person, frame)}`;
+  }).join(" · ");
+  for (const curves of allCurves) curves.at(frame);
+  drawScene();
+}
+
+const filmed = () => film && !film.error && film.readyState > 0;
+
+function seek(frame) {
+  moment = seconds[frame];
+  if (filmed()) film.currentTime = moment + 0.004;
+  show(frame);
+}
+
+function runFilm() {
+  if (filmed()) film.play().catch((error) => {
+    if (error.name !== "AbortError") throw error;
+  });
+}
+
+let [before, asked] = [0, 0];
+function play(wanted) {
+  playing = wanted;
+  byId("play").textContent = playing ? "Pause" : "Play";
+  cancelAnimationFrame(asked);
+  if (!playing) {
+    if (filmed()) film.pause();
+    return;
+  }
+  if (shown === frames.length - 1) seek(0);
+  runFilm();
+  before = performance.now();
+  asked = requestAnimationFrame(tick);
+}
+
+function tick(now) {
+  moment = filmed() ? film.currentTime : moment + ((now - before) / 1000) * Number(byId("speed").value);
+  before = now;
+  if (moment > seconds[seconds.length - 1] + 0.05 || (filmed() && film.ended)) {
+    seek(0);
+    runFilm();
+  } else {
+    const frame = nearest(moment);
+    if (frame !== shown) show(frame);
+  }
+  asked = requestAnimationFrame(tick);
+}
+
+slider.max = frames.length - 1;
+slider.addEventListener("input", () => {
+  play(false);
+  seek(Number(slider.value));
+});
+byId("play").addEventListener("click", () => play(!playing));
+byId("speed").addEventListener("change", () => {
+  if (film) film.playbackRate = film.defaultPlaybackRate = Number(byId("speed").value);
+});
+byId("follow").addEventListener("change", drawScene);
+byId("from-video").addEventListener("click", () => {
+  fromVideo = !fromVideo;
+  drawScene();
+});
+for (const link of document.querySelectorAll("[data-frame]")) {
+  link.addEventListener("click", () => seek(Math.max(frames.findLastIndex((frame) => frame <= Number(link.dataset.frame)), 0)));
+}
+document.addEventListener("keydown", (event) => {
+  if (event.target.closest("input, select, button, a") || event.ctrlKey || event.metaKey || event.altKey) return;
+  const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+  if (event.key === " ") play(!playing);
+  else if (step) seek(Math.min(Math.max(shown + step, 0), frames.length - 1));
+  else return;
+  event.preventDefault();
+});
+
+const who = byId("who");
+if (who) {
+  who.append(...people.map((person, n) => Object.assign(element("option", "", `Person ${person.number}`), { value: n })));
+  who.addEventListener("change", () => {
+    chosen = people[who.value];
+    drawAll();
+  });
+}
+
+if (film) {
+  const embedded = byId("film-data");
+  if (embedded) {
+    film.src = URL.createObjectURL(new Blob([bytesOf(embedded.textContent)], { type: "video/mp4" }));
+    embedded.remove();
+  }
+  film.addEventListener("loadedmetadata", () => {
+    seek(shown);
+    if (playing) runFilm();
+  });
+  film.addEventListener("error", () => (byId("no-film").hidden = false));
+}
+new ResizeObserver(drawAll).observe(byId("panes"));
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
+show(0);

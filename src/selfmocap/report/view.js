@@ -1,0 +1,115 @@
+// From where the scene is seen: an orbit that the pointer turns, or the video's own camera.
+
+/** A 4 x 4 matrix, column by column, times another. */
+function times(a, b) {
+  return Float32Array.from({ length: 16 }, (_, n) => {
+    const [column, row] = [4 * Math.floor(n / 4), n % 4];
+    return [0, 1, 2, 3].reduce((sum, k) => sum + a[4 * k + row] * b[column + k], 0);
+  });
+}
+
+const [NEAR, FAR] = [0.05, 200];
+
+/** A projection whose image is `x` and `y` times as wide and high as deep, shifted by `dx`, `dy`. */
+function projection(x, y, dx, dy) {
+  const depth = FAR - NEAR;
+  return [x, 0, 0, 0, 0, y, 0, 0, dx, dy, -(FAR + NEAR) / depth, -1, 0, 0, (-2 * FAR * NEAR) / depth, 0];
+}
+
+/** The matrix of a camera that stands at `eye` with the axes `rows` (right, up, back). */
+function lookFrom(eye, rows) {
+  const t = rows.map((row) => -row.reduce((sum, number, axis) => sum + number * eye[axis], 0));
+  const [right, up, back] = rows;
+  return [0, 1, 2].flatMap((axis) => [right[axis], up[axis], back[axis], 0]).concat([...t, 1]);
+}
+
+/** Where the video's camera stands in a row of its data, and its axes (right, up, back). */
+function cameraPose({ turns, t }, row) {
+  const at = Math.min(row, t.length / 3 - 1);
+  const R = matrixOf(turns, 4 * at);
+  const p = t.subarray(3 * at, 3 * at + 3);
+  const eye = [0, 1, 2].map((axis) => -(R[axis] * p[0] + R[3 + axis] * p[1] + R[6 + axis] * p[2]));
+  const [x, y, z] = [R.slice(0, 3), R.slice(3, 6), R.slice(6)];
+  return { eye, rows: [x, y.map((n) => -n), z.map((n) => -n)] };
+}
+
+/** The scene as the video's camera sees it, the whole picture fitted into a canvas of that aspect. */
+function videoView(camera, row, aspect, centre) {
+  const { eye, rows } = cameraPose(camera, row);
+  const [width, height] = camera.size;
+  const fit = [Math.min(1, width / height / aspect), Math.min(1, (aspect * height) / width)];
+  const [fx, fy] = camera.focal;
+  const [cx, cy] = camera.center.map((number) => number + 0.5);
+  const lens = projection(
+    (2 * fx * fit[0]) / width, (2 * fy * fit[1]) / height, (1 - (2 * cx) / width) * fit[0], ((2 * cy) / height - 1) * fit[1],
+  );
+  return { matrix: times(lens, lookFrom(eye, rows)), eye, centre: [centre[0], centre[2]] };
+}
+
+/** The edges of the pyramid that the video's camera sees, `depth` metres deep. */
+function frustumLines(camera, row, depth = 0.35) {
+  const { eye, rows } = cameraPose(camera, row);
+  const [width, height] = camera.size;
+  const corners = [[0, 0], [width, 0], [width, height], [0, height]].map(([u, v]) => {
+    const ray = [(u - camera.center[0]) / camera.focal[0], (camera.center[1] - v) / camera.focal[1], -1];
+    return eye.map((number, axis) => number + depth * ray.reduce((sum, x, k) => sum + x * rows[k][axis], 0));
+  });
+  return new Float32Array(corners.flatMap((corner, n) => [...eye, ...corner, ...corner, ...corners[(n + 1) % 4]]));
+}
+
+/** An orbit round a point that may move: drag turns, right button, shift or two fingers shift, wheel or pinch zooms. */
+function makeOrbit(canvas, start, changed) {
+  const orbit = { ...start, offset: [0, 0, 0] };
+  const fingers = new Map();
+  const axes = () => {
+    const [s, c, up, level] = [Math.sin(orbit.azimuth), Math.cos(orbit.azimuth), Math.sin(orbit.height), Math.cos(orbit.height)];
+    return [[c, 0, -s], [-s * up, level, -c * up], [s * level, up, c * level]];
+  };
+  const spread = () => {
+    const [a, b] = [...fingers.values()];
+    return Math.hypot(a.x - b.x, a.y - b.y) || 1;
+  };
+  const zoom = (factor) => (orbit.distance = Math.min(Math.max(orbit.distance * factor, 0.5), 60));
+  const shift = (dx, dy) => {
+    const [right, up] = axes();
+    const metres = (orbit.distance * 0.63) / canvas.clientHeight;
+    orbit.offset = orbit.offset.map((number, axis) => number + metres * (up[axis] * dy - right[axis] * dx));
+  };
+  const turn = (dx, dy) => {
+    orbit.azimuth -= dx * 0.008;
+    orbit.height = Math.min(Math.max(orbit.height + dy * 0.008, 0.02), 1.55);
+  };
+  canvas.addEventListener("pointerdown", (event) => {
+    canvas.setPointerCapture(event.pointerId);
+    fingers.set(event.pointerId, { x: event.clientX, y: event.clientY });
+  });
+  canvas.addEventListener("pointermove", (event) => {
+    const before = fingers.get(event.pointerId);
+    if (!before) return;
+    const [dx, dy] = [event.clientX - before.x, event.clientY - before.y];
+    const wide = fingers.size === 2 && spread();
+    fingers.set(event.pointerId, { x: event.clientX, y: event.clientY });
+    if (wide) {
+      zoom(wide / spread());
+      shift(dx / 2, dy / 2);
+    } else if (event.buttons & 2 || event.shiftKey) shift(dx, dy);
+    else turn(dx, dy);
+    changed();
+  });
+  for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, (event) => fingers.delete(event.pointerId));
+  canvas.addEventListener("contextmenu", (event) => event.preventDefault());
+  canvas.addEventListener("wheel", (event) => {
+    event.preventDefault();
+    zoom(Math.exp(Math.min(Math.max(event.deltaY, -200), 200) * 0.0015));
+    changed();
+  }, { passive: false });
+  orbit.view = (aspect, target) => {
+    const centre = target.map((number, axis) => number + orbit.offset[axis]);
+    const rows = axes();
+    const eye = centre.map((number, axis) => number + orbit.distance * rows[2][axis]);
+    const lens = 1 / Math.tan(0.3);
+    const lenses = aspect < 1 ? [lens, lens * aspect] : [lens / aspect, lens];
+    return { matrix: times(projection(...lenses, 0, 0), lookFrom(eye, rows)), eye, centre: [centre[0], centre[2]] };
+  };
+  return orbit;
+}

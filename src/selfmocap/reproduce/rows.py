@@ -1,0 +1,172 @@
+"""The rows of the paper's tables: every way from what is seen of the test clips to their bodies."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from selfmocap.adapt import AdaptConfig, adapt, predict, with_shared_shape
+from selfmocap.adapt_folder import chosen
+from selfmocap.body import Body, BodyParameters
+from selfmocap.network.frame import FrameNetwork
+from selfmocap.objective import Evidence, LossWeights
+from selfmocap.optimise import AFTER_ADAPTATION, OptimiseConfig, optimise, random_start, started_from_truth
+from selfmocap.reproduce.clips import BenchmarkClip, Report, evidence_of, truth_of
+
+DIRECT = LossWeights(shape=0.0, smoothness=0.0)
+"""The paper's losses, all three, and nothing that ties frames together but the clip's one shape."""
+DIRECT_KEYPOINTS = replace(DIRECT, motion=0.0, segmentation=0.0)
+"""Without images a step costs a thirtieth, and ends within a twentieth of the same error."""
+
+
+@dataclass(frozen=True)
+class RowConfig:
+    """How the rows are computed."""
+
+    adapt: AdaptConfig = field(default_factory=AdaptConfig)
+    adapt_all: AdaptConfig = field(default_factory=lambda: AdaptConfig(weights=LossWeights()))
+    """By the paper's three losses."""
+    keep_out: float = 0.1
+    """Share of keypoints that adaptation never sees, for the self-check."""
+    refine: OptimiseConfig = field(default_factory=OptimiseConfig)
+    """From the network's answer."""
+    refine_adapted: OptimiseConfig = field(default_factory=lambda: AFTER_ADAPTATION)
+    optimise: OptimiseConfig = field(default_factory=lambda: OptimiseConfig(150, 0.03, "adam", DIRECT))
+    """From the paper's beginnings, by a modern optimiser."""
+    descend: OptimiseConfig = field(
+        default_factory=lambda: OptimiseConfig(1000, 2e-3, "gradient descent", DIRECT_KEYPOINTS)
+    )
+    """From the paper's beginnings, by the paper's gradient descent, at the learning rate that ends lowest."""
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What a row says of all frames."""
+
+    parameters: BodyParameters
+    """A row a frame, in the camera frame."""
+    accepted: Bool[Tensor, " clips"] | None = None
+    """The self-check's verdict, where there is one."""
+    self_check_px: Float[Tensor, "clips 2"] | None = None
+    """Before and after adaptation."""
+
+
+@dataclass(frozen=True, eq=False)
+class Experiment:
+    """The test clips, and the network that meets them."""
+
+    clips: Sequence[BenchmarkClip]
+    network: FrameNetwork
+    body: Body
+    config: RowConfig
+    whole: Evidence
+    checked: Evidence
+    """Without the keypoints that are kept out."""
+    truth: BodyParameters
+    seed: int
+
+    @classmethod
+    def of(
+        cls, clips: Sequence[BenchmarkClip], network: FrameNetwork, body: Body, config: RowConfig, seed: int
+    ) -> "Experiment":
+        """The experiment on some clips."""
+        whole, checked = evidence_of(clips, network), evidence_of(clips, network, config.keep_out)
+        return cls(clips, network, body, config, whole, checked, truth_of(clips), seed)
+
+
+Answers = Mapping[str, Answer]
+Compute = Callable[[Experiment, Answers, Report], Answer]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table."""
+
+    answer: Compute
+    depends_on: tuple[str, ...] = ()
+    """The fields of RowConfig that it is computed by."""
+    after: tuple[str, ...] = ()
+    """The rows whose answers it needs."""
+    lasts: bool = False
+    """Whether it takes as long as all the others together."""
+
+
+def _pretrained(experiment: Experiment, answers: Answers, report: Report) -> Answer:
+    evidence = experiment.whole
+    return Answer(with_shared_shape(predict(experiment.network, evidence), evidence))
+
+
+def _adapted(config: str) -> Row:
+    def adapted(experiment: Experiment, answers: Answers, report: Report) -> Answer:
+        found = adapt(
+            experiment.network, experiment.body, experiment.checked, getattr(experiment.config, config),
+            lambda step, steps, _: report("adapt", step, steps),
+        )  # fmt: skip
+        evidence = experiment.whole
+        return Answer(
+            with_shared_shape(predict(found.network, evidence), evidence),
+            found.accepted,
+            torch.stack([found.before_px, found.after_px], dim=1),
+        )
+
+    return Row(adapted, (config, "keep_out"))
+
+
+def _accepted(experiment: Experiment, answers: Answers, report: Report) -> Answer:
+    adapted, evidence = answers["self_supervised"], experiment.whole
+    assert adapted.accepted is not None
+    first = answers["pretrained"].parameters
+    return Answer(chosen(adapted.accepted[evidence.clip], adapted.parameters, first))
+
+
+def _from(row: str, config: str) -> Row:
+    """Direct optimisation that starts at another row's answer."""
+
+    def optimised(experiment: Experiment, answers: Answers, report: Report) -> Answer:
+        return _optimised(experiment, answers[row].parameters, config, report)
+
+    return Row(optimised, (config,), (row,))
+
+
+def _from_scratch(R: bool, T: bool, config: str) -> Row:
+    """The paper's baseline: from random poses, with the true rotation and place of the root to begin with, or not."""
+
+    def optimised(experiment: Experiment, answers: Answers, report: Report) -> Answer:
+        start = random_start(experiment.whole, experiment.body.num_betas, experiment.seed)
+        if R:
+            start = started_from_truth(start, experiment.truth, place=T)
+        return _optimised(experiment, start, config, report)
+
+    return Row(optimised, (config,), lasts=True)
+
+
+def _optimised(experiment: Experiment, start: BodyParameters, config: str, report: Report) -> Answer:
+    settings = getattr(experiment.config, config)
+    return Answer(
+        optimise(
+            experiment.body,
+            start,
+            experiment.whole,
+            settings,
+            lambda step, steps, _: report("optimise", step, steps),
+        )
+    )
+
+
+ROWS: dict[str, Row] = {
+    "optimisation": _from_scratch(False, False, "optimise"),
+    "optimisation_gradient_descent": _from_scratch(False, False, "descend"),
+    "optimisation_R": _from_scratch(True, False, "optimise"),
+    "optimisation_R_gradient_descent": _from_scratch(True, False, "descend"),
+    "optimisation_RT": _from_scratch(True, True, "optimise"),
+    "optimisation_RT_gradient_descent": _from_scratch(True, True, "descend"),
+    "pretrained": Row(_pretrained),
+    "optimisation_from_network": _from("pretrained", "refine"),
+    "self_supervised_all_losses": _adapted("adapt_all"),
+    "self_supervised": _adapted("adapt"),
+    "self_supervised_accepted": Row(_accepted, (), ("pretrained", "self_supervised")),
+    "self_supervised_refined": _from("self_supervised_accepted", "refine_adapted"),
+}
+"""In the paper's order; later rows start from earlier ones."""

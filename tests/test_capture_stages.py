@@ -1,0 +1,279 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from selfmocap.adapt import predict
+from selfmocap.body import Body, BodyParameters
+from selfmocap.camera import Camera, project
+from selfmocap.capturing import answer
+from selfmocap.capturing.answer import Answer
+from selfmocap.capturing.measures import background_speed, measures, residuals_px, stands_still, untrusted
+from selfmocap.capturing.people import Person, spread_rows
+from selfmocap.capturing.stages import Done, Stages
+from selfmocap.capturing.summary import summarised
+from selfmocap.motion import Motion
+from selfmocap.named_poses import named_pose
+from selfmocap.network.config import NetworkConfig
+from selfmocap.network.frame import FrameNetwork
+from selfmocap.objective import gather_evidence
+from selfmocap.observations import Observations
+from selfmocap.optimise import OptimiseConfig, optimise
+from selfmocap.reprojection import body_mask
+from selfmocap.rotations import interpolate
+from selfmocap.skeleton import keypoint_set
+
+# ---- stages ---------------------------------------------------------------------------------------------------
+
+
+class Work:
+    """Writes a file, and counts how often it had to."""
+
+    def __init__(self, path: Path, text: str = "done") -> None:
+        self.path, self.text, self.times = path, text, 0
+
+    def __call__(self) -> tuple[dict, list[Path]]:
+        self.times += 1
+        self.path.write_text(self.text)
+        return {"number": (self.times, 0.1)}, [self.path]
+
+
+def test_a_stage_is_done_once_and_again_when_what_it_needs_has_changed(tmp_path: Path) -> None:
+    work, after = Work(tmp_path / "a.txt"), Work(tmp_path / "b.txt")
+
+    def run(height: float, fps: int) -> tuple[dict, dict]:
+        stages = Stages(tmp_path / ".capture")
+        first = stages.run("first", {"height": height}, [], work)
+        second = stages.run("second", {"fps": fps}, [first], after)
+        return first.result, second.result
+
+    assert run(1.8, 30) == run(1.8, 30) == ({"number": [1, 0.1]}, {"number": [1, 0.1]})
+    run(1.8, 60)
+    assert (work.times, after.times) == (1, 2)
+    run(1.7, 60)
+    assert (work.times, after.times) == (2, 3)
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_text("do")])
+def test_a_stage_whose_file_is_lost_or_cut_short_is_done_again(tmp_path: Path, damage) -> None:
+    work = Work(tmp_path / "a.txt")
+    for _ in range(2):
+        Stages(tmp_path / ".capture").run("first", {}, [], work)
+        damage(tmp_path / "a.txt")
+    Stages(tmp_path / ".capture").run("first", {}, [], work)
+    assert work.times == 3
+    assert work.path.read_text() == "done"
+
+
+def test_a_stage_that_fails_leaves_no_old_result_that_looks_new(tmp_path: Path) -> None:
+    Stages(tmp_path / ".capture").run("first", {"height": 1.8}, [], Work(tmp_path / "a.txt"))
+
+    def fail() -> tuple[dict, list[Path]]:
+        raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space"):
+        Stages(tmp_path / ".capture").run("first", {"height": 1.7}, [], fail)
+    assert not (tmp_path / "a.txt").exists()
+    assert not list((tmp_path / ".capture").iterdir())
+
+
+def test_the_summary_is_there_only_when_all_stages_are_done(tmp_path: Path) -> None:
+    summary = tmp_path / "report.json"
+    for height, kept in ((1.8, False), (1.8, True), (1.7, False)):
+        summary.write_text("{}")
+        Stages(tmp_path / ".capture", summary).run("first", {"height": height}, [], Work(tmp_path / "a.txt"))
+        assert summary.exists() == kept
+
+
+def test_what_followed_stages_that_are_no_more_is_swept_and_nothing_outside(tmp_path: Path) -> None:
+    home = tmp_path / "out"
+    home.mkdir()
+    (tmp_path / "mine.txt").write_text("kept")
+
+    def run(quality: str, formats: list[str]) -> None:
+        stages = Stages(home / ".capture")
+        clean = stages.run("clean", {"quality": quality}, [], Work(home / "motion.npz"))
+        for name in formats:
+            stages.run(f"export-{name}", {}, [clean], Work(home / f"motion.{name}"))
+        stages.sweep()
+
+    run("fast", ["bvh", "glb"])
+    run("fast", ["csv"])
+    assert {path.suffix for path in home.glob("motion.*")} == {".npz", ".bvh", ".glb", ".csv"}
+    record = json.loads((home / ".capture" / "export-bvh.json").read_text())
+    record["files"]["../mine.txt"] = 4
+    (home / ".capture" / "export-bvh.json").write_text(json.dumps(record))
+    run("best", ["csv"])
+    assert {path.suffix for path in home.glob("motion.*")} == {".npz", ".csv"}
+    assert (tmp_path / "mine.txt").read_text() == "kept"
+
+
+# ---- samples and windows --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("count", "most"), [(7, 20), (20, 20), (21, 20), (1000, 100), (18000, 1500)])
+def test_a_sample_is_spread_from_the_first_frame_to_the_last(count: int, most: int) -> None:
+    rows = spread_rows(count, most)
+    assert len(rows) <= max(most, 20)
+    assert (rows.diff() >= 1).all()
+    assert rows[0] == 0
+    assert count <= most or rows[-1] == count - 1 or most < 40
+    assert len(rows) == count or (rows.diff() == 1).float().mean() > 0.9
+
+
+def turning(frames: int) -> BodyParameters:
+    share = torch.linspace(0, 1, frames)
+    R = interpolate(torch.eye(3).expand(24, 3, 3), named_pose("squat"), share[:, None])
+    return BodyParameters(torch.zeros(frames, 16), R, torch.stack([share, 1 - share, share], dim=1))
+
+
+def test_windows_that_agree_join_to_the_whole() -> None:
+    whole = turning(30)
+    parts: list[BodyParameters] = []
+    for begin, end, overlap in ((0, 12, 0), (8, 24, 4), (20, 30, 4)):
+        parts = answer._faded(parts, whole[begin:end], overlap)
+    found = answer._joined(parts)
+    torch.testing.assert_close(found.R_parent_joint, whole.R_parent_joint, atol=1e-5, rtol=0)
+    torch.testing.assert_close(found.p_world_root, whole.p_world_root)
+
+
+def test_windows_that_disagree_join_without_a_step() -> None:
+    whole = turning(30)
+    other = BodyParameters(whole.betas, whole.R_parent_joint, whole.p_world_root + 0.1)
+    found = answer._joined(answer._faded([whole[:20]], other[10:], 10))
+    steps = found.p_world_root.diff(dim=0) - whole.p_world_root.diff(dim=0)
+    assert len(found.p_world_root) == 30
+    assert steps.abs().max() < 0.1 / 10
+
+
+def test_a_shape_that_is_not_free_stays(standing: Motion, body: Body, tmp_path: Path) -> None:
+    person = person_of(seen_exactly(standing, body), tmp_path)
+    network = FrameNetwork(NetworkConfig(trunk="none", rgb=False))
+    evidence = gather_evidence([person.clip(person.seen, network)])
+    start = replace(predict(network, evidence), betas=torch.full((12, 16), 0.3))
+    found = optimise(body, start, evidence, OptimiseConfig(steps=3, free_shape=False))
+    torch.testing.assert_close(found.betas, start.betas)
+    assert (found.R_parent_joint - start.R_parent_joint).abs().max() > 1e-3
+
+
+def test_an_answer_comes_back_from_its_file(tmp_path: Path) -> None:
+    whole = turning(5)
+    Answer(whole, whole[1:]).save(tmp_path / "answer.npz")
+    found = Answer.load(tmp_path / "answer.npz")
+    assert torch.equal(found.before.R_parent_joint, whole.R_parent_joint)
+    assert torch.equal(found.after.p_world_root, whole.p_world_root[1:])
+
+
+# ---- measures -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def standing(body: Body) -> Motion:
+    """Twelve frames of somebody who stands still, three metres away."""
+    pose, place = named_pose("arms-down"), torch.tensor([0.0, 0.0, -3.0])
+    return Motion.from_parameters(
+        body,
+        BodyParameters(torch.zeros(16), pose.expand(12, -1, -1, -1), place.expand(12, 3)),
+        Camera.looking_along_z(600.0, 640, 480),
+        (640, 480),
+        torch.arange(12).double() / 30,
+    )
+
+
+def seen_exactly(motion: Motion, body: Body) -> Observations:
+    frames = len(motion)
+    keypoints = project(motion.keypoints_cam, motion.camera.focal, motion.camera.center)
+    boxes = torch.tensor([320.0, 240.0, 200.0]).expand(frames, 3)
+    return Observations(
+        frame_index=motion.frame_index,
+        frame_times=motion.frame_times,
+        image_size=motion.image_size,
+        boxes=boxes,
+        keypoint_set="coco-23",
+        keypoints=keypoints,
+        keypoint_confidence=torch.ones(frames, 23),
+        masks=body_mask(body, motion.parameters, motion.camera, boxes),
+        flow=torch.zeros(frames, 128, 128, 2),
+        flow_confidence=torch.ones(frames, 128, 128),
+    )
+
+
+def person_of(seen: Observations, folder: Path) -> Person:
+    seen.save(folder / "observations.npz")
+    return Person.load(1, folder, focal=600.0)
+
+
+def test_a_motion_that_is_what_was_seen_has_no_error(standing: Motion, body: Body, tmp_path: Path) -> None:
+    person = person_of(seen_exactly(standing, body), tmp_path)
+    found = measures(standing, person, body)
+    assert found["keypoint_px"] == pytest.approx(0, abs=1e-3)
+    assert found["mask_iou"] == 1
+    assert found["flow_px"] == pytest.approx(0, abs=1e-3)
+    assert found["jitter"] == pytest.approx(0, abs=1e-3)
+    assert untrusted(standing, person.seen) == []
+
+
+def test_known_distances_are_measured_and_frames_far_off_are_named(
+    standing: Motion, body: Body, tmp_path: Path
+) -> None:
+    seen = seen_exactly(standing, body)
+    keypoints = seen.keypoints.clone()
+    keypoints[5:8, :, 0] += 100
+    person = person_of(
+        replace(seen, keypoints=keypoints, masks=None, flow=None, flow_confidence=None), tmp_path
+    )
+    px, total = residuals_px(standing, person.seen)
+    length = 100 * 128 / 400
+    robust = 2 * ((1 + length**2 / 4) ** 0.5 - 1)
+    torch.testing.assert_close(px[5:8], torch.full((3,), robust), atol=1e-2, rtol=0)
+    assert total.tolist() == [23.0] * 12
+    filled = torch.zeros(12, dtype=torch.bool)
+    filled[10] = True
+    doubtful = replace(standing, filled=filled, confidence=torch.tensor([0.1, *[1.0] * 11]))
+    found = untrusted(doubtful, person.seen)
+    assert [(first, last, why.split(":")[0]) for first, last, why in found] == [
+        (0, 0, "hardly seen"),
+        (5, 7, "far from the keypoints that were seen"),
+        (10, 10, "not seen"),
+    ]
+    assert measures(standing, person, body)["mask_iou"] is None
+    assert measures(standing, person, body)["flow_px"] is None
+
+
+def test_a_pan_is_told_from_a_camera_that_stands(standing: Motion, body: Body, tmp_path: Path) -> None:
+    seen = seen_exactly(standing, body)
+    assert seen.flow is not None and seen.masks is not None
+    for name, px in (("still", 0.0), ("pan", 1.0)):
+        (tmp_path / name).mkdir()
+        flow = torch.where(seen.masks[..., None], 9.0, torch.tensor([px, 0.0]))
+        speed = background_speed(person_of(replace(seen, flow=flow), tmp_path / name))
+        assert speed == pytest.approx(px * 400 / 128 * 30 / 800, rel=1e-3)
+        assert stands_still([speed, None]) == (name == "still")
+    assert stands_still([None])
+
+
+def test_the_summary_warns_of_whoever_is_seen_in_part(standing: Motion, body: Body, tmp_path: Path) -> None:
+    seen = seen_exactly(standing, body)[:3]
+    confidence = seen.keypoint_confidence.clone()
+    confidence[:, [name.endswith(("knee", "ankle")) for name in keypoint_set("coco-23").names]] = 0.1
+    person = person_of(replace(seen, keypoint_confidence=confidence), tmp_path)
+    video = {"sha256": "0", "frames": 3, "fps": 30.0, "corrupt_frames": [1]}
+    measured = Done("measure-1", "", {"before": {}, "after": {}, "untrusted": [[0, 2, "far"]]}, 0.5)
+    choice = {"accepted": False, "refined": True, "before_px": None, "after_px": 1.00001}
+    report = summarised(
+        Path("a.mp4"), Done("observe", "", {"video": video}, 1.0), [measured], [person], [choice], [measured]
+    )
+    assert report["people"][0]["before"] == {"self_check_px": None}
+    assert [stage["name"] for stage in report["stages"]] == ["observe", "measure", "whole"]
+    assert report["stages"][-1] == {"name": "whole", "seconds": 1.5, "frames_per_second": 2.0}
+    about = " ".join(report["warnings"])
+    for part in (
+        "1 of the 3 frames are damaged",
+        "3 frames only",
+        "legs are guessed",
+        "not to be trusted in 3",
+    ):
+        assert part in about
+    assert "arms" not in about
