@@ -12,19 +12,12 @@ from torch import Tensor
 from selfmocap import __version__
 from selfmocap.adapt import Adaptation, AdaptConfig, adapt, predict, with_shared_shape
 from selfmocap.body import Body, BodyParameters
-from selfmocap.camera import Camera
-from selfmocap.motion import Motion
 from selfmocap.network.frame import FrameNetwork
-from selfmocap.network.infer import camera_of, inputs_of, seen_share, to_world
+from selfmocap.network.infer import camera_of, inputs_of, motion_of
 from selfmocap.network.weights import load_network, save_network
-from selfmocap.objective import Evidence, gather_evidence
+from selfmocap.objective import KEPT_OUT, Evidence, gather_evidence
 from selfmocap.observations import Observations
 from selfmocap.optimise import AFTER_ADAPTATION, OptimiseConfig, optimise
-from selfmocap.tensors import frames_a_second
-
-_RATE_OF_ONE_FRAME = 30.0
-_KEPT_OUT = 0.1
-"""Share of keypoints that adaptation never sees, for the self-check."""
 
 
 @dataclass(frozen=True)
@@ -57,14 +50,10 @@ def adapt_folder(
     people = [Observations.load(path).in_set(network.config.keypoint_set) for path in found.values()]
     cameras = [camera_of(seen, config.focal) for seen in people]
     clips = [
-        (
-            seen,
-            inputs_of(seen, camera, network),
-            frames_a_second(seen.frame_times, seen.frame_index) or _RATE_OF_ONE_FRAME,
-        )
+        (seen, inputs_of(seen, camera, network), seen.fps)
         for seen, camera in zip(people, cameras, strict=True)
     ]
-    checked, whole = gather_evidence(clips, _KEPT_OUT), gather_evidence(clips)
+    checked, whole = gather_evidence(clips, KEPT_OUT), gather_evidence(clips)
     adaptation = adapt(
         network, body, checked, config.adapt, lambda done, steps, _: report("adapt", done, steps)
     )
@@ -74,7 +63,7 @@ def adapt_folder(
         provenance = {"version": __version__, "weights": about["sha256"], **scores[number]}
         folder = out / name
         folder.mkdir(parents=True, exist_ok=True)
-        _motion(body, answer, whole.clip == number, seen, camera, provenance).save(folder / "motion.npz")
+        motion_of(body, answer[whole.clip == number], camera, seen, provenance).save(folder / "motion.npz")
     if config.save_weights is not None:
         save_network(
             config.save_weights, adaptation.network, {"adapted_from": about["sha256"], "clips": scores}
@@ -129,24 +118,3 @@ def _score(name: str, adaptation: Adaptation, number: int) -> dict[str, Any]:
         "accepted": bool(adaptation.accepted[number]),
         "self_check_px": {key: round(px, 3) if px == px else None for key, px in checks.items()},
     }
-
-
-def _motion(
-    body: Body,
-    answer: BodyParameters,
-    mine: Tensor,
-    seen: Observations,
-    camera: Camera,
-    provenance: dict[str, Any],
-) -> Motion:
-    parameters = BodyParameters(answer.betas[mine][0], answer.R_parent_joint[mine], answer.p_world_root[mine])
-    return Motion.from_parameters(
-        body,
-        to_world(parameters, camera),
-        camera,
-        seen.image_size,
-        seen.frame_times,
-        seen.frame_index,
-        seen_share(seen.keypoint_confidence),
-        provenance=provenance,
-    )

@@ -18,6 +18,7 @@ from selfmocap.observations import Observations
 from selfmocap.pose_prior import PosePrior
 from selfmocap.reprojection import observe
 from selfmocap.skeleton import keypoint_set
+from selfmocap.tensors import weighted_sum
 
 _HALF_WEIGHT = ("eye", "ear")
 """Keypoints that a detector places by the look of a head, not by its bones."""
@@ -49,6 +50,8 @@ class LossWeights:
     """Squared distance from the first answer's rotation matrices."""
 
 
+KEPT_OUT = 0.1
+"""Share of keypoints that is kept for the self-check, where there is one."""
 KEYPOINTS_ALONE = LossWeights(motion=0.0, segmentation=0.0)
 """Without images: a step takes an eighth of the time."""
 
@@ -184,7 +187,7 @@ def objective(
 
 def weighted(terms: dict[str, Float[Tensor, " time"]], weights: LossWeights) -> Float[Tensor, ""]:
     """The one number to minimise: the weighted sum of the terms' means."""
-    return torch.stack([getattr(weights, name) * term.mean() for name, term in terms.items()]).sum()
+    return weighted_sum({name: term.mean() for name, term in terms.items()}, vars(weights))
 
 
 def means_of_clips(

@@ -13,6 +13,7 @@ from torch import Tensor
 from selfmocap.camera import CROP_SIZE
 from selfmocap.files import check_format, check_shapes, npz_names, npz_rows, read_npz, write_npz
 from selfmocap.skeleton import keypoint_set
+from selfmocap.tensors import frames_a_second
 
 FORMAT, VERSION = "selfmocap-observations", 1
 
@@ -37,6 +38,7 @@ _IMAGE_SHAPES: dict[str, tuple[str | int, ...]] = {
 IMAGES = tuple(_IMAGE_SHAPES)
 """The fields that hold a crop a frame: nearly all of the memory."""
 _TENSORS = ("frame_index", "frame_times", "boxes", "keypoints", "keypoint_confidence", *IMAGES)
+_FPS_OF_ONE_FRAME = 30.0
 _ROWS_AT_ONCE = 64
 
 
@@ -80,6 +82,11 @@ class Observations:
 
     def __len__(self) -> int:
         return len(self.frame_index)
+
+    @property
+    def fps(self) -> float:
+        """Frames a second of the video; 30 where a single frame cannot tell."""
+        return frames_a_second(self.frame_times, self.frame_index) or _FPS_OF_ONE_FRAME
 
     def __getitem__(self, frames: Any) -> "Observations":
         """The observations of some frames, chosen by a slice, or a mask or list of indices."""

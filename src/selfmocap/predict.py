@@ -21,7 +21,6 @@ from selfmocap.network.temporal import TemporalNetwork
 from selfmocap.observations import Observations
 from selfmocap.render import picture
 from selfmocap.rotations import interpolate
-from selfmocap.tensors import frames_a_second
 from selfmocap.video import open_video
 
 Report = Callable[[str, int, int], None]
@@ -82,7 +81,7 @@ def extended(
     """The motion of what was seen, with the past of its first frame before it and the future of its last one after it:
     `network.config.reach` frames of 1/30 s each, the person at the same place, rotations on the shortest way. Frames
     count from the first of the past."""
-    fps = frames_a_second(seen.frame_times, seen.frame_index) or _FPS
+    fps = seen.fps
     reach = max(1, round(network.config.reach * fps / _FPS))
     motion = infer_temporal(network, body, seen, focal, version=__version__, **provenance)
     ends = seen[[0, len(seen) - 1]]

@@ -1,5 +1,7 @@
 """Numerics that stay finite, with finite gradients, at the singular point."""
 
+from collections.abc import Mapping
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -17,6 +19,11 @@ def safe_normalize(x: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch n"]:
     length = safe_norm(x)
     positive = length > 0
     return torch.where(positive, x / torch.where(positive, length, 1.0), 0.0)
+
+
+def weighted_sum(values: Mapping[str, Float[Tensor, ""]], weights: Mapping[str, float]) -> Float[Tensor, ""]:
+    """The sum of named values, each times the weight of its name."""
+    return torch.stack([weights[name] * value for name, value in values.items()]).sum()
 
 
 def frames_a_second(frame_times: Float[Tensor, " time"], frame_index: Int[Tensor, " time"]) -> float:

@@ -28,6 +28,7 @@ from selfmocap.network.frame import FrameInputs, FrameNetwork, Prediction
 from selfmocap.network.supervision import PAPER_WEIGHTS, SupervisedWeights, paper_losses, supervised_losses
 from selfmocap.network.weights import begin_from, blend, copy_of, save_network
 from selfmocap.skeleton import keypoint_set
+from selfmocap.tensors import weighted_sum
 
 PART = 32
 """Images that one process handles at once."""
@@ -226,7 +227,7 @@ def _step(
             else:
                 losses = supervised_losses(body, config.network.keypoint_set, prediction, inputs, truth)
             means = {name: loss.mean() for name, loss in losses.items()}
-            total = torch.stack([weights[name] * mean for name, mean in means.items()]).sum()
+            total = weighted_sum(means, weights)
             fabric.backward(total / count)
         for name, mean in (*means.items(), ("total", total)):
             sums[name] += float(mean.detach()) / count

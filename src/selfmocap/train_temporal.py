@@ -38,6 +38,7 @@ from selfmocap.network.temporal_supervision import (
     steady_shape,
 )
 from selfmocap.network.weights import blend
+from selfmocap.tensors import weighted_sum
 from selfmocap.train import History, Progress, fabric_here, learning_rate, state_of_run
 
 PART = 2 * CLIPS
@@ -260,7 +261,7 @@ def generator_losses(
         "hallucination": told.hallucination.mean(),
         "adversary": adversary_loss(_frozen(rivals.discriminator, whole.prediction.R_parent_joint)).mean(),
     }
-    losses["total"] = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
+    losses["total"] = weighted_sum(losses, weights)
     return losses, whole.prediction.R_parent_joint
 
 

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from torch import Tensor
+
 from selfmocap.body import Body, BodyParameters
 from selfmocap.network.frame import FrameInputs
 from selfmocap.readers.motions_folder import MotionClip as Recording
@@ -57,42 +59,46 @@ class KeypointFrames:
             self.kept[number] = point_scene(number, self.config, self.motions, self.body)
         scene = self.kept[number]
         seen, truth = detected(seed, self.config.corruption.keypoints, scene), scene.truth
-        frames = seen.boxes.shape[1]
-        inputs = FrameInputs(
-            crops=None,
-            keypoints=seen.keypoints.flatten(0, 1),
-            confidence=seen.confidence.flatten(0, 1),
-            boxes=seen.boxes.flatten(0, 1),
-            focal=scene.focal.repeat_interleave(frames, dim=0),
-            center=scene.center.repeat_interleave(frames, dim=0),
-        )
+        inputs = _in_one_axis(None, seen.keypoints, seen.confidence, seen.boxes, scene.focal, scene.center)
         # Copies: what a worker sends lies in shared memory, with an open file each for as long as it is kept.
-        return inputs, BodyParameters(
-            betas=truth.betas[:, 0].repeat_interleave(frames, dim=0),
-            R_parent_joint=truth.R_parent_joint.flatten(0, 1).clone(),
-            p_world_root=truth.p_world_root.flatten(0, 1).clone(),
+        known = _bodies_in_one_axis(
+            truth.betas[:, 0], truth.R_parent_joint.clone(), truth.p_world_root.clone()
         )
+        return inputs, known
 
 
 def frame_inputs(batch: TrainingBatch, rgb: bool) -> FrameInputs:
     """What a network sees of a batch, its clips and frames in one axis."""
-    frames = batch.boxes.shape[1]
-    return FrameInputs(
-        crops=batch.rgb.flatten(0, 1) if rgb else None,
-        keypoints=batch.keypoints.flatten(0, 1),
-        confidence=batch.confidence.flatten(0, 1),
-        boxes=batch.boxes.flatten(0, 1),
-        focal=batch.focal.repeat_interleave(frames, dim=0),
-        center=batch.center.repeat_interleave(frames, dim=0),
-    )
+    crops = batch.rgb if rgb else None
+    return _in_one_axis(crops, batch.keypoints, batch.confidence, batch.boxes, batch.focal, batch.center)
 
 
 def truth_of(batch: TrainingBatch) -> BodyParameters:
     """The truth of a batch in the camera frame, its clips and frames in one axis."""
+    return _bodies_in_one_axis(batch.betas, batch.R_parent_joint, batch.p_cam_root)
+
+
+def _in_one_axis(
+    crops: Tensor | None, keypoints: Tensor, confidence: Tensor, boxes: Tensor, focal: Tensor, center: Tensor
+) -> FrameInputs:
+    """From (clips, frames, ...), and (clips, 2) of the cameras."""
+    frames = boxes.shape[1]
+    return FrameInputs(
+        crops=None if crops is None else crops.flatten(0, 1),
+        keypoints=keypoints.flatten(0, 1),
+        confidence=confidence.flatten(0, 1),
+        boxes=boxes.flatten(0, 1),
+        focal=focal.repeat_interleave(frames, dim=0),
+        center=center.repeat_interleave(frames, dim=0),
+    )
+
+
+def _bodies_in_one_axis(betas: Tensor, R_parent_joint: Tensor, p_cam_root: Tensor) -> BodyParameters:
+    """From (clips, frames, ...), and betas (clips, betas)."""
     return BodyParameters(
-        betas=batch.betas.repeat_interleave(batch.boxes.shape[1], dim=0),
-        R_parent_joint=batch.R_parent_joint.flatten(0, 1),
-        p_world_root=batch.p_cam_root.flatten(0, 1),
+        betas=betas.repeat_interleave(R_parent_joint.shape[1], dim=0),
+        R_parent_joint=R_parent_joint.flatten(0, 1),
+        p_world_root=p_cam_root.flatten(0, 1),
     )
 
 

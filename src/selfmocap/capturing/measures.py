@@ -88,7 +88,7 @@ def background_speed(person: Person) -> float | None:
         return None
     blocks = [block.nan_to_num().mean(0) for block in steps.split(_BLOCK)]
     diagonal = torch.tensor(person.seen.image_size).float().norm()
-    return float(torch.stack(blocks).norm(dim=-1).median() * person.fps / diagonal)
+    return float(torch.stack(blocks).norm(dim=-1).median() * person.seen.fps / diagonal)
 
 
 def stands_still(speeds: list[float | None]) -> bool:

@@ -12,15 +12,11 @@ from torch import Tensor
 from selfmocap.camera import Camera
 from selfmocap.network.frame import FrameNetwork
 from selfmocap.network.infer import camera_of, inputs_of
-from selfmocap.objective import Evidence, LossWeights, gather_evidence
+from selfmocap.objective import KEPT_OUT, Evidence, LossWeights, gather_evidence
 from selfmocap.observations import Observations, chosen_rows
-from selfmocap.tensors import frames_a_second
 
 BLOCK = 20
 """Frames that follow each other in a sample."""
-KEPT_OUT = 0.1
-"""Share of keypoints that are kept for the self-check."""
-_RATE_OF_ONE_FRAME = 30.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,15 +41,10 @@ class Person:
         """The file of all observations."""
         return self.folder / "observations.npz"
 
-    @property
-    def fps(self) -> float:
-        """Frames a second of the video."""
-        return frames_a_second(self.seen.frame_times, self.seen.frame_index) or _RATE_OF_ONE_FRAME
-
     def clip(self, seen: Observations, network: FrameNetwork) -> tuple[Observations, Any, float]:
         """Some of the person's frames, as `gather_evidence` takes them."""
         seen = seen.in_set(network.config.keypoint_set)
-        return seen, inputs_of(seen, self.camera, network), self.fps
+        return seen, inputs_of(seen, self.camera, network), self.seen.fps
 
 
 def images_for(network: FrameNetwork, weights: LossWeights) -> tuple[str, ...]:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from selfmocap.adapt import AdaptConfig, adapt, predict, with_shared_shape
@@ -32,6 +31,7 @@ from selfmocap.synthetic.backgrounds import procedural_backgrounds
 from selfmocap.synthetic.batches import SyntheticConfig
 from selfmocap.synthetic.corrupt import CorruptionConfig
 from selfmocap.synthetic.motions import MotionClip
+from selfmocap.tensors import weighted_sum
 from selfmocap.train import PART, supervised_body
 from selfmocap.training_data import TRAINING_ERRORS, SyntheticFrames
 
@@ -113,8 +113,8 @@ def _replay(
     def loss(adapted: FrameNetwork, step: int) -> Tensor:
         inputs, truth = sample(_REPLAYED_SEEDS + seed * 1_000_000 + step)
         losses = supervised_losses(surface, points, adapted(inputs), inputs, truth)
-        weights = asdict(SupervisedWeights())
-        return torch.stack([weights[name] * loss.mean() for name, loss in losses.items()]).sum()
+        means = {name: loss.mean() for name, loss in losses.items()}
+        return weighted_sum(means, asdict(SupervisedWeights()))
 
     return loss
 

@@ -11,7 +11,7 @@ from selfmocap.adapt import AdaptConfig, adapt, predict, with_shared_shape
 from selfmocap.adapt_folder import chosen
 from selfmocap.body import Body, BodyParameters
 from selfmocap.network.frame import FrameNetwork
-from selfmocap.objective import Evidence, LossWeights
+from selfmocap.objective import KEPT_OUT, Evidence, LossWeights
 from selfmocap.optimise import AFTER_ADAPTATION, OptimiseConfig, optimise, random_start, started_from_truth
 from selfmocap.reproduce.clips import BenchmarkClip, Report, evidence_of, truth_of
 
@@ -28,7 +28,7 @@ class RowConfig:
     adapt: AdaptConfig = field(default_factory=AdaptConfig)
     adapt_all: AdaptConfig = field(default_factory=lambda: AdaptConfig(weights=LossWeights()))
     """By the paper's three losses."""
-    keep_out: float = 0.1
+    keep_out: float = KEPT_OUT
     """Share of keypoints that adaptation never sees, for the self-check."""
     refine: OptimiseConfig = field(default_factory=OptimiseConfig)
     """From the network's answer."""
