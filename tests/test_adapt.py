@@ -8,6 +8,7 @@ from selfmocap.adapt import AdaptConfig, adapt, predict, with_shared_shape
 from selfmocap.body import Body, BodyParameters
 from selfmocap.camera import project
 from selfmocap.network.frame import UPRIGHT, FrameInputs, FrameNetwork
+from selfmocap.network.temporal import TemporalConfig, TemporalNetwork
 from selfmocap.objective import Evidence, LossWeights, gather_evidence, objective, self_check_px, weighted
 from selfmocap.observations import Observations
 from selfmocap.optimise import AFTER_ADAPTATION, OptimiseConfig, optimise, random_start, started_from_truth
@@ -165,6 +166,21 @@ def test_adaptation_improves_what_it_never_saw(body: Body, evidence: Evidence, n
     assert all(torch.equal(value, network.state_dict()[name]) for name, value in weights_before.items())
     spread = predict(found.network, evidence).betas[:FRAMES].std(0).mean()
     assert spread < 0.5 * before.betas[:FRAMES].std(0).mean()
+
+
+def test_a_temporal_network_adapts_with_the_one_that_it_looks_through(
+    body: Body, evidence: Evidence, network: FrameNetwork
+) -> None:
+    torch.manual_seed(0)
+    temporal = TemporalNetwork(network.config, TemporalConfig(width=32, hidden=16, blocks=1, frames=13))
+    temporal.frame.load_state_dict(network.state_dict())
+    weights_before = {name: value.clone() for name, value in temporal.state_dict().items()}
+    found = adapt(temporal, body, evidence, AdaptConfig(epochs=30, learning_rate=1e-3))
+    assert found.after_px.mean() < 0.85 * found.before_px.mean()
+    assert all(torch.equal(value, temporal.state_dict()[name]) for name, value in weights_before.items())
+    after = found.network.state_dict()
+    moved = {name for name, value in weights_before.items() if not torch.equal(value, after[name])}
+    assert {"frame.heads.pose.weight", "movie.blocks.0.first.weight"} < moved
 
 
 def test_adaptation_that_makes_it_worse_is_not_accepted(

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -6,7 +7,7 @@ import smplx
 import torch
 from torch.autograd import gradcheck
 
-from selfmocap.body import Body, BodyParameters
+from selfmocap.body import Body, BodyParameters, Regressor
 from selfmocap.body_data import read_body
 from selfmocap.named_poses import NAMED_POSES, named_pose
 from selfmocap.skeleton import JOINT, JOINT_MIRROR, KEYPOINT_SETS
@@ -212,6 +213,32 @@ def test_a_restricted_body_poses_the_same_vertices(body: Body) -> None:
         atol=1e-6,
     )
     assert "mediapipe-33" not in small.regressors
+
+
+@pytest.mark.parametrize("name", KEYPOINT_SETS)
+def test_a_condensed_body_has_the_same_keypoints_and_gradients(body: Body, name: str) -> None:
+    small, parameters = body.condensed(name), random_parameters(body, 2)
+    found = []
+    for one in (body, small):
+        pose, betas = (x.clone().requires_grad_() for x in (parameters.R_parent_joint, parameters.betas))
+        posed = one.pose(BodyParameters(betas, pose, parameters.p_world_root))
+        keypoints = one.keypoints(posed.vertices, name)
+        found.append((keypoints, *torch.autograd.grad(keypoints.square().sum(), (pose, betas))))
+    for whole, condensed in zip(*found, strict=True):
+        assert torch.allclose(whole, condensed, atol=1e-5, rtol=1e-4)
+    assert 2 * len(small.parts) < len(body.regressors[name].vertices)
+    assert set(small.regressors) == {name}
+
+
+def test_weights_of_a_keypoint_that_cancel_condense_to_the_same(body: Body) -> None:
+    """Two vertices of one joint, one minus the other: together they weigh nothing, and are not nothing."""
+    far, near = (body.weights[JOINT["head"]] > 0.999).nonzero().squeeze(1)[[0, -1]].tolist()
+    regressor = Regressor(torch.tensor([far, near]), torch.tensor([[1.0, -1.0]]))
+    odd, parameters = replace(body, regressors={"coco-23": regressor}), random_parameters(body, 2)
+    expected = odd.keypoints(odd.pose(parameters).vertices, "coco-23")
+    small = odd.condensed("coco-23")
+    assert expected.norm() > 0.01
+    assert torch.allclose(small.keypoints(small.pose(parameters).vertices, "coco-23"), expected, atol=1e-5)
 
 
 def test_no_betas_are_the_mean_shape(body: Body) -> None:

@@ -16,6 +16,9 @@ from selfmocap.capturing import answer, capture
 from selfmocap.cli import main
 from selfmocap.frontend.poses import Pose
 from selfmocap.motion import Motion
+from selfmocap.network.config import NetworkConfig
+from selfmocap.network.sequences import load_temporal, save_temporal
+from selfmocap.network.temporal import TemporalConfig, TemporalNetwork
 from selfmocap.network.weights import load_network
 from selfmocap.skeleton import keypoint_set
 from selfmocap.video import Frame
@@ -87,12 +90,22 @@ def test_a_capture_leaves_what_the_formats_say(captured: Path, weights: Path) ->
         assert sum(1 for _ in overlay.decode(video=0)) == FRAMES
 
 
+def test_a_temporal_network_captures_too(again: Path, tmp_path: Path) -> None:
+    path = tmp_path / "temporal.safetensors"
+    config = TemporalConfig(width=32, hidden=16, blocks=1, frames=13)
+    save_temporal(path, TemporalNetwork(NetworkConfig(trunk="none", rgb=False), config), {})
+    assert redo(again, path, "--export", "bvh") == 0
+    motion = Motion.load(again / "out" / "person-1" / "motion.npz")
+    assert motion.provenance["weights"] == load_temporal(path)[1]["sha256"]
+    assert load_temporal(again / "out" / ".capture" / "adapted.safetensors")[0].config == config
+
+
 def test_other_exports_need_nothing_but_themselves(
     again: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = results(again / "out")["content"]
     for module, name in ((answer, "adapt"), (answer, "optimise"), (capture, "clean"), (capture, "write_bodies"),
-                         (capture, "measures"), (capture, "load_network")):  # fmt: skip
+                         (capture, "measures"), (capture, "load_estimator")):  # fmt: skip
         monkeypatch.setattr(module, name, None)
     assert redo(again, weights, "--export", "csv", "trc", "--fps", "60") == 0
     after = results(again / "out")["content"]

@@ -259,6 +259,37 @@ def test_whittaker_halves_at_the_cutoff_lags_nothing_and_keeps_parabolas(cutoff_
     assert np.abs(whittaker(broken, gap, cutoff_hz, FPS) - slow)[middle].max() < 0.02
 
 
+@pytest.mark.parametrize("cutoff_hz", [1.0, 4.0])
+def test_whittaker_knows_when_frames_come(cutoff_hz: float) -> None:
+    """Of frames that come late, early or not at all, a parabola in time is still one; even times change nothing."""
+    even = np.arange(300) / FPS
+    jitter = np.random.default_rng(0).uniform(-0.4, 0.4, 300) / FPS
+    odd = np.delete(even + jitter, np.random.default_rng(1).choice(300, 60, replace=False))
+    y, ones = np.stack([odd, (odd - 3) ** 2], axis=1), np.ones(len(odd))
+    assert whittaker(y, ones, cutoff_hz, FPS, odd) == pytest.approx(y, abs=1e-5)
+    assert np.abs(whittaker(y, ones, cutoff_hz, FPS) - y).max() > 5e-3
+    swing = np.sin(2 * np.pi * cutoff_hz * even)[:, None]
+    at_even_times = whittaker(swing, np.ones(300), cutoff_hz, FPS, even)
+    assert at_even_times == pytest.approx(whittaker(swing, np.ones(300), cutoff_hz, FPS), abs=1e-6)
+
+
+def test_a_walk_seen_at_odd_times_is_smoothed_no_worse(body: Body) -> None:
+    """A body on its way at an even speed stays where it was at each time."""
+    times = np.cumsum(np.random.default_rng(0).choice([1, 2, 3], 120)) / 60
+    place = torch.from_numpy(np.stack([1.5 * times, 0 * times, 4 - 0.3 * times], axis=1)).float()
+    R = torch.eye(3).expand(120, 24, 3, 3)
+    camera = Camera(torch.tensor([600.0, 600.0]), torch.tensor([320.0, 240.0]), torch.eye(3), torch.zeros(3))
+    motion = Motion.from_parameters(
+        body,
+        BodyParameters(torch.zeros(body.num_betas), R, place),
+        camera,
+        (640, 480),
+        torch.from_numpy(times),
+    )
+    moved = smooth(motion, body).parameters.p_world_root - place
+    assert moved.norm(dim=-1).max() < 0.004
+
+
 def test_a_leg_reaches_as_far_as_it_is_long(small: Body) -> None:
     wide = small.to(torch.float64)
     parameters = random_parameters(wide, 20, angle=0.5)

@@ -5,9 +5,12 @@ import roma
 import torch
 
 from selfmocap.metrics import (
+    PCK_SHARE,
     acceleration_error,
+    image_aligned,
     procrustes_aligned,
     procrustes_error,
+    right_keypoints,
     root_aligned_error,
     translation_aligned_error,
 )
@@ -63,3 +66,35 @@ def test_acceleration_error_of_a_parabola_is_its_acceleration() -> None:
     assert error[:, 0].max() < 1e-5
     assert error[:, 1].tolist() == pytest.approx([3.0] * 3)
     assert math.isclose(float(error.mean()), 1.5, rel_tol=1e-5)
+
+
+@pytest.mark.parametrize("batch", [(), (1,), (3, 2)])
+def test_scale_and_place_in_the_image_are_undone_by_what_is_seen(batch: tuple[int, ...]) -> None:
+    truth = torch.randn(*batch, 13, 2, dtype=torch.float64)
+    seen = torch.arange(13) < 9
+    estimate = 0.4 * truth + torch.tensor([3.0, -7.0], dtype=torch.float64)
+    estimate[..., 9:, :] = 1e3
+    aligned = image_aligned(estimate, truth, seen.expand(*batch, 13))
+    assert torch.allclose(aligned[..., :9, :], truth[..., :9, :])
+    flipped = image_aligned(-estimate, truth, seen.expand(*batch, 13))
+    middle = truth[..., :9, :].mean(-2, keepdim=True)
+    assert torch.allclose(flipped[..., :9, :], middle.expand(*batch, 9, 2))
+    together = image_aligned(torch.zeros_like(truth), truth, seen.expand(*batch, 13))
+    assert torch.allclose(together[..., :9, :], middle.expand(*batch, 9, 2))
+
+
+def test_right_keypoints_by_hand() -> None:
+    """Around a rectangle with a diagonal of 5: two opposite points off by as much leave the best scale at 1."""
+    corners = torch.tensor(
+        [[0.0, 0.0], [3.0, 0.0], [3.0, 4.0], [0.0, 4.0], [1.5, 0.0], [1.5, 4.0], [9.0, 9.0]]
+    )
+    seen = torch.tensor([True] * 6 + [False])
+    for off, right in ((0.9, 6), (1.1, 4)):
+        estimate = corners.clone()
+        estimate[4, 0] += off * 5 * PCK_SHARE
+        estimate[5, 0] -= off * 5 * PCK_SHARE
+        found = right_keypoints(estimate[None], corners[None], seen[None])
+        assert len(found) == 6 and int(found.sum()) == right
+        assert torch.equal(found, right_keypoints(2 * estimate[None] + 5, corners[None], seen[None]))
+    few = torch.tensor([True] * 5 + [False] * 2)
+    assert len(right_keypoints(corners[None], corners[None], few[None])) == 0

@@ -9,9 +9,10 @@ from selfmocap.camera import Camera, project, to_crop, translation_to_crop
 from selfmocap.motion import Motion
 from selfmocap.named_poses import named_pose
 from selfmocap.network.config import NetworkConfig
+from selfmocap.network.estimator import infer
 from selfmocap.network.frame import UPRIGHT, FrameInputs, FrameNetwork, Prediction
 from selfmocap.network.heatmaps import coordinates, heatmaps
-from selfmocap.network.infer import infer, inputs_of
+from selfmocap.network.infer import inputs_of
 from selfmocap.network.supervision import paper_losses, supervised_losses
 from selfmocap.network.weights import begin_from, blend, copy_of, load_network, save_network
 from selfmocap.observations import Observations

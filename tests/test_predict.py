@@ -7,7 +7,8 @@ from selfmocap.body import Body
 from selfmocap.infer_folder import infer_folder
 from selfmocap.motion import Motion
 from selfmocap.network.config import NetworkConfig
-from selfmocap.network.sequences import infer_temporal, save_temporal
+from selfmocap.network.estimator import infer
+from selfmocap.network.sequences import save_temporal
 from selfmocap.network.temporal import TemporalConfig, TemporalNetwork
 from selfmocap.network.weights import save_network
 from selfmocap.observations import Observations
@@ -79,5 +80,5 @@ def test_infer_takes_either_networks_weights(body: Body, tmp_path: Path) -> None
     }  # fmt: skip
     jerk = {name: motion.joints_cam.diff(n=2, dim=0).norm() for name, motion in motions.items()}
     assert jerk["temporal"] < 0.5 * jerk["frame"]
-    expected = infer_temporal(temporal, body, seen)
+    expected = infer(temporal, body, seen)
     torch.testing.assert_close(motions["temporal"].joints_cam, expected.joints_cam)

@@ -152,7 +152,7 @@ def link(name: str) -> tarfile.TarInfo:
     [
         ([(link("a.motion.npz"), b"")], "is not part of a sample"),
         ([(tarfile.TarInfo("../../a.pyd"), b"pickled")], "is not part of a sample"),
-        ([(tarfile.TarInfo("a.motion.npz"), b"x")], "sample a is not complete"),
+        ([(tarfile.TarInfo("a.motion.npz"), b"x")], "sample 'a' is not complete"),
         (
             [(tarfile.TarInfo(f"a.{n}.npz"), b"x") for n in ("motion", "observations")],
             "expected an .npz file",

@@ -196,9 +196,13 @@ def test_a_rejected_clip_keeps_the_first_answer(out: Path, table1: dict) -> None
 def test_finished_rows_are_kept_until_their_settings_change(out: Path, weights: Path, table1: dict) -> None:
     assert table("table1", out, TEST_SET, weights, quiet, QUICK) == table1
     other = replace(QUICK, adapt=AdaptConfig(epochs=3))
-    changed = {row for row in ROWS if row_fingerprint(row, other, "x") != row_fingerprint(row, QUICK, "x")}
-    assert changed == {"self_supervised", "self_supervised_accepted", "self_supervised_refined"}
-    assert row_fingerprint("pretrained", QUICK, "y") != row_fingerprint("pretrained", QUICK, "x")
+    on = {"frame": "x", "temporal": "x"}
+    changed = {row for row in ROWS if row_fingerprint(row, other, on) != row_fingerprint(row, QUICK, on)}
+    names = {"self_supervised", "self_supervised_accepted", "self_supervised_refined"}
+    assert changed == names | {f"temporal_{name}" for name in names}
+    elsewhere = on | {"temporal": "y"}
+    changed = {row for row in ROWS if row_fingerprint(row, QUICK, elsewhere) != row_fingerprint(row, QUICK, on)}
+    assert changed == {row for row in ROWS if row.startswith("temporal")}
 
 
 def test_the_truth_scores_nothing(clips: list[BenchmarkClip], body: Body, weights: Path) -> None:

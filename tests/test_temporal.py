@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from selfmocap.body import Body
-from selfmocap.camera import project, translation_to_crop
+from selfmocap.camera import project, translation_from_crop, translation_to_crop
 from selfmocap.network.config import NetworkConfig
 from selfmocap.network.frame import FrameInputs, Prediction
+from selfmocap.network.heatmaps import view_angles
 from selfmocap.network.pose_discriminator import PoseDiscriminator, adversary_loss, discriminator_loss
 from selfmocap.network.sequences import load_temporal, predict_sequence, save_temporal, window_begins
 from selfmocap.network.temporal import (
@@ -18,6 +19,7 @@ from selfmocap.network.temporal import (
     TemporalNetwork,
     numbers_of,
     prediction_of,
+    steady_place,
 )
 from selfmocap.network.temporal_supervision import (
     Targets,
@@ -126,7 +128,7 @@ def test_an_untrained_network_gives_the_frame_networks_answers_smoothed() -> Non
 
 def test_an_answer_that_is_not_trusted_does_not_count() -> None:
     network = TemporalNetwork(FRAME, SMALL)
-    answers, strip = torch.zeros(1, 30, network.now.correction.out_features), torch.zeros(1, 30, 32)
+    answers, strip = torch.zeros(1, 30, len(network.trusted.nearness)), torch.zeros(1, 30, 32)
     answers[0, 15] = 1.0
     strip[0, 15, 0] = 1.0
     with torch.no_grad():
@@ -134,6 +136,25 @@ def test_an_answer_that_is_not_trusted_does_not_count() -> None:
         network.trusted.trust.weight[:, 0] = -4.0
         after = network.trusted(strip, answers)[0, 14, 0]
     assert after < 0.05 * before
+
+
+def test_a_steady_place_is_smooth_wherever_the_crops_lie() -> None:
+    """A walk in a straight line stays as it is, seen through crops that jump about; what trembles does not."""
+    random, frames = torch.Generator().manual_seed(3), torch.arange(60.0)
+    focal, center = torch.full((1, 60, 2), 600.0), torch.full((1, 60, 2), 319.5)
+    depth = (1.2 + 0.005 * frames).exp()
+    walk = torch.stack([0.01 * frames * depth, 0.2 * depth, depth], dim=-1)[None]
+    boxes = torch.tensor([320.0, 240.0, 150.0]) + 20 * torch.randn(1, 60, 3, generator=random)
+    angles = view_angles(*(x.flatten(0, 1) for x in (boxes, focal, center)))[None]
+
+    def through_crops(place: torch.Tensor) -> torch.Tensor:
+        steady = steady_place(translation_to_crop(place, boxes, focal, center), angles)
+        return translation_from_crop(steady, boxes, focal, center)
+
+    torch.testing.assert_close(through_crops(walk)[:, 10:-10], walk[:, 10:-10], atol=1e-4, rtol=1e-4)
+    trembling = walk + 0.1 * torch.randn(1, 60, 3, generator=random)
+    before, after = (x.diff(n=2, dim=1).norm() for x in (trembling, through_crops(trembling)))
+    assert after < 0.1 * before
 
 
 def test_any_length_and_gaps() -> None:

@@ -15,16 +15,18 @@ from selfmocap.dynamics_data import (
     Clips,
     SyntheticClips,
     TrackClips,
+    Tracks,
     clean_tracks,
-    read_tracks,
     smooth_windows,
     together,
+    tracks_at,
     wandering,
 )
 from selfmocap.dynamics_scores import clip_scores, filtered_scores, frame_answers, validation_scores
 from selfmocap.filters import butterworth, one_euro, one_euro_both_ways
 from selfmocap.network.config import NetworkConfig
 from selfmocap.network.frame import FrameNetwork, Prediction
+from selfmocap.network.infer import camera_of
 from selfmocap.network.pose_discriminator import PoseDiscriminator
 from selfmocap.network.temporal import TemporalConfig, TemporalNetwork, prediction_of
 from selfmocap.observations import Observations
@@ -134,13 +136,27 @@ def test_tracks_are_cleaned_by_the_papers_rules() -> None:
 def test_tracks_of_a_folder_are_read_and_drawn(tmp_path: Path, body: Body) -> None:
     (tmp_path / "person-1").mkdir()
     some_track(60).save(tmp_path / "person-1" / "observations.npz")
-    tracks = read_tracks(tmp_path, 13)
+    tracks = tracks_at(tmp_path, 13, 1.0, tmp_path / "index", lambda *_: None)
     clips = TrackClips(tracks, 13, body.num_betas)(4)
     assert isinstance(clips, Clips) and clips.targets.known.shape == (CLIPS, 13)
     assert not clips.targets.known.any() and (clips.targets.seen == 1).all()
-    assert torch.equal(clips.inputs.focal, tracks[0].camera.focal.expand(CLIPS * 13, 2))
-    with pytest.raises(ValueError, match="no track of 100 frames"):
-        read_tracks(tmp_path, 100)
+    assert torch.equal(clips.inputs.focal, camera_of(some_track(1), None).focal.expand(CLIPS * 13, 2))
+    with pytest.raises(ValueError, match="1 observations.npz, and in them no track of 100 frames"):
+        tracks_at(tmp_path, 100, 1.0, tmp_path / "index", lambda *_: None)
+
+
+def test_tracks_are_drawn_by_their_lengths_and_shares_are_spread() -> None:
+    piles = [[some_track(n) for n in (20, 40, 12)], [], [some_track(n) for n in (13, 30, 16, 17)]]
+    tracks = Tracks(piles, shortest=13)
+    assert (tracks.found, tracks.frames) == (6, 136)
+    assert [len(tracks.holding(frame)) for frame in range(136)] == [
+        length for length in (20, 40, 13, 30, 16, 17) for _ in range(length)
+    ]
+    with pytest.raises(IndexError):
+        tracks.holding(136)
+    half = Tracks(piles, shortest=13, share=0.5)
+    assert (half.found, half.frames) == (6, 20 + 13 + 16)
+    assert Tracks(piles, shortest=13, share=0.0).frames == 0
 
 
 # ---- losses ---------------------------------------------------------------------------------------------------
@@ -233,7 +249,7 @@ def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
     for name, how in (("one", ()), ("two", launcher)):
         command = [sys.executable, *how, str(script), str(tmp_path / name), "2"]
-        subprocess.run(command, check=True, timeout=120, env=environment, capture_output=True)
+        subprocess.run(command, check=True, timeout=240, env=environment, capture_output=True)
     assert (tmp_path / "two-of-2-1").exists()
     for one, two in zip(history(tmp_path / "one"), history(tmp_path / "two"), strict=True):
         assert one == pytest.approx(two, rel=1e-3)

@@ -1,16 +1,17 @@
 """Self-supervision: a pretrained network adapts its weights to video without labels (Tung et al. 2017, section 3.1)."""
 
+import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Generic, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from selfmocap.body import Body, BodyParameters
-from selfmocap.network.frame import FrameNetwork
-from selfmocap.network.weights import copy_of
+from selfmocap.network.estimator import Estimator, bodies, bodies_of_all, frames_at_once
 from selfmocap.objective import (
     KEYPOINTS_ALONE,
     Evidence,
@@ -21,8 +22,7 @@ from selfmocap.objective import (
     weighted,
 )
 
-_PREDICTED = 256
-"""Frames a forward pass without gradients."""
+Network = TypeVar("Network", bound=Estimator)
 
 
 @dataclass(frozen=True)
@@ -33,19 +33,19 @@ class AdaptConfig:
     learning_rate: float = 2e-4
     """Falls to a tenth along a cosine. Above 3e-4, 3D gets worse while 2D improves."""
     window: int = 10
-    """Consecutive frames that are seen together."""
+    """Consecutive frames that are seen together, at least; a temporal network sees as many as it was trained on."""
     windows: int = 4
-    """Windows a step, mixed over clips: mixing is worth more than any other setting."""
+    """Windows a step, mixed over clips: mixing is worth more than any other setting; half as many long ones."""
     weights: LossWeights = field(default_factory=lambda: KEYPOINTS_ALONE)
     """Where a detector sees people in motion, its masks and flow take 3D from the truth: docs/results.md."""
     seed: int = 0
 
 
 @dataclass(frozen=True, eq=False)
-class Adaptation:
+class Adaptation(Generic[Network]):
     """What adaptation gave."""
 
-    network: FrameNetwork
+    network: Network
     """The adapted network, whether or not it is to be used."""
     before_px: Float[Tensor, " clips"]
     """Self-check of each clip with the network as it came: see `objective.self_check_px`."""
@@ -56,22 +56,22 @@ class Adaptation:
 
 
 def adapt(
-    network: FrameNetwork,
+    network: Network,
     body: Body,
     evidence: Evidence,
     config: AdaptConfig | None = None,
     report: Callable[[int, int, float], None] = lambda step, steps, loss: None,
-    watch: Callable[[int, FrameNetwork], None] = lambda step, network: None,
-    replay: Callable[[FrameNetwork, int], Float[Tensor, ""]] | None = None,
-) -> Adaptation:
+    watch: Callable[[int, Network], None] = lambda step, network: None,
+    replay: Callable[[Network, int], Float[Tensor, ""]] | None = None,
+) -> Adaptation[Network]:
     """Minimises the `objective` over all weights of a copy of `network`, on windows of frames mixed over the clips of
     `evidence`; normalisation keeps its running statistics. Each clip's shape is the running mean of its frames'.
     `report` is called after every step with its loss, `watch` before the first and after every epoch. `replay` gives a
     step's loss on what the network has learned before, for weights that are to be kept: without it they get worse on
     people whom they have not adapted to."""
-    config = config or AdaptConfig()
+    config = _for(network, config or AdaptConfig())
     first = predict(network, evidence)
-    adapted = copy_of(network).eval()
+    adapted = copy.deepcopy(network).eval().requires_grad_(True)
     optimizer = torch.optim.Adam(adapted.parameters(), lr=config.learning_rate, betas=(0.9, 0.99))
     random = torch.Generator().manual_seed(config.seed)
     shapes = _mean_shapes(first.betas, evidence)
@@ -82,7 +82,7 @@ def adapt(
         optimizer.param_groups[0]["lr"] = config.learning_rate * cosine_to_a_tenth(step / steps)
         frames = _windows(evidence, config, random)
         seen = evidence[frames]
-        parameters = adapted(seen.inputs).parameters(seen.inputs)
+        parameters = bodies(adapted, seen.inputs, seen.has_next[:-1])
         held = first.R_parent_joint[frames] if config.weights.closeness else None
         loss = weighted(objective(body, parameters, seen, config.weights, shapes, held), config.weights)
         if replay is not None:
@@ -99,21 +99,21 @@ def adapt(
     return Adaptation(adapted, before, after, accepted=after < before)
 
 
-def predict(network: FrameNetwork, evidence: Evidence) -> BodyParameters:
+def predict(network: Estimator, evidence: Evidence) -> BodyParameters:
     """The network's answer for every frame, in the camera frame, without gradients."""
-    network.eval()
-    with torch.no_grad():
-        parts = [
-            network(inputs).parameters(inputs)
-            for inputs in (evidence.inputs[i : i + _PREDICTED] for i in range(0, len(evidence), _PREDICTED))
-        ]
-    return BodyParameters(*(torch.cat([getattr(p, name) for p in parts]) for name in vars(parts[0])))
+    return bodies_of_all(network, evidence.inputs, evidence.has_next[:-1])
 
 
 def with_shared_shape(parameters: BodyParameters, evidence: Evidence) -> BodyParameters:
     """Each clip's frames with the mean of their betas. The person stays at the same place and size in the image only
     as far as the betas agree."""
     return replace(parameters, betas=_mean_shapes(parameters.betas, evidence)[evidence.clip])
+
+
+def _for(network: Estimator, config: AdaptConfig) -> AdaptConfig:
+    window = max(config.window, frames_at_once(network))
+    long = window > config.window
+    return replace(config, window=window, windows=config.windows // 2 if long else config.windows)
 
 
 def cosine_to_a_tenth(done: float) -> float:

@@ -12,9 +12,9 @@ from torch import Tensor
 from selfmocap import __version__
 from selfmocap.adapt import Adaptation, AdaptConfig, adapt, predict, with_shared_shape
 from selfmocap.body import Body, BodyParameters
-from selfmocap.network.frame import FrameNetwork
+from selfmocap.network.estimator import Estimator, frame_network_of, load_estimator, save_estimator
 from selfmocap.network.infer import camera_of, inputs_of, motion_of
-from selfmocap.network.weights import load_network, save_network
+from selfmocap.network.weights import shipped_weights
 from selfmocap.objective import KEPT_OUT, Evidence, gather_evidence
 from selfmocap.observations import Observations
 from selfmocap.optimise import AFTER_ADAPTATION, OptimiseConfig, optimise
@@ -46,12 +46,12 @@ def adapt_folder(
     observations, ValueError for a file that is not one."""
     config = config or AdaptFolderConfig()
     found = observations_in(observations)
-    body, (network, about) = Body.load(), load_network(config.learn_from)
-    people = [Observations.load(path).in_set(network.config.keypoint_set) for path in found.values()]
+    body, (network, about) = Body.load(), load_estimator(config.learn_from or shipped_weights())
+    eyes = frame_network_of(network)
+    people = [Observations.load(path).in_set(eyes.config.keypoint_set) for path in found.values()]
     cameras = [camera_of(seen, config.focal) for seen in people]
     clips = [
-        (seen, inputs_of(seen, camera, network), seen.fps)
-        for seen, camera in zip(people, cameras, strict=True)
+        (seen, inputs_of(seen, camera, eyes), seen.fps) for seen, camera in zip(people, cameras, strict=True)
     ]
     checked, whole = gather_evidence(clips, KEPT_OUT), gather_evidence(clips)
     adaptation = adapt(
@@ -65,7 +65,7 @@ def adapt_folder(
         folder.mkdir(parents=True, exist_ok=True)
         motion_of(body, answer[whole.clip == number], camera, seen, provenance).save(folder / "motion.npz")
     if config.save_weights is not None:
-        save_network(
+        save_estimator(
             config.save_weights, adaptation.network, {"adapted_from": about["sha256"], "clips": scores}
         )
     return scores
@@ -86,7 +86,7 @@ def observations_in(path: Path) -> dict[str, Path]:
 
 
 def refined(
-    network: FrameNetwork,
+    network: Estimator,
     adaptation: Adaptation,
     body: Body,
     evidence: Evidence,

@@ -15,7 +15,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from selfmocap.body_data import BodyData, read_body
-from selfmocap.skeleton import JOINT_PARENTS, KEYPOINT_SETS, keypoint_set
+from selfmocap.skeleton import KEYPOINT_SETS, keypoint_set
+from selfmocap.skinning import forward_kinematics, skin
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,6 +193,34 @@ class Body:
             proxy_faces=None,
         )
 
+    def condensed(self, name: str) -> "Body":
+        """The same body with only the keypoints of the set `name`: what each joint moves of a keypoint's vertices is
+        one vertex, at their weighted mean. Its keypoints are the same, since all is linear in vertices, and posing it
+        costs a fraction of a `restricted` body."""
+        used = self.regressors[name].vertices
+        shares = self.regressors[name].weights.double()[:, None] * self.weights[:, used].double()
+        parts = torch.stack([shares.clamp(min=0), shares.clamp(max=0)])  # A sum of both might vanish.
+        masses = parts.sum(-1)
+        sign, keypoint, joint = masses.nonzero(as_tuple=True)
+        mass = masses[sign, keypoint, joint]
+        means = (parts[sign, keypoint, joint] / mass[:, None]).T
+        one = torch.arange(len(mass), device=mass.device)
+
+        def mean(columns: Tensor) -> Tensor:
+            by_axis = columns.double().unflatten(-1, (3, -1))[..., used] @ means
+            return by_axis.flatten(-2).to(columns.dtype)
+
+        weights = torch.zeros(len(shares), len(mass)).to(mass)
+        weights[keypoint, one] = mass
+        return replace(
+            self.restricted(used[:0]),
+            parts=joint,
+            v_template=mean(self.v_template),
+            weights=torch.eye(len(self.weights)).to(self.weights)[:, joint],
+            directions=mean(self.directions),
+            regressors={name: Regressor(one, weights.to(self.weights.dtype))},
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class ShapedBody:
@@ -221,13 +250,9 @@ class ShapedBody:
         rest = _sum(body.v_template, steps, body.directions).unflatten(-1, (3, -1))
         t = p_world_joint - (R_world_joint @ self.joints.unsqueeze(-1)).squeeze(-1)
         maps = torch.cat([R_world_joint.mT, t.unsqueeze(-2)], dim=-2).flatten(-2)
-        blended = (maps.mT.reshape(-1, 24) @ body.weights).view(*maps.shape[:-2], 4, 3, -1)
-        *columns, vertices = blended.unbind(-3)
-        for column, coordinate in zip(columns, rest.unbind(-2), strict=True):
-            vertices = torch.addcmul(vertices, column, coordinate.unsqueeze(-2))
-        # The compiler arranges gradients by itself.
-        turned = vertices.mT if torch.compiler.is_compiling() else _Turned.apply(vertices)
-        return PosedBody(turned, p_world_joint, R_world_joint)
+        rest = rest.expand(*maps.shape[:-2], -1, -1)
+        vertices = skin(maps.reshape(-1, 24, 12), body.weights, rest.reshape(-1, *rest.shape[-2:]))
+        return PosedBody(vertices.view(rest.shape).mT, p_world_joint, R_world_joint)
 
 
 def _sum(
@@ -236,18 +261,6 @@ def _sum(
     """start + coefficients @ basis, in one pass over memory."""
     rows = coefficients.reshape(math.prod(coefficients.shape[:-1]), len(basis))
     return torch.addmm(start, rows, basis).view(*coefficients.shape[:-1], len(start))
-
-
-class _Turned(torch.autograd.Function):
-    """(..., 3, V) seen as (..., V, 3); its gradient is laid out by axis again, which all that follows reads faster."""
-
-    @staticmethod
-    def forward(ctx: Any, by_axis: Tensor) -> Tensor:
-        return by_axis.mT
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        return gradients[0].mT.contiguous()
 
 
 @dataclass(frozen=True, eq=False)
@@ -259,21 +272,6 @@ class PosedBody:
     joints: Float[Tensor, "*batch 24 3"]
     """World frame, metres: `p_world_joint`."""
     R_world_joint: Float[Tensor, "*batch 24 3 3"]
-
-
-def forward_kinematics(
-    R_parent_joint: Float[Tensor, "*#batch 24 3 3"],
-    rest_joints: Float[Tensor, "*#batch 24 3"],
-    p_world_root: Float[Tensor, "*#batch 3"],
-) -> tuple[Float[Tensor, "*batch 24 3 3"], Float[Tensor, "*batch 24 3"]]:
-    """`R_world_joint` and `p_world_joint` (metres) down the kinematic tree."""
-    parents = torch.tensor(JOINT_PARENTS[1:])
-    bones = rest_joints[..., 1:, :] - rest_joints[..., parents, :]
-    R_world, p_world = [R_parent_joint[..., 0, :, :]], [p_world_root]
-    for joint, parent in enumerate(JOINT_PARENTS[1:], start=1):
-        R_world.append(R_world[parent] @ R_parent_joint[..., joint, :, :])
-        p_world.append(p_world[parent] + (R_world[parent] @ bones[..., joint - 1, :, None]).squeeze(-1))
-    return torch.stack(R_world, dim=-3), torch.stack(torch.broadcast_tensors(*p_world), dim=-2)
 
 
 def _regressors(data: BodyData) -> dict[str, Regressor]:

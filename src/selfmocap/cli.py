@@ -155,16 +155,16 @@ def evaluate(
 
     Args:
         estimates: A motion.npz, AMASS .npz or 3DPW .pkl file, or a folder of them.
-        truth: The same; a clip has the same place in both folders.
+        truth: The same; a clip has the same place in both folders. Or Penn Action's folder, for PCK.
         out: A file to write the scores to.
         smpl_model: Your own SMPL file, or a folder with one for each gender, for AMASS and 3DPW.
     """
-    from selfmocap.evaluate import evaluate as evaluate_motions
     from selfmocap.evaluate import table_of
+    from selfmocap.evaluate_keypoints import evaluate_any
     from selfmocap.files import written_whole
 
     with stages() as report:
-        scores = evaluate_motions(estimates, truth, smpl_model, report)
+        scores = evaluate_any(estimates, truth, smpl_model, report)
     if out is not None:
         with written_whole(out) as partial:
             partial.write_text(json.dumps(scores, indent=1))
@@ -172,35 +172,48 @@ def evaluate(
 
 
 def reproduce(
-    what: Positional[Literal["table1", "table2", "figure3", "experience"]],
+    what: Positional[Literal["table1", "table2", "figure3", "experience", "hmmr"]],
     out: Annotated[Path, arg(aliases=["-o"])],
-    clips: int = 24,
-    frames: int = 31,
+    clips: int | None = None,
+    frames: int | None = None,
     seed: int = 0,
     motions: Path | None = None,
     backgrounds: Path | None = None,
     held_out: tuple[str, ...] = (),
     weights: Path | None = None,
+    train: bool = False,
+    seeds: int = 3,
 ) -> None:
-    """Run an experiment of the paper on synthetic people.
+    """Run an experiment of the papers on synthetic people.
 
     Args:
-        what: Tables 1 (true 2D) and 2 (another domain, detected 2D), figure 3 (losses), or what is kept of experience.
+        what: Tables 1 (true 2D) and 2 (another domain, detected 2D), figure 3 (losses), what is kept of experience; or
+            hmmr, the second paper's rows.
         out: The folder to write to; a run that was interrupted goes on there.
-        clips: How many clips.
-        frames: Frames a clip.
+        clips: How many clips; without it 24, of hmmr 64.
+        frames: Frames a clip; without it 31, of hmmr 60.
         seed: Another seed gives other clips.
         motions: A folder of recordings that the network was not trained on; procedural motion without it.
-        backgrounds: A folder of pictures; procedural ones without it.
-        held_out: Of the recordings only those of these subjects.
+        backgrounds: A folder of pictures; procedural ones without it. No picture is drawn for hmmr.
+        held_out: Of the recordings only those of these subjects; --train learns from the others.
         weights: A network's weights instead of those that come with the project.
+        train: For hmmr: also train, shortly, without deltas and with more and more unlabelled video.
+        seeds: How often each of them is trained.
     """
-    from selfmocap.reproduce import ClipChoice
+    from selfmocap.reproduce import ClipChoice, Trainings, usual_size
     from selfmocap.reproduce import reproduce as run_experiment
 
-    test_set = ClipChoice(clips, frames, seed, motions, backgrounds, held_out)
+    usual_clips, usual_frames = usual_size(what)
+    test_set = ClipChoice(
+        usual_clips if clips is None else clips,
+        usual_frames if frames is None else frames,
+        seed,
+        motions,
+        backgrounds,
+        held_out,
+    )
     with stages() as report:
-        run_experiment(what, out, test_set, weights, report)
+        run_experiment(what, out, test_set, weights, report, Trainings(seeds) if train else None)
     _console.print(f"[bold]{out / what}.json[/]")
 
 
@@ -210,6 +223,7 @@ def capture(
     people: str = "all",
     quality: Literal["fast", "balanced", "best"] = "balanced",
     focal: float | None = None,
+    network: Literal["frame", "temporal"] = "temporal",
     weights: Path | None = None,
     height: float | None = None,
     static_camera: Literal["auto", "yes", "no"] = "auto",
@@ -225,7 +239,8 @@ def capture(
         people: all, largest, or the number of people, most visible first.
         quality: fast does not adapt the network to the video; best adapts it longer.
         focal: Focal length, px; without it 1.2 times the longer side of the image.
-        weights: A network's weights instead of those that come with the project.
+        network: Whether each frame is understood by itself, or in time.
+        weights: Weights of either kind of network, instead of those that come with the project.
         height: The person's stature, metres, which sets the scale.
         static_camera: Whether the camera stands still: only then feet are held on a ground.
         export: Formats to write: bvh, glb, usd, amass, smpl, csv, trc.
@@ -235,7 +250,9 @@ def capture(
     import selfmocap
 
     options = selfmocap.ExportOptions(fps=fps)
-    config = selfmocap.CaptureConfig(people, quality, focal, weights, height, static_camera, export, options)
+    config = selfmocap.CaptureConfig(
+        people, quality, focal, network, weights, height, static_camera, export, options
+    )
     with stages() as report:
         motions = selfmocap.capture(video, out, config, report, device)
     for warning in json.loads((out / "report.json").read_bytes())["warnings"]:

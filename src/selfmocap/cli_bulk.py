@@ -25,6 +25,7 @@ def capture_many(
     people: str = "all",
     quality: Literal["fast", "balanced", "best"] = "balanced",
     focal: float | None = None,
+    network: Literal["frame", "temporal"] = "temporal",
     weights: Path | None = None,
     static_camera: Literal["auto", "yes", "no"] = "auto",
     export: tuple[str, ...] = ("bvh", "glb"),
@@ -41,7 +42,8 @@ def capture_many(
         people: all, largest, or the number of people, most visible first.
         quality: fast does not adapt the network to the video; best adapts it longer.
         focal: Focal length, px; without it 1.2 times the longer side of the image.
-        weights: A network's weights instead of those that come with the project.
+        network: Whether each frame is understood by itself, or in time.
+        weights: Weights of either kind of network, instead of those that come with the project.
         static_camera: Whether the camera stands still: only then feet are held on a ground.
         export: Formats to write: bvh, glb, usd, amass, smpl, csv, trc.
     """
@@ -49,7 +51,7 @@ def capture_many(
     from selfmocap.bulk.many import capture_many as capture_all
 
     config = selfmocap.CaptureConfig(
-        people, quality, focal, weights, static_camera=static_camera, export=export
+        people, quality, focal, network, weights, static_camera=static_camera, export=export
     )
     with _progress() as watch:
         tally, failures = capture_all(sources, out, config, address, workers, pseudo_labels, retry, watch)

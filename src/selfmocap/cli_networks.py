@@ -93,7 +93,8 @@ def train_temporal(
         motions: A folder of recordings (BVH, AMC, AMASS, 3DPW); procedural motion without it.
         held_out: Subjects of the recordings that are for validation only.
         untold: Share of the other recordings that are unlabelled video: only detected keypoints of them are told.
-        unlabelled: A folder with the observations.npz of real videos instead.
+        unlabelled: Real videos instead: shards of capture-many's pseudo-labels, or a folder with observations.npz, or
+            Penn Action's.
         unlabelled_share: How much of the unlabelled video to use.
         validation_clips: How many clips to validate on.
         weights: Of the frame network to build on, which sees keypoints alone, instead of those of the project.

@@ -1,9 +1,12 @@
 """Clips that a temporal network is trained and validated on: of synthetic people with their truth, and of whoever was
 seen in videos, with detected keypoints only (Kanazawa et al. 2019, sections 3.2 and 4)."""
 
-from collections.abc import Callable, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain, compress
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -11,24 +14,26 @@ from scipy.ndimage import median_filter
 from torch import Tensor
 
 from selfmocap.body import Body, forward_kinematics
-from selfmocap.camera import Camera
 from selfmocap.frontend.boxes import boxes as windows_around
 from selfmocap.network.frame import FrameInputs
 from selfmocap.network.heatmaps import SEEN
 from selfmocap.network.infer import camera_of
 from selfmocap.network.temporal_supervision import Targets
 from selfmocap.observations import Observations
+from selfmocap.pseudo_labels import indexed_shards
+from selfmocap.readers.penn_action import KEYPOINTS, PennClip, label_files, read_penn_action
 from selfmocap.skeleton import DEFAULT_KEYPOINTS
 from selfmocap.synthetic.batches import SyntheticConfig
 from selfmocap.synthetic.corrupt import CorruptionConfig, KeypointErrors
 from selfmocap.synthetic.motions import MotionClip
 from selfmocap.synthetic.points import PointScene, detected, point_scene
 from selfmocap.tensors import frames_a_second
+from selfmocap.video import PICTURE_FPS
 
 CLIPS = 2
 """Clips that are drawn together."""
 FPS = 30.0
-_SCENES = 2003
+_SCENES = 8009
 """Scenes of CLIPS that are kept, to be seen again with other errors."""
 _KNOTS = 10
 """Frames in which the window of a training clip wanders from one place to the next."""
@@ -162,56 +167,123 @@ def wandering(rng: np.random.Generator, boxes: Tensor) -> Tensor:
 # ---- people in videos -----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False)
-class Track:
-    """One person of a video, followed without a gap."""
+@runtime_checkable
+class Track(Protocol):
+    """One person of a video, COCO-23, followed without a gap: such `Observations`, or what reads them."""
 
-    seen: Observations
-    """Without images, COCO-23."""
-    camera: Camera
+    def __len__(self) -> int:
+        """Frames."""
+        ...
+
+    def __getitem__(self, frames: slice) -> Observations:
+        """Some of them."""
+        ...
+
+
+class Tracks:
+    """An evenly spread share of the tracks of some length, in an order that does not change."""
+
+    def __init__(self, piles: Sequence[Iterable[Track]], shortest: int, share: float = 1.0) -> None:
+        """`piles` give the same tracks, of which those of at least `shortest` frames count, whenever they are asked."""
+        self.piles, self.shortest, self.share = piles, shortest, share
+        self.before, self.ends = [0], [0]
+        """Up to each pile: tracks that are long enough; frames of the share."""
+        for pile in range(len(piles)):
+            long, chosen = self._long(pile)
+            self.before.append(self.before[-1] + len(long))
+            self.ends.append(self.ends[-1] + sum(len(track) for track in chosen))
+
+    @property
+    def found(self) -> int:
+        """Tracks that are long enough, of which this is a share."""
+        return self.before[-1]
+
+    @property
+    def frames(self) -> int:
+        """Of all tracks together."""
+        return self.ends[-1]
+
+    def holding(self, frame: int) -> Track:
+        """The track that a frame is of, counted through all tracks."""
+        pile = bisect_right(self.ends, frame) - 1
+        end = self.ends[pile]
+        for track in self._long(pile)[1]:
+            end += len(track)
+            if frame < end:
+                return track
+        raise IndexError(f"frame {frame} of {self.frames}")
+
+    def _long(self, pile: int) -> tuple[list[Track], list[Track]]:
+        """The tracks of a pile that are long enough, and those of them that are in the share."""
+        long = [track for track in self.piles[pile] if len(track) >= self.shortest]
+        counted = np.arange(self.before[pile], self.before[pile] + len(long) + 1)
+        chosen = np.diff(np.floor(counted * self.share + 0.5)) > 0
+        return long, list(compress(long, chosen))
 
 
 @dataclass(frozen=True, eq=False)
 class TrackClips:
     """A ClipSource of what front ends saw: pieces of tracks, drawn in proportion to their lengths, without any 3D."""
 
-    tracks: Sequence[Track]
+    tracks: Tracks
     frames: int
     num_betas: int
 
     def __call__(self, seed: int) -> Clips:
         rng = np.random.default_rng(seed)
-        lengths = np.array([len(track.seen) for track in self.tracks])
-        parts = []
-        for number in rng.choice(len(lengths), CLIPS, p=lengths / lengths.sum()):
-            track, begin = self.tracks[number], rng.integers(lengths[number] - self.frames + 1)
-            seen = track.seen[begin : begin + self.frames]
-            boxes = wandering(rng, seen.boxes[None])
-            focal, center = track.camera.focal[None], track.camera.center[None]
-            parts.append(
-                _clips(
-                    seen.keypoints[None], seen.keypoint_confidence[None], boxes, focal, center, self.num_betas
-                )
-            )
-        return together(parts)
+        return together([self._piece(rng) for _ in range(CLIPS)])
+
+    def _piece(self, rng: np.random.Generator) -> Clips:
+        track = self.tracks.holding(int(rng.integers(self.tracks.frames)))
+        begin = int(rng.integers(len(track) - self.frames + 1))
+        seen = track[begin : begin + self.frames]
+        camera, boxes = camera_of(seen, None), wandering(rng, seen.boxes[None])
+        return _clips(
+            seen.keypoints[None], seen.keypoint_confidence[None], boxes,
+            camera.focal[None], camera.center[None], self.num_betas,
+        )  # fmt: skip
 
 
-def read_tracks(folder: Path, frames: int) -> list[Track]:
-    """The tracks of at least `frames` frames in all `observations.npz` of a folder; a ValueError where there
-    are none."""
-    paths = sorted(folder.rglob("observations.npz"))
-    tracks = [
-        Track(part, camera_of(part, None))
-        for path in paths
-        for part in clean_tracks(Observations.load(path, images=()).in_set(DEFAULT_KEYPOINTS.name))
-        if len(part) >= frames
-    ]
-    if not tracks:
+def tracks_at(
+    place: Path, frames: int, share: float, index: Path, report: Callable[[str, int, int], None]
+) -> Tracks:
+    """A share of the tracks of at least `frames` frames in shards of pseudo-labels (see `indexed_shards`), or, where
+    there are none, in all `observations.npz` of a folder and, where it is Penn Action's, in its films for training.
+    Those in shards are read when they are drawn.
+
+    Raises FileNotFoundError or ValueError where there are no such tracks, or a shard is damaged or has changed."""
+    if shards := indexed_shards(place, clean_tracks, index, report):
+        tracks = Tracks(shards, frames, share)
+        found = f"{len(shards)} shards"
+    else:
+        paths = sorted(place.rglob("observations.npz"))
+        films = [film for path in label_files(place) if (film := read_penn_action(path)).is_train]
+        people = chain((Observations.load(path, images=()) for path in paths), map(observed, films))
+        pile = [track for seen in people for track in clean_tracks(seen.in_set(DEFAULT_KEYPOINTS.name))]
+        tracks = Tracks([pile], frames, share)
+        labelled = f"{len(films)} films of Penn Action, " if films else ""
+        found = f"no shards (*.tar), {labelled}{len(paths)} observations.npz"
+    if not tracks.found:
         raise ValueError(
-            f"{folder}: {len(paths)} observations.npz, and in them no track of {max(frames, _SHORTEST)} frames that is "
-            f"good enough; observe longer videos"
+            f"{place}: {found}, and in them no track of {max(frames, _SHORTEST)} frames that is good enough; "
+            f"observe longer videos"
         )
     return tracks
+
+
+def observed(film: PennClip) -> Observations:
+    """What a front end would have seen that finds what is labelled, at the rate that pictures are taken to have."""
+    index, sure = torch.arange(len(film)), film.seen.float()
+    boxes = windows_around(film.keypoints.numpy(), sure.numpy(), index.numpy())
+    return Observations(
+        frame_index=index,
+        frame_times=index.double() / PICTURE_FPS,
+        image_size=film.image_size,
+        boxes=torch.from_numpy(boxes),
+        keypoint_set=KEYPOINTS.name,
+        keypoints=film.keypoints,
+        keypoint_confidence=sure,
+    )
 
 
 def clean_tracks(seen: Observations) -> list[Observations]:

@@ -3,16 +3,18 @@ looks through, and by that one's answers filtered."""
 
 from collections.abc import Callable, Sequence
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from selfmocap.body import Body, forward_kinematics
+from selfmocap.body import Body, BodyParameters, forward_kinematics
+from selfmocap.camera import project
 from selfmocap.dynamics_data import FPS, Clips
 from selfmocap.filters import butterworth, one_euro, one_euro_both_ways
-from selfmocap.metrics import absolute_error, acceleration_error, procrustes_error
+from selfmocap.metrics import absolute_error, acceleration_error, procrustes_error, right_keypoints
 from selfmocap.network.frame import Prediction
 from selfmocap.network.sequences import glimpses_of, predict_sequence
 from selfmocap.network.temporal import TemporalNetwork, prediction_of
@@ -22,6 +24,8 @@ Filter = Callable[[np.ndarray], np.ndarray]
 
 _CUTOFFS_HZ = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0)
 _SPEEDS = (0.0, 0.5, 1.0, 2.0, 4.0)
+_AT_ONCE = 256
+"""Frames whose surface is there at once."""
 
 
 @torch.no_grad()
@@ -38,6 +42,28 @@ def clip_scores(body: Body, prediction: Prediction, clips: Clips) -> Scores:
         "acceleration_error_mm_per_frame2": _mm(_accelerations_apart(*path)),
         "limb_acceleration_error_mm_per_frame2": _mm(_accelerations_apart(joints, targets.joints)),
     }
+
+
+@torch.no_grad()
+def surface_scores(body: Body, keypoints: str, prediction: Prediction, clips: Clips) -> Scores:
+    """`surface_mm`, from the pelvis, and `pck` of the set `keypoints`, all of which count, for predictions (clips,
+    frames, ...); each clip with its mean shape. Posing whole bodies takes ten times as long as `clip_scores`."""
+    targets, shape = clips.targets, clips.targets.known.shape
+    betas = prediction.betas.mean(1, keepdim=True).expand(*shape, -1)
+    origin = torch.zeros_like(targets.p_cam_root)
+    ours = BodyParameters(betas, prediction.R_parent_joint, origin)
+    theirs = BodyParameters(targets.betas, targets.R_cam_joint, origin)
+    ours, theirs = (BodyParameters(*(x.flatten(0, 1) for x in vars(one).values())) for one in (ours, theirs))
+    place = _flattened(prediction).parameters(clips.inputs).p_world_root[:, None]
+    known = targets.map(lambda value: value.flatten(0, 1))
+    surface, right = [], []
+    for rows in torch.arange(shape.numel()).split(_AT_ONCE):
+        vertices = body.pose(ours[rows]).vertices
+        surface.append(absolute_error(vertices, body.pose(theirs[rows]).vertices).mean(-1))
+        points = body.keypoints(vertices, keypoints) + place[rows]
+        pixels = project(points, known.focal[rows], known.center[rows])
+        right.append(right_keypoints(pixels, known.keypoints[rows], known.seen[rows] > 0))
+    return {"surface_mm": _mm(torch.cat(surface)), "pck": float(torch.cat(right).float().mean())}
 
 
 def _accelerations_apart(estimate: Tensor, truth: Tensor) -> Tensor:
@@ -112,25 +138,40 @@ def hallucination_scores(network: TemporalNetwork, body: Body, clips: Clips) -> 
 # ---- filters --------------------------------------------------------------------------------------------------
 
 
-def filtered_scores(
-    network: TemporalNetwork, body: Body, clips: Clips
-) -> dict[str, dict[str, Scores | dict[str, float]]]:
+class Tuned(NamedTuple):
+    """A filter at its best."""
+
+    setting: dict[str, float]
+    scores: Scores
+    prediction: Prediction
+    """(clips, frames, ...)."""
+
+
+def tuned_filters(network: TemporalNetwork, body: Body, clips: Clips) -> dict[str, Tuned]:
     """The rows `butterworth` (no lag), `one_euro` (causal, as it is used live) and `one_euro_both_ways` (no lag) over
     the frame network's answers, with the settings that are best on these very clips: those of the least acceleration
     error among all whose MPJPE is no worse than unfiltered, or the least MPJPE where none is."""
     answers = frame_answers(network, clips)
     plain = clip_scores(body, prediction_of(answers), clips)["mpjpe_mm"]
-    rows: dict[str, dict[str, Scores | dict[str, float]]] = {}
+    rows = {}
     for name, settings in _settings().items():
         tried = [
-            (setting, clip_scores(body, _filtered(answers, filtered), clips))
-            for setting, filtered in settings
+            (setting, clip_scores(body, _filtered(answers, smooth), clips), smooth)
+            for setting, smooth in settings
         ]
         good = [row for row in tried if row[1]["mpjpe_mm"] <= plain]
         key = "acceleration_error_mm_per_frame2" if good else "mpjpe_mm"
-        setting, scores = min(good or tried, key=lambda row: row[1][key])
-        rows[name] = {"setting": setting, "scores": scores}
+        setting, scores, smooth = min(good or tried, key=lambda row: row[1][key])
+        rows[name] = Tuned(setting, scores, _filtered(answers, smooth))
     return rows
+
+
+def filtered_scores(
+    network: TemporalNetwork, body: Body, clips: Clips
+) -> dict[str, dict[str, Scores | dict[str, float]]]:
+    """The settings and scores of `tuned_filters`."""
+    rows = tuned_filters(network, body, clips)
+    return {name: {"setting": row.setting, "scores": row.scores} for name, row in rows.items()}
 
 
 def _settings() -> dict[str, Sequence[tuple[dict[str, float], Filter]]]:

@@ -177,8 +177,8 @@ def read_tracks(path: Path, bodies: Bodies) -> list[Track]:
     return [bodies.of_smpl(read_amass(path), None)]
 
 
-def _clips(side: Path) -> dict[str, list[Path]]:
-    """The files of a side by the clip that they are of."""
+def files_by_clip(side: Path) -> dict[str, list[Path]]:
+    """The files of a side by the clip that they are of. Raises FileNotFoundError where there are none."""
     if not side.is_dir():
         if not side.is_file():
             raise FileNotFoundError(
@@ -214,14 +214,14 @@ def evaluate(
     """The scores of docs/formats.md, for every person of every clip and for `all` frames together; what is missing on
     either side is counted and named. AMASS and 3DPW parameters are posed by `smpl_model`. Raises FileNotFoundError or
     ValueError where nothing matches, or frame rates differ."""
-    bodies, (ours, theirs) = Bodies(Body.load(), smpl_model), (_clips(estimates), _clips(truth))
+    bodies, (ours, theirs) = Bodies(Body.load(), smpl_model), (files_by_clip(estimates), files_by_clip(truth))
     if len(ours) == len(theirs) == 1:
         ours = dict(zip(theirs, ours.values(), strict=True))
     shared = [clip for clip in theirs if clip in ours]
     if not shared:
         raise ValueError(
-            f"nothing matches: {estimates} has {_some(ours)}, {truth} has {_some(theirs)}; give the same clip the same "
-            "place in both folders"
+            f"nothing matches: {estimates} has {some_of(ours)}, {truth} has {some_of(theirs)}; give the same clip the "
+            "same place in both folders"
         )
     found = _Found({}, {}, [], [], set())
     for number, clip in enumerate(theirs):
@@ -256,7 +256,8 @@ class _Found:
         }
 
 
-def _some(clips: Mapping[str, Any]) -> str:
+def some_of(clips: Mapping[str, Any]) -> str:
+    """Some of the names, for a message."""
     return ", ".join(name or "a single clip" for name in list(clips)[:4]) + (
         ", ..." if len(clips) > 4 else ""
     )
@@ -356,20 +357,27 @@ _COLUMNS = {
     "absolute_mpjpe_mm": "absolute",
     "surface_mm": "surface",
     "acceleration_error_m_per_s2": "m/s²",
+    "pck": "PCK",
     "frames": "frames",
     "missing_frames": "missing",
 }
 
 
 def table_of(result: dict[str, Any]) -> Table:
-    """The scores as a table for people, mm."""
-    table = Table(Column("clip", overflow="fold"), *_COLUMNS.values())
+    """The scores that there are as a table for people, mm."""
+    columns = {name: title for name, title in _COLUMNS.items() if name in result["all"]}
+    table = Table(Column("clip", overflow="fold"), *columns.values())
     for name, scores in [*result["clips"].items(), ("all", result["all"])]:
-        values = (scores.get(column) for column in _COLUMNS)
-        table.add_row(
-            name, *("-" if v is None else f"{v:.1f}" if isinstance(v, float) else str(v) for v in values)
-        )
+        table.add_row(name, *(_cell(column, scores.get(column)) for column in columns))
     for title in ("missing", "extra"):
         if result[title]:
             table.caption = f"{table.caption or ''} {title}: {', '.join(result[title])}."
     return table
+
+
+def _cell(column: str, value: int | float | None) -> str:
+    if value is None:
+        return "-"
+    if column == "pck":
+        return f"{100 * value:.1f} %"
+    return f"{value:.1f}" if isinstance(value, float) else str(value)

@@ -1,6 +1,7 @@
 """Files that may come from strangers are read with bounds; files of ours appear whole or not at all."""
 
 import contextlib
+import io
 import os
 import pickle
 import re
@@ -57,12 +58,23 @@ def write_npz(path: Path | str, arrays: Mapping[str, Any]) -> None:
         np.savez_compressed(file, **arrays)
 
 
+class PartOfFile(io.BytesIO):
+    """A file that lies in another one, with what errors call it."""
+
+    def __init__(self, data: bytes, name: str) -> None:
+        super().__init__(data)
+        self.name = name
+
+    def __str__(self) -> str:
+        return self.name
+
+
 def read_npz(
-    path: Path | str, only: Collection[str] | None = None, max_bytes: int = MAX_ARRAY_BYTES
+    path: Path | str | PartOfFile, only: Collection[str] | None = None, max_bytes: int = MAX_ARRAY_BYTES
 ) -> dict[str, np.ndarray]:
     """The arrays of an `.npz`, or `only` those of some names; never a pickled object. Before any memory is taken,
     every declared size is checked against what the file holds and against `max_bytes` in all."""
-    path = existing_file(path)
+    path = path if isinstance(path, PartOfFile) else existing_file(path)
     with _refused_if_damaged(path), zipfile.ZipFile(path) as archive:
         members = [m for m in archive.infolist() if only is None or m.filename.removesuffix(".npy") in only]
         total = sum(member.file_size for member in members)
@@ -104,7 +116,7 @@ def npz_rows(path: Path | str, names: Collection[str], length: int) -> Iterator[
 
 
 @contextlib.contextmanager
-def _refused_if_damaged(path: Path) -> Iterator[None]:
+def _refused_if_damaged(path: Path | PartOfFile) -> Iterator[None]:
     try:
         yield
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
@@ -170,7 +182,7 @@ def existing_file(path: Path | str) -> Path:
 
 
 def check_format(
-    path: Path | str, arrays: Mapping[str, np.ndarray], name: str, version: int, keys: Set[str]
+    path: Path | str | PartOfFile, arrays: Mapping[str, np.ndarray], name: str, version: int, keys: Set[str]
 ) -> None:
     """Refuses arrays that are not of our format `name`, of a newer version, or lack a key."""
     found = str(arrays["format"]) if "format" in arrays else "no format key"
@@ -185,7 +197,9 @@ def check_format(
 
 
 def check_shapes(
-    path: Path | str, arrays: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[str | int, ...]]
+    path: Path | str | PartOfFile,
+    arrays: Mapping[str, np.ndarray],
+    shapes: Mapping[str, tuple[str | int, ...]],
 ) -> None:
     """Refuses arrays whose shapes are not as named: a number is that size, a name is one size throughout."""
     sizes: dict[str, int] = {}

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from selfmocap.body import Body, BodyParameters
 from selfmocap.camera import Camera
-from selfmocap.files import check_format, check_shapes, read_npz, write_npz
+from selfmocap.files import PartOfFile, check_format, check_shapes, read_npz, write_npz
 from selfmocap.skeleton import DEFAULT_KEYPOINTS, JOINT_NAMES
 from selfmocap.tensors import frames_a_second
 
@@ -147,7 +147,7 @@ class Motion:
         )
 
     @classmethod
-    def load(cls, path: Path | str) -> "Motion":
+    def load(cls, path: Path | str | PartOfFile) -> "Motion":
         """Reads `motion.npz`; a ValueError names what is wrong with a damaged or foreign file."""
         arrays = read_npz(path)
         check_format(path, arrays, FORMAT, VERSION, _SHAPES.keys() | _MOVING)

@@ -18,7 +18,7 @@ from selfmocap.observations import Observations
 from selfmocap.pose_prior import PosePrior
 from selfmocap.reprojection import observe
 from selfmocap.skeleton import keypoint_set
-from selfmocap.tensors import weighted_sum
+from selfmocap.tensors import joined, weighted_sum
 
 _HALF_WEIGHT = ("eye", "ear")
 """Keypoints that a detector places by the look of a head, not by its bones."""
@@ -90,15 +90,7 @@ def gather_evidence(
 ) -> Evidence:
     """One row of frames from clips of observations, network inputs and frames a second. A share `keep_out` of the
     keypoints, in runs of frames, is hidden from losses and network alike; all clips have the same keypoint set."""
-    rows = [_evidence(number, *clip) for number, clip in enumerate(clips)]
-    joined: dict[str, Any] = {
-        field.name: torch.cat([getattr(row, field.name) for row in rows])
-        for field in fields(Evidence)
-        if field.name not in ("seen", "inputs")
-    }
-    evidence = Evidence(
-        seen=_joined([r.seen for r in rows]), inputs=_joined([r.inputs for r in rows]), **joined
-    )
+    evidence = joined([_evidence(number, *clip) for number, clip in enumerate(clips)])
     return _with_kept_out(evidence, keep_out, seed) if keep_out else evidence
 
 
@@ -115,19 +107,6 @@ def _evidence(number: int, seen: Observations, inputs: FrameInputs, fps: float) 
         fps=torch.full((len(seen),), fps),
         kept_out=torch.zeros_like(seen.keypoint_confidence),
     )
-
-
-def _joined(records: Sequence[Any]) -> Any:
-    """Records of one kind, their tensors put after each other; a field that one lacks is lacking."""
-    columns = {
-        field.name: [getattr(record, field.name) for record in records] for field in fields(records[0])
-    }
-    tensors = {
-        name: torch.cat(values) if all(isinstance(value, Tensor) for value in values) else None
-        for name, values in columns.items()
-        if any(isinstance(value, Tensor) for value in values)
-    }
-    return replace(records[0], **tensors)
 
 
 def _with_kept_out(evidence: Evidence, share: float, seed: int) -> Evidence:
@@ -222,16 +201,16 @@ def _keypoints_px(
 ) -> Float[Tensor, "time keypoints 2"]:
     """Keypoints in the crop, without posing the whole surface."""
     name = evidence.seen.keypoint_set
-    posed = _points_of(body, name).pose(parameters)
-    keypoints = body.regressors[name].weights @ posed.vertices
+    points = _points_of(body, name)
+    keypoints = points.regressors[name].weights @ points.pose(parameters).vertices
     pixels = project(keypoints, evidence.inputs.focal, evidence.inputs.center)
     return to_crop(pixels, evidence.seen.boxes)
 
 
 @functools.lru_cache(maxsize=4)
 def _points_of(body: Body, name: str) -> Body:
-    """The body with only the vertices that a keypoint set needs."""
-    return body.restricted(body.regressors[name].vertices)
+    """Made once: a sum over the vertices of each keypoint."""
+    return body.condensed(name)
 
 
 def _roughness(body: Body, parameters: BodyParameters, evidence: Evidence) -> Float[Tensor, " time"]:

@@ -11,7 +11,16 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from selfmocap.camera import CROP_SIZE
-from selfmocap.files import check_format, check_shapes, npz_names, npz_rows, read_npz, write_npz
+from selfmocap.files import (
+    MAX_ARRAY_BYTES,
+    PartOfFile,
+    check_format,
+    check_shapes,
+    npz_names,
+    npz_rows,
+    read_npz,
+    write_npz,
+)
 from selfmocap.skeleton import keypoint_set
 from selfmocap.tensors import frames_a_second
 
@@ -134,10 +143,12 @@ class Observations:
         write_npz(path, arrays)
 
     @classmethod
-    def load(cls, path: Path | str, images: Collection[str] = IMAGES) -> "Observations":
+    def load(
+        cls, path: Path | str | PartOfFile, images: Collection[str] = IMAGES, max_bytes: int = MAX_ARRAY_BYTES
+    ) -> "Observations":
         """Reads `observations.npz`, of its images only those of some names; a ValueError names what is wrong with a
-        damaged or foreign file."""
-        arrays = read_npz(path, only={"format", "version", *_SHAPES, *images})
+        damaged or foreign file, or one that takes more than `max_bytes` of memory."""
+        arrays = read_npz(path, {"format", "version", *_SHAPES, *images}, max_bytes)
         check_format(path, arrays, FORMAT, VERSION, set(_SHAPES))
         check_shapes(path, arrays, _SHAPES | {n: s for n, s in _IMAGE_SHAPES.items() if n in arrays})
         width, height = (int(n) for n in arrays["image_size"])

@@ -15,8 +15,9 @@ from selfmocap.export.write import export
 from selfmocap.files import written_whole
 from selfmocap.frontend.observe import Settings, observe
 from selfmocap.motion import Motion
+from selfmocap.network.estimator import infer
 from selfmocap.network.infer import camera_of, inputs_of, to_world
-from selfmocap.network.sequences import infer_temporal, load_temporal, past_and_future
+from selfmocap.network.sequences import load_temporal, past_and_future
 from selfmocap.network.temporal import TemporalNetwork
 from selfmocap.observations import Observations
 from selfmocap.render import picture
@@ -83,7 +84,7 @@ def extended(
     count from the first of the past."""
     fps = seen.fps
     reach = max(1, round(network.config.reach * fps / _FPS))
-    motion = infer_temporal(network, body, seen, focal, version=__version__, **provenance)
+    motion = infer(network, body, seen, focal, version=__version__, **provenance)
     ends = seen[[0, len(seen) - 1]]
     camera = camera_of(seen, focal)
     inputs = inputs_of(ends, camera, network.frame)

@@ -1,10 +1,29 @@
 """Numerics that stay finite, with finite gradients, at the singular point."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+
+Record = TypeVar("Record")
+
+
+def joined(records: Sequence[Record]) -> Record:
+    """Records (dataclasses) of one kind, the tensors in them put after each other in the first axis; a tensor that one
+    lacks is lacking, and what is no tensor is the first one's."""
+    first: Any = records[0]
+    return replace(first, **{f.name: _column([getattr(r, f.name) for r in records]) for f in fields(first)})
+
+
+def _column(values: Sequence[Any]) -> Any:
+    if all(isinstance(value, Tensor) for value in values):
+        return torch.cat(list(values))
+    if is_dataclass(values[0]):
+        return joined(values)
+    return None if any(isinstance(value, Tensor) for value in values) else values[0]
 
 
 def safe_norm(x: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch 1"]:

@@ -28,10 +28,10 @@ from selfmocap.network.frame import FrameInputs, FrameNetwork, Prediction
 from selfmocap.network.supervision import PAPER_WEIGHTS, SupervisedWeights, paper_losses, supervised_losses
 from selfmocap.network.weights import begin_from, blend, copy_of, save_network
 from selfmocap.skeleton import keypoint_set
-from selfmocap.tensors import weighted_sum
+from selfmocap.tensors import joined, weighted_sum
 
 PART = 32
-"""Images that one process handles at once."""
+"""Images that are made together."""
 _SURFACE_SAMPLE = 200
 """Vertices, beside those that keypoints need, on which the surface loss is taken."""
 
@@ -212,25 +212,20 @@ def _step(
     fabric: Fabric,
 ) -> dict[str, float]:
     """One step of the optimiser; the mean of each loss over all images of all processes."""
-    count = config.batch // PART // fabric.world_size
-    weights = PAPER_WEIGHTS if config.losses == "paper" else asdict(SupervisedWeights())
-    sums = dict.fromkeys([*weights, "total"], 0.0)
+    mine = [next(parts) for _ in range(config.batch // PART // fabric.world_size)]
+    inputs = joined([inputs for inputs, _ in mine]).to(fabric.device)
+    truth = joined([truth for _, truth in mine]).to(fabric.device)
     optimizer.zero_grad()
-    for part in range(count):
-        inputs, truth = next(parts)
-        inputs, truth = inputs.to(fabric.device), truth.to(fabric.device)
-        with fabric.no_backward_sync(model, enabled=part < count - 1):
-            with torch.autocast(fabric.device.type, precision, enabled=precision != torch.float32):
-                prediction = Prediction(**model(**vars(inputs)))
-            if config.losses == "paper":
-                losses = paper_losses(prediction, inputs, truth)
-            else:
-                losses = supervised_losses(body, config.network.keypoint_set, prediction, inputs, truth)
-            means = {name: loss.mean() for name, loss in losses.items()}
-            total = weighted_sum(means, weights)
-            fabric.backward(total / count)
-        for name, mean in (*means.items(), ("total", total)):
-            sums[name] += float(mean.detach()) / count
+    with torch.autocast(fabric.device.type, precision, enabled=precision != torch.float32):
+        prediction = Prediction(**model(**vars(inputs)))
+    if config.losses == "paper":
+        losses = paper_losses(prediction, inputs, truth)
+    else:
+        losses = supervised_losses(body, config.network.keypoint_set, prediction, inputs, truth)
+    means = {name: loss.mean() for name, loss in losses.items()}
+    total = weighted_sum(means, PAPER_WEIGHTS if config.losses == "paper" else asdict(SupervisedWeights()))
+    fabric.backward(total)
+    sums = {name: float(mean.detach()) for name, mean in (*means.items(), ("total", total))}
     fabric.clip_gradients(model, optimizer, max_norm=5.0, error_if_nonfinite=False)
     optimizer.step()
     if fabric.world_size > 1:

@@ -17,8 +17,8 @@ from selfmocap.dynamics_data import (
     ClipSource,
     SyntheticClips,
     TrackClips,
-    read_tracks,
     together,
+    tracks_at,
 )
 from selfmocap.dynamics_scores import filtered_scores, validation_scores
 from selfmocap.network.sequences import load_temporal
@@ -36,8 +36,8 @@ Report = Callable[[str, int, int], None]
 PRESETS = {"compact": TemporalTrainConfig(), "paper": TemporalTrainConfig.paper()}
 _POSES = 20_000
 """Real poses for the discriminator."""
-_VALIDATION_FRAMES = 60
 _VALIDATION_SEED = 900_000_000_000_000
+_SEEDS_APART = 1009
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,8 @@ class ClipChoice:
     """Share of the training recordings whose truth is withheld: they are the unlabelled video, with other looks,
     cameras and errors."""
     unlabelled: Path | None = None
-    """A folder with observations.npz of real videos: the unlabelled video instead."""
+    """Real videos instead: shards of pseudo-labels (a folder of them, a glob, or one), or a folder with
+    observations.npz, or Penn Action's."""
     unlabelled_share: float = 1.0
     """How much of the unlabelled video is used."""
     validation_clips: int = 32
@@ -65,7 +66,7 @@ class ClipChoice:
             )
         if self.untold and self.unlabelled:
             raise ValueError(
-                "unlabelled video is either recordings that are untold or a folder: give one of them"
+                "unlabelled video is either recordings that are untold or real videos: give one of them"
             )
 
 
@@ -89,7 +90,7 @@ def train_clips(
     config = config if steps is None else replace(config, steps=steps)
     body, (frame, _) = Body.load(), load_network(weights)
     out.mkdir(parents=True, exist_ok=True)
-    lessons = _lessons(choice, config, body, out / "motions.npz", report)
+    lessons = _lessons(choice, config, body, out, report)
     last: list[dict[str, float]] = [{}]
 
     def told(now: Any) -> None:
@@ -105,23 +106,27 @@ def validate_temporal(weights: Path | None, choice: ClipChoice, report: Report) 
     and filtered, on clips of people who move like the recordings that are held out, seen through a corrupted
     detector; the same clips for every network."""
     (network, _), body = load_temporal(weights), Body.load()
-    motions = _motions(choice, 0, body, None, report)
-    clips = _validation(motions.validation, choice.validation_clips, body)
+    motions = read_motions(choice, 0, body, None, report)
+    clips = validation_clips(motions.validation, choice.validation_clips, body)
     return {**validation_scores(network, body, clips), **filtered_scores(network, body, clips)}
 
 
 @dataclass(frozen=True, eq=False)
-class _Motions:
+class Motions:
+    """What people move like."""
+
     told: Sequence[MotionClip]
     untold: Sequence[MotionClip]
     validation: Sequence[MotionClip]
 
 
-def _motions(choice: ClipChoice, widen: int, body: Body, cache: Path | None, report: Report) -> _Motions:
-    """Untold recordings are parted from the others before motions are widened: nothing of them is told."""
+def read_motions(choice: ClipChoice, widen: int, body: Body, cache: Path | None, report: Report) -> Motions:
+    """The recordings of a choice, with about `widen` motions more that are made of those that are not held out; kept in
+    the file `cache`. Untold recordings are parted from the others before that: nothing of them is told. Raises what
+    `training_data.recordings` raises."""
     if choice.motions is None:
         untold = procedural_motions(body, seed=2) if choice.untold else []
-        return _Motions(procedural_motions(body), untold, procedural_motions(body, count=16, seed=1))
+        return Motions(procedural_motions(body), untold, procedural_motions(body, count=16, seed=1))
     known, validation = recordings(
         body,
         choice.motions,
@@ -139,24 +144,30 @@ def _motions(choice: ClipChoice, widen: int, body: Body, cache: Path | None, rep
         more = widened(clips, body, round(widen * len(clips) / len(known)), seed=0) if clips else []
         return [from_recording(clip, body) for clip in (*clips, *more)]
 
-    return _Motions(moving(told), moving(untold), [from_recording(clip, body) for clip in validation])
+    return Motions(moving(told), moving(untold), [from_recording(clip, body) for clip in validation])
 
 
 def _lessons(
-    choice: ClipChoice, config: TemporalTrainConfig, body: Body, cache: Path, report: Report
+    choice: ClipChoice, config: TemporalTrainConfig, body: Body, out: Path, report: Report
 ) -> Lessons:
-    motions, frames = _motions(choice, WIDENED, body, cache, report), config.network.frames
+    motions, frames = read_motions(choice, WIDENED, body, out / "motions.npz", report), config.network.frames
     labelled = SyntheticClips(motions.told, body, frames, TRAINING_ERRORS)
-    unlabelled: ClipSource = labelled
+    lessons = lessons_of(choice, motions, labelled)
     if choice.unlabelled is not None:
-        tracks = _share_of(read_tracks(choice.unlabelled, frames), choice.unlabelled_share)
-        unlabelled = TrackClips(tracks, frames, body.num_betas) if tracks else labelled
-    elif untold := _share_of(motions.untold, choice.unlabelled_share):
-        unlabelled = SyntheticClips(untold, body, frames, TRAINING_ERRORS, truth=False)
-    validation = (
-        _validation(motions.validation, choice.validation_clips, body) if motions.validation else None
-    )
-    return Lessons(labelled, unlabelled, real_poses(motions.told), validation)
+        tracks = tracks_at(choice.unlabelled, frames, choice.unlabelled_share, out / "tracks", report)
+        seen = TrackClips(tracks, frames, body.num_betas) if tracks.frames else labelled
+        lessons = replace(lessons, unlabelled=seen)
+    if not motions.validation:
+        return lessons
+    return replace(lessons, validation=validation_clips(motions.validation, choice.validation_clips, body))
+
+
+def lessons_of(choice: ClipChoice, motions: Motions, labelled: SyntheticClips) -> Lessons:
+    """What is learned from `labelled` clips and from the untold recordings of a choice, without validation."""
+    unlabelled: ClipSource = labelled
+    if untold := _share_of(motions.untold, choice.unlabelled_share):
+        unlabelled = replace(labelled, motions=untold, truth=False, kept={})
+    return Lessons(labelled, unlabelled, real_poses(motions.told))
 
 
 def _share_of(rows: Sequence[Any], share: float) -> list[Any]:
@@ -171,7 +182,10 @@ def real_poses(motions: Sequence[MotionClip]) -> Float[Tensor, "poses 24 3 3"]:
     return torch.cat([motion.R_parent_joint[::every].float() for motion in motions])
 
 
-def _validation(motions: Sequence[MotionClip], clips: int, body: Body) -> Clips:
-    """At least so many clips, the same for every run."""
-    sample = SyntheticClips(motions, body, _VALIDATION_FRAMES, KeypointErrors(), wander=False)
-    return together([sample(_VALIDATION_SEED + number) for number in range(-(-clips // CLIPS))])
+def validation_clips(
+    motions: Sequence[MotionClip], clips: int, body: Body, frames: int = 60, seed: int = 0
+) -> Clips:
+    """At least so many clips, the same for every run of the same seed."""
+    sample = SyntheticClips(motions, body, frames, KeypointErrors(), wander=False)
+    first = _VALIDATION_SEED + _SEEDS_APART * seed
+    return together([sample(first + number) for number in range(-(-clips // CLIPS))])

@@ -55,12 +55,13 @@ class TemporalTrainConfig:
     steps: int = 20_000
     batch: int = 8
     """Clips a step, over all processes: a multiple of PART."""
-    learning_rate: float = 5e-4
+    learning_rate: float = 3e-4
     schedule: Literal["cosine", "constant"] = "cosine"
     discriminator_learning_rate: float = 1e-4
     discriminator_width: int = 128
     judged: int | None = 24
-    """Frames of a part, drawn anew, whose past, future and hallucinations are judged; None judges all."""
+    """Frames of a part, drawn anew, whose past, future and hallucinations are judged; None judges all. Where it is 0,
+    only the present is learned."""
     average: float = 0.999
     """How much the averaged weights, which are the result, keep at each step."""
     seed: int = 0
@@ -258,7 +259,7 @@ def generator_losses(
         "steady_shape": steady_shape(betas).mean(),
         "acceleration": mean_of(acceleration_loss(joints, path, clips.targets)),
         "shape_prior": whole.prediction.betas.square().mean(),
-        "hallucination": told.hallucination.mean(),
+        "hallucination": mean_of((told.hallucination, torch.ones_like(told.hallucination))),
         "adversary": adversary_loss(_frozen(rivals.discriminator, whole.prediction.R_parent_joint)).mean(),
     }
     losses["total"] = weighted_sum(losses, weights)

@@ -12,11 +12,12 @@ from selfmocap.adapt import AdaptConfig, adapt, predict, with_shared_shape
 from selfmocap.body import Body, BodyParameters
 from selfmocap.capturing.people import Person, alone, images_for, on_device, sample
 from selfmocap.files import read_npz, write_npz
-from selfmocap.network.frame import FrameNetwork
+from selfmocap.network.estimator import Estimator
 from selfmocap.objective import Evidence, gather_evidence, self_check_px
 from selfmocap.observations import windows
 from selfmocap.optimise import AFTER_ADAPTATION, OptimiseConfig, optimise
 from selfmocap.rotations import interpolate
+from selfmocap.tensors import joined
 
 WINDOW, OVERLAP = 256, 32
 """Frames that are refined together, and over which one window fades into the next."""
@@ -33,14 +34,14 @@ Report = Callable[[int, int], None]
 class Solver:
     """What turns evidence into bodies, all on one device."""
 
-    network: FrameNetwork
+    network: Estimator
     body: Body
     device: torch.device
     most: int
     """Frames of a sample: see `people.sample`."""
 
 
-def adapted(solver: Solver, people: Sequence[Person], config: AdaptConfig, report: Report) -> FrameNetwork:
+def adapted(solver: Solver, people: Sequence[Person], config: AdaptConfig, report: Report) -> Estimator:
     """The network, adapted to a sample of the frames of all people together."""
     images = images_for(solver.network, config.weights)
     evidence = sample(people, solver.network, solver.most, images, solver.device)
@@ -50,7 +51,7 @@ def adapted(solver: Solver, people: Sequence[Person], config: AdaptConfig, repor
 
 
 def choices(
-    solver: Solver, adapted_network: FrameNetwork | None, people: Sequence[Person], report: Report
+    solver: Solver, adapted_network: Estimator | None, people: Sequence[Person], report: Report
 ) -> list[dict[str, Any]]:
     """For each person, judged by keypoints that nothing has seen (`self_check_px`, before and after): whether the
     adapted network is `accepted`, whether its answer is to be `refined`, and the `betas` of the whole clip. A network
@@ -65,7 +66,7 @@ def choices(
     return found
 
 
-def _choice(solver: Solver, adapted_network: FrameNetwork | None, evidence: Evidence) -> dict[str, Any]:
+def _choice(solver: Solver, adapted_network: Estimator | None, evidence: Evidence) -> dict[str, Any]:
     def px(answer: BodyParameters) -> float:
         return float(self_check_px(solver.body, answer, evidence)[0])
 
@@ -124,7 +125,7 @@ class Answer:
 
 def answer_for(
     solver: Solver,
-    adapted_network: FrameNetwork | None,
+    adapted_network: Estimator | None,
     person: Person,
     choice: dict[str, Any],
     report: Report,
@@ -149,9 +150,9 @@ def answer_for(
         done = begin + len(window)
         report(done, len(person.seen))
     seen = person.seen.keypoint_confidence.mean(-1, keepdim=True).clamp_min(1e-3)
-    whole = _joined(before)
+    whole = joined(before)
     betas = (whole.betas * seen).sum(0) / seen.sum()
-    return Answer(replace(whole, betas=betas), replace(_joined(after), betas=after[0].betas[0]))
+    return Answer(replace(whole, betas=betas), replace(joined(after), betas=after[0].betas[0]))
 
 
 def _faded(parts: list[BodyParameters], part: BodyParameters, overlap: int) -> list[BodyParameters]:
@@ -166,7 +167,3 @@ def _faded(parts: list[BodyParameters], part: BodyParameters, overlap: int) -> l
         torch.lerp(old.p_world_root, fresh.p_world_root, share[:, None]),
     )
     return [*parts[:-1], parts[-1][:-overlap], blend, part[overlap:]]
-
-
-def _joined(parts: Sequence[BodyParameters]) -> BodyParameters:
-    return BodyParameters(*(torch.cat([getattr(part, name) for part in parts]) for name in vars(parts[0])))

@@ -30,9 +30,8 @@ from selfmocap.export.write import export
 from selfmocap.files import existing_file, remove_partials
 from selfmocap.frontend.observe import Settings, observe
 from selfmocap.motion import Motion
-from selfmocap.network.frame import FrameNetwork
+from selfmocap.network.estimator import Estimator, load_estimator, save_estimator
 from selfmocap.network.infer import seen_share, to_world
-from selfmocap.network.weights import load_network, save_network, shipped_weights
 from selfmocap.optimise import AFTER_ADAPTATION, OptimiseConfig
 from selfmocap.overlay import write_bodies
 from selfmocap.report.page import write_report
@@ -56,7 +55,7 @@ def capture(
     Raises FileNotFoundError or ValueError where the video or a setting cannot be used, OSError where nothing can be
     written."""
     run = _Run(Path(video), Path(out), config or CaptureConfig(), report, _device(device))
-    existing_file(run.config.weights or shipped_weights())
+    existing_file(run.config.weights_file)
     paths = observe(run.video, run.out, Settings(people=run.config.people), report)
     _without_partials(run.out)
     people = [Person.load(n, path.parent, run.config.focal) for n, path in enumerate(paths, start=1)]
@@ -91,9 +90,9 @@ class _Run:
     def stages(self) -> Stages:
         return Stages(self.out / ".capture", self.out / "report.json")
 
-    @functools.cached_property
+    @property
     def body(self) -> Body:
-        return Body.load()
+        return _body()
 
     @functools.cached_property
     def small_body(self) -> Body:
@@ -101,12 +100,12 @@ class _Run:
 
     @functools.cached_property
     def weights(self) -> str:
-        path = existing_file(self.config.weights or shipped_weights())
+        path = existing_file(self.config.weights_file)
         return hashlib.sha256(path.read_bytes()).hexdigest()
 
     @functools.cached_property
     def solver(self) -> Solver:
-        network = load_network(self.config.weights)[0].to(self.device)
+        network = _network(self.config.weights_file, self.weights, self.device)
         return Solver(network, self.body.to(self.device), self.device, SAMPLE[self.config.quality])
 
     @property
@@ -114,13 +113,25 @@ class _Run:
         return self.out / ".capture" / "adapted.safetensors"
 
     @functools.cached_property
-    def adapted_network(self) -> FrameNetwork | None:
+    def adapted_network(self) -> Estimator | None:
         if not EPOCHS[self.config.quality]:
             return None
-        return load_network(self.adapted_weights)[0].to(self.device)
+        return load_estimator(self.adapted_weights)[0].to(self.device)
 
     def progress(self, stage: str) -> Callable[[int, int], None]:
         return lambda done, total: self.report(stage, done, total)
+
+
+@functools.cache
+def _body() -> Body:
+    """Kept for the next video of the process, as the network is."""
+    return Body.load()
+
+
+@functools.lru_cache(maxsize=1)
+def _network(path: Path, sha256: str, device: torch.device) -> Estimator:
+    """The network of a weights file whose bytes have that sum."""
+    return load_estimator(path)[0].to(device)
 
 
 def _device(name: str) -> torch.device:
@@ -161,7 +172,7 @@ def _choice(run: _Run, people: list[Person], seen: Done) -> Done:
 
         def adapt() -> tuple[dict[str, Any], list[Path]]:
             network = adapted(run.solver, people, settings, run.progress("adapt"))
-            save_network(run.adapted_weights, network, {"adapted_from": run.weights})
+            save_estimator(run.adapted_weights, network, {"adapted_from": run.weights})
             return {}, [run.adapted_weights]
 
         after = [run.stages.run("adapt", {**needs, "adapt": asdict(settings)}, after, adapt)]

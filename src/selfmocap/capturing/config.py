@@ -7,6 +7,8 @@ from typing import Literal
 from selfmocap.cleaning.scale import SHORTEST, TALLEST
 from selfmocap.export.options import ExportOptions
 from selfmocap.export.write import check_formats
+from selfmocap.network.sequences import shipped_temporal_weights
+from selfmocap.network.weights import shipped_weights
 
 Quality = Literal["fast", "balanced", "best"]
 
@@ -27,8 +29,10 @@ class CaptureConfig:
     """`fast` does not adapt the network's weights."""
     focal: float | None = None
     """Focal length, px; None assumes 1.2 times the longer side of the image."""
+    network: Literal["frame", "temporal"] = "temporal"
+    """Whether each frame is understood by itself, or in time, which is nearer to the truth where a detector errs."""
     weights: Path | None = None
-    """A network's weights; None for those that come with the project."""
+    """Weights of either kind of network, instead of those that come with the project."""
     height: float | None = None
     """The person's stature, metres, which sets the scale."""
     static_camera: Literal["auto", "yes", "no"] = "auto"
@@ -47,3 +51,8 @@ class CaptureConfig:
             raise ValueError(f"a focal length of {self.focal} px; expected 10 to 1000000")
         if self.height is not None and not SHORTEST <= self.height <= TALLEST:
             raise ValueError(f"a height of {self.height} m; expected metres from {SHORTEST} to {TALLEST}")
+
+    @property
+    def weights_file(self) -> Path:
+        """Where the weights lie that are meant."""
+        return self.weights or (shipped_weights() if self.network == "frame" else shipped_temporal_weights())

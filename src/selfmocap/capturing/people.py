@@ -10,13 +10,13 @@ from jaxtyping import Int
 from torch import Tensor
 
 from selfmocap.camera import Camera
-from selfmocap.network.frame import FrameNetwork
+from selfmocap.network.estimator import Estimator, frame_network_of
 from selfmocap.network.infer import camera_of, inputs_of
 from selfmocap.objective import KEPT_OUT, Evidence, LossWeights, gather_evidence
 from selfmocap.observations import Observations, chosen_rows
 
-BLOCK = 20
-"""Frames that follow each other in a sample."""
+BLOCK = 30
+"""Frames that follow each other in a sample: a temporal network sees so many at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,23 +41,24 @@ class Person:
         """The file of all observations."""
         return self.folder / "observations.npz"
 
-    def clip(self, seen: Observations, network: FrameNetwork) -> tuple[Observations, Any, float]:
+    def clip(self, seen: Observations, network: Estimator) -> tuple[Observations, Any, float]:
         """Some of the person's frames, as `gather_evidence` takes them."""
-        seen = seen.in_set(network.config.keypoint_set)
-        return seen, inputs_of(seen, self.camera, network), self.seen.fps
+        eyes = frame_network_of(network)
+        seen = seen.in_set(eyes.config.keypoint_set)
+        return seen, inputs_of(seen, self.camera, eyes), self.seen.fps
 
 
-def images_for(network: FrameNetwork, weights: LossWeights) -> tuple[str, ...]:
+def images_for(network: Estimator, weights: LossWeights) -> tuple[str, ...]:
     """The images that the network, and the objective with those weights, look at."""
     return (
-        *(("crops",) if network.config.rgb else ()),
+        *(("crops",) if frame_network_of(network).config.rgb else ()),
         *(("masks", "mask_certain") if weights.segmentation else ()),
         *(("flow", "flow_confidence") if weights.motion else ()),
     )
 
 
 def sample(
-    people: Sequence[Person], network: FrameNetwork, most: int, images: Sequence[str], device: torch.device
+    people: Sequence[Person], network: Estimator, most: int, images: Sequence[str], device: torch.device
 ) -> Evidence:
     """At most about `most` frames of all people together, in blocks spread evenly over each one's, with keypoints kept
     out for the self-check. The same for the same people, whatever the images."""

@@ -1,5 +1,6 @@
 """MediaPipe's older interface to the same two models: what is used where the Tasks graphs cannot be built."""
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ class MediaPipeLegacy:
                 smooth_segmentation=False,
             )
             self._solution.process(np.zeros((_SIDE, _SIDE, 3), np.uint8))
+        self._alone = threading.Lock()
 
     def search(self, image: UInt8[np.ndarray, "height width 3"], tile: Window) -> list[Window]:
         """The window of the one person found in a tile of the image."""
@@ -41,7 +43,8 @@ class MediaPipeLegacy:
 
     def look(self, image: UInt8[np.ndarray, "height width 3"], window: Window) -> Pose | None:
         """The person in a window, or None."""
-        found = self._solution.process(cut(image, window, _SIDE))
+        with self._alone:
+            found = self._solution.process(cut(image, window, _SIDE))
         if found.pose_landmarks is None or found.segmentation_mask is None:
             return None
         landmarks = found.pose_landmarks.landmark

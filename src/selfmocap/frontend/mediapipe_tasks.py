@@ -8,6 +8,7 @@ import contextlib
 import importlib.util
 import math
 import os
+import queue
 import re
 import sys
 import tempfile
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from selfmocap.frontend.people import AT_ONCE
 from selfmocap.frontend.poses import MASK_SIDE, Pose
 from selfmocap.frontend.windows import Window, cut
 from selfmocap.skeleton import KeypointSet, keypoint_set
@@ -43,18 +45,25 @@ class MediaPipeTasks:
     follows = True
 
     def __init__(self) -> None:
+        self._finders: queue.SimpleQueue[Graph] = queue.SimpleQueue()
+        blank = np.zeros((_LANDMARK_SIDE, _LANDMARK_SIDE, 3), np.uint8)
         with quiet_stderr():
-            self._find = _detector_graph()
             self._land = _landmarker_graph()
-            blank = np.zeros((_LANDMARK_SIDE, _LANDMARK_SIDE, 3), np.uint8)
-            self._find(blank)
             self._land(blank)
+            for _ in range(AT_ONCE):
+                find = _detector_graph()
+                find(blank)
+                self._finders.put(find)
 
     def search(self, image: UInt8[np.ndarray, "height width 3"], tile: Window) -> list[Window]:
         """Windows of the people found in a square tile of the image."""
         from mediapipe.python import packet_getter as packets
 
-        found = self._find(cut(image, tile, _DETECTOR_SIDE))["detections"]
+        find = self._finders.get()
+        try:
+            found = find(cut(image, tile, _DETECTOR_SIDE))["detections"]
+        finally:
+            self._finders.put(find)
         if found.is_empty():
             return []
         detections: list[Any] = packets.get_proto_list(found)

@@ -1,5 +1,6 @@
 """The video with what was seen drawn over it: boxes, identities, keypoints, masks, flow."""
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,6 +13,7 @@ from jaxtyping import Bool, Float, UInt8
 
 from selfmocap.camera import CROP_SIZE
 from selfmocap.files import written_whole
+from selfmocap.frontend.ahead import ahead
 from selfmocap.skeleton import KeypointSet
 from selfmocap.video import Frame
 
@@ -56,11 +58,15 @@ def write_overlay(
 
 def write_pictures(path: Path, pictures: Iterator[tuple[float, Image]], fps: float) -> None:
     """Writes RGB pictures of one even size, each with its time (s), as an mp4 (H.264 where PyAV has an encoder for it,
-    otherwise MPEG-4), whole or not at all."""
-    with written_whole(path) as partial, av.open(str(partial), "w", format="mp4") as container:
+    otherwise MPEG-4), whole or not at all. The next pictures are drawn while one is encoded."""
+    with (
+        written_whole(path) as partial,
+        av.open(str(partial), "w", format="mp4") as container,
+        contextlib.closing(ahead(pictures)) as drawn,
+    ):
         stream: Any = None
         last = -1
-        for time, image in pictures:
+        for time, image in drawn:
             if stream is None:
                 stream = _stream(container, image, fps)
             encoded = av.VideoFrame.from_ndarray(image, format="rgb24")

@@ -15,6 +15,8 @@ from selfmocap.video import Frame
 
 Image = UInt8[np.ndarray, "height width 3"]
 
+AT_ONCE = 2
+"""Tiles that are searched at the same time."""
 SMALL = 128.0
 """Side of a window that is taken for small, px."""
 _SCORE_SMALL, _SCORE_LARGE, _SCORE_STILL, _LIMBS = 0.88, 0.94, 0.96, 0.52
@@ -39,7 +41,7 @@ class Detector(Protocol):
     follows: bool
 
     def search(self, image: Image, tile: Window) -> list[Window]:
-        """Windows of the people found in a square tile of the image."""
+        """Windows of the people found in a square tile of the image; several threads may ask at the same time."""
         ...
 
     def look(self, image: Image, window: Window) -> Pose | None:

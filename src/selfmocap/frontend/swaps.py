@@ -17,6 +17,7 @@ _CAP = 0.5
 """Displacement from which a keypoint tells nothing, in half sides of the box."""
 _SWAPPED = 0.004
 """Cost of a swapped frame: what is swapped for long, without a jump at either end, is taken for a person who turned."""
+_BLOCK = 256
 _LONGEST_GAP = 15
 """Frames without the person after which nothing is known of what was left and right."""
 
@@ -40,14 +41,11 @@ def undo_swaps(
     """The cheapest sequence of STATES (Viterbi). Cost between two frames: the mean displacement of the keypoints
     that have a twin, in half sides of the box (px), capped, weighted by both confidences; and a little for every
     swapped frame."""
-    orders = _orders(points)
-    moved = np.stack([keypoints[:, order] for order in orders], axis=1)
-    trusted = np.stack([confidence[:, order] for order in orders], axis=1)
-    states = np.zeros(len(keypoints), np.int64)
+    orders, states = _orders(points), np.zeros(len(keypoints), np.int64)
     if len(keypoints):
-        states = _cheapest(_transitions(moved, trusted, half_sides, frame_index, points))
-    rows = np.arange(len(keypoints))
-    return Unswapped(moved[rows, states], trusted[rows, states], states)
+        states = _cheapest(_transitions(keypoints, confidence, half_sides, frame_index, points))
+    rows = np.arange(len(keypoints))[:, None]
+    return Unswapped(keypoints[rows, orders[states]], confidence[rows, orders[states]], states)
 
 
 def _orders(points: KeypointSet) -> Int[np.ndarray, "states keypoints"]:
@@ -60,19 +58,35 @@ def _orders(points: KeypointSet) -> Int[np.ndarray, "states keypoints"]:
 
 
 def _transitions(
-    moved: Float[np.ndarray, "time states keypoints 2"],
-    trusted: Float[np.ndarray, "time states keypoints"],
+    keypoints: Float[np.ndarray, "time keypoints 2"],
+    confidence: Float[np.ndarray, "time keypoints"],
     half_sides: Float[np.ndarray, " time"],
     frame_index: Int[np.ndarray, " time"],
     points: KeypointSet,
 ) -> Float[np.ndarray, "steps states states"]:
+    """A block of frames at a time: what is compared takes 40 kB a frame."""
     paired = np.array(points.mirror) != np.arange(len(points.names))
-    moved, trusted = moved[:, :, paired], trusted[:, :, paired]
+    orders = [order[paired] for order in _orders(points)]
+    costs = [np.zeros((0, len(orders), len(orders)))]
+    for first in range(0, len(keypoints) - 1, _BLOCK):
+        block = slice(first, first + _BLOCK + 1)
+        moved = np.stack([keypoints[block, order] for order in orders], axis=1)
+        trusted = np.stack([confidence[block, order] for order in orders], axis=1)
+        costs.append(_costs(moved, trusted, half_sides[block]))
+    cost = np.concatenate(costs)
+    return np.where((np.diff(frame_index) > _LONGEST_GAP)[:, None, None], 0.0, cost)
+
+
+def _costs(
+    moved: Float[np.ndarray, "time states paired 2"],
+    trusted: Float[np.ndarray, "time states paired"],
+    half_sides: Float[np.ndarray, " time"],
+) -> Float[np.ndarray, "steps states states"]:
+    """Of the steps from one frame to the next."""
     scale = (half_sides[1:] + half_sides[:-1])[:, None, None, None] / 2
     step = np.linalg.norm(moved[1:, None] - moved[:-1, :, None], axis=-1) / scale
     weight = trusted[1:, None] * trusted[:-1, :, None]
-    cost = (weight * np.minimum(step, _CAP)).sum(axis=-1) / np.maximum(weight.sum(axis=-1), 1.0)
-    return np.where((np.diff(frame_index) > _LONGEST_GAP)[:, None, None], 0.0, cost)
+    return (weight * np.minimum(step, _CAP)).sum(axis=-1) / np.maximum(weight.sum(axis=-1), 1.0)
 
 
 def _cheapest(transitions: Float[np.ndarray, "steps states states"]) -> Int[np.ndarray, " time"]:

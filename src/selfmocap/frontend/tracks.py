@@ -3,9 +3,11 @@
 Each step is a function from a state and a frame to the next state, so that a run can stop and go on anywhere.
 """
 
+import functools
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +16,7 @@ from jaxtyping import Float32
 from selfmocap.frontend.appearance import appearance, likeness
 from selfmocap.frontend.pan import background_shift, is_cut, small_view
 from selfmocap.frontend.people import (
+    AT_ONCE,
     COMPANY,
     SMALL,
     Detector,
@@ -220,17 +223,10 @@ def _learnt(colours: Colours, seen: Colours) -> Colours:
 def _searched(people: People, frame: Frame, detector: Detector, pace: Pace) -> People:
     height, width = frame.image.shape[:2]
     present = [track for track in people.tracks if track.last == frame.index]
-    windows = [
-        w
-        for tile in tiles(width, height, _sides(people, len(present)))
-        for w in _plausible(detector.search(frame.image, tile), tile)
-    ]
-    again = {t.number for t in present if any(t.pose.window.nearness(w) < _NEAR for w in windows)}
-    tracks = tuple(replace(t, found=t.found + 1) if t.number in again else t for t in people.tracks)
-    people = replace(people, tracks=tracks, searches=people.searches + 1)
     taken = _TRIED if len(present) >= COMPANY else _NEAR
-    poses, nobody = [track.pose for track in present], []
-    for window in windows:
+    poses, nobody, windows = [track.pose for track in present], [], []
+    for window in _windows(detector, frame.image, tiles(width, height, _sides(people, len(present)))):
+        windows.append(window)
         if any(p.window.nearness(window) < taken for p in poses):
             continue
         if any(w.nearness(window) < _TRIED for w in nobody):
@@ -241,7 +237,17 @@ def _searched(people: People, frame: Frame, detector: Detector, pace: Pace) -> P
             continue
         poses.append(pose)
         people = _taken_up(people, pose, frame, detector.points, pace)
-    return people
+    again = {t.number for t in present if any(t.pose.window.nearness(w) < _NEAR for w in windows)}
+    tracks = tuple(replace(t, found=t.found + 1) if t.number in again else t for t in people.tracks)
+    return replace(people, tracks=tracks, searches=people.searches + 1)
+
+
+def _windows(detector: Detector, image: Image, searched: Sequence[Window]) -> Iterator[Window]:
+    """Where people are found in some tiles, tile after tile; the next ones are searched meanwhile."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        found = pool.map(functools.partial(detector.search, image), searched)
+        for tile, windows in zip(searched, found, strict=True):
+            yield from _plausible(windows, tile)
 
 
 def _sides(people: People, present: int) -> tuple[float, ...]:

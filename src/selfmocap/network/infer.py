@@ -1,4 +1,4 @@
-"""From one person's observations to a motion, by a frame network as it is."""
+"""What lies between one person's observations, a network, and a motion."""
 
 from typing import Any
 
@@ -12,6 +12,7 @@ from selfmocap.motion import Motion
 from selfmocap.network.frame import FrameInputs, FrameNetwork
 from selfmocap.observations import Observations
 from selfmocap.skeleton import DEFAULT_KEYPOINTS
+from selfmocap.tensors import joined
 
 _WINDOW = 256
 """Frames a forward pass."""
@@ -44,12 +45,9 @@ def inputs_of(observations: Observations, camera: Camera, network: FrameNetwork)
 
 def predict_parameters(network: FrameNetwork, inputs: FrameInputs) -> BodyParameters:
     """The body in the camera frame for every frame, without gradients, a window of frames at a time."""
-    parts = []
+    windows = (inputs[start : start + _WINDOW] for start in range(0, len(inputs.boxes), _WINDOW))
     with torch.no_grad():
-        for start in range(0, len(inputs.boxes), _WINDOW):
-            window = inputs[start : start + _WINDOW]
-            parts.append(vars(network(window).parameters(window)))
-    return BodyParameters(**{name: torch.cat([part[name] for part in parts]) for name in parts[0]})
+        return joined([network(window).parameters(window) for window in windows])
 
 
 def to_world(parameters: BodyParameters, camera: Camera) -> BodyParameters:
@@ -66,20 +64,6 @@ def to_world(parameters: BodyParameters, camera: Camera) -> BodyParameters:
 def seen_share(confidence: Float[Tensor, "time keypoints"]) -> Float[Tensor, " time"]:
     """How much of the person was seen in each frame, in [0, 1]: the mean confidence of its keypoints."""
     return confidence.mean(-1)
-
-
-def infer(
-    network: FrameNetwork,
-    body: Body,
-    observations: Observations,
-    focal: float | None = None,
-    **provenance: Any,
-) -> Motion:
-    """The network's answer: pose, root and place a frame, one shape (the mean of the frames' own, weighted by how much
-    was seen). `focal` in px; None assumes `default_focal`."""
-    camera = camera_of(observations, focal)
-    inputs = inputs_of(observations, camera, network)
-    return motion_of(body, predict_parameters(network, inputs), camera, observations, provenance)
 
 
 def motion_of(

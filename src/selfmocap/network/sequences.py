@@ -1,4 +1,4 @@
-"""From one person's observations to a motion, by a temporal network: sequences of any length, and past and future."""
+"""A temporal network on sequences of any length, and past and future of single frames; its weights."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -8,15 +8,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from selfmocap.body import Body
 from selfmocap.files import existing_file
-from selfmocap.motion import Motion
 from selfmocap.network.config import NetworkConfig
 from selfmocap.network.frame import FrameInputs, Prediction
-from selfmocap.network.infer import camera_of, inputs_of, motion_of
 from selfmocap.network.temporal import Glimpses, TemporalConfig, TemporalNetwork, prediction_of
 from selfmocap.network.weights import read_weights, shipped_weights, write_weights
-from selfmocap.observations import Observations
 
 TEMPORAL_FORMAT = "selfmocap-temporal-network"
 _SEEN_AT_ONCE = 256
@@ -46,22 +42,6 @@ def _built(config: dict[str, Any]) -> TemporalNetwork:
     return TemporalNetwork(
         NetworkConfig.from_dict(config["frame"]), TemporalConfig.from_dict(config["temporal"])
     )
-
-
-def infer_temporal(
-    network: TemporalNetwork,
-    body: Body,
-    observations: Observations,
-    focal: float | None = None,
-    **provenance: Any,
-) -> Motion:
-    """The temporal network's answer, as `infer` gives a frame network's. Frames see those around them as far as they
-    follow each other in the video. `focal` in px; None assumes `default_focal`."""
-    camera = camera_of(observations, focal)
-    inputs = inputs_of(observations, camera, network.frame)
-    follows = observations.frame_index.diff() == 1
-    parameters = predict_sequence(network, inputs, follows).parameters(inputs)
-    return motion_of(body, parameters, camera, observations, provenance)
 
 
 @torch.no_grad()

@@ -22,6 +22,8 @@ _CAMERA = 3
 _GROUPS = 32
 _AVERAGED, _SMOOTH = 10, 3.5
 """How many frames to both sides answers are averaged over, and the standard deviation of the first average."""
+_PLACE_SMOOTH = (2.0, 2.0, 5.0)
+"""Standard deviations, frames, of the average of the pelvis' ray and of the logarithm of its depth."""
 _MOST_TRUST = 5.0
 """Natural logarithm of how many times more than another an answer can count."""
 
@@ -149,11 +151,25 @@ class TrustedMean(nn.Module):
     ) -> Float[Tensor, "clips time numbers"]:
         trust = self.trust(strip).clamp(-_MOST_TRUST, _MOST_TRUST).exp()
         near = self.nearness.softmax(-1)
+        return _around(trust * answers, near) / _around(trust, near)
 
-        def around(x: Tensor) -> Tensor:
-            return nn.functional.conv1d(x.mT, near, padding=_AVERAGED, groups=len(near)).mT
 
-        return around(trust * answers) / around(trust)
+def _around(x: Float[Tensor, "clips time numbers"], near: Float[Tensor, "numbers 1 frames"]) -> Tensor:
+    return nn.functional.conv1d(x.mT, near, padding=_AVERAGED, groups=len(near)).mT
+
+
+def steady_place(
+    crop_camera: Float[Tensor, "clips time 3"], angles: Float[Tensor, "clips time 3"]
+) -> Float[Tensor, "clips time 3"]:
+    """Crop cameras of which the pelvis' path is smooth, wherever the crops lie (`angles` of `heatmaps.view_angles`):
+    its ray and the logarithm of its depth are averaged over time. Not learned: judged by places, an average would
+    become as narrow as it may, and the path would tremble."""
+    middle, width = angles[..., :2], angles[..., 2:]
+    path = torch.cat([middle + crop_camera[..., :2] * width, crop_camera[..., 2:] - width.log()], dim=-1)
+    away = torch.arange(-_AVERAGED, _AVERAGED + 1).to(path) / torch.tensor(_PLACE_SMOOTH).to(path)[:, None]
+    near = (-0.5 * away.square()).exp().unsqueeze(1)
+    ray, depth = (_around(path, near) / _around(torch.ones_like(path), near)).split([2, 1], dim=-1)
+    return torch.cat([(ray - middle) / width, depth + width.log()], dim=-1)
 
 
 class Regressor(nn.Module):
@@ -198,7 +214,7 @@ def _near_zero(layer: nn.Module, factor: float) -> None:
 
 
 class TemporalNetwork(nn.Module):
-    """A frame network, which stays as it is, and what understands its glimpses in time.
+    """A frame network, which stays as it is while this is trained, and what understands its glimpses in time.
 
     All of the paper: f_movie, the iterative regressor f_3D, the two delta regressors, and the hallucinator with which
     the same regressors read a single frame."""
@@ -216,14 +232,13 @@ class TemporalNetwork(nn.Module):
         self.before, self.after = (Regressor(sizes[0], POSE, *sizes[1:]) for _ in range(2))
         self.hallucinator = Hallucinator(config.width)
         self.mean = nn.Parameter(_standing(frame.num_betas)) if config.start == "mean" else None
-        self.trusted = None if self.mean is not None else TrustedMean(sizes[0], numbers)
+        self.trusted = None if self.mean is not None else TrustedMean(sizes[0], numbers - _CAMERA)
 
     def train(self, mode: bool = True) -> "TemporalNetwork":
         super().train(mode)
         self.frame.eval()
         return self
 
-    @torch.no_grad()
     def glimpses(self, inputs: FrameInputs) -> Glimpses:
         """What the frame network makes of each frame, one row a frame."""
         features = self.frame.features(inputs)
@@ -238,11 +253,15 @@ class TemporalNetwork(nn.Module):
 
     def present(self, seen: Glimpses) -> Float[Tensor, "clips time numbers"]:
         """Clips of consecutive frames as the movie strip sees them, for `prediction_of`."""
-        return self._present(self.movie(self.embedded(seen)), seen.answers)
+        return self._present(self.movie(self.embedded(seen)), seen)
 
-    def _present(self, strip: Tensor, answers: Tensor) -> Tensor:
-        found = self.now(strip, self._start(answers))
-        return found if self.trusted is None else self.trusted(strip, found)
+    def _present(self, strip: Tensor, seen: Glimpses) -> Tensor:
+        found = self.now(strip, self._start(seen.answers))
+        if self.trusted is None:
+            return found
+        told, crop_camera = found[..., :-_CAMERA], found[..., -_CAMERA:]
+        place = steady_place(crop_camera, seen.features[..., -_CAMERA:])
+        return torch.cat([self.trusted(strip, told), place], dim=-1)
 
     def _start(self, answers: Tensor) -> Tensor:
         return answers if self.mean is None else self.mean.expand(answers.shape)
@@ -267,7 +286,7 @@ class TemporalNetwork(nn.Module):
         seen = Glimpses(features, answers)
         phi = self.embedded(seen)
         strip = self.movie(phi)
-        present = self._present(strip, answers)
+        present = self._present(strip, seen)
         some_strip, some_phi = strip.flatten(0, 1)[chosen], phi.flatten(0, 1)[chosen]
         past, future = self._deltas(some_strip, present.flatten(0, 1)[chosen])
         dream = self.hallucinator(some_phi)

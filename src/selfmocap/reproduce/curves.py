@@ -1,8 +1,8 @@
 """Figure 3: what each loss does, over the steps of adaptation (Tung et al. 2017, section 4.3)."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,8 @@ from selfmocap.reproduce.clips import (
     truth_of,
     weakened,
 )
-from selfmocap.reproduce.paper import draw_curves
-from selfmocap.reproduce.record import about, fingerprint, load_json, save_json, save_text
+from selfmocap.reproduce.paper import draw_curves, heading
+from selfmocap.reproduce.record import about, fingerprint, once, save_json, save_text
 from selfmocap.reproduce.tables import clips_folder
 from selfmocap.skeleton import JOINT
 
@@ -51,21 +51,20 @@ def figure(
     config, body = config or AdaptConfig(weights=LossWeights()), Body.load()
     network, known = load_network(weights)
     clips = benchmark_clips(AS_THE_PAPER, test_set, clips_folder(out, AS_THE_PAPER.name), body, report)
-    header = about("figure3", test_set, AS_THE_PAPER, known["sha256"])
+    header = about("figure3", test_set, AS_THE_PAPER.name, known["sha256"])
     (out / "figure3").mkdir(exist_ok=True)
     runs = [(kind, name, seed) for kind in EVIDENCE for name in losses(config.weights) for seed in _SEEDS]
     found: dict[tuple[str, str, int], dict[str, Any]] = {}
     for number, (kind, name, seed) in enumerate(runs):
         report("figure3: runs", number, len(runs))
-        path = out / "figure3" / f"{kind}-{name}-{seed}.json"
         settings = replace(config, weights=losses(config.weights)[name], seed=seed)
         mark = fingerprint(kind, asdict(settings), test_set.named(), known["sha256"])
-        if load_json(path).get("fingerprint") != mark:
-            shown = [weakened(clip, [seed, i]) for i, clip in enumerate(clips)] if kind == "weak" else clips
-            start = time.perf_counter()
-            curve = run(network, body, shown, settings, report)
-            save_json(path, {"fingerprint": mark, "seconds": time.perf_counter() - start} | curve)
-        found[kind, name, seed] = load_json(path)
+        shown = [weakened(clip, [seed, i]) for i, clip in enumerate(clips)] if kind == "weak" else clips
+        found[kind, name, seed] = once(
+            out / "figure3" / f"{kind}-{name}-{seed}.json",
+            mark,
+            partial(run, network, body, shown, settings, report),
+        )
     report("figure3: runs", len(runs), len(runs))
     seconds = round(sum(curve["seconds"] for curve in found.values()), 1)
     result = {"about": header | {"seconds": seconds}, **_gathered(found, list(losses(config.weights)))}
@@ -127,15 +126,9 @@ def _gathered(found: dict[tuple[str, str, int], dict[str, Any]], names: Sequence
 
 
 def _in_words(result: dict[str, Any]) -> str:
-    header = result["about"]
+    note = f"Error per joint, mm: mean and standard deviation over {len(_SEEDS)} seeds."
     lines = [
-        "# figure3: error over adaptation, by losses",
-        "",
-        f"`{header['command']}`",
-        "",
-        f"{header['machine']['cpu']}, {header['seconds']:.0f} s; weights {header['weights_sha256'][:12]}. Error per "
-        f"joint, mm: mean and standard deviation over {len(_SEEDS)} seeds.",
-        "",
+        *heading("figure3: error over adaptation, by losses", result["about"], note),
         "| keypoints | losses | before | after | % lower than K |",
         "|---|---|---|---|---|",
     ]

@@ -71,7 +71,7 @@ def experience(
     ]
     change = np.array(learned) - np.array(first)
     result = {
-        "about": about("experience", test_set, AS_THE_PAPER, known["sha256"])
+        "about": about("experience", test_set, AS_THE_PAPER.name, known["sha256"])
         | {"seconds": round(time.perf_counter() - start, 1)},
         "fingerprint": mark,
         "adapted_on_clips": len(known_clips),

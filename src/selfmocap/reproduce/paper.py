@@ -39,19 +39,28 @@ _SHOWN = {
 _SOURCE = {"table1": "SURREAL", "table2": "Human3.6M"}
 
 
-def table_in_words(what: str, result: Mapping[str, Any]) -> str:
-    """A table in Markdown: ours, and in brackets the paper's, which were measured on other data."""
-    header, published = result["about"], PUBLISHED[what]
-    lines = [
-        f"# {what}: {header['protocol']}",
+def heading(title: str, header: Mapping[str, Any], note: str) -> list[str]:
+    """The first lines of a result in Markdown, from its record's header."""
+    return [
+        f"# {title}",
         "",
         f"`{header['command']}`",
         "",
         f"{header['machine']['cpu']}, {header['machine']['cores']} cores, {header['seconds']:.0f} s; weights "
-        f"{header['weights_sha256'][:12]}; selfmocap {header['versions']['selfmocap']}. mm. In brackets the paper's "
-        f"figures, on {_SOURCE[what]}: other people, other motions; its surface error leaves out the root's rotation, "
-        "ours does not.",
+        f"{header['weights_sha256'][:12]}; selfmocap {header['versions']['selfmocap']}. {note}",
         "",
+    ]
+
+
+def table_in_words(what: str, result: Mapping[str, Any]) -> str:
+    """A table in Markdown: ours, and in brackets the paper's, which were measured on other data."""
+    header, published = result["about"], PUBLISHED[what]
+    note = (
+        f"mm. In brackets the paper's figures, on {_SOURCE[what]}: other people, other motions; its surface error "
+        "leaves out the root's rotation, ours does not."
+    )
+    lines = [
+        *heading(f"{what}: {header['protocol']}", header, note),
         "| row | " + " | ".join(_SHOWN.values()) + " | s |",
         "|---" * (len(_SHOWN) + 2) + "|",
     ]
@@ -101,20 +110,25 @@ def draw_table(path: Path, what: str, result: Mapping[str, Any]) -> None:
     _save(figure, path)
 
 
-def draw_curves(path: Path, panels: Mapping[str, Mapping[str, tuple[Sequence[int], np.ndarray]]]) -> None:
-    """A panel for each kind of evidence: by losses the steps and (seeds, steps) errors, mean and spread."""
+def draw_curves(
+    path: Path,
+    panels: Mapping[str, Mapping[str, tuple[Sequence[int], np.ndarray]]],
+    over: str = "adaptation steps",
+    error: str = "error per joint, mm",
+) -> None:
+    """A panel for each title: by names the places and (seeds, places) errors, mean and spread."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5 * len(panels), 3.8), layout="constrained")
     columns = np.atleast_1d(figure.subplots(1, len(panels)))
     for axes, (title, curves) in zip(columns, panels.items(), strict=True):
-        for losses, (steps, errors) in curves.items():
+        for name, (places, errors) in curves.items():
             mean, spread = errors.mean(0), errors.std(0)
-            (line,) = axes.plot(steps, mean, label=losses)
-            axes.fill_between(steps, mean - spread, mean + spread, color=line.get_color(), alpha=0.2)
+            (line,) = axes.plot(places, mean, label=name)
+            axes.fill_between(places, mean - spread, mean + spread, color=line.get_color(), alpha=0.2)
         axes.set_title(title)
-        axes.set_xlabel("adaptation steps")
-        axes.set_ylabel("error per joint, mm")
+        axes.set_xlabel(over)
+        axes.set_ylabel(error)
         axes.legend()
     _save(figure, path)
 

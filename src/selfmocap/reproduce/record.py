@@ -4,33 +4,38 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from selfmocap import __version__
 from selfmocap.body import BodyParameters
 from selfmocap.files import read_npz, write_npz, written_whole
-from selfmocap.reproduce.clips import ClipChoice, Protocol
+from selfmocap.reproduce.clips import ClipChoice
 from selfmocap.reproduce.rows import ROWS, Answer, RowConfig
 
 _PARAMETERS = tuple(field.name for field in fields(BodyParameters))
 
 
-def about(what: str, test_set: ClipChoice, protocol: Protocol, weights: str) -> dict[str, Any]:
-    """The header of a result: the command that gives it, seed, versions, the SHA-256 of the weights, the machine."""
+def about(
+    what: str, test_set: ClipChoice, protocol: str, weights: str, more: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The header of a result: the command that gives it (with `more` arguments), the protocol's name, seed, versions,
+    the SHA-256 of the weights, the machine."""
     named = test_set.named()
     options = [
         f"--{name.replace('_', '-')} {value}" for name, value in named.items() if value and name != "held_out"
     ]
     held_out = ["--held-out", *test_set.held_out] if test_set.held_out else []
     return {
-        "command": " ".join(["selfmocap reproduce", what, *options, *held_out]),
-        "protocol": protocol.name,
+        "command": " ".join(["selfmocap reproduce", what, *options, *held_out, *more]),
+        "protocol": protocol,
         "test_set": named,
         "versions": {
             "selfmocap": __version__,
@@ -56,11 +61,21 @@ def fingerprint(*settings: Any) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def row_fingerprint(name: str, config: RowConfig, clips: str) -> str:
-    """Of a row on the clips and the network that `clips` names: what it, and the rows before it, are computed by."""
+def sha256_of(network: nn.Module) -> str:
+    """Of the weights of a network, whatever file they came in."""
+    digest = hashlib.sha256()
+    for name, tensor in network.state_dict().items():
+        digest.update(name.encode() + b"\0" + tensor.cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def row_fingerprint(name: str, config: RowConfig, on: Mapping[str, str]) -> str:
+    """Of a row: what it, and the rows before it, are computed by; `on` names, for each network, it and the clips."""
     row, settings = ROWS[name], asdict(config)
     mine = {field: settings[field] for field in row.depends_on}
-    return fingerprint(name, clips, mine, [row_fingerprint(before, config, clips) for before in row.after])
+    return fingerprint(
+        name, on[row.network], mine, [row_fingerprint(before, config, on) for before in row.after]
+    )
 
 
 def save_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -77,6 +92,18 @@ def save_text(path: Path, text: str) -> None:
 def load_json(path: Path) -> dict[str, Any]:
     """The JSON object of a file that an experiment wrote; an empty one where there is none."""
     return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def once(path: Path, name: str, compute: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+    """What the file holds under the fingerprint `name`; where it does not, it is computed and written, with the
+    `seconds` that took."""
+    kept = load_json(path)
+    if kept.get("fingerprint") == name:
+        return kept
+    start = time.perf_counter()
+    found = compute()
+    save_json(path, {"fingerprint": name, "seconds": round(time.perf_counter() - start, 1), **found})
+    return load_json(path)
 
 
 def save_answer(path: Path, answer: Answer, name: str) -> None:

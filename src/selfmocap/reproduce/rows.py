@@ -10,7 +10,9 @@ from torch import Tensor
 from selfmocap.adapt import AdaptConfig, adapt, predict, with_shared_shape
 from selfmocap.adapt_folder import chosen
 from selfmocap.body import Body, BodyParameters
+from selfmocap.network.estimator import Estimator
 from selfmocap.network.frame import FrameNetwork
+from selfmocap.network.temporal import TemporalNetwork
 from selfmocap.objective import KEPT_OUT, Evidence, LossWeights
 from selfmocap.optimise import AFTER_ADAPTATION, OptimiseConfig, optimise, random_start, started_from_truth
 from selfmocap.reproduce.clips import BenchmarkClip, Report, evidence_of, truth_of
@@ -55,10 +57,11 @@ class Answer:
 
 @dataclass(frozen=True, eq=False)
 class Experiment:
-    """The test clips, and the network that meets them."""
+    """The test clips, and the networks that meet them."""
 
     clips: Sequence[BenchmarkClip]
-    network: FrameNetwork
+    networks: Mapping[str, Estimator]
+    """`frame` and `temporal`, which see the same."""
     body: Body
     config: RowConfig
     whole: Evidence
@@ -69,11 +72,18 @@ class Experiment:
 
     @classmethod
     def of(
-        cls, clips: Sequence[BenchmarkClip], network: FrameNetwork, body: Body, config: RowConfig, seed: int
+        cls,
+        clips: Sequence[BenchmarkClip],
+        frame: FrameNetwork,
+        temporal: TemporalNetwork,
+        body: Body,
+        config: RowConfig,
+        seed: int,
     ) -> "Experiment":
         """The experiment on some clips."""
-        whole, checked = evidence_of(clips, network), evidence_of(clips, network, config.keep_out)
-        return cls(clips, network, body, config, whole, checked, truth_of(clips), seed)
+        whole, checked = evidence_of(clips, frame), evidence_of(clips, frame, config.keep_out)
+        networks = {"frame": frame, "temporal": temporal}
+        return cls(clips, networks, body, config, whole, checked, truth_of(clips), seed)
 
 
 Answers = Mapping[str, Answer]
@@ -89,19 +99,26 @@ class Row:
     """The fields of RowConfig that it is computed by."""
     after: tuple[str, ...] = ()
     """The rows whose answers it needs."""
+    network: str = "frame"
+    """Which of the networks it is by."""
     lasts: bool = False
     """Whether it takes as long as all the others together."""
 
 
-def _pretrained(experiment: Experiment, answers: Answers, report: Report) -> Answer:
-    evidence = experiment.whole
-    return Answer(with_shared_shape(predict(experiment.network, evidence), evidence))
+def _first(network: str) -> Row:
+    """The network as it came."""
+
+    def first(experiment: Experiment, answers: Answers, report: Report) -> Answer:
+        evidence = experiment.whole
+        return Answer(with_shared_shape(predict(experiment.networks[network], evidence), evidence))
+
+    return Row(first, network=network)
 
 
-def _adapted(config: str) -> Row:
+def _adapted(config: str, network: str = "frame") -> Row:
     def adapted(experiment: Experiment, answers: Answers, report: Report) -> Answer:
         found = adapt(
-            experiment.network, experiment.body, experiment.checked, getattr(experiment.config, config),
+            experiment.networks[network], experiment.body, experiment.checked, getattr(experiment.config, config),
             lambda step, steps, _: report("adapt", step, steps),
         )  # fmt: skip
         evidence = experiment.whole
@@ -111,23 +128,27 @@ def _adapted(config: str) -> Row:
             torch.stack([found.before_px, found.after_px], dim=1),
         )
 
-    return Row(adapted, (config, "keep_out"))
+    return Row(adapted, (config, "keep_out"), network=network)
 
 
-def _accepted(experiment: Experiment, answers: Answers, report: Report) -> Answer:
-    adapted, evidence = answers["self_supervised"], experiment.whole
-    assert adapted.accepted is not None
-    first = answers["pretrained"].parameters
-    return Answer(chosen(adapted.accepted[evidence.clip], adapted.parameters, first))
+def _accepted(adapted: str, first: str, network: str = "frame") -> Row:
+    """The adapted network's answer where the self-check accepts it."""
+
+    def accepted(experiment: Experiment, answers: Answers, report: Report) -> Answer:
+        second, clip = answers[adapted], experiment.whole.clip
+        assert second.accepted is not None
+        return Answer(chosen(second.accepted[clip], second.parameters, answers[first].parameters))
+
+    return Row(accepted, (), (first, adapted), network)
 
 
-def _from(row: str, config: str) -> Row:
+def _from(row: str, config: str, network: str = "frame") -> Row:
     """Direct optimisation that starts at another row's answer."""
 
     def optimised(experiment: Experiment, answers: Answers, report: Report) -> Answer:
         return _optimised(experiment, answers[row].parameters, config, report)
 
-    return Row(optimised, (config,), (row,))
+    return Row(optimised, (config,), (row,), network)
 
 
 def _from_scratch(R: bool, T: bool, config: str) -> Row:
@@ -162,11 +183,17 @@ ROWS: dict[str, Row] = {
     "optimisation_R_gradient_descent": _from_scratch(True, False, "descend"),
     "optimisation_RT": _from_scratch(True, True, "optimise"),
     "optimisation_RT_gradient_descent": _from_scratch(True, True, "descend"),
-    "pretrained": Row(_pretrained),
+    "pretrained": _first("frame"),
     "optimisation_from_network": _from("pretrained", "refine"),
     "self_supervised_all_losses": _adapted("adapt_all"),
     "self_supervised": _adapted("adapt"),
-    "self_supervised_accepted": Row(_accepted, (), ("pretrained", "self_supervised")),
+    "self_supervised_accepted": _accepted("self_supervised", "pretrained"),
     "self_supervised_refined": _from("self_supervised_accepted", "refine_adapted"),
+    "temporal": _first("temporal"),
+    "temporal_self_supervised": _adapted("adapt", "temporal"),
+    "temporal_self_supervised_accepted": _accepted("temporal_self_supervised", "temporal", "temporal"),
+    "temporal_self_supervised_refined": _from(
+        "temporal_self_supervised_accepted", "refine_adapted", "temporal"
+    ),
 }
 """In the paper's order; later rows start from earlier ones."""

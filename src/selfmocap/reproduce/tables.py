@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from selfmocap.body import Body
+from selfmocap.network.sequences import load_temporal
 from selfmocap.network.weights import load_network
 from selfmocap.reproduce.clips import AS_THE_PAPER, SHIFTED, ClipChoice, Report, benchmark_clips
 from selfmocap.reproduce.paper import draw_table, table_in_words
@@ -37,12 +38,15 @@ def table(
     """Runs all rows and writes `table1.json` (or `table2.json`) with the scores of each, the same in words and as a
     picture, and each row's answer. Rows that are there already with the same settings, clips and weights are kept."""
     protocol, config, body = PROTOCOLS[what], config or RowConfig(), Body.load()
-    network, known = load_network(weights)
+    (network, known), (temporal, known_temporal) = load_network(weights), load_temporal()
     clips = benchmark_clips(protocol, test_set, clips_folder(out, protocol.name), body, report)
-    experiment = Experiment.of(clips, network, body, config, test_set.seed)
-    header = about(what, test_set, protocol, known["sha256"])
-    name = fingerprint(what, test_set.named(), known["sha256"], header["versions"]["selfmocap"])
-    marks = {row: row_fingerprint(row, config, name) for row in ROWS}
+    experiment = Experiment.of(clips, network, temporal, body, config, test_set.seed)
+    header = about(what, test_set, protocol.name, known["sha256"])
+    on = {
+        network: fingerprint(what, test_set.named(), about["sha256"], header["versions"]["selfmocap"])
+        for network, about in (("frame", known), ("temporal", known_temporal))
+    }
+    marks = {row: row_fingerprint(row, config, on) for row in ROWS}
     kept = load_json(out / f"{what}.json").get("rows", {})
     rows = {row: scores for row, scores in kept.items() if scores["fingerprint"] == marks.get(row)}
     answers: dict[str, Answer] = {}
@@ -100,7 +104,11 @@ def _result(header: dict[str, Any], rows: dict[str, dict[str, Any]]) -> dict[str
     if "pretrained" not in rows:
         return result
     first = rows["pretrained"]
-    after = {r: s for r, s in rows.items() if r.startswith(("self_supervised", "optimisation_from_network"))}
+    after = {
+        r: s
+        for r, s in rows.items()
+        if r.startswith(("self_supervised", "optimisation_from_network", "temporal"))
+    }
     return result | {
         "lower_than_pretrained_percent": {
             row: {score: round(100 * (1 - scores[score] / first[score]), 1) for score in _LOWERED}

@@ -158,14 +158,18 @@ def fill(
 @compiled
 def _fill(first, last, homographies, images, chosen, out):
     side = images.shape[1]
+    # A loop without branches for where a row is seen, another for what is seen there: the first is vectorised.
+    xs, ys = np.empty(out.shape[2]), np.empty(out.shape[2])
     for n in range(first, last):
         h, image = homographies[n], images[chosen[n]]
         for row in range(out.shape[1]):
             for column in range(out.shape[2]):
                 w = h[2, 0] * column + h[2, 1] * row + h[2, 2]
                 w = 1.0 / (w if w > 1e-3 else 1e-3)
-                x = _mirrored((h[0, 0] * column + h[0, 1] * row + h[0, 2]) * w, side)
-                y = _mirrored((h[1, 0] * column + h[1, 1] * row + h[1, 2]) * w, side)
+                xs[column] = _mirrored((h[0, 0] * column + h[0, 1] * row + h[0, 2]) * w, side)
+                ys[column] = _mirrored((h[1, 0] * column + h[1, 1] * row + h[1, 2]) * w, side)
+            for column in range(out.shape[2]):
+                x, y = xs[column], ys[column]
                 i, j = int(y), int(x)
                 i1, j1 = min(i + 1, side - 1), min(j + 1, side - 1)
                 v, u = (y - i) / 255.0, x - j
@@ -179,8 +183,7 @@ def _fill(first, last, homographies, images, chosen, out):
 @compiled
 def _mirrored(position, side):
     """A position folded into [0, side - 1]."""
-    if 0.0 <= position <= side - 1:
-        return position
     period = 2.0 * (side - 1)
-    position = abs(position) % period
+    position = abs(position)
+    position -= period * np.floor(position * (1.0 / period))
     return min(position, period - position)

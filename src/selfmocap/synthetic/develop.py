@@ -1,6 +1,7 @@
 """From drawn figures and backgrounds to photographs: shadows on the ground, then what a phone's camera does."""
 
 import io
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -67,12 +68,17 @@ def develop(
     """(pictures, height, width, 3) uint8 photographs of figures before backgrounds (pictures, height, width, 3;
     overwritten). `inside` (pictures, 4) is left, top, right, bottom of the camera's image in px of the picture: beyond
     it all is black."""
-    table = np.random.default_rng(11).normal(size=_NOISE).astype(np.float32)
     out = np.empty(background.shape, np.uint8)
-    over_batch(_develop, len(out), background, drawn, ground, film, inside, table, out)
+    over_batch(_develop, len(out), background, drawn, ground, film, inside, _grain(), out)
     for n in np.flatnonzero(film.quality):
         out[n] = _compressed(out[n], int(film.quality[n]))
     return out
+
+
+@lru_cache(maxsize=1)
+def _grain() -> np.ndarray:
+    """The noise of all films."""
+    return np.random.default_rng(11).normal(size=_NOISE).astype(np.float32)
 
 
 def _compressed(picture: np.ndarray, quality: int) -> np.ndarray:
@@ -99,14 +105,16 @@ def _cast(picture, h, blobs):
         return
     low_x, high_x = np.min(blobs[:, 0] - blobs[:, 2]), np.max(blobs[:, 0] + blobs[:, 2])
     low_z, high_z = np.min(blobs[:, 1] - blobs[:, 2]), np.max(blobs[:, 1] + blobs[:, 2])
+    xs, zs = np.empty(picture.shape[1]), np.empty(picture.shape[1])
     for row in range(picture.shape[0]):
         for column in range(picture.shape[1]):
             w = h[2, 0] * column + h[2, 1] * row + h[2, 2]
-            if w < 1e-3:
-                continue
-            x = (h[0, 0] * column + h[0, 1] * row + h[0, 2]) / w
-            z = (h[1, 0] * column + h[1, 1] * row + h[1, 2]) / w
-            if x < low_x or x > high_x or z < low_z or z > high_z:
+            w = w if w >= 1e-3 else np.nan
+            xs[column] = (h[0, 0] * column + h[0, 1] * row + h[0, 2]) / w
+            zs[column] = (h[1, 0] * column + h[1, 1] * row + h[1, 2]) / w
+        for column in range(picture.shape[1]):
+            x, z = xs[column], zs[column]
+            if not ((x >= low_x) & (x <= high_x) & (z >= low_z) & (z <= high_z)):
                 continue
             lit = 1.0
             for b in range(len(blobs)):
@@ -134,30 +142,29 @@ def _place(picture, colour, coverage):
 def _blur(picture, sigma):
     """Binomial filters one after the other, along columns and rows, until their variances add up."""
     left = sigma * sigma
-    before = np.empty(picture.shape[1:], np.float32)
+    height, width = picture.shape[0], 3 * picture.shape[1]
+    lines = picture.reshape(height, width)
+    wider, before = np.empty(width + 6, np.float32), np.empty(width, np.float32)
     while left > 0.02:
         side = np.float32(min(left, 0.5) / 2)
         left -= 0.5
         middle = 1 - 2 * side
-        height, width = picture.shape[:2]
         for row in range(height):
-            for channel in range(3):
-                last = picture[row, 0, channel]
-                for column in range(width):
-                    this = picture[row, column, channel]
-                    following = picture[row, min(column + 1, width - 1), channel]
-                    picture[row, column, channel] = middle * this + side * (last + following)
-                    last = this
-        before[:] = picture[0]
+            line = lines[row]
+            for n in range(3):
+                wider[n], wider[width + 3 + n] = line[n], line[width - 3 + n]
+            for n in range(width):
+                wider[3 + n] = line[n]
+            for n in range(width):
+                line[n] = middle * wider[3 + n] + side * (wider[n] + wider[6 + n])
+        for n in range(width):
+            before[n] = lines[0, n]
         for row in range(height):
-            below = picture[min(row + 1, height - 1)]
-            for column in range(width):
-                for channel in range(3):
-                    this = picture[row, column, channel]
-                    picture[row, column, channel] = middle * this + side * (
-                        before[column, channel] + below[column, channel]
-                    )
-                    before[column, channel] = this
+            line, below = lines[row], lines[min(row + 1, height - 1)]
+            for n in range(width):
+                this = line[n]
+                line[n] = middle * this + side * (before[n] + below[n])
+                before[n] = this
 
 
 @compiled

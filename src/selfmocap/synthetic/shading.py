@@ -5,6 +5,7 @@ functions, several samples a pixel, everything that a pixel needs computed while
 for coverage and depth, every second one for colour.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +25,11 @@ from selfmocap.synthetic.surface import (
 
 NEAREST = 0.1
 """Metres from the camera's plane within which nothing is drawn."""
+
+_inlined = partial(compiled, inlined=True)
+
+LANES = 8
+"""Samples that are tested at once, in double precision."""
 
 
 class Look(NamedTuple):
@@ -108,8 +114,8 @@ def _dressed(first, last, vertices, look, model, out):
 @compiled
 def _draw(first, last, vertices, intrinsics, look, model, drawn, samples, coloured):
     height, width = drawn.coverage.shape[1:]
-    inverse = np.zeros((height * samples, width * samples), np.float32)
-    face = np.zeros((height * samples, width * samples), np.int32)
+    inverse = np.zeros((height * samples, width * samples + LANES), np.float32)
+    face = np.zeros(inverse.shape, np.int32)
     points = np.empty((vertices.shape[2], 9), np.float32)
     dressed = np.empty(vertices.shape[1:], np.float32)
     for n in range(first, last):
@@ -172,23 +178,29 @@ def _project(p, normals, lens, rest, samples, points):
 
 
 @compiled
-def _scan(points, faces, inverse, face):
-    """Nearest front-facing triangle at each sample, by its 1 / z. Triangles that reach within NEAREST, which have no
-    area, are left out."""
-    height, width = face.shape
+def _areas(points, faces):
+    """Twice the area of each triangle on the sample grid; negative if its front faces the camera."""
+    x, y = points[:, 0].copy(), points[:, 1].copy()
+    areas = np.empty(len(faces), np.float32)
     for f in range(len(faces)):
         i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
-        xi, yi, xj, yj, xk, yk = (
-            points[i, 0],
-            points[i, 1],
-            points[j, 0],
-            points[j, 1],
-            points[k, 0],
-            points[k, 1],
-        )
-        area = (xj - xi) * (yk - yi) - (xk - xi) * (yj - yi)
+        areas[f] = (x[j] - x[i]) * (y[k] - y[i]) - (x[k] - x[i]) * (y[j] - y[i])
+    return areas
+
+
+@compiled
+def _scan(points, faces, inverse, face):
+    """Nearest front-facing triangle at each sample, by its 1 / z. Triangles that reach within NEAREST, which have no
+    area, are left out. The last LANES columns are no samples; what is in them is undefined."""
+    height, width = face.shape[0], face.shape[1] - LANES
+    areas = _areas(points, faces)
+    for f in range(len(faces)):
+        area = areas[f]
         if not area < -1e-12:
             continue
+        i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
+        xi, xj, xk = points[i, 0], points[j, 0], points[k, 0]
+        yi, yj, yk = points[i, 1], points[j, 1], points[k, 1]
         least, most = min(xi, xj, xk), max(xi, xj, xk)
         if most < 0 or least > width - 1:
             continue
@@ -207,15 +219,16 @@ def _scan(points, faces, inverse, face):
         wi = points[i, 2]
         dj, dk = points[j, 2] - wi, points[k, 2] - wi
         for row in range(top, bottom + 1):
-            b = (left - xi) * bx + (row - yi) * by
-            c = (left - xi) * cx + (row - yi) * cy
-            for column in range(left, right + 1):
-                near = wi + b * dj + c * dk
-                if (b >= 0.0) & (c >= 0.0) & (b + c <= 1.0) & (near > inverse[row, column]):
-                    inverse[row, column] = near
-                    face[row, column] = f
-                b += bx
-                c += cx
+            nearest, owner = inverse[row, left:], face[row, left:]
+            first_b = (left - xi) * bx + (row - yi) * by
+            first_c = (left - xi) * cx + (row - yi) * cy
+            # A whole number of LANES: one step of a vector unit. The samples beyond the last are outside.
+            for step in range((right - left) // LANES * LANES + LANES):
+                b, c = first_b + step * bx, first_c + step * cx
+                near = np.float32(wi + b * dj + c * dk)
+                if (min(min(b, c), 1.0 - (b + c)) >= 0.0) & (near > nearest[step]):
+                    nearest[step] = near
+                    owner[step] = f
 
 
 @compiled
@@ -245,8 +258,8 @@ def _cover(n, model, inverse, face, samples, drawn):
 @compiled
 def _colour(points, look, n, model, inverse, face, samples, drawn):
     """The colour of each covered pixel, from its even samples (the white squares of a chessboard) where these are
-    covered, else from the others. One long loop over plain arrays: handing tuples or many arrays to a function at
-    every sample costs more than the shading."""
+    covered, else from the others. One long loop with all that it calls inlined: handing tuples or arrays to a function
+    at every sample costs more than the shading."""
     edges, layers, light, seed = look.edges[n], look.layers[n], look.light[n], look.seed[n]
     faces, kind, face_points, noise = model.faces, model.kind, model.face_points, model.noise
     colour, coverage = drawn.colour[n], drawn.coverage[n]
@@ -301,14 +314,14 @@ def _colour(points, look, n, model, inverse, face, samples, drawn):
                         colour[r, s, channel] += weight * value
 
 
-@compiled
+@_inlined
 def _encoded(layers, layer, light, channel, first, second, nx, ny, nz):
     """One colour of a lit surface, gamma-encoded."""
     albedo = layers[layer, COLOUR + channel] * first + layers[layer, SECOND + channel] * second
     return np.sqrt(min(max(albedo * _light(light, channel, nx, ny, nz), 0.0), 1.0))
 
 
-@compiled
+@_inlined
 def _light(light, c, x, y, z):
     linear = light[c, 0] + light[c, 1] * x + light[c, 2] * y + light[c, 3] * z
     squares = light[c, 4] * x * x + light[c, 5] * y * y + light[c, 6] * z * z

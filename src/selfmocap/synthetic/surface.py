@@ -1,9 +1,13 @@
 """What is where on a dressed body: layers and patterns as functions of a point of the rest pose."""
 
+from functools import partial
+
 import numpy as np
 
 from selfmocap.kernels import compiled
 from selfmocap.synthetic.figure import HELD, SKIRT
+
+_inlined = partial(compiled, inlined=True)
 
 SKIN, TOP, BOTTOM, SHOES, SOCKS, HAIR, EYES, LIPS, BROWS, OBJECT, FURNITURE_A, FURNITURE_B = range(12)
 LAYERS = 12
@@ -25,7 +29,7 @@ MATERIAL = 10
 the skin (m)."""
 
 
-@compiled
+@_inlined
 def layer_of(kind, x, y, z, edges, face_points):
     """The layer at a point of a face of some kind."""
     if kind == SKIRT:
@@ -38,29 +42,24 @@ def layer_of(kind, x, y, z, edges, face_points):
     return found
 
 
-@compiled
+@_inlined
 def layer_at(x, y, z, edges):
     """What covers a point of the body."""
+    # From the feet upwards, what comes later before what came earlier: without branches, which would be mispredicted.
+    found = SOCKS if y < edges[SOCK] else SKIN
+    found = SHOES if y < edges[SHOE] else found
+    found = BOTTOM if y > edges[CUFF] else found
+    found = SKIN if y > edges[WAIST] else found
+    found = TOP if y > edges[HEM] else found
     side = abs(x)
-    if side > edges[SHOULDER]:
-        return TOP if side < edges[SLEEVE] else SKIN
-    dip = edges[NECKLINE] * max(0.0, 1.0 - abs(x) * edges[SLOPE]) if z > 0 else 0.25 * edges[NECKLINE]
-    if y > edges[COLLAR] - dip:
-        if y > edges[HAIRLINE] - 6.0 * x * x or (z < edges[EAR] and y > edges[NAPE]):
-            return HAIR
-        return SKIN
-    if y > edges[HEM]:
-        return TOP
-    if y > edges[WAIST]:
-        return SKIN
-    if y > edges[CUFF]:
-        return BOTTOM
-    if y < edges[SHOE]:
-        return SHOES
-    return SOCKS if y < edges[SOCK] else SKIN
+    dip = max(0.0, 1.0 - side * edges[SLOPE]) if z > 0 else 0.25
+    hairy = (y > edges[HAIRLINE] - 6.0 * x * x) | ((z < edges[EAR]) & (y > edges[NAPE]))
+    found = (HAIR if hairy else SKIN) if y > edges[COLLAR] - edges[NECKLINE] * dip else found
+    arm = TOP if side < edges[SLEEVE] else SKIN
+    return arm if side > edges[SHOULDER] else found
 
 
-@compiled
+@_inlined
 def _feature(x, y, z, face_points):
     for eye in range(2):
         dx, dy = (x - face_points[eye, 0]) / 0.015, (y - face_points[eye, 1]) / 0.008
@@ -74,7 +73,7 @@ def _feature(x, y, z, face_points):
     return LIPS if dx * dx + dy * dy < 1.0 else SKIN
 
 
-@compiled
+@_inlined
 def noise_at(noise, x, y, z, frequency, seed):
     """Smooth noise, three values, at a point; trilinear in a periodic table of 16 cells."""
     u, v, w = x * frequency + seed[0], y * frequency + seed[1], z * frequency + seed[2]
@@ -94,7 +93,7 @@ def noise_at(noise, x, y, z, frequency, seed):
     return r0, r1, r2
 
 
-@compiled
+@_inlined
 def mix(layers, layer, x, y, z, noise, seed):
     """How much of a layer's second colour there is at a point, in [0, 1]."""
     pattern = int(layers[layer, PATTERN])
@@ -110,13 +109,12 @@ def mix(layers, layer, x, y, z, noise, seed):
     if pattern == DOTS:
         u, v = _phase(x * scale) - 0.5, _phase(y * scale) - 0.5
         return 1.0 if u * u + v * v < 0.09 else 0.0
+    if pattern == PRINT and not (abs(x) < 0.10 and abs(y - 1.20) < 0.10 and z > 0):
+        return 0.0
     u, v, _ = noise_at(noise, x, y, z, 0.5 * scale, seed)
-    if pattern == BLOTCHES:
-        return min(max(0.5 + 2.5 * u, 0.0), 1.0)
-    inside = abs(x) < 0.10 and abs(y - 1.20) < 0.10 and z > 0
-    return min(max(0.6 + 3.0 * v, 0.0), 1.0) if inside else 0.0
+    return min(max(0.5 + 2.5 * u if pattern == BLOTCHES else 0.6 + 3.0 * v, 0.0), 1.0)
 
 
-@compiled
+@_inlined
 def _phase(position):
     return position - np.floor(position)

@@ -1,0 +1,230 @@
+import functools
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from selfmocap import dynamics_scores, train_clips
+from selfmocap.body import Body
+from selfmocap.camera import translation_to_crop
+from selfmocap.cli import main
+from selfmocap.dynamics_data import SyntheticClips
+from selfmocap.dynamics_scores import hallucination_scores, surface_scores
+from selfmocap.network.config import NetworkConfig
+from selfmocap.network.frame import Prediction
+from selfmocap.network.sequences import load_temporal, save_temporal
+from selfmocap.network.temporal import TemporalConfig, TemporalNetwork
+from selfmocap.reproduce import dynamics
+from selfmocap.reproduce.clips import ClipChoice
+from selfmocap.reproduce.dynamics import TRAINED, Trainings, hmmr
+from selfmocap.synthetic.motions import procedural_motions
+from selfmocap.train_clips import ClipChoice as TrainingChoice
+from selfmocap.train_clips import lessons_of, read_motions, validation_clips
+from selfmocap.training_data import TRAINING_ERRORS
+
+TEST_SET = ClipChoice(clips=2, frames=14)
+QUICK = Trainings(seeds=2, steps=3, scenes=2)
+SMALL = TemporalConfig(width=32, hidden=32, blocks=2, frames=13, reach=3)
+SCORES = {
+    "mpjpe_mm", "pa_mpjpe_mm", "surface_mm", "pck", "acceleration_error_mm_per_frame2",
+    "limb_acceleration_error_mm_per_frame2",
+}  # fmt: skip
+SHIPPED = {"frame", "butterworth", "one_euro", "one_euro_both_ways", "untrained", "temporal_deltas"}
+
+
+def quiet(stage: str, done: int, total: int) -> None:
+    pass
+
+
+def quiet_drawing(path: Path, result: dict) -> None:
+    pass
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _motions_made_once(body: Body) -> Iterator[None]:
+    made = functools.cache(lambda count, seed: procedural_motions(body, count, seed=seed))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train_clips, "procedural_motions", lambda _, count=48, seed=0: made(count, seed))
+        patch.setattr(dynamics_scores, "_SPEEDS", (0.0, 1.0))
+        yield
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("hmmr")
+
+
+@pytest.fixture(scope="module")
+def weights(out: Path) -> Path:
+    torch.manual_seed(0)
+    network = TemporalNetwork(NetworkConfig(trunk="none", rgb=False), SMALL)
+    for layer in network.frame.heads.outputs():
+        torch.nn.init.normal_(layer.weight, std=0.3)
+    save_temporal(out / "untrained.safetensors", network, {})
+    return out / "untrained.safetensors"
+
+
+@pytest.fixture(scope="module")
+def shipped(out: Path, weights: Path) -> dict:
+    return hmmr(out, TEST_SET, weights, quiet)
+
+
+@pytest.fixture(scope="module")
+def trained(out: Path, weights: Path, shipped: dict) -> dict:
+    return hmmr(out, TEST_SET, weights, quiet, QUICK)
+
+
+def test_the_weights_are_scored_beside_the_frame_network_and_filters(
+    out: Path, weights: Path, shipped: dict, body: Body
+) -> None:
+    assert shipped["rows"].keys() == SHIPPED
+    assert all(scores.keys() - {"setting"} == SCORES for scores in shipped["rows"].values())
+    assert shipped["about"]["command"] == "selfmocap reproduce hmmr --clips 2 --frames 14"
+    assert shipped["about"]["fps"] == 30.0
+    network, known = load_temporal(weights)
+    assert shipped["about"]["weights_sha256"] == known["sha256"]
+    motions = read_motions(TrainingChoice(untold=0.5), 0, body, None, quiet)
+    clips = validation_clips(motions.validation, 2, body, 14)
+    told = hallucination_scores(network, body, clips)
+    future = shipped["hallucination"]["future"]
+    assert future["ours_mm"] == pytest.approx(told["future_mm"], abs=1e-3)
+    assert future["constant_mm"] == pytest.approx(told["future_constant_mm"], abs=1e-3)
+    assert future["lower_percent"] == round(100 * (1 - future["ours_mm"] / future["constant_mm"]), 1)
+
+
+def test_surface_and_pck_at_the_truth_and_beside_it(body: Body) -> None:
+    motions = read_motions(TrainingChoice(), 0, body, None, quiet)
+    clips = validation_clips(motions.validation, 2, body, 6)
+    targets = clips.targets
+    camera = translation_to_crop(targets.p_cam_root, targets.boxes, targets.focal, targets.center)
+    truth = Prediction(targets.R_cam_joint, targets.betas, camera)
+    scores = surface_scores(body, "coco-23", truth, clips)
+    assert scores["surface_mm"] < 0.1 and scores["pck"] == 1.0
+    nearer = surface_scores(body, "coco-23", replace(truth, crop_camera=camera - 0.05), clips)
+    assert nearer["surface_mm"] == scores["surface_mm"] and nearer["pck"] == 1.0
+    upside_down = truth.R_parent_joint.clone()
+    upside_down[:, :, 0] = torch.diag(torch.tensor([-1.0, -1.0, 1.0])) @ upside_down[:, :, 0]
+    turned = surface_scores(body, "coco-23", replace(truth, R_parent_joint=upside_down), clips)
+    assert turned["surface_mm"] > 200 and turned["pck"] < 0.4
+
+
+def test_every_row_is_trained_with_its_own_seeds_and_written(out: Path, trained: dict) -> None:
+    assert trained["rows"].keys() == SHIPPED | TRAINED.keys()
+    assert {"temporal", "unlabelled_25", "unlabelled_50", "unlabelled_100"} < TRAINED.keys()
+    for row in TRAINED:
+        scores = trained["rows"][row]
+        assert scores["steps"] == 3 and len(scores["seeds"]) == 2
+        each = [seed["mpjpe_mm"] for seed in scores["seeds"]]
+        assert each[0] != each[1]
+        assert scores["mpjpe_mm"] == pytest.approx(np.mean(each), abs=1e-3)
+        assert scores["spread"]["mpjpe_mm"] == pytest.approx(np.std(each, ddof=1), abs=1e-3)
+        assert scores.keys() > SCORES and scores["spread"].keys() == SCORES
+    assert json.loads((out / "hmmr.json").read_text()) == trained
+    words = (out / "hmmr.md").read_text()
+    assert "--train --seeds 2`" in words and "| *the paper, 3DPW* | 116.5 | 72.6 |" in words
+    assert "| unlabelled_25 | " in words and " ± " in words and "| future | " in words
+    assert (out / "hmmr.png").stat().st_size > 5000
+    assert not list(out.rglob("training.pt"))
+
+
+def test_without_deltas_only_the_present_is_learned(out: Path, weights: Path, trained: dict) -> None:
+    frame = load_temporal(weights)[0].frame
+    for row, judged in (("temporal", False), ("unlabelled_0", True), ("unlabelled_100", True)):
+        torch.manual_seed(1)
+        begun = TemporalNetwork(frame.config, SMALL).state_dict()
+        learned = load_temporal(out / "hmmr" / f"{row}-1" / "network.safetensors")[0].state_dict()
+        moved = {name.split(".")[0] for name, value in learned.items() if not torch.equal(value, begun[name])}
+        assert moved - {"frame"} == {"embed", "movie", "now", "trusted"} | (
+            {"before", "after", "hallucinator"} if judged else set()
+        )
+
+
+def test_other_clips_score_the_trainings_that_are_there(
+    out: Path, weights: Path, trained: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(out / "hmmr" / "temporal-0", tmp_path / "hmmr" / "temporal-0")
+    monkeypatch.setattr(dynamics, "TRAINED", {"temporal": TRAINED["temporal"]})
+    monkeypatch.setattr(dynamics, "draw_unlabelled", quiet_drawing)
+    monkeypatch.setattr(dynamics, "train_temporal", lambda *_, **__: pytest.fail("trained again"))
+    other = hmmr(tmp_path, replace(TEST_SET, seed=1), weights, quiet, replace(QUICK, seeds=1))
+    assert other["rows"]["temporal"]["mpjpe_mm"] != trained["rows"]["temporal"]["seeds"][0]["mpjpe_mm"]
+
+
+def test_what_is_done_is_not_done_again(
+    out: Path, weights: Path, trained: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dynamics, "train_temporal", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr(dynamics, "tuned_filters", lambda *_: pytest.fail("scored again"))
+    assert hmmr(out, TEST_SET, weights, quiet, QUICK) == trained
+    with pytest.raises(pytest.fail.Exception, match="scored again"):
+        hmmr(out, replace(TEST_SET, seed=1), weights, quiet)
+    with pytest.raises(pytest.fail.Exception, match="trained again"):
+        hmmr(out, TEST_SET, weights, quiet, replace(QUICK, steps=4))
+
+
+def test_an_interrupted_training_goes_on(
+    weights: Path, tmp_path: Path, trained: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stop(Exception):
+        pass
+
+    begun: list[int] = []
+
+    def stopped(stage: str, done: int, total: int) -> None:
+        if stage == "train" and done == 2:
+            raise Stop
+
+    def watched(stage: str, done: int, total: int) -> None:
+        begun.extend([done] * (stage == "train"))
+
+    monkeypatch.setattr(dynamics, "_EVERY", 1)
+    monkeypatch.setattr(dynamics, "TRAINED", {"temporal": TRAINED["temporal"]})
+    monkeypatch.setattr(dynamics, "draw_unlabelled", quiet_drawing)
+    once = replace(QUICK, seeds=1)
+    with pytest.raises(Stop):
+        hmmr(tmp_path, TEST_SET, weights, stopped, once)
+    result = hmmr(tmp_path, TEST_SET, weights, watched, once)
+    assert begun == [3]
+    assert result["rows"]["temporal"]["mpjpe_mm"] == trained["rows"]["temporal"]["seeds"][0]["mpjpe_mm"]
+    assert result["rows"]["temporal"]["spread"] == {}
+
+
+def test_shares_of_unlabelled_video_tell_keypoints_of_more_and_more_people(body: Body) -> None:
+    motions = read_motions(TrainingChoice(untold=0.5), 0, body, None, quiet)
+    labelled = SyntheticClips(motions.told, body, SMALL.frames, TRAINING_ERRORS, scenes=2)
+    counts = {}
+    for row, kind in TRAINED.items():
+        source = lessons_of(TrainingChoice(unlabelled_share=kind.unlabelled), motions, labelled).unlabelled
+        assert isinstance(source, SyntheticClips)
+        if kind.unlabelled == 0:
+            assert source is labelled
+        else:
+            assert not source.truth and not set(map(id, source.motions)) & set(map(id, motions.told))
+            counts[row] = len(source.motions)
+    assert counts == {"unlabelled_25": 12, "unlabelled_50": 24, "unlabelled_100": 48}
+
+
+def test_what_cannot_be_is_refused(weights: Path, tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+    with pytest.raises(ValueError, match="name the subjects to test on"):
+        hmmr(tmp_path, replace(TEST_SET, motions=tmp_path), weights, quiet)
+    with pytest.raises(ValueError, match="give --frames 4 at least"):
+        hmmr(tmp_path, ClipChoice(clips=2, frames=3), weights, quiet)
+    with pytest.raises(ValueError, match="0 seeds"):
+        Trainings(seeds=0)
+    with pytest.raises(SystemExit) as exit_info:
+        main(["reproduce", "table1", "--out", str(tmp_path), "--train"])
+    assert exit_info.value.code == 2
+    assert "--train is for hmmr" in capfd.readouterr().err
+
+
+def test_the_command_scores_the_weights(out: Path, weights: Path, shipped: dict, tmp_path: Path) -> None:
+    args = ["reproduce", "hmmr", "--out", str(tmp_path), "--clips", "2", "--frames", "14"]
+    with pytest.raises(SystemExit) as exit_info:
+        main([*args, "--weights", str(weights)])
+    assert exit_info.value.code == 0
+    assert json.loads((tmp_path / "hmmr.json").read_text())["rows"] == shipped["rows"]

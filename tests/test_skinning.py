@@ -1,0 +1,122 @@
+from collections.abc import Callable
+
+import pytest
+import roma
+import torch
+from torch import Tensor
+from torch.autograd import gradcheck
+
+from selfmocap.skinning import forward_kinematics, forward_kinematics_by_joint, skin, skin_by_axis
+
+
+def _chains(*batch: int, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:
+    """Rotations, joints at rest and places of the root."""
+    R = roma.rotvec_to_rotmat(torch.randn(*batch, 24, 3, dtype=dtype))
+    return R, torch.randn(*batch, 24, 3, dtype=dtype), torch.randn(*batch, 3, dtype=dtype)
+
+
+def _skins(
+    batch: int, vertices: int, joints_a_vertex: int, dtype: torch.dtype = torch.float64
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Maps, weights and vertices at rest; in the mesh's order each joint moves a run of vertices, as on a body."""
+    distance = (torch.arange(24)[:, None] - torch.arange(vertices) * 24 // max(vertices, 1)).abs()
+    weights = torch.rand(24, vertices, dtype=dtype) * (distance < joints_a_vertex)
+    maps, rest = torch.randn(batch, 24, 12, dtype=dtype), torch.randn(batch, 3, vertices, dtype=dtype)
+    return maps, weights / weights.sum(0), rest
+
+
+def _gradients(function: Callable, inputs: tuple[Tensor, ...], pulls: tuple[Tensor, ...]) -> list[Tensor]:
+    leaves = [x.clone().requires_grad_() for x in inputs]
+    found = function(*leaves)
+    outputs = found if isinstance(found, tuple) else (found,)
+    return list(torch.autograd.grad(outputs, leaves, pulls))
+
+
+@pytest.mark.parametrize("batch", [(), (1,), (3, 2), (300,)])
+def test_the_chain_equals_its_twin_with_gradients(batch: tuple[int, ...]) -> None:
+    inputs = _chains(*batch)
+    expected = forward_kinematics_by_joint(*inputs)
+    torch.testing.assert_close(forward_kinematics(*inputs), expected)
+    pulls = torch.randn_like(expected[0]), torch.randn_like(expected[1])
+    torch.testing.assert_close(
+        _gradients(forward_kinematics, inputs, pulls),
+        _gradients(forward_kinematics_by_joint, inputs, pulls),
+    )
+
+
+def test_one_body_serves_many_poses_and_gathers_their_gradients() -> None:
+    (R, _, p), (_, joints, _) = _chains(5), _chains()
+    pulls = torch.randn_like(R), torch.randn(5, 24, 3, dtype=R.dtype)
+    found, expected = (
+        _gradients(f, (R, joints, p), pulls) for f in (forward_kinematics, forward_kinematics_by_joint)
+    )
+    assert found[1].shape == (24, 3)
+    torch.testing.assert_close(found, expected)
+
+
+def test_gradients_of_joints_alone_need_no_rotations() -> None:
+    R, joints, p = _chains(2)
+    place = joints.clone().requires_grad_()
+    forward_kinematics(R, place, p)[1].sum().backward()
+    expected = joints.clone().requires_grad_()
+    forward_kinematics_by_joint(R, expected, p)[1].sum().backward()
+    torch.testing.assert_close(place.grad, expected.grad)
+
+
+@pytest.mark.parametrize("joints_a_vertex", [1, 3, 24])
+@pytest.mark.parametrize(("batch", "vertices"), [(1, 1), (2, 255), (3, 256), (40, 1000), (0, 7), (2, 0)])
+def test_skinning_equals_its_twin_with_gradients(batch: int, vertices: int, joints_a_vertex: int) -> None:
+    maps, weights, rest = _skins(batch, vertices, joints_a_vertex)
+    torch.testing.assert_close(skin(maps, weights, rest), skin_by_axis(maps, weights, rest))
+    by_axis = torch.randn_like(rest)
+    for pull in (by_axis, by_axis.mT.contiguous().mT, torch.ones(1, 1, 1, dtype=rest.dtype).expand_as(rest)):
+        torch.testing.assert_close(
+            _gradients(lambda m, r: skin(m, weights, r), (maps, rest), (pull,)),
+            _gradients(lambda m, r: skin_by_axis(m, weights, r), (maps, rest), (pull,)),
+        )
+
+
+def test_gradients_are_exact() -> None:
+    assert gradcheck(forward_kinematics, [x.requires_grad_() for x in _chains(2)])
+    maps, weights, rest = _skins(2, 9, 3)
+    assert gradcheck(lambda m, r: skin(m, weights, r), [maps.requires_grad_(), rest.requires_grad_()])
+
+
+def test_the_number_of_threads_changes_nothing() -> None:
+    maps, weights, rest = _skins(40, 2000, 3, torch.float32)
+    chains = _chains(600, dtype=torch.float32)
+    pulls = torch.randn(600, 24, 3, 3), torch.randn(600, 24, 3)
+
+    def everything() -> list[Tensor]:
+        return [
+            skin(maps, weights, rest),
+            *_gradients(lambda m, r: skin(m, weights, r), (maps, rest), (rest,)),
+            *forward_kinematics(*chains),
+            *_gradients(forward_kinematics, chains, pulls),
+        ]
+
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            found.append(everything())
+    finally:
+        torch.set_num_threads(before)
+    assert all(
+        torch.equal(one, other) for others in found[1:] for one, other in zip(found[0], others, strict=True)
+    )
+
+
+def test_a_second_derivative_is_refused() -> None:
+    maps, weights, rest = _skins(1, 5, 3)
+    maps.requires_grad_()
+    (gradient,) = torch.autograd.grad(skin(maps, weights, rest).square().sum(), maps, create_graph=True)
+    with pytest.raises(RuntimeError, match="differentiable once"):
+        gradient.sum().backward()
+
+
+def test_operators_keep_torchs_rules() -> None:
+    maps, weights, rest = _skins(2, 6, 3)
+    R, joints, p = _chains(2)
+    torch.library.opcheck(torch.ops.selfmocap.skin, (maps.requires_grad_(), weights, rest.requires_grad_()))
+    torch.library.opcheck(torch.ops.selfmocap.chain, tuple(x.requires_grad_() for x in (R, joints, p)))
