@@ -28,7 +28,7 @@ from selfmocap.train_clips import lessons_of, read_motions, validation_clips
 from selfmocap.training_data import TRAINING_ERRORS
 
 TEST_SET = ClipChoice(clips=2, frames=14)
-QUICK = Trainings(seeds=2, steps=3, scenes=2)
+QUICK = Trainings(seeds=2, steps=3)
 SMALL = TemporalConfig(width=32, hidden=32, blocks=2, frames=13, reach=3)
 SCORES = {
     "mpjpe_mm", "pa_mpjpe_mm", "surface_mm", "pck", "acceleration_error_mm_per_frame2",

@@ -1,19 +1,20 @@
 """The captured bodies, drawn over the video."""
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
+from torch import Tensor
 
-from selfmocap.body import Body, BodyParameters
-from selfmocap.camera import Camera
-from selfmocap.frontend.ahead import ahead
+from selfmocap.body import Body
+from selfmocap.frontend.ahead import ahead, by_two
 from selfmocap.frontend.overlay import write_pictures
 from selfmocap.motion import Motion
 from selfmocap.render import drawn_over
-from selfmocap.video import Video
+from selfmocap.video import Frame, Video
 
 PERSON_COLOURS = (
     (0.40, 0.70, 1.00),
@@ -22,8 +23,10 @@ PERSON_COLOURS = (
     (0.92, 0.52, 0.82),
     (0.95, 0.85, 0.35),
 )
-_FADED = 0.4
-"""Opacity of a body in a frame in which the person was not seen."""
+_OPACITY, _FADED = 0.75, 0.4
+"""Of a body, and of one in a frame in which the person was not seen."""
+_BLOCK = 64
+"""Frames that are posed together."""
 
 
 def write_bodies(
@@ -37,37 +40,29 @@ def write_bodies(
     all. Memory does not grow with the length of the video."""
     rows = [{int(frame): row for row, frame in enumerate(motion.frame_index)} for motion in motions]
 
+    @functools.lru_cache(maxsize=2 * len(motions))
+    def posed(number: int, block: int) -> Float[Tensor, "time vertices 3"]:
+        return _posed(motions[number][block * _BLOCK : (block + 1) * _BLOCK], body)
+
+    def drawn(frame: Frame) -> tuple[float, UInt8[np.ndarray, "height width 3"]]:
+        image = frame.image[: frame.image.shape[0] // 2 * 2, : frame.image.shape[1] // 2 * 2]
+        here = [(n, of[frame.index]) for n, of in enumerate(rows) if frame.index in of]
+        for n, row in sorted(here, key=lambda found: -float(motions[found[0]].joints_cam[found[1], 0, 2])):
+            vertices = posed(n, row // _BLOCK)[row % _BLOCK]
+            opacity = _FADED if motions[n].filled[row] else _OPACITY
+            colour = PERSON_COLOURS[n % len(PERSON_COLOURS)]
+            image = drawn_over(image, vertices, body.faces, motions[n].camera, colour, opacity)
+        return frame.time, np.ascontiguousarray(image)
+
     def pictures() -> Iterator[tuple[float, UInt8[np.ndarray, "height width 3"]]]:
-        for frame in ahead(video.frames()):
-            report(frame.index + 1, video.declared_frames)
-            image = frame.image[: frame.image.shape[0] // 2 * 2, : frame.image.shape[1] // 2 * 2]
-            here = [
-                (m, row[frame.index], n)
-                for n, (m, row) in enumerate(zip(motions, rows, strict=True))
-                if frame.index in row
-            ]
-            for motion, row, number in sorted(
-                here, key=lambda found: -float(found[0].joints_cam[found[1], 0, 2])
-            ):
-                image = _with_body(image, motion, row, body, PERSON_COLOURS[number % len(PERSON_COLOURS)])
-            yield frame.time, np.ascontiguousarray(image)
+        for number, picture in enumerate(by_two(drawn, ahead(video.frames())), start=1):
+            report(number, video.declared_frames)
+            yield picture
 
     write_pictures(path, pictures(), video.fps)
 
 
-def _with_body(
-    image: UInt8[np.ndarray, "height width 3"],
-    motion: Motion,
-    row: int,
-    body: Body,
-    colour: tuple[float, float, float],
-) -> UInt8[np.ndarray, "height width 3"]:
-    parameters, camera = motion.parameters, motion.camera
-    if camera.R_cam_world.ndim > 2:
-        camera = Camera(camera.focal, camera.center, camera.R_cam_world[row], camera.t_cam_world[row])
+def _posed(motion: Motion, body: Body) -> Float[Tensor, "time vertices 3"]:
+    """Vertices in the camera frame, metres."""
     with torch.no_grad():
-        posed = body.pose(
-            BodyParameters(parameters.betas, parameters.R_parent_joint[row], parameters.p_world_root[row])
-        )
-    opacity = _FADED if motion.filled[row] else 0.75
-    return drawn_over(image, camera.to_camera(posed.vertices), body.faces, camera, colour, opacity)
+        return motion.camera.to_camera(body.pose(motion.parameters).vertices)

@@ -208,28 +208,24 @@ def indexed_shards(place: Path, pick: Pick, folder: Path, report: Report) -> lis
 
     Raises FileNotFoundError or ValueError where a shard is damaged, gone or another one."""
     record = folder / "shards.json"
-    said = json.loads(record.read_bytes()) if record.is_file() else {}
-    if said.get("place") != str(place.absolute()):
-        said = {
-            "place": str(place.absolute()),
-            "shards": [str(path.absolute()) for path in _shards_at(place)],
-        }
-    shards = [IndexedShard(Path(shard), _index_of(shard, folder)) for shard in said["shards"]]
-    if shards:
-        folder.mkdir(exist_ok=True)
+    paths = _begun_with(place, record) or [str(path.absolute()) for path in _shards_at(place)]
+    if not paths:
+        return []
+    folder.mkdir(exist_ok=True)
+    shards = [IndexedShard(Path(path), _index_of(path, folder)) for path in paths]
     # In an order of its own: processes that begin together share the work.
     for done, one in enumerate(random.Random().sample(shards, len(shards)), start=1):
-        if not one.index.is_file():
-            _write_index(one, pick)
-        elif existing_file(one.shard).stat().st_size != read_npz(one.index)["bytes"]:
-            raise ValueError(
-                f"{one.shard} is not what it was when this began; bring it back, or begin elsewhere"
-            )
+        _look_up(one, pick)
         report("index shards", done, len(shards))
-    if shards:
-        with written_whole(record) as partial:
-            partial.write_text(json.dumps(said))
+    with written_whole(record) as partial:
+        partial.write_text(json.dumps({"place": str(place.absolute()), "shards": paths}))
     return shards
+
+
+def _begun_with(place: Path, record: Path) -> list[str]:
+    """The shards of a place that a record names, if it is of that place."""
+    said = json.loads(record.read_bytes()) if record.is_file() else {}
+    return said["shards"] if said.get("place") == str(place.absolute()) else []
 
 
 def _shards_at(place: Path) -> list[Path]:
@@ -243,6 +239,14 @@ def _shards_at(place: Path) -> list[Path]:
 
 def _index_of(shard: str, folder: Path) -> Path:
     return folder / f"{hashlib.sha256(os.fsencode(shard)).hexdigest()[:16]}.npz"
+
+
+def _look_up(one: IndexedShard, pick: Pick) -> None:
+    """Sees to it that the shard has an index, and is that shard."""
+    if not one.index.is_file():
+        _write_index(one, pick)
+    elif not one.shard.is_file() or one.shard.stat().st_size != read_npz(one.index)["bytes"]:
+        raise ValueError(f"{one.shard} is gone or has changed since this began; bring it back, or begin anew")
 
 
 def _write_index(one: IndexedShard, pick: Pick) -> None:

@@ -110,7 +110,8 @@ def _lit(
     covered = face[0] >= 0
     lights = _LIGHTS / np.linalg.norm(_LIGHTS, axis=1, keepdims=True)
     normals = vertex_normals(p_cam.numpy(), triangles) @ turned.numpy()
-    of_vertices = 0.28 + np.maximum(normals @ lights.T, 0) @ _STRENGTHS
+    # Not a product of matrices: its threads would keep a core busy waiting for the next one.
+    of_vertices = 0.28 + (np.maximum(normals @ lights.T, 0) * _STRENGTHS).sum(axis=1)
     light = (of_vertices[triangles[face[0][covered]]] * barycentric[0][covered]).sum(1, keepdims=True)
     return covered, light
 

@@ -2,10 +2,13 @@
 
 import queue
 import threading
-from collections.abc import Generator, Iterable
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 _ITEMS = 3
 """Made and not yet used, at most."""
@@ -32,6 +35,18 @@ def ahead(items: Iterable[T]) -> Generator[T, None, None]:
     finally:
         unwanted.set()
         maker.join()
+
+
+def by_two(function: Callable[[T], R], items: Iterable[T]) -> Generator[R, None, None]:
+    """What `function` makes of each item, in their order, by two threads."""
+    with ThreadPoolExecutor(2) as pool:
+        waiting: deque[Future[R]] = deque()
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > 2:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def _make(items: Iterable[T], made: queue.Queue, unwanted: threading.Event) -> None:

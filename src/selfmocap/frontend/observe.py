@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -95,11 +96,17 @@ def observe(
     spools = [images(parts, person, masked) for person in people]
     both = list(zip(people, spools, strict=True))
     measure(video, both, parts, measures, watch, progress)
-    with watch.stage("overlay"):
-        drawn = _drawn(video, both, detector.points, progress)
-        write_overlay(out / "observations.mp4", drawn, detector.points, video.fps)
-    with watch.stage("write"):
-        paths = [_write(out, video, person, spool, detector.points) for person, spool in both]
+    with ThreadPoolExecutor(1) as pool:
+        writing = [pool.submit(_write, parts, video, *of_one, detector.points) for of_one in both]
+        with watch.stage("overlay"):
+            drawn = _drawn(video, both, detector.points, progress)
+            write_overlay(out / "observations.mp4", drawn, detector.points, video.fps)
+        with watch.stage("write"):
+            written = [path.result() for path in writing]
+    paths = [
+        _placed(path, out / f"person-{person.number}")
+        for path, (person, _) in zip(written, both, strict=True)
+    ]
     _write_report(out, fingerprint, video, found, both, detector, watch)
     shutil.rmtree(parts)
     return paths
@@ -175,9 +182,9 @@ def _write_json(path: Path, data: dict[str, Any]) -> None:
 # ---- results --------------------------------------------------------------------------------------------------
 
 
-def _write(out: Path, video: Video, person: Person, spools: Images, points: KeypointSet) -> Path:
-    path = out / f"person-{person.number}" / "observations.npz"
-    path.parent.mkdir(exist_ok=True)
+def _write(parts: Path, video: Video, person: Person, spools: Images, points: KeypointSet) -> Path:
+    """Among the intermediate files, as long as not all is done."""
+    path = parts / f"observations-{person.number}.npz"
     arrays = {
         "format": FORMAT,
         "version": VERSION,
@@ -194,6 +201,11 @@ def _write(out: Path, video: Video, person: Person, spools: Images, points: Keyp
     }
     write_npz_from_spools(path, arrays, fields)
     return path
+
+
+def _placed(path: Path, folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    return path.replace(folder / "observations.npz")
 
 
 def _drawn(

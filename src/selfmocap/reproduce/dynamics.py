@@ -56,8 +56,6 @@ class Trainings:
     seeds: int = 3
     steps: int = 400
     learning_rate: float = 2e-3
-    scenes: int = 401
-    """Pairs of people, looks and cameras in each source of clips; they come back with other errors."""
 
     def __post_init__(self) -> None:
         if self.seeds < 1:
@@ -189,23 +187,20 @@ def _trained(
     folder: Path, trainings: Trainings, choice: TrainingChoice, motions: Motions, test: _Test, source: str,
     report: Report,
 ) -> Iterator[dict[str, list[dict[str, Any]]]]:  # fmt: skip
-    """The scores of each row's trainings, as far as they are done, after each one; all rows of a seed, then the next.
-    `source` names what they learn from."""
-    frames = test.network.config.frames
-    labelled = SyntheticClips(motions.told, test.body, frames, TRAINING_ERRORS, scenes=trainings.scenes)
-    lessons = {
-        row: lessons_of(replace(choice, unlabelled_share=kind.unlabelled), motions, labelled)
-        for row, kind in TRAINED.items()
-    }
-    runs = [(row, seed) for seed in range(trainings.seeds) for row in TRAINED]
+    """The scores of each row's trainings, as far as they are done, after each one; all rows of a seed, which share the
+    clips with truth, then the next with others. `source` names what they learn from."""
+    total = trainings.seeds * len(TRAINED)
     found: dict[str, list[dict[str, Any]]] = {}
-    for number, (row, seed) in enumerate(runs):
-        report("hmmr: trainings", number, len(runs))
-        place = folder / f"{row}-{seed}"
-        scores = _training(place, row, seed, trainings, lessons[row], test, source, report)
-        found.setdefault(row, []).append(scores)
-        yield found
-    report("hmmr: trainings", len(runs), len(runs))
+    for seed in range(trainings.seeds):
+        labelled = SyntheticClips(motions.told, test.body, test.network.config.frames, TRAINING_ERRORS)
+        for number, (row, kind) in enumerate(TRAINED.items(), start=seed * len(TRAINED)):
+            report("hmmr: trainings", number, total)
+            lessons = lessons_of(replace(choice, unlabelled_share=kind.unlabelled), motions, labelled)
+            place = folder / f"{row}-{seed}"
+            scores = _training(place, row, seed, trainings, lessons, test, source, report)
+            found.setdefault(row, []).append(scores)
+            yield found
+    report("hmmr: trainings", total, total)
 
 
 def _training(
@@ -216,7 +211,7 @@ def _training(
         test.network.config, steps=trainings.steps, learning_rate=trainings.learning_rate,
         judged=TRAINED[row].judged, seed=seed,
     )  # fmt: skip
-    mark = fingerprint(source, asdict(TRAINED[row]), asdict(config), trainings.scenes)
+    mark = fingerprint(source, asdict(TRAINED[row]), asdict(config))
     if load_json(folder / "settings.json").get("fingerprint") != mark:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
