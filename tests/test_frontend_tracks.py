@@ -2,6 +2,7 @@
 is told the truth; and what that rests on: the camera's motion, colours, frames made ahead."""
 
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from selfmocap.frontend.ahead import ahead
+from selfmocap.frontend.ahead import ahead, by_two
 from selfmocap.frontend.appearance import appearance, likeness
 from selfmocap.frontend.linking import Path2D, people_of
 from selfmocap.frontend.pan import background_shift, is_cut, small_view
@@ -332,3 +333,25 @@ def test_an_endless_source_is_left_alone_when_nobody_wants_more() -> None:
     assert [next(wanted) for _ in range(3)] == [0, 1, 2]
     wanted.close()
     assert threading.active_count() == before and len(made) <= 8
+
+
+def test_two_threads_keep_the_order_and_take_no_more_than_they_need() -> None:
+    taken: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(30):
+            taken.append(number)
+            yield number
+
+    def slowly(number: int) -> int:
+        time.sleep(0.002 * (number % 3))
+        if number == 20:
+            raise ValueError("twenty")
+        return 10 * number
+
+    got: list[int] = []
+    with pytest.raises(ValueError, match="twenty"):
+        for made in by_two(slowly, items()):
+            got.append(made)
+            assert len(taken) <= len(got) + 3
+    assert got == [10 * number for number in range(20)]

@@ -201,7 +201,9 @@ def test_finished_rows_are_kept_until_their_settings_change(out: Path, weights: 
     names = {"self_supervised", "self_supervised_accepted", "self_supervised_refined"}
     assert changed == names | {f"temporal_{name}" for name in names}
     elsewhere = on | {"temporal": "y"}
-    changed = {row for row in ROWS if row_fingerprint(row, QUICK, elsewhere) != row_fingerprint(row, QUICK, on)}
+    changed = {
+        row for row in ROWS if row_fingerprint(row, QUICK, elsewhere) != row_fingerprint(row, QUICK, on)
+    }
     assert changed == {row for row in ROWS if row.startswith("temporal")}
 
 

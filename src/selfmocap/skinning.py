@@ -250,21 +250,25 @@ def _walk_back(first, last, parents, R_parent_joint, rest_joints, R_world, to_R,
 
 
 @_vectorised
-def _movers_first(weights, first, last, joints):
-    """Orders the joints: those before the others that move a vertex of the block; returns how many they are, counted
-    up to a multiple of four."""
-    movers, others = 0, len(joints)
-    for joint in range(len(joints)):
-        weight, total = weights[joint, first:last], weights.dtype.type(0)
-        for v in range(last - first):
-            total += abs(weight[v])
-        if total > 0:
-            joints[movers] = joint
-            movers += 1
-        else:
-            others -= 1
-            joints[others] = joint
-    return -(-movers // 4) * 4
+def _movers(weights):
+    """For each block all joints, those before the others that move a vertex of it; and how many they are, counted up
+    to a multiple of four."""
+    blocks = -(-weights.shape[1] // _BLOCK)
+    joints, counts = np.empty((blocks, len(weights)), np.int64), np.empty(blocks, np.int64)
+    for block in range(blocks):
+        movers, others = 0, len(weights)
+        for joint in range(len(weights)):
+            weight, total = weights[joint, block * _BLOCK : (block + 1) * _BLOCK], weights.dtype.type(0)
+            for v in range(len(weight)):
+                total += abs(weight[v])
+            if total > 0:
+                joints[block, movers] = joint
+                movers += 1
+            else:
+                others -= 1
+                joints[block, others] = joint
+        counts[block] = -(-movers // 4) * 4
+    return joints, counts
 
 
 @_vectorised
@@ -290,13 +294,13 @@ def _blend(maps, weights, first, last, joints, count, blended):
 
 @_vectorised
 def _move(begin, end, maps, weights, rest, vertices):
-    joints = np.empty(len(weights), np.int64)
+    joints, counts = _movers(weights)
     blended = np.empty((12, _BLOCK), rest.dtype)
-    for first in range(0, rest.shape[2], _BLOCK):
-        last = min(first + _BLOCK, rest.shape[2])
-        count = _movers_first(weights, first, last, joints)
-        for n in range(begin, end):
-            _blend(maps[n], weights, first, last, joints, count, blended)
+    for n in range(begin, end):
+        for block in range(len(counts)):
+            first = block * _BLOCK
+            last = min(first + _BLOCK, rest.shape[2])
+            _blend(maps[n], weights, first, last, joints[block], counts[block], blended)
             x, y, z = rest[n, 0, first:last], rest[n, 1, first:last], rest[n, 2, first:last]
             for i in range(3):
                 moved = vertices[n, i, first:last]
@@ -311,14 +315,14 @@ def _move(begin, end, maps, weights, rest, vertices):
 
 @_vectorised
 def _pull(begin, end, to_vertices, maps, weights, rest, to_maps, to_rest):
-    joints = np.empty(len(weights), np.int64)
+    joints, counts = _movers(weights)
     blended = np.empty((9, _BLOCK), rest.dtype)
     moments = np.empty((12, _BLOCK), rest.dtype)
-    for first in range(0, rest.shape[2], _BLOCK):
-        last = min(first + _BLOCK, rest.shape[2])
-        count = _movers_first(weights, first, last, joints)
-        for n in range(begin, end):
-            _blend(maps[n], weights, first, last, joints, count, blended)
+    for n in range(begin, end):
+        for block in range(len(counts)):
+            first = block * _BLOCK
+            last = min(first + _BLOCK, rest.shape[2])
+            _blend(maps[n], weights, first, last, joints[block], counts[block], blended)
             pulls = moments[9:]
             for i in range(3):
                 for v in range(last - first):
@@ -333,7 +337,7 @@ def _pull(begin, end, to_vertices, maps, weights, rest, to_maps, to_rest):
                 for i in range(3):
                     for v in range(last - first):
                         moment[i, v] = place[v] * pulls[i, v]
-            _gather(weights, first, last, joints[:count], moments, to_maps[n])
+            _gather(weights, first, last, joints[block, : counts[block]], moments, to_maps[n])
 
 
 @_vectorised
