@@ -11,7 +11,7 @@ from selfmocap.camera import Camera, project
 from selfmocap.capturing import answer
 from selfmocap.capturing.answer import Answer
 from selfmocap.capturing.measures import background_speed, measures, residuals_px, stands_still, untrusted
-from selfmocap.capturing.people import Person, spread_rows
+from selfmocap.capturing.people import BLOCK, Person, spread_rows
 from selfmocap.capturing.stages import Done, Stages
 from selfmocap.capturing.summary import summarised
 from selfmocap.motion import Motion
@@ -24,6 +24,7 @@ from selfmocap.optimise import OptimiseConfig, optimise
 from selfmocap.reprojection import body_mask
 from selfmocap.rotations import interpolate
 from selfmocap.skeleton import keypoint_set
+from selfmocap.tensors import joined
 
 # ---- stages ---------------------------------------------------------------------------------------------------
 
@@ -113,13 +114,13 @@ def test_what_followed_stages_that_are_no_more_is_swept_and_nothing_outside(tmp_
 # ---- samples and windows --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("count", "most"), [(7, 20), (20, 20), (21, 20), (1000, 100), (18000, 1500)])
+@pytest.mark.parametrize(("count", "most"), [(7, 20), (20, 20), (41, 20), (1000, 100), (18000, 1500)])
 def test_a_sample_is_spread_from_the_first_frame_to_the_last(count: int, most: int) -> None:
     rows = spread_rows(count, most)
-    assert len(rows) <= max(most, 20)
+    assert len(rows) <= max(most, BLOCK)
     assert (rows.diff() >= 1).all()
     assert rows[0] == 0
-    assert count <= most or rows[-1] == count - 1 or most < 40
+    assert count <= most or rows[-1] == count - 1 or most < 2 * BLOCK
     assert len(rows) == count or (rows.diff() == 1).float().mean() > 0.9
 
 
@@ -134,7 +135,7 @@ def test_windows_that_agree_join_to_the_whole() -> None:
     parts: list[BodyParameters] = []
     for begin, end, overlap in ((0, 12, 0), (8, 24, 4), (20, 30, 4)):
         parts = answer._faded(parts, whole[begin:end], overlap)
-    found = answer._joined(parts)
+    found = joined(parts)
     torch.testing.assert_close(found.R_parent_joint, whole.R_parent_joint, atol=1e-5, rtol=0)
     torch.testing.assert_close(found.p_world_root, whole.p_world_root)
 
@@ -142,7 +143,7 @@ def test_windows_that_agree_join_to_the_whole() -> None:
 def test_windows_that_disagree_join_without_a_step() -> None:
     whole = turning(30)
     other = BodyParameters(whole.betas, whole.R_parent_joint, whole.p_world_root + 0.1)
-    found = answer._joined(answer._faded([whole[:20]], other[10:], 10))
+    found = joined(answer._faded([whole[:20]], other[10:], 10))
     steps = found.p_world_root.diff(dim=0) - whole.p_world_root.diff(dim=0)
     assert len(found.p_world_root) == 30
     assert steps.abs().max() < 0.1 / 10

@@ -122,6 +122,25 @@ def test_after_a_long_gap_nothing_is_assumed() -> None:
     np.testing.assert_allclose(alone.keypoints, seen[:1])
 
 
+def test_swaps_are_compared_a_block_at_a_time_and_found_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten minutes of a video must not take more memory than a few seconds of it."""
+    points = KEYPOINT_SETS["mediapipe-33"]
+    seen = swapped(walk(points), points, np.repeat([0, 1, 0, 4], 30))
+    rest = (np.full(seen.shape[:2], 0.9), np.full(len(seen), 80.0), np.arange(len(seen)), points)
+    whole = undo_swaps(seen, *rest)
+    for block in (1, 7, len(seen) - 1):
+        monkeypatch.setattr(swaps, "_BLOCK", block)
+        for of_blocks, of_all in zip(undo_swaps(seen, *rest), whole, strict=True):
+            np.testing.assert_array_equal(of_blocks, of_all)
+    monkeypatch.undo()
+    long = walk(points, 6000)
+    tracemalloc.start()
+    undo_swaps(long, *(np.resize(part, (6000, *part.shape[1:])) for part in rest[:2]), np.arange(6000), points)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 6000 * 5000
+
+
 # ---- boxes ----------------------------------------------------------------------------------------------------
 
 
