@@ -1,12 +1,14 @@
 """Windows, swaps, boxes, masks, flow and spools: each against what can be known by hand."""
 
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from selfmocap.camera import to_crop
+from selfmocap.frontend import swaps
 from selfmocap.frontend.boxes import MARGIN, boxes
 from selfmocap.frontend.detectors import detector_named
 from selfmocap.frontend.flow import crop_flow, dis, raft, warped
@@ -135,7 +137,9 @@ def test_swaps_are_compared_a_block_at_a_time_and_found_all_the_same(monkeypatch
     monkeypatch.undo()
     long = walk(points, 6000)
     tracemalloc.start()
-    undo_swaps(long, *(np.resize(part, (6000, *part.shape[1:])) for part in rest[:2]), np.arange(6000), points)
+    undo_swaps(
+        long, *(np.resize(part, (6000, *part.shape[1:])) for part in rest[:2]), np.arange(6000), points
+    )
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 6000 * 5000

@@ -180,7 +180,7 @@ def test_training_on_shards_is_killed_and_goes_on_exactly(
 ) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert training(whole, shards, 0.0).wait(timeout=240) == 0
-    running = training(killed, shards, 0.5)
+    running = training(killed, shards, 1.5)
     try:
         while len(history(killed)) < 3:
             assert running.poll() is None
