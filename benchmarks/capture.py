@@ -1,10 +1,11 @@
 """The main job: frames a second at `balanced` and at `fast` and of each stage, peak memory for a clip and for the same
 clip ten times over, and how steady the motion is beside MediaPipe's own world landmarks on the same clip.
 
-    python benchmarks/capture.py [VIDEO] [--seconds 60] [--times 10] [--quality balanced|fast] [--json]
+    python benchmarks/capture.py [VIDEO] [--seconds 60] [--times 10] [--every 1] [--quality balanced|fast] [--json]
 
 Goals, on two cores and a 720p clip of one person: 3 frames a second at `balanced`, 10 at `fast`; the same peak memory
-within 10 % for the longer clip (whose first part is as long as the sample that adaptation sees, or longer).
+within 10 % for the longer clip (whose first part is as long as the sample that adaptation sees, or longer). `--every 3`
+takes every third frame of the clip, at a third of its frames a second: minutes of video in less time.
 """
 
 import argparse
@@ -87,13 +88,15 @@ def steadiness(video: Path, report: dict[str, Any], motion: Motion) -> dict[str,
     }
 
 
-def measured(video: Path, folder: Path, frames: int, times: int, long_quality: str) -> dict[str, Any]:
+def measured(
+    video: Path, folder: Path, frames: int, times: int, every: int, long_quality: str
+) -> dict[str, Any]:
     """All of it; the long clip only at one quality."""
     short, long = folder / "once.mp4", folder / "long.mp4"
     length = open_video(video).declared_frames or frames
     repeats = max(round(frames / length), 1)
-    excerpt(video, short, min(frames, length), repeats)
-    excerpt(video, long, min(frames, length), repeats * times)
+    excerpt(video, short, min(frames, length), repeats, every)
+    excerpt(video, long, min(frames, length), repeats * times, every)
     balanced = captured(short, folder / "balanced", "balanced")
     fast = captured(short, folder / "fast", "fast")
     same = balanced if long_quality == "balanced" else fast
@@ -121,6 +124,7 @@ def main() -> int:
     parser.add_argument("video", nargs="?", type=Path, default=CLIPS / "sam2_dog.mp4")
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--times", type=int, default=10)
+    parser.add_argument("--every", type=int, default=1)
     parser.add_argument(
         "--quality", choices=("balanced", "fast"), default="balanced", help="of the long clip"
     )
@@ -131,7 +135,9 @@ def main() -> int:
         return 2
     with tempfile.TemporaryDirectory() as folder:
         frames = round(arguments.seconds * open_video(arguments.video).fps)
-        result = measured(arguments.video, Path(folder), frames, arguments.times, arguments.quality)
+        result = measured(
+            arguments.video, Path(folder), frames, arguments.times, arguments.every, arguments.quality
+        )
     for name, value in result.items():
         print(f"{name}: {value}")
     if arguments.json:

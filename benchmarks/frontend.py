@@ -33,11 +33,11 @@ OBSERVE = (
 )
 
 
-def excerpt(source: Path, path: Path, frames: int, times: int) -> None:
-    """The first frames of a video, over and over."""
+def excerpt(source: Path, path: Path, frames: int, times: int, every: int = 1) -> None:
+    """Of the first frames of a video every so many, over and over, as long as they took at 30 frames a second."""
     with av.open(str(path), "w") as container:
         stream: Any = container.add_stream(
-            "libx264" if "libx264" in av.codecs_available else "mpeg4", rate=30
+            "libx264" if "libx264" in av.codecs_available else "mpeg4", rate=Fraction(30, every)
         )
         stream.width, stream.height = open_video(source).size
         stream.pix_fmt, index = "yuv420p", 0
@@ -45,8 +45,10 @@ def excerpt(source: Path, path: Path, frames: int, times: int) -> None:
             for frame in open_video(source).frames():
                 if frame.index == frames:
                     break
+                if frame.index % every:
+                    continue
                 encoded = av.VideoFrame.from_ndarray(frame.image, format="rgb24")
-                encoded.pts, encoded.time_base = index, Fraction(1, 30)
+                encoded.pts, encoded.time_base = index, Fraction(every, 30)
                 container.mux(stream.encode(encoded))
                 index += 1
         container.mux(stream.encode())

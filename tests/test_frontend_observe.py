@@ -1,6 +1,7 @@
 """People followed, linked and written: with a detector that is told the truth, with files of other programs, and with
 MediaPipe on real footage."""
 
+import itertools
 import json
 import os
 import struct
@@ -11,16 +12,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from selfmocap.frontend import detectors, following
+from selfmocap.frontend import detectors, following, tracks
 from selfmocap.frontend.detectors import detector_named
 from selfmocap.frontend.mediapipe_legacy import MediaPipeLegacy
 from selfmocap.frontend.mediapipe_tasks import MediaPipeTasks, quiet_stderr
 from selfmocap.frontend.observe import Settings, observe
-from selfmocap.frontend.people import Detector
+from selfmocap.frontend.people import Detector, Pace, People
 from selfmocap.frontend.poses import body_distance
 from selfmocap.frontend.precomputed import PrecomputedKeypoints, PrecomputedMasks, read_flow
 from selfmocap.frontend.swaps import STATES
 from selfmocap.frontend.tiles import FIRST, tiles
+from selfmocap.frontend.tracks import follow
 from selfmocap.frontend.windows import Window
 from selfmocap.observations import Observations
 from selfmocap.skeleton import keypoint_set
@@ -251,6 +253,30 @@ def test_both_interfaces_see_the_same_person() -> None:
     assert body_distance(tasks, legacy, keypoint_set("mediapipe-33")) < 0.3
     assert tasks.score > 0.9 and tasks.mask is not None and legacy.mask is not None
     assert 200 < tasks.keypoints[:, 0].mean() < 480
+
+
+@needs_clips
+def test_looking_into_two_windows_at_once_finds_what_one_after_another_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    frames = list(itertools.islice(open_video(CLIPS / "ibm_basketball.mp4").frames(), 12))
+
+    def followed() -> list[People]:
+        people, states = People(), []
+        detector, pace = MediaPipeTasks(), Pace.at(30.0, 300)
+        for frame in frames:
+            states.append(people := follow(people, frame, detector, pace))
+        return states
+
+    at_once = followed()
+    monkeypatch.setattr(tracks, "by_two", map)
+    monkeypatch.setattr(tracks, "AT_ONCE", 1)
+    assert len(at_once[-1].tracks) > 2
+    for a, b in zip(at_once, followed(), strict=True):
+        assert [t.number for t in a.tracks] == [t.number for t in b.tracks]
+        for mine, theirs in zip(a.tracks, b.tracks, strict=True):
+            assert np.array_equal(mine.pose.keypoints, theirs.pose.keypoints)
+            assert np.array_equal(mine.colours, theirs.colours)
 
 
 @needs_clips

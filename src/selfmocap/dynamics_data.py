@@ -27,6 +27,7 @@ from selfmocap.synthetic.batches import SyntheticConfig
 from selfmocap.synthetic.corrupt import CorruptionConfig, KeypointErrors
 from selfmocap.synthetic.motions import MotionClip
 from selfmocap.synthetic.points import PointScene, detected, point_scene
+from selfmocap.synthetic.variety import Variety
 from selfmocap.tensors import frames_a_second
 from selfmocap.video import PICTURE_FPS
 
@@ -105,6 +106,8 @@ class SyntheticClips:
     truth: bool = True
     wander: bool = True
     """Whether the window wanders (for training)."""
+    variety: Variety | None = None
+    """How far people leave the recordings; None: they move as those."""
     scenes: int = _SCENES
     kept: dict[int, tuple[PointScene, Targets]] = field(default_factory=dict)
 
@@ -122,7 +125,11 @@ class SyntheticClips:
 
     def _made(self, number: int) -> tuple[PointScene, Targets]:
         config = SyntheticConfig(
-            clips=CLIPS, frames=self.frames, fps=FPS, corruption=CorruptionConfig(self.errors)
+            clips=CLIPS,
+            frames=self.frames,
+            fps=FPS,
+            variety=self.variety,
+            corruption=CorruptionConfig(self.errors),
         )
         scene = point_scene(number, config, self.motions, self.body)
         R, betas = scene.truth.R_parent_joint, scene.truth.betas

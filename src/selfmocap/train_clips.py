@@ -27,6 +27,7 @@ from selfmocap.readers.motions_folder import MotionClip as Recording
 from selfmocap.synthetic.corrupt import KeypointErrors
 from selfmocap.synthetic.motions import MotionClip, from_recording, procedural_motions
 from selfmocap.synthetic.poses import widened
+from selfmocap.synthetic.variety import Variety
 from selfmocap.train_temporal import Lessons, TemporalTrainConfig, train_temporal
 from selfmocap.training_data import TRAINING_ERRORS, WIDENED, recordings
 
@@ -151,7 +152,7 @@ def _lessons(
     choice: ClipChoice, config: TemporalTrainConfig, body: Body, out: Path, report: Report
 ) -> Lessons:
     motions, frames = read_motions(choice, WIDENED, body, out / "motions.npz", report), config.network.frames
-    labelled = SyntheticClips(motions.told, body, frames, TRAINING_ERRORS)
+    labelled = SyntheticClips(motions.told, body, frames, TRAINING_ERRORS, variety=Variety())
     lessons = lessons_of(choice, motions, labelled)
     if choice.unlabelled is not None:
         tracks = tracks_at(choice.unlabelled, frames, choice.unlabelled_share, out / "tracks", report)

@@ -11,6 +11,7 @@ from selfmocap.network.frame import FrameInputs
 from selfmocap.network.weights import load_network
 from selfmocap.synthetic.batches import SyntheticConfig
 from selfmocap.synthetic.corrupt import CorruptionConfig
+from selfmocap.synthetic.variety import Variety
 from selfmocap.train import PART, TrainConfig, train, validate
 from selfmocap.training_data import (
     TRAINING_ERRORS,
@@ -71,7 +72,12 @@ def train_frames(
     body = Body.load()
     out.mkdir(parents=True, exist_ok=True)
     found = material.gathered(body, out / "motions.npz", WIDENED, report)
-    people = SyntheticConfig(clips=PART, rgb=config.network.rgb, corruption=CorruptionConfig(TRAINING_ERRORS))
+    people = SyntheticConfig(
+        clips=PART,
+        rgb=config.network.rgb,
+        variety=Variety(),
+        corruption=CorruptionConfig(TRAINING_ERRORS),
+    )
     sample = (
         KeypointFrames(found.training, body, people)
         if config.network.trunk == "none"

@@ -45,25 +45,14 @@ class MediaPipeTasks:
     follows = True
 
     def __init__(self) -> None:
-        self._finders: queue.SimpleQueue[Graph] = queue.SimpleQueue()
-        blank = np.zeros((_LANDMARK_SIDE, _LANDMARK_SIDE, 3), np.uint8)
         with quiet_stderr():
-            self._land = _landmarker_graph()
-            self._land(blank)
-            for _ in range(AT_ONCE):
-                find = _detector_graph()
-                find(blank)
-                self._finders.put(find)
+            self._find, self._land = _at_once(_detector_graph), _at_once(_landmarker_graph)
 
     def search(self, image: UInt8[np.ndarray, "height width 3"], tile: Window) -> list[Window]:
         """Windows of the people found in a square tile of the image."""
         from mediapipe.python import packet_getter as packets
 
-        find = self._finders.get()
-        try:
-            found = find(cut(image, tile, _DETECTOR_SIDE))["detections"]
-        finally:
-            self._finders.put(find)
+        found = self._find(cut(image, tile, _DETECTOR_SIDE))["detections"]
         if found.is_empty():
             return []
         detections: list[Any] = packets.get_proto_list(found)
@@ -135,6 +124,24 @@ def small_mask(mask: Float[np.ndarray, "side side"]) -> UInt8[np.ndarray, "small
 # ---- graphs ---------------------------------------------------------------------------------------------------
 
 Graph = Callable[[UInt8[np.ndarray, "height width 3"]], dict[str, Any]]
+
+
+def _at_once(made: Callable[[], Graph]) -> Graph:
+    """AT_ONCE graphs that have been run, as one: of as many threads at once, each gets its own."""
+    idle: queue.SimpleQueue[Graph] = queue.SimpleQueue()
+    for _ in range(AT_ONCE):
+        graph = made()
+        graph(np.zeros((_LANDMARK_SIDE, _LANDMARK_SIDE, 3), np.uint8))
+        idle.put(graph)
+
+    def run(image: UInt8[np.ndarray, "height width 3"]) -> dict[str, Any]:
+        graph = idle.get()
+        try:
+            return graph(image)
+        finally:
+            idle.put(graph)
+
+    return run
 
 
 def _detector_graph() -> Graph:

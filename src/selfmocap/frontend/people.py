@@ -16,7 +16,7 @@ from selfmocap.video import Frame
 Image = UInt8[np.ndarray, "height width 3"]
 
 AT_ONCE = 2
-"""Tiles that are searched at the same time."""
+"""Tiles, or windows, that are looked into at the same time."""
 SMALL = 128.0
 """Side of a window that is taken for small, px."""
 _SCORE_SMALL, _SCORE_LARGE, _SCORE_STILL, _LIMBS = 0.88, 0.94, 0.96, 0.52

@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float32
 
+from selfmocap.frontend.ahead import by_two
 from selfmocap.frontend.appearance import appearance, likeness
 from selfmocap.frontend.pan import background_shift, is_cut, small_view
 from selfmocap.frontend.people import (
@@ -117,12 +118,10 @@ def _alive(track: Track, now: int, pace: Pace) -> bool:
 
 
 def _followed(people: People, frame: Frame, detector: Detector, pace: Pace) -> People:
-    poses = {}
-    for track in people.tracks:
-        missed = frame.index - track.last
-        if missed <= min(pace.coast, pace.patience(track)):
-            poses[track.number] = _look_again(track, frame, detector, missed)
-    seen = {number: pose for number, pose in poses.items() if pose is not None}
+    wanted = [t for t in people.tracks if frame.index - t.last <= min(pace.coast, pace.patience(t))]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        poses = list(pool.map(lambda track: _look_again(track, frame, detector), wanted))
+    seen = {t.number: pose for t, pose in zip(wanted, poses, strict=True) if pose is not None}
     seen = _without_doubles(people.tracks, seen, frame.image, detector.points)
     seen = _given_back(people.tracks, seen, frame, detector.points)
     return replace(
@@ -133,8 +132,9 @@ def _followed(people: People, frame: Frame, detector: Detector, pace: Pace) -> P
     )
 
 
-def _look_again(track: Track, frame: Frame, detector: Detector, missed: int) -> Pose | None:
+def _look_again(track: Track, frame: Frame, detector: Detector) -> Pose | None:
     """The person where it should be by now; if nobody is there, where the detector sees somebody near."""
+    missed = frame.index - track.last
     expected = moved(track.pose, track.step)
     pose = detector.look(frame.image, expected.window)
     if pose is not None and _continues(expected, pose, missed, detector.points):
@@ -225,13 +225,20 @@ def _searched(people: People, frame: Frame, detector: Detector, pace: Pace) -> P
     present = [track for track in people.tracks if track.last == frame.index]
     taken = _TRIED if len(present) >= COMPANY else _NEAR
     poses, nobody, windows = [track.pose for track in present], [], []
-    for window in _windows(detector, frame.image, tiles(width, height, _sides(people, len(present)))):
+
+    def known(window: Window) -> bool:
+        """Somebody, or nobody. What is known stays so: whoever asks ahead, the answer that counts is the same."""
+        near = any(p.window.nearness(window) < taken for p in poses)
+        return near or any(w.nearness(window) < _TRIED for w in nobody)
+
+    def looked_into(window: Window) -> tuple[Window, Pose | None]:
+        return window, None if known(window) else _person(frame.image, window, detector)
+
+    tiled = tiles(width, height, _sides(people, len(present)))
+    for window, pose in by_two(looked_into, _windows(detector, frame.image, tiled)):
         windows.append(window)
-        if any(p.window.nearness(window) < taken for p in poses):
+        if known(window):
             continue
-        if any(w.nearness(window) < _TRIED for w in nobody):
-            continue
-        pose = _person(frame.image, window, detector)
         if pose is None or any(_part_of(pose, other, detector.points) for other in poses):
             nobody.append(window)
             continue

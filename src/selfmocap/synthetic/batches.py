@@ -21,6 +21,7 @@ from selfmocap.synthetic.pictures import crop_windows, in_image, photographs, sa
 from selfmocap.synthetic.scene import Scene, sample_scene, stage_of
 from selfmocap.synthetic.shading import draw
 from selfmocap.synthetic.truth import visible_keypoints
+from selfmocap.synthetic.variety import Variety
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class SyntheticConfig:
     """Without it the crops stay black, which is several times faster."""
     samples: int = 2
     """Supersampling: samples x samples a pixel."""
+    variety: Variety | None = None
+    """How far people leave the recordings; None: they move as those."""
     cameras: CameraConfig = field(default_factory=CameraConfig)
     looks: LookConfig = field(default_factory=LookConfig)
     corruption: CorruptionConfig = field(default_factory=CorruptionConfig)
@@ -89,7 +92,8 @@ def sample_batch(
     scene_seeds, *rest = np.random.SeedSequence(seed).spawn(3)
     error_rng, picture_rng = (np.random.default_rng(s) for s in rest)
     shape = (config.clips, config.frames)
-    scene = sample_scene(scene_seeds, config.cameras, config.looks, shape, config.fps, motions, body)
+    scene = sample_scene(scene_seeds, config.cameras, config.looks, shape, config.fps, motions, body,
+                         variety=config.variety)  # fmt: skip
     truth = scene.keypoints.double().numpy()
     size = sizes_of(truth)
     errors = corrupt.sample_errors(error_rng, config.corruption.keypoints, *shape)

@@ -56,7 +56,7 @@ def point_scene(seed: int, config: SyntheticConfig, motions: Sequence[MotionClip
     """People of `config` (its pictures and errors play no part), the same for the same arguments."""
     scene = sample_scene(
         np.random.SeedSequence(seed), config.cameras, config.looks, (config.clips, config.frames), config.fps,
-        motions, body,
+        motions, body, variety=config.variety,
     )  # fmt: skip
     truth = scene.keypoints.double().numpy()
     everything = np.ones(truth.shape[:-1], bool)

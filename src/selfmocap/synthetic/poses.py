@@ -115,9 +115,16 @@ def _widened(
 
 def mirrored(parameters: BodyParameters) -> BodyParameters:
     """The motion in a mirror at x = 0: the left hand does what the right hand did."""
-    mirror = _MIRROR.to(parameters.p_world_root)
-    R = parameters.R_parent_joint[..., JOINT_MIRROR, :, :] * mirror[:, None] * mirror
-    return replace(parameters, R_parent_joint=R, p_world_root=parameters.p_world_root * mirror)
+    place = parameters.p_world_root * _MIRROR.to(parameters.p_world_root)
+    return replace(
+        parameters, R_parent_joint=mirrored_rotations(parameters.R_parent_joint), p_world_root=place
+    )
+
+
+def mirrored_rotations(R_parent_joint: Float[Tensor, "*batch 24 3 3"]) -> Float[Tensor, "*batch 24 3 3"]:
+    """`R_parent_joint` in a mirror at x = 0."""
+    mirror = _MIRROR.to(R_parent_joint)
+    return R_parent_joint[..., JOINT_MIRROR, :, :] * mirror[:, None] * mirror
 
 
 def mixed(upper: BodyParameters, lower: BodyParameters) -> BodyParameters:

@@ -28,6 +28,7 @@ from selfmocap.synthetic.looks import (
 )
 from selfmocap.synthetic.motions import MotionClip, sample_poses, scaled_root
 from selfmocap.synthetic.shading import Look, Model
+from selfmocap.synthetic.variety import Variety, varied_poses
 
 _SHADED = ("left_foot", "right_foot", "left_hand", "right_hand", "pelvis", "head")
 _MOST_EXTREME = 3.0
@@ -76,13 +77,17 @@ class Scene:
 def sample_scene(
     seeds: np.random.SeedSequence, cameras: CameraConfig, looks: LookConfig, shape: tuple[int, int], fps: float,
     motions: Sequence[MotionClip], body: Body, num_betas: int | None = None, spread: float = 1.0,
+    variety: Variety | None = None,
 ) -> Scene:  # fmt: skip
     """People in `shape` = (clips, frames), each clip one person, frames `fps` to the second. Their shapes follow the
     population that the body's betas describe (each is N(0, 1), here with `spread` as its standard deviation); if
     `num_betas` is given, the others are zero."""
     motion_rng, view_rng, look_rng = (np.random.default_rng(seed) for seed in seeds.spawn(3))
     clips, frames = shape
-    poses = sample_poses(motion_rng, motions, clips, frames, fps)
+    if variety is None:
+        poses = sample_poses(motion_rng, motions, clips, frames, fps)
+    else:
+        poses = varied_poses(motion_rng, variety, motions, clips, frames, fps, body)
     betas = spread * motion_rng.normal(size=(clips, body.num_betas)).clip(-_MOST_EXTREME, _MOST_EXTREME)
     if num_betas is not None:
         betas[:, num_betas:] = 0

@@ -1,0 +1,94 @@
+"""Synthetic people who move as nobody was recorded."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from selfmocap.body import Body, forward_kinematics
+from selfmocap.readers.joint_limits import beyond, limited, limits, to_coordinates
+from selfmocap.skeleton import JOINT
+from selfmocap.synthetic.batches import SyntheticConfig
+from selfmocap.synthetic.motions import Poses, procedural_motions, sample_poses
+from selfmocap.synthetic.penetration import capsules, depth
+from selfmocap.synthetic.points import point_scene
+from selfmocap.synthetic.poses import mirrored_rotations
+from selfmocap.synthetic.variety import Variety, varied_poses
+
+ALWAYS = Variety(share=1.0)
+
+
+@pytest.fixture(scope="module")
+def motions(body: Body):
+    return procedural_motions(body, count=5)
+
+
+@pytest.fixture(scope="module")
+def plain(motions) -> Poses:
+    return sample_poses(np.random.default_rng(3), motions, 24, 4, 30.0)
+
+
+def varied(variety: Variety, motions, body: Body) -> Poses:
+    return varied_poses(np.random.default_rng(3), variety, motions, 24, 4, 30.0, body)
+
+
+def changed(poses: Poses, plain: Poses) -> torch.Tensor:
+    return (poses.R_parent_joint != plain.R_parent_joint).flatten(1).any(1)
+
+
+def test_nobody_changes_without_a_share_and_most_do_with_all(body: Body, motions, plain: Poses) -> None:
+    nobody = varied(Variety(share=0.0), motions, body)
+    assert torch.equal(nobody.R_parent_joint, plain.R_parent_joint)
+    assert torch.equal(nobody.p_world_root, plain.p_world_root)
+    everybody = varied(ALWAYS, motions, body)
+    assert changed(everybody, plain).float().mean() > 0.6
+    assert torch.equal(everybody.R_parent_joint, varied(ALWAYS, motions, body).R_parent_joint)
+
+
+def test_limbs_are_taken_whole_from_others_or_their_mirror_images(body: Body, motions, plain: Poses) -> None:
+    poses = varied(replace(ALWAYS, off=0.0, limb=0.5), motions, body)
+    sides = limited(torch.cat([plain.R_parent_joint, mirrored_rotations(plain.R_parent_joint)]))
+    arm = [JOINT[f"left_{part}"] for part in ("shoulder", "elbow", "wrist")]
+    others = 0
+    for mine, own in zip(poses.R_parent_joint[:, :, arm], plain.R_parent_joint[:, :, arm], strict=True):
+        apart = (sides[:, :, arm] - mine).flatten(1).abs().amax(1)
+        assert apart.min() < 1e-4 or torch.equal(mine, own)
+        others += not torch.equal(mine, own)
+    assert 4 < others < 20
+    assert torch.equal(poses.R_parent_joint[:, :, 0], plain.R_parent_joint[:, :, 0])
+
+
+def test_joints_keep_their_limits_limbs_stay_apart_and_the_lowest_joint_its_height(
+    body: Body, motions, plain: Poses
+) -> None:
+    poses = varied(replace(ALWAYS, off=0.6), motions, body)
+    rows = changed(poses, plain)
+    rest = body.shape(torch.zeros(body.num_betas)).joints
+    assert beyond(poses.R_parent_joint[rows]).max() < 1e-3
+    R, p = forward_kinematics(poses.R_parent_joint, rest, poses.p_world_root)
+    _, before = forward_kinematics(plain.R_parent_joint, rest, plain.p_world_root)
+    assert depth(capsules(body, torch.zeros(body.num_betas)), R, p)[rows].max() <= ALWAYS.greatest_penetration
+    torch.testing.assert_close(p[..., 1].amin((1, 2)), before[..., 1].amin((1, 2)), atol=1e-4, rtol=0)
+
+
+def test_a_turn_is_the_same_in_all_frames(body: Body, motions, plain: Poses) -> None:
+    poses = varied(replace(ALWAYS, limb=0.0), motions, body)
+    turn = plain.R_parent_joint.mT @ poses.R_parent_joint
+    low, high = limits()
+    coordinates = to_coordinates(poses.R_parent_joint)
+    within = (
+        ((coordinates > low + 1e-3) & (coordinates < high - 1e-3))
+        .all(-1)[..., None, None]
+        .all(1, keepdim=True)
+    )
+    drift = torch.where(within, turn - turn[:, :1], 0.0)
+    assert within[:, :, 1:].float().mean() > 0.3
+    assert drift[:, :, 1:].abs().max() < 1e-4
+
+
+def test_scenes_vary_where_it_is_asked_for(body: Body, motions) -> None:
+    config = SyntheticConfig(clips=6)
+    plain, others = (point_scene(0, c, motions, body) for c in (config, replace(config, variety=ALWAYS)))
+    assert not torch.equal(plain.truth.R_parent_joint, others.truth.R_parent_joint)
+    assert torch.isfinite(others.truth.p_world_root).all()
