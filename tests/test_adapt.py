@@ -204,7 +204,7 @@ def test_refinement_from_the_network_lowers_pixels(
     assert (after_px < before_px).all()
     assert after_px.mean() < 0.7 * before_px.mean()
     assert torch.equal(refined.betas[0], refined.betas[FRAMES - 1])
-    assert AFTER_ADAPTATION.steps < OptimiseConfig().steps
+    assert AFTER_ADAPTATION.learning_rate < OptimiseConfig().learning_rate
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "gradient descent", "lbfgs"])
@@ -213,7 +213,7 @@ def test_optimisation_from_scratch_fits_pixels(body: Body, evidence: Evidence, o
     rate = {"adam": 0.03, "gradient descent": 2e-3, "lbfgs": 1.0}[optimizer]
     history: list[float] = []
     config = OptimiseConfig(
-        3 if optimizer == "lbfgs" else 30, rate, optimizer, LossWeights(shape=0.0, smoothness=0.0)
+        3 if optimizer == "lbfgs" else 30, rate, "constant", optimizer, LossWeights(shape=0.0, smoothness=0.0)
     )
     optimise(body, start, evidence, config, report=lambda step, steps, loss: history.append(loss))
     assert history[-1] < 0.7 * history[0]

@@ -44,7 +44,7 @@ QUICK = RowConfig(
     refine=OptimiseConfig(3),
     refine_adapted=OptimiseConfig(3),
     optimise=OptimiseConfig(3, 0.03),
-    descend=OptimiseConfig(3, 2e-3, "gradient descent"),
+    descend=OptimiseConfig(3, 2e-3, "constant", "gradient descent"),
 )
 
 

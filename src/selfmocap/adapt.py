@@ -29,7 +29,7 @@ Network = TypeVar("Network", bound=Estimator)
 class AdaptConfig:
     """How to adapt; chosen by measurement on validation motions."""
 
-    epochs: int = 80
+    epochs: int = 240
     learning_rate: float = 2e-4
     """Falls to a tenth along a cosine. Above 3e-4, 3D gets worse while 2D improves."""
     window: int = 10

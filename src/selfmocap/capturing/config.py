@@ -12,7 +12,7 @@ from selfmocap.network.weights import shipped_weights
 
 Quality = Literal["fast", "balanced", "best"]
 
-EPOCHS: dict[Quality, int] = {"fast": 0, "balanced": 80, "best": 160}
+EPOCHS: dict[Quality, int] = {"fast": 0, "balanced": 80, "best": 240}
 """Of adaptation."""
 SAMPLE: dict[Quality, int] = {"fast": 600, "balanced": 1500, "best": 1500}
 """Frames, of all people together, on which the network is adapted and all choices are made; a longer video has no

@@ -28,17 +28,19 @@ class RowConfig:
     """How the rows are computed."""
 
     adapt: AdaptConfig = field(default_factory=AdaptConfig)
-    adapt_all: AdaptConfig = field(default_factory=lambda: AdaptConfig(weights=LossWeights()))
+    adapt_all: AdaptConfig = field(default_factory=lambda: AdaptConfig(80, weights=LossWeights()))
     """By the paper's three losses."""
     keep_out: float = KEPT_OUT
     """Share of keypoints that adaptation never sees, for the self-check."""
-    refine: OptimiseConfig = field(default_factory=OptimiseConfig)
-    """From the network's answer."""
+    refine: OptimiseConfig = field(default_factory=lambda: OptimiseConfig(1200))
+    """From the network's answer, for about as long as adaptation takes."""
     refine_adapted: OptimiseConfig = field(default_factory=lambda: AFTER_ADAPTATION)
-    optimise: OptimiseConfig = field(default_factory=lambda: OptimiseConfig(150, 0.03, "adam", DIRECT))
+    optimise: OptimiseConfig = field(
+        default_factory=lambda: OptimiseConfig(150, 0.03, "constant", "adam", DIRECT)
+    )
     """From the paper's beginnings, by a modern optimiser."""
     descend: OptimiseConfig = field(
-        default_factory=lambda: OptimiseConfig(1000, 2e-3, "gradient descent", DIRECT_KEYPOINTS)
+        default_factory=lambda: OptimiseConfig(1000, 2e-3, "constant", "gradient descent", DIRECT_KEYPOINTS)
     )
     """From the paper's beginnings, by the paper's gradient descent, at the learning rate that ends lowest."""
 
