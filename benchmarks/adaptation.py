@@ -116,7 +116,9 @@ def contestants(experiment: Experiment) -> dict[str, Callable[[], Way]]:
         "adaptation, all losses": lambda: adapted(experiment, LossWeights()),
         "optimisation from the network": lambda: optimised(experiment, first, OptimiseConfig()),
         "optimisation from scratch": lambda: optimised(
-            experiment, scratch, OptimiseConfig(learning_rate=0.03, weights=DIRECT_KEYPOINTS)
+            experiment,
+            scratch,
+            OptimiseConfig(learning_rate=0.03, schedule="constant", weights=DIRECT_KEYPOINTS),
         ),
     }
 

@@ -119,8 +119,7 @@ def _alive(track: Track, now: int, pace: Pace) -> bool:
 
 def _followed(people: People, frame: Frame, detector: Detector, pace: Pace) -> People:
     wanted = [t for t in people.tracks if frame.index - t.last <= min(pace.coast, pace.patience(t))]
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        poses = list(pool.map(lambda track: _look_again(track, frame, detector), wanted))
+    poses = by_two(lambda track: _look_again(track, frame, detector), wanted)
     seen = {t.number: pose for t, pose in zip(wanted, poses, strict=True) if pose is not None}
     seen = _without_doubles(people.tracks, seen, frame.image, detector.points)
     seen = _given_back(people.tracks, seen, frame, detector.points)
