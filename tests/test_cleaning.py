@@ -14,7 +14,7 @@ from selfmocap.cleaning.contacts import find_contacts
 from selfmocap.cleaning.feet import rest_heights
 from selfmocap.cleaning.gaps import fill_gaps
 from selfmocap.cleaning.ground import on_the_ground
-from selfmocap.cleaning.legs import LEGS, reach
+from selfmocap.cleaning.legs import LEGS, Leg, reach
 from selfmocap.cleaning.measures import foot_slide_mm, jitter
 from selfmocap.cleaning.remade import light
 from selfmocap.cleaning.scale import stature, with_stature
@@ -78,10 +78,16 @@ def walk(body: Body, small: Body, camera: Camera, seconds: float = 5.0) -> Motio
         goal[:, 0] = forward
         goal[:, 1] = flat + 0.12 * torch.sin(math.pi * share.clamp(0, 1)) ** 2
         shift = goal - posed.joints[:, leg.ankle]
-        parameters = reach(
-            parameters, wide.shape(parameters.betas).joints, leg, shift, turn.repeat(len(time), 1, 1)
-        )
+        parameters = reached(wide, parameters, leg, shift, turn.repeat(len(time), 1, 1))
     return Motion.from_parameters(small, parameters.to(torch.float32), camera, (1280, 720), time)
+
+
+def reached(
+    body: Body, parameters: BodyParameters, leg: Leg, shift: torch.Tensor, R_world_foot: torch.Tensor
+) -> BodyParameters:
+    rest_joints = body.shape(parameters.betas).joints
+    R = reach(rest_joints, leg, parameters.R_parent_joint, parameters.p_world_root, shift, R_world_foot)
+    return replace(parameters, R_parent_joint=R)
 
 
 def slow_noise(*shape: int, seconds: float) -> torch.Tensor:
@@ -298,7 +304,7 @@ def test_a_leg_reaches_as_far_as_it_is_long(small: Body) -> None:
     for leg in LEGS:
         R_world_foot = roma.random_rotmat(20).double()
         shift = 0.1 * torch.randn(20, 3, dtype=torch.float64)
-        after = wide.pose(reach(parameters, wide.shape(parameters.betas).joints, leg, shift, R_world_foot))
+        after = wide.pose(reached(wide, parameters, leg, shift, R_world_foot))
         hip, ankle = before.joints[:, leg.hip], after.joints[:, leg.ankle]
         length = sum(
             (before.joints[:, a] - before.joints[:, b]).norm(dim=-1)

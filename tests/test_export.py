@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -81,3 +83,28 @@ def test_mistakes_are_named(body: Body, small_body: Body, tmp_path: Path) -> Non
     with pytest.raises(ValueError, match="1 to 1000"):
         ExportOptions(fps=0.0)
     assert list(tmp_path.iterdir()) == []
+
+
+_LONG = """
+import resource, sys, torch
+from dataclasses import replace
+from pathlib import Path
+from selfmocap.body import Body
+from selfmocap.cleaning.clean import clean
+from selfmocap.export.write import export
+from tests.exported import wandering_motion
+body = Body.load()
+short = wandering_motion(body, 300)
+for frames in (300, 6300):
+    index = torch.arange(frames)
+    long = replace(short[index % 300], frame_index=index, frame_times=index.double() / 30)
+    export(clean(long, body), body, Path(sys.argv[1]), ["bvh", "glb"])
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is told in other units")
+def test_cleaning_and_exporting_take_little_memory_a_frame(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", _LONG, tmp_path], capture_output=True, text=True, check=True)
+    short, long = (1024 * int(line) for line in done.stdout.split())
+    assert (long - short) / 6000 < 24_000  # A frame of a motion has 1.5 kB, in float64 twice as much.

@@ -5,7 +5,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from selfmocap.tensors import safe_normalize
+from selfmocap.tensors import in_parts, safe_normalize
 
 
 def matrix_from_6d(columns: Float[Tensor, "*batch 6"]) -> Float[Tensor, "*batch 3 3"]:
@@ -70,7 +70,7 @@ def interpolate(
 
 def continuous_quaternions(R: Float[Tensor, "time *batch 3 3"]) -> Float[Tensor, "time *batch 4"]:
     """Unit quaternions (x, y, z, w), each in the hemisphere of the one a frame before."""
-    quaternions = roma.rotmat_to_unitquat(R)
+    quaternions = in_parts(roma.rotmat_to_unitquat, R)
     turned = (quaternions[1:] * quaternions[:-1]).sum(-1) < 0
     sign = 1 - 2 * (turned.cumsum(0) % 2)
     return torch.cat([quaternions[:1], quaternions[1:] * sign[..., None]])

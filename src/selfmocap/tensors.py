@@ -1,6 +1,6 @@
-"""Numerics that stay finite, with finite gradients, at the singular point."""
+"""Numerics that stay finite, with finite gradients, at the singular point; records joined, long ones taken in parts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
 
@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 Record = TypeVar("Record")
+_ROWS_AT_ONCE = 256
 
 
 def joined(records: Sequence[Record]) -> Record:
@@ -24,6 +25,15 @@ def _column(values: Sequence[Any]) -> Any:
     if is_dataclass(values[0]):
         return joined(values)
     return None if any(isinstance(value, Tensor) for value in values) else values[0]
+
+
+def in_parts(
+    function: Callable[..., Tensor], *columns: Float[Tensor, "time ..."] | Int[Tensor, "time ..."]
+) -> Tensor:
+    """`function` of columns, in which every row counts by itself, some rows at a time: what it needs on the way does
+    not grow with their number."""
+    parts = zip(*(column.split(_ROWS_AT_ONCE) for column in columns), strict=True)
+    return torch.cat([function(*part) for part in parts])
 
 
 def safe_norm(x: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch 1"]:

@@ -1,5 +1,7 @@
 """Feet that stand, stand still."""
 
+from functools import partial
+
 import numpy as np
 import roma
 import torch
@@ -15,6 +17,7 @@ from selfmocap.export.takes import frame_rate
 from selfmocap.motion import Motion
 from selfmocap.rotations import continuous_quaternions
 from selfmocap.skeleton import DEFAULT_KEYPOINTS
+from selfmocap.tensors import in_parts
 
 _FIRM = 1e3
 """The weight of a contact against that of leaving the leg as it is."""
@@ -34,25 +37,22 @@ def lock_feet(
     are."""
     fps = frame_rate(motion.frame_index, motion.frame_times)
     pull, firm = _pulls(keypoints_world(motion, FOOT_POINTS), contacts, heights)
-    parameters = motion.parameters.to(torch.float64)
     root = torch.zeros(len(motion), 3, dtype=torch.float64)
     for frames in stretches(motion):
         both, either = _mean_pull(pull[frames], firm[frames])
         root[frames] = torch.from_numpy(whittaker(both, either + 1e-2, _ROOT_HZ, fps))
-    R, p = parameters.R_parent_joint, parameters.p_world_root + root
-    parameters = BodyParameters(parameters.betas, R, p)
-    rest_joints = body.to(torch.float64).shape(parameters.betas).joints
+    R, p = motion.parameters.R_parent_joint, motion.parameters.p_world_root + root
+    rest_joints = body.to(torch.float64).shape(motion.parameters.betas.double()).joints
     for side, leg in enumerate(LEGS):
         own = slice(2 * side, 2 * side + 2)
-        R_world, _ = forward_kinematics(parameters.R_parent_joint, rest_joints, parameters.p_world_root)
-        R_world_foot = R_world[:, leg.ankle]
+        R_world_foot = in_parts(partial(_turn, rest_joints, leg.ankle), R, p)
         shift = torch.zeros_like(root)
         for frames in stretches(motion):
             R_world_foot[frames] = _steadied(R_world_foot[frames], contacts[frames, own].all(1).numpy(), fps)
             goal, firmly = _mean_pull(pull[frames, own] - root[frames, None], firm[frames, own])
             shift[frames] = torch.from_numpy(whittaker(goal, _FIRM * firmly + 1, _LEG_HZ, fps))
-        parameters = reach(parameters, rest_joints, leg, shift, R_world_foot)
-    return remade(motion, body, parameters)
+        R = in_parts(partial(reach, rest_joints, leg), R, p, shift, R_world_foot)
+    return remade(motion, body, BodyParameters(motion.parameters.betas, R, p))
 
 
 def rest_heights(body: Body, betas: Float[Tensor, " betas"]) -> Float[Tensor, "4"]:
@@ -81,6 +81,16 @@ def _mean_pull(pull: Tensor, firm: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """(time, 3) what the standing points ask for together, and (time,) whether any stands."""
     total = (pull * firm[..., None]).sum(1)
     return (total / firm.sum(1, keepdim=True).clamp_min(1)).numpy(), firm.amax(1).numpy()
+
+
+def _turn(
+    rest_joints: Float[Tensor, "24 3"],
+    joint: int,
+    R: Float[Tensor, "time 24 3 3"],
+    p: Float[Tensor, "time 3"],
+) -> Float[Tensor, "time 3 3"]:
+    """A joint's rotation in the world."""
+    return forward_kinematics(R.to(p), rest_joints, p)[0][:, joint]
 
 
 def _steadied(R: Float[Tensor, "time 3 3"], flat: np.ndarray, fps: float) -> Float[Tensor, "time 3 3"]:

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from selfmocap.body import BodyParameters, forward_kinematics
+from selfmocap.body import forward_kinematics
 from selfmocap.skeleton import JOINT
 from selfmocap.tensors import safe_normalize
 
@@ -30,15 +30,16 @@ LEGS = tuple(
 
 
 def reach(
-    parameters: BodyParameters,
     rest_joints: Float[Tensor, "24 3"],
     leg: Leg,
+    R_parent_joint: Float[Tensor, "time 24 3 3"],
+    p_world_root: Float[Tensor, "time 3"],
     shift_world: Float[Tensor, "time 3"],
     R_world_foot: Float[Tensor, "time 3 3"],
-) -> BodyParameters:
+) -> Float[Tensor, "time 24 3 3"]:
     """The pose in which the ankle is moved by `shift_world`, as far as the leg is long, and the foot stands as
     `R_world_foot`. The knee bends in the plane it is in; nothing above the hip changes."""
-    R_world, p_world = forward_kinematics(parameters.R_parent_joint, rest_joints, parameters.p_world_root)
+    R_world, p_world = forward_kinematics(R_parent_joint.to(p_world_root), rest_joints, p_world_root)
     hip, knee, ankle = (p_world[:, joint] for joint in (leg.hip, leg.knee, leg.ankle))
     thigh, shank = knee - hip, ankle - knee
     upper, lower = thigh.norm(dim=-1), shank.norm(dim=-1)
@@ -54,11 +55,11 @@ def reach(
     reached = thigh + (bend @ shank[..., None])[..., 0]
     swing = _shortest_arc(reached, goal)
     R_hip, R_knee = swing @ R_world[:, leg.hip], swing @ bend @ R_world[:, leg.knee]
-    R = parameters.R_parent_joint.clone()
+    R = R_parent_joint.clone()
     R[:, leg.hip] = R_world[:, JOINT["pelvis"]].mT @ R_hip
     R[:, leg.knee] = R_hip.mT @ R_knee
     R[:, leg.ankle] = R_knee.mT @ R_world_foot
-    return BodyParameters(parameters.betas, R, parameters.p_world_root)
+    return R
 
 
 def _angle(a: Tensor, b: Tensor, axis: Tensor) -> Tensor:

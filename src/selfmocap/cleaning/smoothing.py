@@ -65,15 +65,15 @@ def _smooth_rotations(
     R: Float[Tensor, "time 24 3 3"], weights: np.ndarray, fps: float, times: np.ndarray
 ) -> Float[Tensor, "time 24 3 3"]:
     """Each joint's rotations, smoothed as unit quaternions."""
-    quaternions = continuous_quaternions(R.double()).numpy()
-    smoothed = np.empty_like(quaternions)
+    smoothed = torch.empty_like(R)
     for joint, name in enumerate(JOINT_NAMES):
         slow = _SLOW_HZ.get(name.rpartition("_")[2], _TRUNK_AND_LEGS_HZ)
-        y, w = quaternions[:, joint], weights[:, joint]
+        y, w = continuous_quaternions(R[:, joint].double()).numpy(), weights[:, joint]
         speed = 2 * _speed(y, w, fps, times)
-        smoothed[:, joint] = whittaker(y, w, slow + _HZ_A_RADIAN_A_SECOND * speed, fps, times)
-    unit = smoothed / np.linalg.norm(smoothed, axis=-1, keepdims=True)
-    return roma.unitquat_to_rotmat(torch.from_numpy(unit)).to(R)
+        found = whittaker(y, w, slow + _HZ_A_RADIAN_A_SECOND * speed, fps, times)
+        unit = found / np.linalg.norm(found, axis=-1, keepdims=True)
+        smoothed[:, joint] = roma.unitquat_to_rotmat(torch.from_numpy(unit)).to(R)
+    return smoothed
 
 
 def whittaker(

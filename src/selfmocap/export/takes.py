@@ -15,6 +15,7 @@ from torch import Tensor
 from selfmocap.body import BodyParameters
 from selfmocap.motion import Motion
 from selfmocap.rotations import interpolate
+from selfmocap.tensors import in_parts
 
 LONGEST_GAP = 0.5
 """Seconds."""
@@ -76,7 +77,9 @@ class Take:
         return Take(
             parameters=BodyParameters(
                 self.parameters.betas,
-                interpolate(R[before], R[after], share[:, None]),
+                in_parts(
+                    lambda a, b, between: interpolate(R[a], R[b], between), before, after, share[:, None]
+                ),
                 torch.lerp(p[before], p[after], share[:, None]),
             ),
             times=moments,
@@ -93,9 +96,11 @@ def takes(motion: Motion) -> list[Take]:
     times = motion.frame_times.double().cpu()
     cuts = (torch.nonzero(times.diff() > LONGEST_GAP + 1e-6).flatten() + 1).tolist()
     fps = frame_rate(motion.frame_index.cpu(), times)
-    R = roma.special_procrustes(motion.parameters.R_parent_joint.detach().cpu().double())
+    parameters = motion.parameters.to("cpu")
+    R = in_parts(_nearest_rotations, parameters.R_parent_joint.detach())
+    betas, p = parameters.betas.double(), parameters.p_world_root.double()
     whole = Take(
-        parameters=replace(motion.parameters.to("cpu", torch.float64), R_parent_joint=R),
+        parameters=BodyParameters(betas, R, p),
         times=times,
         fps=fps,
         confidence=motion.confidence.double().cpu(),
@@ -103,6 +108,10 @@ def takes(motion: Motion) -> list[Take]:
     )
     ends = [*cuts, len(motion)]
     return [_part(whole, slice(start, end)) for start, end in zip([0, *cuts], ends, strict=True)]
+
+
+def _nearest_rotations(R: Float[Tensor, "time 24 3 3"]) -> Float[Tensor, "time 24 3 3"]:
+    return torch.as_tensor(roma.special_procrustes(R.double()))
 
 
 def joined(parts: list[Take]) -> Take:
