@@ -25,6 +25,7 @@ from selfmocap.capturing.stages import Done, Stages
 from selfmocap.capturing.summary import summarised, write_json
 from selfmocap.cleaning.clean import clean
 from selfmocap.cleaning.confidence import joint_confidence
+from selfmocap.cleaning.ground import level
 from selfmocap.cleaning.remade import light
 from selfmocap.export.write import export
 from selfmocap.files import existing_file, remove_partials
@@ -62,8 +63,12 @@ def capture(
     seen = _observed(run.out)
     choice = _choice(run, people, seen)
     answers = [_answer(run, person, choice) for person in people]
-    camera = _camera(run, people, seen)
-    cleaned = [_cleaned(run, person, answer, camera) for person, answer in zip(people, answers, strict=True)]
+    still = _camera(run, people, seen)
+    levelled = _level(run, people, answers, still)
+    cleaned = [
+        _cleaned(run, person, still, [answer, *levelled])
+        for person, answer in zip(people, answers, strict=True)
+    ]
     motions = [Motion.load(person.folder / "motion.npz") for person in people]
     for person, motion, done in zip(people, motions, cleaned, strict=True):
         _exported(run, person, motion, done)
@@ -207,7 +212,18 @@ def _camera(run: _Run, people: list[Person], seen: Done) -> bool:
     return stands_still(run.stages.run("camera", {}, [seen], work).result["background_speeds"])
 
 
-def _cleaned(run: _Run, person: Person, answer: Done, still: bool) -> Done:
+def _level(run: _Run, people: list[Person], answers: list[Done], still: bool) -> list[Done]:
+    """Which way is up for everybody, where the camera stands still."""
+
+    def work() -> tuple[dict[str, Any], list[Path]]:
+        motions = [_motion(run, person, after=True) for person in people]
+        return {"R_level_world": level(motions, run.small_body).tolist()}, []
+
+    return [run.stages.run("level", {"version": __version__}, answers, work)] if still else []
+
+
+def _cleaned(run: _Run, person: Person, still: bool, after: list[Done]) -> Done:
+    """Of the stages `after`, the first is the person's answer and the second, if there is one, the level."""
     path = person.folder / "motion.npz"
 
     def work() -> tuple[dict[str, Any], list[Path]]:
@@ -215,17 +231,18 @@ def _cleaned(run: _Run, person: Person, answer: Done, still: bool) -> Done:
             "version": __version__,
             "weights": run.weights,
             "settings": _settings(run.config),
-            **answer.result,
+            **after[0].result,
         }
         del made["betas"]
         raw = _motion(run, person, after=True)
         seen = joint_confidence(person.seen, raw.frame_index)
-        motion = clean(raw, run.body, run.config.height, seen, still)
+        R_level_world = torch.tensor(after[1].result["R_level_world"]) if still else None
+        motion = clean(raw, run.body, run.config.height, seen, still, R_level_world)
         replace(motion, provenance=made | motion.provenance).save(path)
         return {"frames": len(motion)}, [path]
 
     needs = {"settings": _settings(run.config), "still": still}
-    return run.stages.run(f"clean-{person.number}", needs, [answer], work)
+    return run.stages.run(f"clean-{person.number}", needs, after, work)
 
 
 def _settings(config: CaptureConfig) -> dict[str, str]:

@@ -7,8 +7,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from selfmocap.body import Body
-from selfmocap.cleaning.contacts import find_contacts
-from selfmocap.cleaning.feet import lock_feet, rest_heights
+from selfmocap.cleaning.contacts import find_contacts, rest_heights
+from selfmocap.cleaning.depth import with_depth_of_ground
+from selfmocap.cleaning.feet import lock_feet
 from selfmocap.cleaning.gaps import fill_gaps
 from selfmocap.cleaning.ground import on_the_ground
 from selfmocap.cleaning.measures import measured
@@ -25,11 +26,13 @@ def clean(
     stature: float | None = None,
     joint_confidence: Float[Tensor, "time 24"] | None = None,
     static_camera: bool = True,
+    R_level_world: Float[Tensor, "3 3"] | None = None,
 ) -> Motion:
     """The motion with its size set from a stature (metres) if one is given, short gaps filled, jitter smoothed, and,
-    for a `static_camera`, the world's y up with the ground at 0 and standing feet locked. What was measured before and
-    after stands in `provenance["cleaning"]`.
+    for a `static_camera`, the world's y up with the ground at 0 and standing feet locked to it. What was measured
+    before and after stands in `provenance["cleaning"]`.
 
+    `R_level_world` is the `ground.level` of all people before the camera; by default that of this one alone.
     `joint_confidence` in [0, 1] says how well each joint was seen; by default each frame's confidence serves for all
     joints. Raises ValueError for a stature that no person has, for a body that is not the motion's, or one without
     COCO-23's points."""
@@ -41,8 +44,9 @@ def clean(
     filled = fill_gaps(motion, small)
     motion = smooth(filled, small, _spread(joint_confidence, motion, filled))
     if static_camera and motion.camera.R_cam_world.ndim == 2:
+        motion = on_the_ground(motion, body, R_level_world)
         heights = rest_heights(body, motion.parameters.betas)
-        motion = on_the_ground(motion, small, heights)
+        motion = with_depth_of_ground(motion, small, find_contacts(motion), heights)
         motion = lock_feet(motion, small, find_contacts(motion), heights)
     cleaning = {"before": before, "after": measured(motion), "stature": stature}
     return replace(motion, provenance=motion.provenance | {"cleaning": cleaning})

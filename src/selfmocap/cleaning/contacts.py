@@ -4,9 +4,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from selfmocap.body import Body
 from selfmocap.cleaning.remade import keypoints_world, stretches
 from selfmocap.export.takes import frame_rate
 from selfmocap.motion import Motion
+from selfmocap.skeleton import DEFAULT_KEYPOINTS
 
 FOOT_POINTS = ("left_heel", "left_big_toe", "right_heel", "right_big_toe")
 _STILL, _ALMOST_STILL = 0.25, 0.5
@@ -28,6 +30,13 @@ def find_contacts(motion: Motion) -> Bool[Tensor, "time 4"]:
     for frames in stretches(motion):
         found[frames] = _contacts(points[frames], fps)
     return found
+
+
+def rest_heights(body: Body, betas: Float[Tensor, " betas"]) -> Float[Tensor, "4"]:
+    """How high each of FOOT_POINTS is above the ground when the foot is flat on it, metres."""
+    rest = body.shape(betas).rest
+    points = body.keypoints(rest.mT, DEFAULT_KEYPOINTS.name)
+    return points[[DEFAULT_KEYPOINTS.index(name) for name in FOOT_POINTS], 1] - rest[1].amin()
 
 
 def runs(flags: Bool[Tensor, " time"]) -> list[tuple[int, int]]:

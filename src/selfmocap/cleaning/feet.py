@@ -16,7 +16,6 @@ from selfmocap.cleaning.smoothing import whittaker
 from selfmocap.export.takes import frame_rate
 from selfmocap.motion import Motion
 from selfmocap.rotations import continuous_quaternions
-from selfmocap.skeleton import DEFAULT_KEYPOINTS
 from selfmocap.tensors import in_parts
 
 _FIRM = 1e3
@@ -33,8 +32,8 @@ def lock_feet(
     motion: Motion, body: Body, contacts: Bool[Tensor, "time 4"], heights: Float[Tensor, "4"]
 ) -> Motion:
     """The motion with each contact's point held at its place: the path takes what both feet ask for together and
-    slowly, each leg the rest. `heights` (see `rest_heights`) says how high the points of a foot on the ground, y = 0,
-    are."""
+    slowly, each leg the rest. `heights` (see `contacts.rest_heights`) says how high the points of a foot on the
+    ground, y = 0, are."""
     fps = frame_rate(motion.frame_index, motion.frame_times)
     pull, firm = _pulls(keypoints_world(motion, FOOT_POINTS), contacts, heights)
     root = torch.zeros(len(motion), 3, dtype=torch.float64)
@@ -53,13 +52,6 @@ def lock_feet(
             shift[frames] = torch.from_numpy(whittaker(goal, _FIRM * firmly + 1, _LEG_HZ, fps))
         R = in_parts(partial(reach, rest_joints, leg), R, p, shift, R_world_foot)
     return remade(motion, body, BodyParameters(motion.parameters.betas, R, p))
-
-
-def rest_heights(body: Body, betas: Float[Tensor, " betas"]) -> Float[Tensor, "4"]:
-    """How high each of FOOT_POINTS is above the ground when the foot is flat on it, metres."""
-    rest = body.shape(betas).rest
-    points = body.keypoints(rest.mT, DEFAULT_KEYPOINTS.name)
-    return points[[DEFAULT_KEYPOINTS.index(name) for name in FOOT_POINTS], 1] - rest[1].amin()
 
 
 def _pulls(

@@ -1,81 +1,144 @@
-"""The ground under a static camera, from where feet stood."""
+"""Which way is up for a static camera, and where the ground is: from how people stand, and where their feet did."""
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from selfmocap.body import Body, BodyParameters
-from selfmocap.cleaning.contacts import FOOT_POINTS, find_contacts
-from selfmocap.cleaning.remade import keypoints_world, remade
+from selfmocap.cleaning.contacts import FOOT_POINTS, find_contacts, rest_heights
+from selfmocap.cleaning.remade import keypoints_world, light, remade
 from selfmocap.export.takes import frame_rate
 from selfmocap.motion import Motion
 from selfmocap.skeleton import JOINT
+from selfmocap.tensors import joined
 
-_TILT = 0.1
-"""Radians: how far the ground may be expected from what the standing person says is level."""
-_CAMERA_TILT = 0.15
+_SEGMENTS = [
+    ("spine1", "spine3", 0.435),
+    ("head", "head", 0.069),
+    *(
+        (f"{side}_{one}", f"{side}_{other}", share)
+        for side in ("left", "right")
+        for one, other, share in (
+            ("shoulder", "elbow", 0.027),
+            ("elbow", "wrist", 0.016),
+            ("wrist", "hand", 0.006),
+            ("hip", "knee", 0.142),
+            ("knee", "ankle", 0.043),
+            ("ankle", "foot", 0.014),
+        )
+    ),
+]
+"""Shares of a body's mass (de Leva 1996, Journal of Biomechanics 29:9), each in the middle between two joints."""
+_FEET = [JOINT[f"{side}_{part}"] for side in ("left", "right") for part in ("ankle", "foot")]
+_STANDING = 0.85
+"""Of the distance from ankles to head at rest: a person who reaches it stands."""
+_STEEPEST = 0.5
+"""Cosine of the greatest angle between the camera's upright and a person's: beyond it the person lies, or stands on the
+hands."""
+_CAMERA_SECONDS = 0.05
+"""For how long a person must stand to count as much as the belief that cameras are level."""
+_TILT = 0.07
+"""Radians that the ground is off what balance says, typically."""
 _POINT_NOISE = 0.04
 """Metres that a foot's point is off, typically."""
-_STANDING = 0.85
-"""Of the greatest extent from the feet to the head: a person who reaches it stands."""
-_POSTURE_TILT = 0.1
-"""Radians that a standing person leans, typically, for as long as the clip lasts."""
+_DEPTH_NOISE = 0.04
+"""How far the distance from the camera is off, typically."""
 _ROUNDS = 20
 
 
-def on_the_ground(motion: Motion, body: Body, heights: Float[Tensor, "4"]) -> Motion:
-    """The motion in a world whose y is up and whose ground is y = 0; the camera moves with it, so that pictures stay
-    the same. For a static camera only: a moving one is returned as it is.
+def level(motions: Sequence[Motion], body: Body) -> Float[Tensor, "3 3"]:
+    """From the world that the people before one static camera share to one whose y is up: people who stand and walk
+    have, on average, their centre of mass above the middle of their feet, and the places where their feet stood are
+    on one level. Where nobody stands, the camera is believed to be level."""
+    R_level_world = _to_vertical(_balance(motions, body))
+    small = light(body)
+    steps = [
+        _steps(_turned(m, small, R_level_world), rest_heights(body, m.parameters.betas)) for m in motions
+    ]
+    x, z = _slopes([step for step in steps if len(step.place)]).tolist()
+    normal = torch.tensor([-x, 1.0, -z]).double()
+    return _to_vertical(normal / normal.norm()) @ R_level_world
 
-    The ground is the plane nearest to the points of standing feet (each `heights` above it), in a robust sense, and
-    held towards the level that the standing person and the camera suggest: one spot says nothing of a slope."""
+
+def on_the_ground(motion: Motion, body: Body, R_level_world: Float[Tensor, "3 3"] | None = None) -> Motion:
+    """The motion in a world whose y is up and whose y = 0 is the ground under its feet; the camera moves with it, so
+    that the pictures stay the same. `R_level_world` is the `level` of all who are before the camera, by default of this
+    person alone. For a static camera only: under a moving one the motion is returned as it is."""
     if motion.camera.R_cam_world.ndim > 2:
         return motion
-    motion = _turned(motion, body, _upright(motion))
-    points, contacts = keypoints_world(motion, FOOT_POINTS), find_contacts(motion)
-    if not contacts.any():
-        return _lifted(motion, body, -(points[..., 1] - heights).amin(1).quantile(0.1))
-    place = (points - heights[:, None] * torch.tensor([0.0, 1.0, 0.0]))[contacts].double()
-    middle = place.mean(0)
-    slope = _fit(place - middle, frame_rate(motion.frame_index, motion.frame_times))
-    normal = torch.stack([-slope[0], torch.ones(()).double(), -slope[1]])
-    R_level_world = _to_vertical(normal / normal.norm())
-    motion = _turned(motion, body, R_level_world)
-    level = (R_level_world @ (middle + torch.tensor([0.0, 1.0, 0.0]).double() * slope[2]))[1]
-    return _lifted(motion, body, -level.to(points))
+    small, heights = light(body), rest_heights(body, motion.parameters.betas)
+    motion = _turned(motion, small, level([motion], body) if R_level_world is None else R_level_world)
+    under = keypoints_world(motion, FOOT_POINTS)[..., 1] - heights
+    standing = under[find_contacts(motion)]
+    ground = standing.median() if len(standing) else under.amin(1).quantile(0.1)
+    return _lifted(motion, small, -ground)
 
 
-def _fit(place: Float[Tensor, "points 3"], fps: float) -> Float[Tensor, "3"]:
-    """y = b x + c z + a by Cauchy's robust least squares, slopes held to zero: (b, c, a)."""
-    design = torch.stack([place[:, 0], place[:, 2], torch.ones(len(place)).double()], dim=1)
-    hold = torch.diag(torch.tensor([_TILT**-2, _TILT**-2, 1e-6])).double()
-    solution = torch.zeros(3).double()
-    # The errors of neighbouring frames are alike: a second of one point counts as one measurement.
-    share = 1 / (fps * _POINT_NOISE**2)
+def _balance(motions: Sequence[Motion], body: Body) -> Float[Tensor, "3"]:
+    """The mean direction from between the feet to the centre of mass, over all frames in which somebody stands and a
+    moment of the world's y."""
+    up = torch.tensor([0.0, _CAMERA_SECONDS, 0.0]).double()
+    for motion in motions:
+        joints = motion.camera.to_world(motion.joints_cam).double()
+        upwards = torch.nn.functional.normalize(_centre_of_mass(joints) - joints[:, _FEET].mean(1), dim=-1)
+        at_rest = _length(body.shape(motion.parameters.betas).joints)
+        standing = (_length(joints) > _STANDING * at_rest) & (upwards[:, 1] > _STEEPEST)
+        up += upwards[standing].sum(0) / frame_rate(motion.frame_index, motion.frame_times)
+    return up / up.norm()
+
+
+def _length(joints: Float[Tensor, "*batch 24 3"]) -> Float[Tensor, "*batch"]:
+    """From the ankles to the head."""
+    ankles = joints[..., [JOINT["left_ankle"], JOINT["right_ankle"]], :].mean(-2)
+    return (joints[..., JOINT["head"], :] - ankles).norm(dim=-1)
+
+
+def _centre_of_mass(joints: Float[Tensor, "time 24 3"]) -> Float[Tensor, "time 3"]:
+    parts = [share * (joints[:, JOINT[one]] + joints[:, JOINT[other]]) / 2 for one, other, share in _SEGMENTS]
+    return torch.stack(parts).sum(0) / sum(share for *_, share in _SEGMENTS)
+
+
+@dataclass(frozen=True, eq=False)
+class _Steps:
+    """Where the ground was under the points of a person's feet while they stood."""
+
+    place: Float[Tensor, "points 3"]
+    """Metres, in the world."""
+    seconds: Float[Tensor, " points"]
+    """For how long."""
+    noise: Float[Tensor, " points"]
+    """Metres that its height is off, typically: the more, the further away it is seen from above."""
+
+
+def _steps(motion: Motion, heights: Float[Tensor, "4"]) -> _Steps:
+    points = keypoints_world(motion, FOOT_POINTS) - heights[:, None] * torch.tensor([0.0, 1.0, 0.0])
+    place = points[find_contacts(motion)].double()
+    p_world_camera = -(motion.camera.R_cam_world.mT @ motion.camera.t_cam_world).double()
+    seconds = torch.full((len(place),), 1 / frame_rate(motion.frame_index, motion.frame_times)).double()
+    drop = place[:, 1] - p_world_camera[1]
+    return _Steps(place, seconds, torch.hypot(torch.tensor(_POINT_NOISE).double(), _DEPTH_NOISE * drop))
+
+
+def _slopes(steps: Sequence[_Steps]) -> Float[Tensor, "2"]:
+    """(b, c) of y = b x + c z + a by Cauchy's robust least squares, where everybody has an `a` of their own: how far
+    away a person is, and so at which height, is not known well."""
+    if not steps:
+        return torch.zeros(2).double()
+    everybody = joined(steps)
+    own = torch.block_diag(*(torch.ones(len(step.place), 1) for step in steps)).double()
+    design = torch.cat([everybody.place[:, [0, 2]], own], dim=1)
+    hold = torch.full((design.shape[1],), 1e-6).double()
+    hold[:2] = _TILT**-2
+    solution = torch.zeros_like(hold)
     for _ in range(_ROUNDS):
-        residual = place[:, 1] - design @ solution
-        weights = share / (1 + (residual / _POINT_NOISE) ** 2)
-        solution = torch.linalg.solve(
-            design.T @ (weights[:, None] * design) + hold, design.T @ (weights * place[:, 1])
-        )
-    return solution
-
-
-def _upright(motion: Motion) -> Float[Tensor, "3 3"]:
-    """From the motion's world to one whose y is the mean direction from feet to head while the person stands, as far
-    as that is believed against the camera being level."""
-    joints = motion.camera.to_world(motion.joints_cam).double()
-    feet = joints[:, [JOINT["left_ankle"], JOINT["right_ankle"]]].mean(1)
-    extent = joints[:, JOINT["head"]] - feet
-    length = extent.norm(dim=-1)
-    standing = length > _STANDING * length.quantile(0.95)
-    up = torch.nn.functional.normalize(extent[standing], dim=-1).mean(0)
-    up = up / up.norm()
-    level = torch.tensor([0.0, 1.0, 0.0]).double()
-    mean = up * _POSTURE_TILT**-2 + level * _CAMERA_TILT**-2
-    return _to_vertical(mean / mean.norm())
+        misfit = (everybody.place[:, 1] - design @ solution) / everybody.noise
+        # The errors of neighbouring frames are alike: a second of one point counts as one measurement.
+        weighed = design * (everybody.seconds / everybody.noise**2 / (1 + misfit**2))[:, None]
+        solution = torch.linalg.solve(weighed.T @ design + hold.diag(), weighed.T @ everybody.place[:, 1])
+    return solution[:2]
 
 
 def _to_vertical(up: Float[Tensor, "3"]) -> Float[Tensor, "3 3"]:

@@ -1,0 +1,133 @@
+"""Which way is up, and where the feet are: how far a cleaned motion's vertical is from the true one, beside a camera
+believed to be level and the direction from feet to head, and how far from the ground feet stand. Synthetic people who
+move like recordings that no network has seen, through a corrupted detector, before a static camera whose focal length
+is guessed.
+
+    python benchmarks/ground.py MOTIONS --held-out cmu60/61 [--clips 24] [--frames 150] [--pitch 0.25] [--json]
+"""
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from selfmocap.adapt import predict, with_shared_shape
+from selfmocap.body import Body
+from selfmocap.cleaning.clean import clean
+from selfmocap.cleaning.contacts import FOOT_POINTS, find_contacts, rest_heights
+from selfmocap.cleaning.remade import keypoints_world, light
+from selfmocap.dynamics_data import FPS, smooth_windows
+from selfmocap.motion import Motion
+from selfmocap.network.infer import camera_of, inputs_of, seen_share, to_world
+from selfmocap.network.sequences import load_temporal
+from selfmocap.network.temporal import TemporalNetwork
+from selfmocap.objective import gather_evidence
+from selfmocap.observations import Observations
+from selfmocap.optimise import optimise
+from selfmocap.reproduce.clips import unswapped
+from selfmocap.skeleton import DEFAULT_KEYPOINTS, JOINT
+from selfmocap.synthetic.batches import SyntheticConfig
+from selfmocap.synthetic.cameras import CameraConfig
+from selfmocap.synthetic.corrupt import KeypointErrors
+from selfmocap.synthetic.motions import MotionClip
+from selfmocap.synthetic.points import detected, point_scene
+from selfmocap.synthetic.scene import sample_scene
+from selfmocap.train_clips import ClipChoice, read_motions
+
+SEED = 70_000
+SPREAD = 0.2
+"""Standard deviation of the cameras' pitch, radians."""
+
+
+def filmed(
+    seed: int, frames: int, pitch: float, motions: list[MotionClip], body: Body
+) -> tuple[Observations, Float[Tensor, "3"]]:
+    """What a detector says of one person, and the true vertical in the camera frame."""
+    cameras = CameraConfig(pitch=(pitch, SPREAD), panning=0.0, hand_held=0.0)
+    config = SyntheticConfig(clips=1, frames=frames, fps=FPS, cameras=cameras)
+    views = sample_scene(
+        np.random.SeedSequence(seed), cameras, config.looks, (1, frames), FPS, motions, body, variety=None
+    ).views
+    seen = detected(seed, KeypointErrors(), point_scene(seed, config, motions, body))
+    width, height = views.size[0].tolist()
+    observations = Observations(
+        frame_index=torch.arange(frames),
+        frame_times=torch.arange(frames).double() / FPS,
+        image_size=(width, height),
+        boxes=smooth_windows(seen.keypoints, seen.confidence)[0],
+        keypoint_set=DEFAULT_KEYPOINTS.name,
+        keypoints=seen.keypoints[0],
+        keypoint_confidence=seen.confidence[0],
+    )
+    return unswapped(observations), views.camera.R_cam_world[0, 0, :, 1].float()
+
+
+def captured(seen: Observations, network: TemporalNetwork, body: Body) -> Motion:
+    """As `capture --quality fast` does, before cleaning."""
+    camera = camera_of(seen, None)
+    evidence = gather_evidence([(seen, inputs_of(seen, camera, network.frame), seen.fps)])
+    found = optimise(body, with_shared_shape(predict(network, evidence), evidence), evidence)
+    found = replace(found, betas=found.betas[0])
+    share = seen_share(seen.keypoint_confidence)
+    world, small = to_world(found, camera), light(body)
+    return Motion.from_parameters(
+        small, world, camera, seen.image_size, seen.frame_times, seen.frame_index, share
+    )
+
+
+def apart_deg(a: Float[Tensor, "3"], b: Float[Tensor, "3"]) -> float:
+    """The angle between two unit vectors."""
+    return float(torch.rad2deg((a * b).sum().clamp(-1, 1).arccos()))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("motions", type=Path)
+    parser.add_argument("--held-out", nargs="+", required=True)
+    parser.add_argument("--clips", type=int, default=24)
+    parser.add_argument("--frames", type=int, default=150)
+    parser.add_argument("--pitch", type=float, default=0.25, help="mean, radians downwards")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    body, (network, _) = Body.load(), load_temporal()
+    choice = ClipChoice(options.motions, tuple(options.held_out))
+    motions = list(read_motions(choice, 0, body, None, lambda *_: None).validation)
+    errors: dict[str, list[float]] = {}
+    for number in range(options.clips):
+        seen, up = filmed(SEED + number, options.frames, options.pitch, motions, body)
+        raw = captured(seen, network, body)
+        ankles = raw.joints_cam[:, [JOINT["left_ankle"], JOINT["right_ankle"]]].mean(1)
+        length = torch.nn.functional.normalize(raw.joints_cam[:, JOINT["head"]] - ankles, dim=-1).mean(0)
+        cleaned = clean(raw, body)
+        above = keypoints_world(cleaned, FOOT_POINTS)[..., 1] - rest_heights(body, cleaned.parameters.betas)
+        standing = above[find_contacts(cleaned)].abs()
+        found = {
+            "up_error_deg": apart_deg(cleaned.camera.R_cam_world[:, 1], up),
+            "up_error_deg_level_camera": apart_deg(torch.tensor([0.0, -1.0, 0.0]), up),
+            "up_error_deg_feet_to_head": apart_deg(length / length.norm(), up),
+            "feet_off_ground_mm": 1000 * float(standing.mean()),
+        }
+        for name, value in found.items():
+            errors.setdefault(name, []).append(value)
+    result = {
+        name: {
+            "mean": round(float(np.nanmean(values)), 2),
+            "90 %": round(float(np.nanquantile(values, 0.9)), 2),
+        }
+        for name, values in errors.items()
+    }
+    for name, value in result.items():
+        print(f"{name}: {value}")
+    if options.json:
+        print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
