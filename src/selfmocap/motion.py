@@ -83,20 +83,15 @@ class Motion:
     ) -> "Motion":
         """A motion whose joints and keypoints follow from the body's forward kinematics, some frames at a time."""
         frames = len(frame_times)
-        joints, keypoints = [], []
-        with torch.no_grad():
-            for rows in torch.arange(frames).split(_POSED_AT_ONCE):
-                posed = body.pose(parameters[rows])
-                joints.append(posed.joints)
-                keypoints.append(body.keypoints(posed.vertices, DEFAULT_KEYPOINTS.name))
+        joints, keypoints = joints_and_keypoints(body, parameters)
         return cls(
             parameters=parameters,
             camera=camera,
             image_size=image_size,
             frame_index=torch.arange(frames) if frame_index is None else frame_index,
             frame_times=frame_times,
-            joints_cam=camera.to_camera(torch.cat(joints)),
-            keypoints_cam=camera.to_camera(torch.cat(keypoints)),
+            joints_cam=camera.to_camera(joints),
+            keypoints_cam=camera.to_camera(keypoints),
             confidence=torch.ones(frames) if confidence is None else confidence,
             filled=torch.zeros(frames, dtype=torch.bool) if filled is None else filled,
             body=body.identity,
@@ -168,3 +163,17 @@ class Motion:
             provenance=json.loads(str(arrays["provenance"])),
             **{name: tensors[name] for name in _FRAME_FIELDS},
         )
+
+
+@torch.no_grad()
+def joints_and_keypoints(
+    body: Body, parameters: BodyParameters
+) -> tuple[Float[Tensor, "time 24 3"], Float[Tensor, "time 23 3"]]:
+    """A body's joints and its COCO-23 points in the world, metres. Memory beyond them does not grow with the clip."""
+    p = parameters.p_world_root
+    joints, keypoints = (p.new_empty(len(p), count, 3) for count in (24, len(DEFAULT_KEYPOINTS.names)))
+    for rows in torch.arange(len(p)).split(_POSED_AT_ONCE):
+        posed = body.pose(parameters[rows])
+        joints[rows] = posed.joints
+        keypoints[rows] = body.keypoints(posed.vertices, DEFAULT_KEYPOINTS.name)
+    return joints, keypoints

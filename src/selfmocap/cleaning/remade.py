@@ -8,10 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from selfmocap.body import Body, BodyParameters
-from selfmocap.motion import Motion
+from selfmocap.motion import Motion, joints_and_keypoints
 from selfmocap.skeleton import DEFAULT_KEYPOINTS
-
-_FRAMES_AT_ONCE = 256
 
 
 def light(body: Body) -> Body:
@@ -20,26 +18,15 @@ def light(body: Body) -> Body:
 
 
 def remade(motion: Motion, body: Body, parameters: BodyParameters, **fields: Any) -> Motion:
-    """The motion with other parameters, and other `fields` where they change too. Memory beyond the result does not
-    grow with the clip: the body is posed some frames at a time."""
+    """The motion with other parameters, and other `fields` where they change too."""
     parameters = parameters.to(motion.joints_cam.dtype)
-    shaped = body.shape(parameters.betas)
-    joints, keypoints = [], []
-    with torch.no_grad():
-        for R, p in zip(
-            parameters.R_parent_joint.split(_FRAMES_AT_ONCE),
-            parameters.p_world_root.split(_FRAMES_AT_ONCE),
-            strict=True,
-        ):
-            posed = shaped.pose(R, p)
-            joints.append(posed.joints)
-            keypoints.append(body.keypoints(posed.vertices, DEFAULT_KEYPOINTS.name))
+    joints, keypoints = joints_and_keypoints(body, parameters)
     camera = fields.get("camera", motion.camera)
     return replace(
         motion,
         parameters=parameters,
-        joints_cam=camera.to_camera(torch.cat(joints)),
-        keypoints_cam=camera.to_camera(torch.cat(keypoints)),
+        joints_cam=camera.to_camera(joints),
+        keypoints_cam=camera.to_camera(keypoints),
         **fields,
     )
 

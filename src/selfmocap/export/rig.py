@@ -10,6 +10,7 @@ from selfmocap.body import Body
 from selfmocap.export.names import joint_names
 from selfmocap.export.options import METRES, ExportOptions, Unit, UpAxis
 from selfmocap.export.takes import Take
+from selfmocap.tensors import in_parts
 
 R_ZUP_YUP = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]], dtype=torch.float64)
 
@@ -44,12 +45,15 @@ def rig(take: Take, body: Body, options: ExportOptions, unit: Unit) -> Rig:
     With z up everything turns with the axes, the rest pose as well: the skeleton stands along z at rest."""
     R_out_world = out_of_world(options)
     metres = METRES[options.unit or unit]
+    R = take.parameters.R_parent_joint
     shaped = body.to(torch.float64).shape(take.parameters.betas)
     return Rig(
         names=joint_names(options.names),
         rest_joints=shaped.joints @ R_out_world.T / metres,
         rest_vertices=shaped.rest.T @ R_out_world.T / metres,
-        R_parent_joint=R_out_world @ take.parameters.R_parent_joint @ R_out_world.T,
+        R_parent_joint=R
+        if options.up_axis == "y"
+        else in_parts(lambda R: R_out_world @ R @ R_out_world.T, R),
         p_world_root=take.parameters.p_world_root @ R_out_world.T / metres,
         times=take.times - take.times[0],
         fps=take.fps,

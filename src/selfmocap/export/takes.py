@@ -68,6 +68,8 @@ class Take:
         near = _SNAP * min(step, 1 / self.fps)
         share[moments - self.times[before] < near] = 0
         share[self.times[after] - moments < near] = 1
+        if torch.equal(before + share, torch.arange(len(self)).double()):
+            return replace(self, times=moments, fps=fps)
         return self._between(before, after, share, moments, fps)
 
     def _between(self, before: Tensor, after: Tensor, share: Tensor, moments: Tensor, fps: float) -> "Take":
