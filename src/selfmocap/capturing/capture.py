@@ -1,7 +1,7 @@
 """From a video file to the motions of its people: observe, infer, adapt, refine, clean, export, draw, report.
 
 Every stage's result lies in the output folder: a run that was interrupted goes on where it stopped, and one with other
-settings does again what depends on them (see `stages`). Memory does not grow with the length of the video.
+settings does again what depends on them (see `stages`). Of a long video only the motions are in memory, not the images.
 """
 
 import functools
