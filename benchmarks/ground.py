@@ -104,14 +104,14 @@ def main() -> None:
         seen, up = filmed(SEED + number, options.frames, options.pitch, motions, body)
         raw = captured(seen, network, body)
         ankles = raw.joints_cam[:, [JOINT["left_ankle"], JOINT["right_ankle"]]].mean(1)
-        length = torch.nn.functional.normalize(raw.joints_cam[:, JOINT["head"]] - ankles, dim=-1).mean(0)
+        tall = torch.nn.functional.normalize(raw.joints_cam[:, JOINT["head"]] - ankles, dim=-1).mean(0)
         cleaned = clean(raw, body)
         above = keypoints_world(cleaned, FOOT_POINTS)[..., 1] - rest_heights(body, cleaned.parameters.betas)
         standing = above[find_contacts(cleaned)].abs()
         found = {
             "up_error_deg": apart_deg(cleaned.camera.R_cam_world[:, 1], up),
             "up_error_deg_level_camera": apart_deg(torch.tensor([0.0, -1.0, 0.0]), up),
-            "up_error_deg_feet_to_head": apart_deg(length / length.norm(), up),
+            "up_error_deg_feet_to_head": apart_deg(tall / tall.norm(), up),
             "feet_off_ground_mm": 1000 * float(standing.mean()),
         }
         for name, value in found.items():

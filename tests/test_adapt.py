@@ -204,6 +204,7 @@ def test_refinement_from_the_network_lowers_pixels(
     assert (after_px < before_px).all()
     assert after_px.mean() < 0.7 * before_px.mean()
     assert torch.equal(refined.betas[0], refined.betas[FRAMES - 1])
+    assert AFTER_ADAPTATION.steps < OptimiseConfig().steps
     assert AFTER_ADAPTATION.learning_rate < OptimiseConfig().learning_rate
 
 

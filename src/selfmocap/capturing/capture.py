@@ -63,12 +63,8 @@ def capture(
     seen = _observed(run.out)
     choice = _choice(run, people, seen)
     answers = [_answer(run, person, choice) for person in people]
-    still = _camera(run, people, seen)
-    levelled = _level(run, people, answers, still)
-    cleaned = [
-        _cleaned(run, person, still, [answer, *levelled])
-        for person, answer in zip(people, answers, strict=True)
-    ]
+    upright = _level(run, people, answers) if _camera(run, people, seen) else None
+    cleaned = [_cleaned(run, person, answer, upright) for person, answer in zip(people, answers, strict=True)]
     motions = [Motion.load(person.folder / "motion.npz") for person in people]
     for person, motion, done in zip(people, motions, cleaned, strict=True):
         _exported(run, person, motion, done)
@@ -212,36 +208,37 @@ def _camera(run: _Run, people: list[Person], seen: Done) -> bool:
     return stands_still(run.stages.run("camera", {}, [seen], work).result["background_speeds"])
 
 
-def _level(run: _Run, people: list[Person], answers: list[Done], still: bool) -> list[Done]:
-    """Which way is up for everybody, where the camera stands still."""
+def _level(run: _Run, people: list[Person], answers: list[Done]) -> Done:
+    """Which way is up for everybody."""
 
     def work() -> tuple[dict[str, Any], list[Path]]:
         motions = [_motion(run, person, after=True) for person in people]
-        return {"R_level_world": level(motions, run.small_body).tolist()}, []
+        return {"R_level_world": level(motions, run.body).tolist()}, []
 
-    return [run.stages.run("level", {"version": __version__}, answers, work)] if still else []
+    return run.stages.run("level", {"version": __version__}, answers, work)
 
 
-def _cleaned(run: _Run, person: Person, still: bool, after: list[Done]) -> Done:
-    """Of the stages `after`, the first is the person's answer and the second, if there is one, the level."""
-    path = person.folder / "motion.npz"
+def _cleaned(run: _Run, person: Person, answer: Done, upright: Done | None) -> Done:
+    """`upright` is the level under a camera that stands still."""
+    path, still = person.folder / "motion.npz", upright is not None
 
     def work() -> tuple[dict[str, Any], list[Path]]:
         made = {
             "version": __version__,
             "weights": run.weights,
             "settings": _settings(run.config),
-            **after[0].result,
+            **answer.result,
         }
         del made["betas"]
         raw = _motion(run, person, after=True)
         seen = joint_confidence(person.seen, raw.frame_index)
-        R_level_world = torch.tensor(after[1].result["R_level_world"]) if still else None
+        R_level_world = None if upright is None else torch.tensor(upright.result["R_level_world"])
         motion = clean(raw, run.body, run.config.height, seen, still, R_level_world)
         replace(motion, provenance=made | motion.provenance).save(path)
         return {"frames": len(motion)}, [path]
 
     needs = {"settings": _settings(run.config), "still": still}
+    after = [answer] if upright is None else [answer, upright]
     return run.stages.run(f"clean-{person.number}", needs, after, work)
 
 
