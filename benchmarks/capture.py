@@ -26,7 +26,7 @@ from selfmocap.video import open_video
 
 CAPTURE = (
     "import json, sys, time; from pathlib import Path; import selfmocap; "
-    "from selfmocap.frontend.stopwatch import peak_memory_gb; began = time.perf_counter(); "
+    "from selfmocap.memory import peak_memory_gb; began = time.perf_counter(); "
     "selfmocap.capture(sys.argv[1], sys.argv[2], selfmocap.CaptureConfig(people='largest', quality=sys.argv[3])); "
     "print(json.dumps([time.perf_counter() - began, peak_memory_gb()]))"
 )

@@ -30,6 +30,7 @@ from selfmocap.cleaning.remade import light
 from selfmocap.export.write import export
 from selfmocap.files import existing_file, remove_partials
 from selfmocap.frontend.observe import Settings, observe
+from selfmocap.memory import give_memory_back
 from selfmocap.motion import Motion
 from selfmocap.network.estimator import Estimator, load_estimator, save_estimator
 from selfmocap.network.infer import seen_share, to_world
@@ -58,6 +59,7 @@ def capture(
     run = _Run(Path(video), Path(out), config or CaptureConfig(), report, _device(device))
     existing_file(run.config.weights_file)
     paths = observe(run.video, run.out, Settings(people=run.config.people), report)
+    give_memory_back()
     _without_partials(run.out)
     people = [Person.load(n, path.parent, run.config.focal) for n, path in enumerate(paths, start=1)]
     seen = _observed(run.out)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from selfmocap.files import written_whole
+from selfmocap.memory import give_memory_back
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class Stages:
             }
             with written_whole(self._path(name)) as partial:
                 partial.write_text(json.dumps(record))
+            give_memory_back()
         done = Done(name, key, json.loads(json.dumps(record["result"])), record["seconds"])
         self.done[name] = done
         return done

@@ -4,11 +4,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from selfmocap.frontend.ahead import ahead
 from selfmocap.frontend.linking import Path2D, people_of
+from selfmocap.frontend.looking_back import look_back
 from selfmocap.frontend.people import Detector, Pace, People, Track, born
 from selfmocap.frontend.poses import Pose
-from selfmocap.frontend.sightings import Sighting, Stamp, part_paths, read_columns, read_people, write_part
+from selfmocap.frontend.sightings import (
+    Sighting,
+    Stamp,
+    part_paths,
+    read_columns,
+    read_people,
+    read_sighted,
+    write_part,
+)
 from selfmocap.frontend.stopwatch import Stopwatch
 from selfmocap.frontend.tracks import follow
 from selfmocap.frontend.windows import Window
@@ -67,6 +78,9 @@ def follow_video(
     if stamps:
         with watch.stage("write"):
             write_part(folder, stamps, sightings, latest.values(), people)
+    if detector.follows:
+        with watch.stage("look back"):
+            look_back(video, folder, detector, pace, lambda done, total: progress("look back", done, total))
     return _linked(video, folder, pace, person_box)
 
 
@@ -75,11 +89,13 @@ def _linked(video: Video, folder: Path, pace: Pace, person_box: Box | None) -> F
     tracks: dict[int, Track] = {}
     for part in parts:
         tracks |= {track.number: track for track in read_people(part)[1]}
-    columns = read_columns(parts, ["frame", "track", "window", "frame_index", "frame_corrupt", "frame_drift"])
+    columns = read_columns(parts, ["frame_index", "frame_corrupt", "frame_drift"])
+    sighted = read_sighted(parts, ["frame", "track", "window"])
     paths = {}
     for number in tracks:
-        rows = columns["track"] == number
-        when, windows = columns["frame"][rows], columns["window"][rows]
+        rows = np.flatnonzero(sighted["track"] == number)
+        rows = rows[sighted["frame"][rows].argsort()]
+        when, windows = sighted["frame"][rows], sighted["window"][rows]
         windows[:, :2] -= columns["frame_drift"][when]
         paths[number] = Path2D(when, windows)
     frames = len(columns["frame_index"])

@@ -12,9 +12,10 @@ from selfmocap.frontend.people import COMPANY, Pace, Track, confirmed
 from selfmocap.frontend.windows import Window
 
 _ON_ONE_BODY = 0.45
-"""Nearness of two windows over their common frames below which they follow one person."""
+"""Nearness of two windows over their common frames below which they follow one person, where there is no crowd."""
 _IN_ONE_PLACE = 0.2
-"""The same of two tracks the first of which may have passed into the second: neighbours are farther apart."""
+"""The same in a crowd, and of two tracks the first of which may have passed into the second: neighbours are farther
+apart."""
 _SHORTEST_S = 0.5
 _TINY, _LONG_S = 0.35, 5.0
 """Somebody whose window is smaller than this share of the usual person's must be seen for so many seconds: what the
@@ -40,11 +41,11 @@ def people_of(
     seen. A track that ends where another begins, and looks like it, is continued by it (in company, where many look
     alike, only if both are followed at once); one that runs beside a longer one on the same body is dropped."""
     shortest = min(max(round(_SHORTEST_S * fps), 3), max(frames // 2, 1))
-    real = [n for n, t in tracks.items() if confirmed(t, pace) and t.seen >= shortest]
+    real = [n for n, t in tracks.items() if confirmed(t, pace) and len(paths[n].frames) >= shortest]
     sides = {n: float(np.median(paths[n].windows[:, 2])) for n in real}
     tiny = _TINY * (median_high(sides.values()) if sides else 0.0)
-    real = [n for n in real if sides[n] > tiny or tracks[n].seen >= _LONG_S * fps]
-    real = _without_shadows(sorted(real, key=lambda n: -len(paths[n].frames)), paths)
+    real = [n for n in real if sides[n] > tiny or len(paths[n].frames) >= _LONG_S * fps]
+    real = _without_shadows(sorted(real, key=lambda n: -len(paths[n].frames)), tracks, paths)
     chains: list[tuple[int, ...]] = []
     for number in sorted(real, key=lambda n: int(paths[n].frames[0])):
         before = [c for c in chains if _continues(c[-1], number, tracks, paths, pace)]
@@ -56,18 +57,21 @@ def people_of(
     return sorted(chains, key=lambda chain: -sum(float(paths[n].windows[:, 2].sum()) for n in chain))
 
 
-def _without_shadows(longest_first: Sequence[int], paths: Mapping[int, Path2D]) -> list[int]:
+def _without_shadows(
+    longest_first: Sequence[int], tracks: Mapping[int, Track], paths: Mapping[int, Path2D]
+) -> list[int]:
     kept: list[int] = []
     for number in longest_first:
-        if not any(_shadows(paths[number], paths[other]) for other in kept):
+        near = _IN_ONE_PLACE if tracks[number].company >= COMPANY else _ON_ONE_BODY
+        if not any(_shadows(paths[number], paths[other], near) for other in kept):
             kept.append(number)
     return kept
 
 
-def _shadows(path: Path2D, other: Path2D) -> bool:
-    """Whether a track spends most of its life on the body of another."""
-    shared, near = _together(path, other)
-    return shared >= 0.7 * len(path.frames) and near < _ON_ONE_BODY
+def _shadows(path: Path2D, other: Path2D, near: float) -> bool:
+    """Whether a track spends most of its life so `near` another."""
+    shared, apart = _together(path, other)
+    return shared >= 0.7 * len(path.frames) and apart < near
 
 
 def _together(path: Path2D, other: Path2D) -> tuple[int, float]:

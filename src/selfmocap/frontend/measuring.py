@@ -16,7 +16,7 @@ from selfmocap.frontend.following import Progress
 from selfmocap.frontend.masks import box_window, own_mask
 from selfmocap.frontend.poses import Pose
 from selfmocap.frontend.precomputed import PrecomputedFlow, PrecomputedMasks
-from selfmocap.frontend.sightings import Sighting, part_paths, read_columns, read_sightings
+from selfmocap.frontend.sightings import Sighting, part_paths, read_columns, read_sighted, read_sightings
 from selfmocap.frontend.spool import Spool
 from selfmocap.frontend.stopwatch import Stopwatch
 from selfmocap.frontend.swaps import undo_swaps
@@ -82,7 +82,7 @@ def images(folder: Path, person: Person, masked: bool) -> Images:
 def person_of(number: int, tracks: tuple[int, ...], folder: Path, points: KeypointSet) -> Person:
     """A person from what was seen of its tracks, left and right swaps undone, boxes smoothed."""
     parts = part_paths(folder)
-    columns = read_columns(parts, ["frame", "track", "keypoints", "confidence"])
+    columns = read_sighted(parts, ["frame", "track", "keypoints", "confidence"])
     times = read_columns(parts, ["frame_index", "frame_times"])
     chosen: dict[int, int] = {}
     for track in sorted(tracks, key=lambda track: int((columns["track"] == track).sum())):

@@ -21,8 +21,9 @@ from selfmocap.frontend.overlay import Drawn, write_overlay
 from selfmocap.frontend.people import Detector
 from selfmocap.frontend.precomputed import PrecomputedFlow, PrecomputedKeypoints, PrecomputedMasks
 from selfmocap.frontend.spool import write_npz_from_spools
-from selfmocap.frontend.stopwatch import Stopwatch, peak_memory_gb
+from selfmocap.frontend.stopwatch import Stopwatch
 from selfmocap.frontend.swaps import STATES
+from selfmocap.memory import peak_memory_gb
 from selfmocap.observations import FORMAT, VERSION
 from selfmocap.skeleton import KeypointSet
 from selfmocap.video import InputError, Video, open_video

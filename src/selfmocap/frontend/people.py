@@ -22,7 +22,7 @@ SMALL = 128.0
 _SCORE_SMALL, _SCORE_LARGE, _SCORE_STILL, _LIMBS = 0.88, 0.94, 0.96, 0.52
 """Mean scores of a real person that has moved, in windows of up to 128 px and from 256 px on, and of one that has not;
 mean limb confidence. People score 0.99 when they are large and 0.95 when they are 100 px tall, ghosts 0.8 to 0.93."""
-COMPANY, _SCORE_COMPANY, _SIDE_COMPANY = 3, 0.91, 96.0
+COMPANY, _SCORE_COMPANY, SIDE_COMPANY = 3, 0.89, 96.0
 """Beside so many who score so, somebody who has not moved may score this much in a window of at least so many px:
 where there are many, they hide each other, and what is taken for a person elsewhere is smaller."""
 _ROAMED = 0.4
@@ -184,10 +184,10 @@ def _apart(window: Window, origin: tuple[float, float]) -> float:
 
 
 def confirmed(track: Track, pace: Pace) -> bool:
-    """Whether a track is a person: with scores and limbs like a person's, and found twice, or, if it is small (small
-    people are often missed), once and then followed for as long as between two searches."""
-    small = track.pose.window.side < SMALL
-    return convincing(track) and (track.found >= 2 or (small and track.seen >= pace.search))
+    """Whether a track is a person: with scores and limbs like a person's, and found twice, or, if it is small or in
+    company (and so often missed), once and then followed for as long as between two searches."""
+    missed_often = track.pose.window.side < SMALL or track.company >= COMPANY
+    return convincing(track) and (track.found >= 2 or (missed_often and track.seen >= pace.search))
 
 
 def convincing(track: Track) -> bool:
@@ -198,7 +198,7 @@ def convincing(track: Track) -> bool:
     needed = _SCORE_STILL
     if track.roamed >= _ROAMED:
         needed = _SCORE_SMALL + large * (_SCORE_LARGE - _SCORE_SMALL)
-    elif track.company >= COMPANY and side >= _SIDE_COMPANY:
+    elif track.company >= COMPANY and side >= SIDE_COMPANY:
         needed = _SCORE_COMPANY
     return track.score >= needed and track.limbs >= _LIMBS
 

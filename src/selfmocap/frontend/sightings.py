@@ -56,8 +56,7 @@ def write_part(
         "frame_times": np.array([frame.time for frame in frames]),
         "frame_corrupt": np.array([frame.corrupt for frame in frames]),
         "frame_drift": np.array([frame.drift for frame in frames]),
-        "frame": np.array([s.frame for s in sightings], np.int64),
-        "track": np.array([s.track for s in sightings], np.int64),
+        **_columns(sightings),
         "state": np.array([people.next_number, people.searches]),
         "state_view": np.zeros((0, 0), np.uint8) if people.view is None else people.view,
         "state_drift": np.array(people.drift),
@@ -68,10 +67,14 @@ def write_part(
         "track_means": np.array([[getattr(t, n) for n in _MEANS] for t in latest]).reshape(-1, len(_MEANS)),
         "track_steps": np.array([[*t.step, *t.origin] for t in latest]).reshape(-1, 4),
         "track_colours": np.array([t.colours for t in latest], np.float32),
-        **_stacked("", [s.pose for s in sightings]),
         **_stacked("track_", [t.pose for t in latest]),
     }
     write_npz(folder / f"people-{frames[0].index:09d}.npz", arrays)
+
+
+def write_earlier(part: Path, sightings: Sequence[Sighting]) -> None:
+    """Writes, beside a window, who was seen in it by looking back."""
+    write_npz(_earlier(part), _columns(sightings))
 
 
 def read_people(path: Path) -> tuple[People, list[Track]]:
@@ -91,20 +94,44 @@ def read_people(path: Path) -> tuple[People, list[Track]]:
 
 
 def read_sightings(path: Path) -> list[Sighting]:
-    """Who was seen in a window, masks included."""
-    arrays = read_npz(path)
-    poses = _unstacked("", arrays)
-    return [
-        Sighting(int(f), int(t), p) for f, t, p in zip(arrays["frame"], arrays["track"], poses, strict=True)
-    ]
+    """Who was seen in a window, masks included; by looking back, too, once that is done."""
+    found = []
+    for arrays in map(read_npz, _with_earlier([path])):
+        poses = zip(arrays["frame"], arrays["track"], _unstacked("", arrays), strict=True)
+        found += [Sighting(int(frame), int(track), pose) for frame, track, pose in poses]
+    return found
 
 
 def read_columns(paths: Sequence[Path], names: Sequence[str]) -> dict[str, np.ndarray]:
     """Some arrays of all windows, joined; masks stay on disk."""
-    parts = [read_npz(path, only=set(names)) for path in paths]
+    return _joined([read_npz(path, only=set(names)) for path in paths], names)
+
+
+def read_sighted(paths: Sequence[Path], names: Sequence[str]) -> dict[str, np.ndarray]:
+    """`read_columns` of who was seen, by looking back too; frames do not come in order."""
+    return _joined([read_npz(path, only=set(names)) for path in _with_earlier(paths)], names)
+
+
+def _joined(parts: Sequence[dict[str, np.ndarray]], names: Sequence[str]) -> dict[str, np.ndarray]:
     return {
         name: np.concatenate([part[name] for part in parts if len(part[name])] or [parts[0][name]])
         for name in names
+    }
+
+
+def _earlier(part: Path) -> Path:
+    return part.with_name(part.name.replace("people", "earlier"))
+
+
+def _with_earlier(paths: Sequence[Path]) -> list[Path]:
+    return [p for path in paths for p in (path, _earlier(path)) if p == path or p.is_file()]
+
+
+def _columns(sightings: Sequence[Sighting]) -> dict[str, np.ndarray]:
+    return {
+        "frame": np.array([s.frame for s in sightings], np.int64),
+        "track": np.array([s.track for s in sightings], np.int64),
+        **_stacked("", [s.pose for s in sightings]),
     }
 
 

@@ -1,4 +1,4 @@
-"""How long each stage took and how much memory all of it."""
+"""How long each stage took."""
 
 import contextlib
 import time
@@ -32,15 +32,3 @@ class Stopwatch:
             if item is end:
                 return
             yield item
-
-
-def peak_memory_gb() -> float | None:
-    """The most memory that this process has held so far, GB (1e9 bytes); None where the system does not say."""
-    import sys
-
-    if sys.platform == "win32":
-        return None
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak * (1 if sys.platform == "darwin" else 1024) / 1e9

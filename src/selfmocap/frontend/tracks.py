@@ -19,6 +19,7 @@ from selfmocap.frontend.pan import background_shift, is_cut, small_view
 from selfmocap.frontend.people import (
     AT_ONCE,
     COMPANY,
+    SIDE_COMPANY,
     SMALL,
     Detector,
     Image,
@@ -45,6 +46,8 @@ _SAME_BODY = 0.45
 """Body distance below which two poses are of one person."""
 _NEAR = 0.35
 """Nearness of two windows below which they look at one person."""
+_APART = (-0.6, -0.3, 0.3, 0.6)
+"""How far from somebody, in sides of the window, the next person is looked for in a crowd."""
 _TRIED = 0.15
 """Nearness of two windows below which nobody in one means nobody in the other; in a crowd, below which the people in
 them need not be told apart."""
@@ -53,11 +56,13 @@ _LEAP = 0.7
 runners included, stay below 0.5."""
 _BIRTH_SCORE, _BIRTH_EXTENT = 0.8, 0.52
 """What a new person must have: the table legs, hands and dogs that the models take for people often lack one."""
+_UPSIDE_DOWN = -0.5
+"""Cosine of the angle beyond which somebody small is none: a hoop, a lamp."""
 _WITHIN = 0.6
 """A pose with this share of its keypoints on another person's mask is a part of that person."""
 _SMALLEST = 56.0
 """Side of the smallest window, px: a person of about 45 px."""
-_LIKE, _UNLIKE = 0.7, 0.6
+LIKE, _UNLIKE = 0.7, 0.6
 """Likeness from which a lost person may be taken up again, and below which a followed one is somebody else."""
 _CLEARLY = 0.08
 """By how much a lost person must resemble a pose more than another lost one does, to be taken for it."""
@@ -73,7 +78,7 @@ def follow(people: People, frame: Frame, detector: Detector, pace: Pace) -> Peop
     """The state after one frame; the tracks with `last == frame.index` were seen in it."""
     people = _panned(people, frame)
     if detector.follows:
-        people = _followed(people, frame, detector, pace)
+        people = followed(people, frame, detector, pace)
         if _searching(people, frame.index, pace):
             people = _searched(people, frame, detector, pace)
     else:
@@ -117,7 +122,8 @@ def _alive(track: Track, now: int, pace: Pace) -> bool:
 # ---- people who are followed ----------------------------------------------------------------------------------
 
 
-def _followed(people: People, frame: Frame, detector: Detector, pace: Pace) -> People:
+def followed(people: People, frame: Frame, detector: Detector, pace: Pace) -> People:
+    """The people after a frame in which they, and nobody else, were looked for."""
     wanted = [t for t in people.tracks if frame.index - t.last <= min(pace.coast, pace.patience(t))]
     poses = by_two(lambda track: _look_again(track, frame, detector), wanted)
     seen = {t.number: pose for t, pose in zip(wanted, poses, strict=True) if pose is not None}
@@ -138,14 +144,14 @@ def _look_again(track: Track, frame: Frame, detector: Detector) -> Pose | None:
     pose = detector.look(frame.image, expected.window)
     if pose is not None and _continues(expected, pose, missed, detector.points):
         checked = missed > 1 or pose.window.side < 2 * SMALL or frame.index % _COLOURS_EVERY == 0
-        needed = _UNLIKE if missed == 1 else _LIKE
+        needed = _UNLIKE if missed == 1 else LIKE
         somebody_else = checked and _alike(track, pose, frame, detector.points) < needed
         return None if somebody_else else pose
     around = Window(expected.window.x, expected.window.y, 1.6 * expected.window.side)
     for window in sorted(detector.search(frame.image, around), key=expected.window.nearness):
         pose = detector.look(frame.image, window)
         if pose is not None and _continues(expected, pose, missed, detector.points):
-            return pose if _alike(track, pose, frame, detector.points) >= _LIKE else None
+            return pose if _alike(track, pose, frame, detector.points) >= LIKE else None
     return None
 
 
@@ -186,7 +192,7 @@ def _given_back(
             if hidden.number in kept or hidden.pose.window.nearness(pose.window) > _NEAR:
                 continue
             alike = _alike(hidden, pose, frame, points)
-            if alike > max(_LIKE, _alike(by_number[number], pose, frame, points) + _CLEARLY):
+            if alike > max(LIKE, _alike(by_number[number], pose, frame, points) + _CLEARLY):
                 kept[hidden.number] = kept.pop(number)
     return kept
 
@@ -211,7 +217,7 @@ def _updated(
 
 def _learnt(colours: Colours, seen: Colours) -> Colours:
     """Colours change slowly, and not into somebody else's."""
-    if likeness(colours, seen) < _LIKE:
+    if likeness(colours, seen) < LIKE:
         return colours
     return (0.95 * colours + 0.05 * seen).astype(np.float32)
 
@@ -234,11 +240,13 @@ def _searched(people: People, frame: Frame, detector: Detector, pace: Pace) -> P
         return window, None if known(window) else _person(frame.image, window, detector)
 
     tiled = tiles(width, height, _sides(people, len(present)))
-    for window, pose in by_two(looked_into, _windows(detector, frame.image, tiled)):
-        windows.append(window)
+    beside = _beside(present)
+    for window, pose in by_two(looked_into, itertools.chain(_windows(detector, frame.image, tiled), beside)):
+        if window not in beside:
+            windows.append(window)
         if known(window):
             continue
-        if pose is None or any(_part_of(pose, other, detector.points) for other in poses):
+        if pose is None or any(part_of(pose, other, detector.points) for other in poses):
             nobody.append(window)
             continue
         poses.append(pose)
@@ -246,6 +254,13 @@ def _searched(people: People, frame: Frame, detector: Detector, pace: Pace) -> P
     again = {t.number for t in present if any(t.pose.window.nearness(w) < _NEAR for w in windows)}
     tracks = tuple(replace(t, found=t.found + 1) if t.number in again else t for t in people.tracks)
     return replace(people, tracks=tracks, searches=people.searches + 1)
+
+
+def _beside(tracks: Sequence[Track]) -> list[Window]:
+    """Where, in a crowd, somebody may stand whom the detector does not tell from the next person."""
+    large = [t.pose.window for t in tracks if t.pose.window.side >= SIDE_COMPANY]
+    crowd = large if len(tracks) >= COMPANY else []
+    return [Window(w.x + apart * w.side, w.y, w.side) for w in crowd for apart in _APART]
 
 
 def _windows(detector: Detector, image: Image, searched: Sequence[Window]) -> Iterator[Window]:
@@ -263,7 +278,8 @@ def _sides(people: People, present: int) -> tuple[float, ...]:
     return then[people.searches % len(then)]
 
 
-def _part_of(pose: Pose, other: Pose, points: KeypointSet) -> bool:
+def part_of(pose: Pose, other: Pose, points: KeypointSet) -> bool:
+    """Whether a pose is of the other's body, or lies on it."""
     return body_distance(pose, other, points) < _SAME_BODY or share_within(pose, other) > _WITHIN
 
 
@@ -279,7 +295,8 @@ def _person(image: Image, window: Window, detector: Detector) -> Pose | None:
     pose = detector.look(image, first.window)
     if pose is None or first.window.nearness(pose.window) > 0.3:
         return None
-    return pose if pose.score >= _BIRTH_SCORE and extent(pose) >= _BIRTH_EXTENT else None
+    upright = math.cos(pose.window.angle) > _UPSIDE_DOWN or pose.window.side >= SMALL
+    return pose if upright and pose.score >= _BIRTH_SCORE and extent(pose) >= _BIRTH_EXTENT else None
 
 
 def _taken_up(people: People, pose: Pose, frame: Frame, points: KeypointSet, pace: Pace) -> People:
@@ -336,4 +353,4 @@ def _cost(track: Track, pose: Pose, colours: Colours, frame: Frame, points: Keyp
     if missed > _BLINK or distance > 1.2 + 0.3 * (missed - 1):
         return math.inf
     alike = likeness(track.colours, colours)
-    return math.inf if missed > 1 and alike < _LIKE else distance + 1.0 - alike
+    return math.inf if missed > 1 and alike < LIKE else distance + 1.0 - alike
