@@ -13,81 +13,23 @@ from selfmocap.cleaning.confidence import joint_confidence
 from selfmocap.cleaning.contacts import FOOT_POINTS, find_contacts, rest_heights
 from selfmocap.cleaning.depth import with_depth_of_ground
 from selfmocap.cleaning.gaps import fill_gaps
-from selfmocap.cleaning.ground import level, on_the_ground
-from selfmocap.cleaning.legs import LEGS, Leg, reach
+from selfmocap.cleaning.ground import level, upright
+from selfmocap.cleaning.legs import LEGS
 from selfmocap.cleaning.measures import foot_slide_mm, jitter
 from selfmocap.cleaning.remade import keypoints_world, light, remade
 from selfmocap.cleaning.scale import stature, with_stature
 from selfmocap.cleaning.smoothing import smooth, whittaker
 from selfmocap.motion import Motion
-from selfmocap.named_poses import pose_from_degrees
 from selfmocap.observations import Observations
 from selfmocap.skeleton import DEFAULT_KEYPOINTS, JOINT
 from tests.conftest import random_parameters
 from tests.exported import wandering_motion
-
-FPS = 30.0
-LEVEL = Camera.looking_along_z(1000.0, 1280, 720)
+from tests.walking import FPS, LEVEL, pitched, reached, smoothstep, walk
 
 
 @pytest.fixture(scope="module")
 def small(body: Body) -> Body:
     return light(body)
-
-
-def smoothstep(x: torch.Tensor) -> torch.Tensor:
-    x = x.clamp(0, 1)
-    return 3 * x**2 - 2 * x**3
-
-
-def pitched(degrees: float) -> Camera:
-    """5 m before the world's origin, 1.5 m above the ground, looking down."""
-    R = roma.rotvec_to_rotmat(torch.tensor([math.radians(degrees), 0.0, 0.0])) @ LEVEL.R_cam_world
-    return replace(LEVEL, R_cam_world=R, t_cam_world=-R @ torch.tensor([0.0, 1.5, 5.0]))
-
-
-def walk(body: Body, small: Body, camera: Camera, seconds: float = 5.0) -> Motion:
-    """A walk at 0.9 m/s across the picture, feet flat and still on y = 0 for 60 % of each step's second."""
-    time = torch.arange(round(seconds * FPS), dtype=torch.float64) / FPS
-    pose = pose_from_degrees({
-        **{f"{side}_{joint}": angles for side in ("left", "right") for joint, angles in
-           {"hip": (-20, 0, 0), "knee": (40, 0, 0), "ankle": (-20, 0, 0)}.items()},
-        "left_shoulder": (0, 0, -68), "right_shoulder": (0, 0, 68),
-    }).double()  # fmt: skip
-    R = pose.repeat(len(time), 1, 1, 1)
-    for side, sign in (("left", 1.0), ("right", -1.0)):
-        swing = torch.zeros(len(time), 3, dtype=torch.float64)
-        swing[:, 0] = 0.5 * sign * torch.sin(2 * math.pi * time)
-        R[:, JOINT[f"{side}_shoulder"]] = roma.rotvec_to_rotmat(swing) @ R[:, JOINT[f"{side}_shoulder"]]
-    turn = roma.rotvec_to_rotmat(torch.tensor([0.0, math.pi / 2, 0.0], dtype=torch.float64))
-    R[:, 0] = turn
-    root = torch.zeros(len(time), 3, dtype=torch.float64)
-    root[:, 0] = 0.9 * time - 0.45 * seconds
-    root[:, 1] = 0.02 * torch.sin(4 * math.pi * time)
-    parameters = BodyParameters(torch.zeros(body.num_betas, dtype=torch.float64), R, root)
-    wide = body.to(torch.float64)
-    posed = wide.pose(BodyParameters(parameters.betas, R[:1], root[:1]))
-    parameters.p_world_root[:, 1] -= posed.vertices[..., 1].amin() + 0.03
-    for leg, phase in zip(LEGS, (0.0, 0.5), strict=True):
-        posed = small.to(torch.float64).pose(parameters)
-        step = time + phase
-        share = (step % 1 - 0.6) / 0.4
-        forward = 0.9 * (step.floor() + smoothstep(share) - phase + 0.3) - 0.45 * seconds
-        goal = posed.joints[:, leg.ankle].clone()
-        flat = wide.shape(parameters.betas).joints[leg.ankle, 1]
-        goal[:, 0] = forward
-        goal[:, 1] = flat + 0.12 * torch.sin(math.pi * share.clamp(0, 1)) ** 2
-        shift = goal - posed.joints[:, leg.ankle]
-        parameters = reached(wide, parameters, leg, shift, turn.repeat(len(time), 1, 1))
-    return Motion.from_parameters(small, parameters.to(torch.float32), camera, (1280, 720), time)
-
-
-def reached(
-    body: Body, parameters: BodyParameters, leg: Leg, shift: torch.Tensor, R_world_foot: torch.Tensor
-) -> BodyParameters:
-    rest_joints = body.shape(parameters.betas).joints
-    R = reach(rest_joints, leg, parameters.R_parent_joint, parameters.p_world_root, shift, R_world_foot)
-    return replace(parameters, R_parent_joint=R)
 
 
 def slow_noise(*shape: int, seconds: float) -> torch.Tensor:
@@ -160,7 +102,7 @@ def test_all_people_before_a_camera_say_together_which_way_is_up(body: Body, sma
     R_level_world = level(people, body)
     each = torch.stack([level([person], body)[1] for person in people])
     assert degrees_between(R_level_world[1], torch.nn.functional.normalize(each.mean(0), dim=0)) < 0.5
-    placed = [on_the_ground(person, body, R_level_world).camera.R_cam_world for person in people]
+    placed = [upright(person, body, R_level_world).camera.R_cam_world for person in people]
     assert torch.equal(placed[0], placed[2])
 
 
@@ -206,7 +148,7 @@ def test_who_lies_or_stands_on_the_hands_does_not_say_which_way_is_up(body: Body
 
 def test_the_pictures_stay_the_same_when_the_world_turns(body: Body, small: Body) -> None:
     estimate = seen_by_one_camera(walk(body, small, pitched(10.0)), small)
-    turned = on_the_ground(estimate, body)
+    turned = upright(estimate, body)
     assert (turned.camera.R_cam_world - estimate.camera.R_cam_world).abs().max() > 0.05
     assert (turned.joints_cam - estimate.joints_cam).abs().max() < 1e-4
     moving = replace(
@@ -217,7 +159,6 @@ def test_the_pictures_stay_the_same_when_the_world_turns(body: Body, small: Body
             t_cam_world=LEVEL.t_cam_world.expand(len(estimate), 3),
         ),
     )
-    assert on_the_ground(moving, body) is moving
     assert torch.equal(clean(moving, body).camera.R_cam_world, moving.camera.R_cam_world)
 
 

@@ -11,11 +11,12 @@ from selfmocap.cleaning.contacts import find_contacts, rest_heights
 from selfmocap.cleaning.depth import with_depth_of_ground
 from selfmocap.cleaning.feet import lock_feet
 from selfmocap.cleaning.gaps import fill_gaps
-from selfmocap.cleaning.ground import on_the_ground
+from selfmocap.cleaning.ground import on_the_ground, upright
 from selfmocap.cleaning.measures import measured
 from selfmocap.cleaning.remade import light
 from selfmocap.cleaning.scale import with_stature
 from selfmocap.cleaning.smoothing import smooth
+from selfmocap.cleaning.soles import with_flat_soles
 from selfmocap.motion import Motion
 from selfmocap.skeleton import DEFAULT_KEYPOINTS
 
@@ -44,8 +45,9 @@ def clean(
     filled = fill_gaps(motion, small)
     motion = smooth(filled, small, _spread(joint_confidence, motion, filled))
     if static_camera and motion.camera.R_cam_world.ndim == 2:
-        motion = on_the_ground(motion, body, R_level_world)
         heights = rest_heights(body, motion.parameters.betas)
+        motion = with_flat_soles(upright(motion, body, R_level_world), small, heights)
+        motion = on_the_ground(motion, body)
         motion = with_depth_of_ground(motion, small, find_contacts(motion), heights)
         motion = lock_feet(motion, small, find_contacts(motion), heights)
     cleaning = {"before": before, "after": measured(motion), "stature": stature}

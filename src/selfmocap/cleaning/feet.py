@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from selfmocap.body import Body, BodyParameters, forward_kinematics
+from selfmocap.body import Body, BodyParameters
 from selfmocap.cleaning.contacts import FOOT_POINTS, runs
-from selfmocap.cleaning.legs import LEGS, reach
+from selfmocap.cleaning.legs import LEGS, reach, turn_in_world
 from selfmocap.cleaning.remade import keypoints_world, remade, stretches
 from selfmocap.cleaning.smoothing import whittaker
 from selfmocap.export.takes import frame_rate
@@ -44,7 +44,7 @@ def lock_feet(
     rest_joints = body.to(torch.float64).shape(motion.parameters.betas.double()).joints
     for side, leg in enumerate(LEGS):
         own = slice(2 * side, 2 * side + 2)
-        R_world_foot = in_parts(partial(_turn, rest_joints, leg.ankle), R, p)
+        R_world_foot = in_parts(partial(turn_in_world, rest_joints, leg.ankle), R, p)
         shift = torch.zeros_like(root)
         for frames in stretches(motion):
             R_world_foot[frames] = _steadied(R_world_foot[frames], contacts[frames, own].all(1).numpy(), fps)
@@ -73,16 +73,6 @@ def _mean_pull(pull: Tensor, firm: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """(time, 3) what the standing points ask for together, and (time,) whether any stands."""
     total = (pull * firm[..., None]).sum(1)
     return (total / firm.sum(1, keepdim=True).clamp_min(1)).numpy(), firm.amax(1).numpy()
-
-
-def _turn(
-    rest_joints: Float[Tensor, "24 3"],
-    joint: int,
-    R: Float[Tensor, "time 24 3 3"],
-    p: Float[Tensor, "time 3"],
-) -> Float[Tensor, "time 3 3"]:
-    """A joint's rotation in the world."""
-    return forward_kinematics(R.to(p), rest_joints, p)[0][:, joint]
 
 
 def _steadied(R: Float[Tensor, "time 3 3"], flat: np.ndarray, fps: float) -> Float[Tensor, "time 3 3"]:

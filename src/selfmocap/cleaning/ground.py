@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from selfmocap.body import Body, BodyParameters
@@ -63,18 +63,24 @@ def level(motions: Sequence[Motion], body: Body) -> Float[Tensor, "3 3"]:
     return _to_vertical(normal / normal.norm()) @ R_level_world
 
 
-def on_the_ground(motion: Motion, body: Body, R_level_world: Float[Tensor, "3 3"] | None = None) -> Motion:
-    """The motion in a world whose y is up and whose y = 0 is the ground under its feet; the camera moves with it, so
-    that the pictures stay the same. `R_level_world` is the `level` of all who are before the camera, by default of this
-    person alone. For a static camera only: under a moving one the motion is returned as it is."""
-    if motion.camera.R_cam_world.ndim > 2:
-        return motion
-    small, heights = light(body), rest_heights(body, motion.parameters.betas)
-    motion = _turned(motion, small, level([motion], body) if R_level_world is None else R_level_world)
-    under = keypoints_world(motion, FOOT_POINTS)[..., 1] - heights
+def upright(motion: Motion, body: Body, R_level_world: Float[Tensor, "3 3"] | None = None) -> Motion:
+    """The motion in a world whose y is up; the camera turns with it, so that the pictures stay the same.
+    `R_level_world` is the `level` of all who are before the camera, by default of this person alone."""
+    return _turned(motion, light(body), level([motion], body) if R_level_world is None else R_level_world)
+
+
+def on_the_ground(motion: Motion, body: Body) -> Motion:
+    """The motion, in a world whose y is up, moved with its camera so that y = 0 is the ground under its feet."""
+    under = keypoints_world(motion, FOOT_POINTS)[..., 1] - rest_heights(body, motion.parameters.betas)
     standing = under[find_contacts(motion)]
     ground = standing.median() if len(standing) else under.amin(1).quantile(0.1)
-    return _lifted(motion, small, -ground)
+    return _lifted(motion, light(body), -ground)
+
+
+def stands(motion: Motion, body: Body) -> Bool[Tensor, " time"]:
+    """The frames in which the head is far enough from the ankles."""
+    joints = motion.joints_cam.double()
+    return _length(joints) > _STANDING * _length(body.shape(motion.parameters.betas).joints)
 
 
 def _balance(motions: Sequence[Motion], body: Body) -> Float[Tensor, "3"]:
@@ -84,8 +90,7 @@ def _balance(motions: Sequence[Motion], body: Body) -> Float[Tensor, "3"]:
     for motion in motions:
         joints = motion.camera.to_world(motion.joints_cam).double()
         upwards = torch.nn.functional.normalize(_centre_of_mass(joints) - joints[:, _FEET].mean(1), dim=-1)
-        at_rest = _length(body.shape(motion.parameters.betas).joints)
-        standing = (_length(joints) > _STANDING * at_rest) & (upwards[:, 1] > _STEEPEST)
+        standing = stands(motion, body) & (upwards[:, 1] > _STEEPEST)
         up += upwards[standing].sum(0) / frame_rate(motion.frame_index, motion.frame_times)
     return up / up.norm()
 

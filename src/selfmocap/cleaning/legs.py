@@ -62,6 +62,16 @@ def reach(
     return R
 
 
+def turn_in_world(
+    rest_joints: Float[Tensor, "24 3"],
+    joint: int,
+    R_parent_joint: Float[Tensor, "time 24 3 3"],
+    p_world_root: Float[Tensor, "time 3"],
+) -> Float[Tensor, "time 3 3"]:
+    """A joint's rotation in the world."""
+    return forward_kinematics(R_parent_joint.to(p_world_root), rest_joints, p_world_root)[0][:, joint]
+
+
 def _angle(a: Tensor, b: Tensor, axis: Tensor) -> Tensor:
     """From a to b about the axis, which is normal to both, rad."""
     return torch.atan2((torch.linalg.cross(a, b) * axis).sum(-1), (a * b).sum(-1))
