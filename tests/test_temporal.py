@@ -114,6 +114,18 @@ def test_the_hallucinators_target_does_not_move() -> None:
     assert any(parameter.grad is not None for parameter in network.hallucinator.parameters())
 
 
+@pytest.mark.parametrize("name", CONFIGS)
+def test_past_and_future_learn_from_the_present_and_do_not_move_it(name: str) -> None:
+    network = unsettled(TemporalNetwork(FRAME, CONFIGS[name]))
+    seen = in_clips(network.glimpses(some_inputs(30)), 1)
+    told = network(*seen, torch.arange(30))
+    torch.stack([part.square().sum() for part in told[1:]]).sum().backward()
+    theirs = ("before.", "after.", "hallucinator.")
+    for parameter_name, parameter in network.named_parameters():
+        assert (parameter.grad is not None) == parameter_name.startswith(theirs), parameter_name
+    torch.testing.assert_close(told.present, network.present(seen))
+
+
 def test_an_untrained_network_gives_the_frame_networks_answers_smoothed() -> None:
     network = TemporalNetwork(FRAME, SMALL).eval()
     with torch.no_grad():
