@@ -48,6 +48,8 @@ _NEAR = 0.35
 """Nearness of two windows below which they look at one person."""
 _APART = (-0.6, -0.3, 0.3, 0.6)
 """How far from somebody, in sides of the window, the next person is looked for in a crowd."""
+_CLOSER_AND_WIDER = (1.0, 0.85, 1.2)
+"""Sides of the windows, in that of the expected one, through which somebody in a crowd is looked for until seen."""
 _TRIED = 0.15
 """Nearness of two windows below which nobody in one means nobody in the other; in a crowd, below which the people in
 them need not be told apart."""
@@ -141,7 +143,10 @@ def _look_again(track: Track, frame: Frame, detector: Detector) -> Pose | None:
     """The person where it should be by now; if nobody is there, where the detector sees somebody near."""
     missed = frame.index - track.last
     expected = moved(track.pose, track.step)
-    pose = detector.look(frame.image, expected.window)
+    w = expected.window
+    scales = _CLOSER_AND_WIDER if track.company >= COMPANY else (1.0,)
+    looks = (detector.look(frame.image, Window(w.x, w.y, k * w.side, w.angle)) for k in scales)
+    pose = next((pose for pose in looks if pose is not None), None)
     if pose is not None and _continues(expected, pose, missed, detector.points):
         checked = missed > 1 or pose.window.side < 2 * SMALL or frame.index % _COLOURS_EVERY == 0
         needed = _UNLIKE if missed == 1 else LIKE
