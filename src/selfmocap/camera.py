@@ -47,6 +47,11 @@ class Camera:
         """The same camera on another device or in another floating type."""
         return Camera(*(getattr(self, name).to(*args) for name in self.__dataclass_fields__))
 
+    @property
+    def p_world_cam(self) -> Float[Tensor, "*batch 3"]:
+        """Where it is in the world, metres."""
+        return -(self.R_cam_world.mT @ self.t_cam_world[..., None]).squeeze(-1)
+
     def to_camera(self, p_world: Float[Tensor, "*batch n 3"]) -> Float[Tensor, "*batch n 3"]:
         """World points in the camera frame, metres."""
         return p_world @ self.R_cam_world.mT + self.t_cam_world.unsqueeze(-2)

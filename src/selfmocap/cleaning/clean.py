@@ -47,7 +47,7 @@ def clean(
     if static_camera and motion.camera.R_cam_world.ndim == 2:
         heights = rest_heights(body, motion.parameters.betas)
         motion = with_flat_soles(upright(motion, body, R_level_world), small, heights)
-        motion = on_the_ground(motion, body)
+        motion = on_the_ground(motion, small, heights)
         motion = with_depth_of_ground(motion, small, find_contacts(motion), heights)
         motion = lock_feet(motion, small, find_contacts(motion), heights)
     cleaning = {"before": before, "after": measured(motion), "stature": stature}

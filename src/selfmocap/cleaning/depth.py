@@ -29,9 +29,9 @@ def with_depth_of_ground(
     """The motion moved to and fro along the rays of a static camera, slowly, so that standing feet are on the ground,
     y = 0. The person stays at the same place in the picture, and of the same size in the world; `heights` as in
     `contacts.rest_heights`."""
-    p_world_camera = -(motion.camera.R_cam_world.mT @ motion.camera.t_cam_world)
-    drop = (p_world_camera[1] - keypoints_world(motion, FOOT_POINTS)[..., 1]).double()
-    on_ground = (p_world_camera[1] - heights).double()
+    p_world_cam = motion.camera.p_world_cam
+    drop = (p_world_cam[1] - keypoints_world(motion, FOOT_POINTS)[..., 1]).double()
+    on_ground = (p_world_cam[1] - heights).double()
     further = (on_ground.clamp_min(_LOWEST) / drop.clamp_min(_LOWEST)).log()
     seen = (drop > _LOWEST) & (on_ground > _LOWEST) & (further.abs() < _FARTHEST_OFF)
     counted = (contacts & seen).double()

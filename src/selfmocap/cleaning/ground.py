@@ -69,12 +69,13 @@ def upright(motion: Motion, body: Body, R_level_world: Float[Tensor, "3 3"] | No
     return _turned(motion, light(body), level([motion], body) if R_level_world is None else R_level_world)
 
 
-def on_the_ground(motion: Motion, body: Body) -> Motion:
-    """The motion, in a world whose y is up, moved with its camera so that y = 0 is the ground under its feet."""
-    under = keypoints_world(motion, FOOT_POINTS)[..., 1] - rest_heights(body, motion.parameters.betas)
+def on_the_ground(motion: Motion, body: Body, heights: Float[Tensor, "4"]) -> Motion:
+    """The motion, in a world whose y is up, moved with its camera so that y = 0 is the ground under its feet; `heights`
+    as in `contacts.rest_heights`."""
+    under = keypoints_world(motion, FOOT_POINTS)[..., 1] - heights
     standing = under[find_contacts(motion)]
     ground = standing.median() if len(standing) else under.amin(1).quantile(0.1)
-    return _lifted(motion, light(body), -ground)
+    return _lifted(motion, body, -ground)
 
 
 def stands(motion: Motion, body: Body) -> Bool[Tensor, " time"]:
@@ -121,9 +122,8 @@ class _Steps:
 def _steps(motion: Motion, heights: Float[Tensor, "4"]) -> _Steps:
     points = keypoints_world(motion, FOOT_POINTS) - heights[:, None] * torch.tensor([0.0, 1.0, 0.0])
     place = points[find_contacts(motion)].double()
-    p_world_camera = -(motion.camera.R_cam_world.mT @ motion.camera.t_cam_world).double()
     seconds = torch.full((len(place),), 1 / frame_rate(motion.frame_index, motion.frame_times)).double()
-    drop = place[:, 1] - p_world_camera[1]
+    drop = place[:, 1] - motion.camera.p_world_cam.double()[1]
     return _Steps(place, seconds, torch.hypot(torch.tensor(_POINT_NOISE).double(), _DEPTH_NOISE * drop))
 
 

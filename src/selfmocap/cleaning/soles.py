@@ -41,14 +41,13 @@ def with_flat_soles(motion: Motion, body: Body, heights: Float[Tensor, "4"]) -> 
     soles have in a step, as far as they are seen from above. `heights` as in `contacts.rest_heights`."""
     contacts, standing = find_contacts(motion), stands(motion, body)
     points = keypoints_world(motion, FOOT_POINTS).double()
-    p_world_camera = -(motion.camera.R_cam_world.mT @ motion.camera.t_cam_world).double()
     rest_joints = body.shape(motion.parameters.betas).joints
     R, p = motion.parameters.R_parent_joint, motion.parameters.p_world_root
     for side, leg in enumerate(LEGS):
         own = slice(2 * side, 2 * side + 2)
         (heel, toe), rise = points[:, own].unbind(1), (heights[own.start] - heights[own.start + 1]).double()
         pitch = _pitch(heel, toe, rise)
-        ray = heel - p_world_camera
+        ray = heel - motion.camera.p_world_cam.double()
         steep = -ray[:, 1] / ray.norm(dim=-1)
         unseen = ((steep - _FROM_THE_SIDE) / (_FROM_ABOVE - _FROM_THE_SIDE)).clamp(0, 1)
         steps = [
@@ -57,11 +56,9 @@ def with_flat_soles(motion: Motion, body: Body, heights: Float[Tensor, "4"]) -> 
         ]
         across = torch.linalg.cross(toe - heel, torch.tensor([[0.0, 1.0, 0.0]]).double())
         turn = torch.nn.functional.normalize(across, dim=-1) * _smoothed(motion, steps)
-        R_world_knee, R_world_foot = (
-            in_parts(partial(turn_in_world, rest_joints, joint), R, p) for joint in (leg.knee, leg.ankle)
-        )
+        R_world_knee = in_parts(partial(turn_in_world, rest_joints, leg.knee), R, p)
         R = R.clone()
-        R[:, leg.ankle] = R_world_knee.mT @ roma.rotvec_to_rotmat(turn).to(R) @ R_world_foot
+        R[:, leg.ankle] = R_world_knee.mT @ roma.rotvec_to_rotmat(turn).to(R) @ R_world_knee @ R[:, leg.ankle]
     return remade(motion, body, BodyParameters(motion.parameters.betas, R, p))
 
 
@@ -82,13 +79,12 @@ def _flattest(pitch: Float64[Tensor, " step"]) -> float:
 
 def _smoothed(motion: Motion, steps: Sequence[tuple[int, int, float]]) -> Float64[Tensor, "time 1"]:
     """The angle of each step held through it, and between them led from one to the next."""
-    lengths = torch.tensor([end - start for start, end, _ in steps])
-    angles = torch.tensor([angle for _, _, angle in steps]).double()
-    usual = torch.repeat_interleave(angles, lengths).median() if steps else torch.tensor(0.0)
-    wanted = torch.full((len(motion), 1), float(usual)).double()
-    counts = np.full(len(motion), _BETWEEN)
+    wanted = torch.full((len(motion), 1), torch.nan).double()
     for start, end, angle in steps:
-        wanted[start:end], counts[start:end] = angle, 1.0
+        wanted[start:end] = angle
+    between = wanted[:, 0].isnan()
+    counts = np.where(between.numpy(), _BETWEEN, 1.0)
+    wanted[between] = wanted.nanmedian().nan_to_num()
     fps = frame_rate(motion.frame_index, motion.frame_times)
     for frames in stretches(motion):
         wanted[frames] = torch.from_numpy(whittaker(wanted[frames].numpy(), counts[frames], _HZ, fps))

@@ -1,6 +1,7 @@
 """First pass over a video: everybody is followed; what is seen goes to disk, window by window."""
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -78,17 +79,18 @@ def follow_video(
     if stamps:
         with watch.stage("write"):
             write_part(folder, stamps, sightings, latest.values(), people)
+    parts = part_paths(folder)
+    tracks = {track.number: track for part in parts for track in read_people(part)[1]}
     if detector.follows:
         with watch.stage("look back"):
-            look_back(video, folder, detector, pace, lambda done, total: progress("look back", done, total))
-    return _linked(video, folder, pace, person_box)
+            report = functools.partial(progress, "look back")
+            look_back(video, folder, tracks, detector, pace, report)
+    return _linked(video, parts, tracks, pace, person_box)
 
 
-def _linked(video: Video, folder: Path, pace: Pace, person_box: Box | None) -> Followed:
-    parts = part_paths(folder)
-    tracks: dict[int, Track] = {}
-    for part in parts:
-        tracks |= {track.number: track for track in read_people(part)[1]}
+def _linked(
+    video: Video, parts: Sequence[Path], tracks: Mapping[int, Track], pace: Pace, person_box: Box | None
+) -> Followed:
     columns = read_columns(parts, ["frame_index", "frame_corrupt", "frame_drift"])
     sighted = read_sighted(parts, ["frame", "track", "window"])
     paths = {}

@@ -11,17 +11,16 @@ from pathlib import Path
 import numpy as np
 
 from selfmocap.frontend.ahead import ahead
-from selfmocap.frontend.appearance import appearance, likeness
+from selfmocap.frontend.appearance import likeness
 from selfmocap.frontend.people import Detector, Pace, People, Track, carried, confirmed
 from selfmocap.frontend.sightings import (
     Sighting,
     part_paths,
     read_columns,
-    read_people,
     read_sightings,
     write_earlier,
 )
-from selfmocap.frontend.tracks import LIKE, followed, part_of
+from selfmocap.frontend.tracks import LIKE, followed, part_of, resemblance
 from selfmocap.video import Frame, Video
 
 _MOST_FRAMES, _MOST_BYTES = 64, 1 << 27
@@ -48,12 +47,12 @@ class _Seen:
         """The first frame of each part."""
         return [int(read_columns([part], ["frame_index"])["frame_index"][0]) for part in self.parts]
 
-    def part_of(self, frame: int) -> int:
+    def part_with(self, frame: int) -> int:
         return bisect_right(self.begins, frame) - 1
 
     def at(self, frame: int) -> list[Sighting]:
         """The sightings of a frame."""
-        return self._by_frame(self.part_of(frame)).get(frame, [])
+        return self._by_frame(self.part_with(frame)).get(frame, [])
 
     @functools.cached_property
     def _by_frame(self) -> Callable[[int], dict[int, list[Sighting]]]:
@@ -70,10 +69,15 @@ class _Seen:
 
 
 def look_back(
-    video: Video, folder: Path, detector: Detector, pace: Pace, report: Callable[[int, int], None]
+    video: Video,
+    folder: Path,
+    tracks: Mapping[int, Track],
+    detector: Detector,
+    pace: Pace,
+    report: Callable[[int, int], None],
 ) -> None:
-    """Follows every confirmed track back from its first frame, and writes what is seen beside the windows of the first
-    pass. Frames are decoded again only as far as somebody was found after the first one."""
+    """Follows every confirmed one of the `tracks` back from its first frame, and writes what is seen beside the windows
+    of the first pass. Frames are decoded again only as far as somebody was found after the first one."""
     parts, done = part_paths(folder), folder / "looked-back"
     if done.exists():
         return
@@ -83,7 +87,6 @@ def look_back(
     seen = _Seen(
         parts, dict(zip(columns["frame_index"].tolist(), columns["frame_drift"].tolist(), strict=True))
     )
-    tracks = {track.number: track for part in parts for track in read_people(part)[1]}
     real = {n: t for n, t in tracks.items() if confirmed(t, pace) and t.seen >= _SHORTEST}
     begun: dict[int, list[int]] = {}
     for number, track in real.items():
@@ -97,8 +100,8 @@ def look_back(
             poses = {s.track: s.pose for s in seen.at(births.popleft())}
             new = [replace(real[n], pose=poses[n]) for n in begun[frame.index]]
             for sighting in _followed_back(new, frame.index, reversed(kept), seen, real, detector, pace):
-                earlier.setdefault(seen.part_of(sighting.frame), []).append(sighting)
-            for part in [part for part in earlier if part < seen.part_of(frame.index - most)]:
+                earlier.setdefault(seen.part_with(sighting.frame), []).append(sighting)
+            for part in [part for part in earlier if part < seen.part_with(frame.index - most)]:
                 write_earlier(parts[part], earlier.pop(part))
         if not births:
             break
@@ -136,9 +139,12 @@ def _followed_back(
         others = [s for s in seen.at(frame.index) if s.track in real]
         for track in (t for t in people.tracks if t.last == mirrored.index):
             met = [real[s.track] for s in others if part_of(track.pose, s.pose, detector.points)]
-            alike = all(other.last < begun and _alike(track, other, pace) for other in met)
-            itself = likeness(track.colours, appearance(frame.image, track.pose, detector.points)) >= LIKE
-            shared[track.number] += bool(met) if alike and itself else _SHARED + 1
+            linkable = all(
+                other.last < begun and likeness(track.colours, other.colours) >= pace.likeness(0)
+                for other in met
+            )
+            known = resemblance(track, track.pose, frame, detector.points) >= LIKE
+            shared[track.number] += bool(met) if known and linkable else _SHARED + 1
             if shared[track.number] <= _SHARED:
                 found.append(Sighting(frame.index, track.number, track.pose))
         alive = [
@@ -148,7 +154,3 @@ def _followed_back(
         if not alive:
             break
     return found
-
-
-def _alike(track: Track, other: Track, pace: Pace) -> bool:
-    return likeness(track.colours, other.colours) >= pace.likeness(0)

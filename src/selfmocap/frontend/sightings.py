@@ -104,19 +104,16 @@ def read_sightings(path: Path) -> list[Sighting]:
 
 def read_columns(paths: Sequence[Path], names: Sequence[str]) -> dict[str, np.ndarray]:
     """Some arrays of all windows, joined; masks stay on disk."""
-    return _joined([read_npz(path, only=set(names)) for path in paths], names)
-
-
-def read_sighted(paths: Sequence[Path], names: Sequence[str]) -> dict[str, np.ndarray]:
-    """`read_columns` of who was seen, by looking back too; frames do not come in order."""
-    return _joined([read_npz(path, only=set(names)) for path in _with_earlier(paths)], names)
-
-
-def _joined(parts: Sequence[dict[str, np.ndarray]], names: Sequence[str]) -> dict[str, np.ndarray]:
+    parts = [read_npz(path, only=set(names)) for path in paths]
     return {
         name: np.concatenate([part[name] for part in parts if len(part[name])] or [parts[0][name]])
         for name in names
     }
+
+
+def read_sighted(paths: Sequence[Path], names: Sequence[str]) -> dict[str, np.ndarray]:
+    """`read_columns` of who was seen, by looking back too; frames do not come in order."""
+    return read_columns(_with_earlier(paths), names)
 
 
 def _earlier(part: Path) -> Path:

@@ -143,24 +143,25 @@ def _look_again(track: Track, frame: Frame, detector: Detector) -> Pose | None:
     """The person where it should be by now; if nobody is there, where the detector sees somebody near."""
     missed = frame.index - track.last
     expected = moved(track.pose, track.step)
-    w = expected.window
     scales = _CLOSER_AND_WIDER if track.company >= COMPANY else (1.0,)
-    looks = (detector.look(frame.image, Window(w.x, w.y, k * w.side, w.angle)) for k in scales)
+    windows = (replace(expected.window, side=scale * expected.window.side) for scale in scales)
+    looks = (detector.look(frame.image, window) for window in windows)
     pose = next((pose for pose in looks if pose is not None), None)
     if pose is not None and _continues(expected, pose, missed, detector.points):
         checked = missed > 1 or pose.window.side < 2 * SMALL or frame.index % _COLOURS_EVERY == 0
         needed = _UNLIKE if missed == 1 else LIKE
-        somebody_else = checked and _alike(track, pose, frame, detector.points) < needed
+        somebody_else = checked and resemblance(track, pose, frame, detector.points) < needed
         return None if somebody_else else pose
     around = Window(expected.window.x, expected.window.y, 1.6 * expected.window.side)
     for window in sorted(detector.search(frame.image, around), key=expected.window.nearness):
         pose = detector.look(frame.image, window)
         if pose is not None and _continues(expected, pose, missed, detector.points):
-            return pose if _alike(track, pose, frame, detector.points) >= LIKE else None
+            return pose if resemblance(track, pose, frame, detector.points) >= LIKE else None
     return None
 
 
-def _alike(track: Track, pose: Pose, frame: Frame, points: KeypointSet) -> float:
+def resemblance(track: Track, pose: Pose, frame: Frame, points: KeypointSet) -> float:
+    """How much a pose looks like somebody who is known, in [0, 1]."""
     return likeness(track.colours, appearance(frame.image, pose, points))
 
 
@@ -196,8 +197,8 @@ def _given_back(
         for number, pose in list(kept.items()):
             if hidden.number in kept or hidden.pose.window.nearness(pose.window) > _NEAR:
                 continue
-            alike = _alike(hidden, pose, frame, points)
-            if alike > max(LIKE, _alike(by_number[number], pose, frame, points) + _CLEARLY):
+            alike = resemblance(hidden, pose, frame, points)
+            if alike > max(LIKE, resemblance(by_number[number], pose, frame, points) + _CLEARLY):
                 kept[hidden.number] = kept.pop(number)
     return kept
 

@@ -63,7 +63,7 @@ class Views:
     @property
     def p_world_cam(self) -> Float[Tensor, "clips frames 3"]:
         """Where the cameras are in the world, metres."""
-        return -(self.camera.R_cam_world.mT @ self.camera.t_cam_world[..., None]).squeeze(-1)
+        return self.camera.p_world_cam
 
 
 def sample_views(
