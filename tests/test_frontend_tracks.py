@@ -257,11 +257,18 @@ def test_who_stands_still_is_believed_less_alone_than_in_company() -> None:
     assert not convincing(track(score=0.93))
     assert convincing(track(score=0.93, roamed=1.0))
     assert convincing(track(score=0.93, company=COMPANY))
-    assert not convincing(track(score=0.85, company=COMPANY))
+    assert not convincing(track(score=0.88, company=COMPANY, found=3))
     crowd = People(tuple(track(score=score) for score in (0.99, 0.98, 0.97, 0.93)))
     assert [t.company for t in in_company(crowd, 9, PACE).tracks] == [3] * 4
     assert [t.company for t in in_company(crowd, 8, PACE).tracks] == [0] * 4
     assert PACE.patience(track(company=COMPANY)) < PACE.patience(track())
+
+
+def test_who_is_found_again_and_again_in_company_may_be_half_hidden() -> None:
+    half_hidden = track(score=0.86, limbs=0.47, company=COMPANY)
+    assert convincing(half_hidden)
+    for changes in ({"found": 3}, {"company": 0}, {"score": 0.84}, {"limbs": 0.44}):
+        assert not convincing(replace(half_hidden, **changes))
 
 
 def test_what_stands_still_before_a_moving_camera_has_not_roamed() -> None:

@@ -25,6 +25,8 @@ mean limb confidence. People score 0.99 when they are large and 0.95 when they a
 COMPANY, _SCORE_COMPANY, SIDE_COMPANY = 3, 0.89, 96.0
 """Beside so many who score so, somebody who has not moved may score this much in a window of at least so many px:
 where there are many, they hide each other, and what is taken for a person elsewhere is smaller."""
+_OFTEN, _SCORE_OFTEN, _LIMBS_OFTEN = 4, 0.85, 0.45
+"""There, after so many searches have found it without knowing of it, a score and limbs of so much are enough."""
 _ROAMED = 0.4
 """Sides of its window that somebody must have moved by, against the background, to count as having moved."""
 _MEMORY = 60
@@ -195,12 +197,14 @@ def convincing(track: Track) -> bool:
     in company."""
     side = track.pose.window.side
     large = min(max(math.log2(side / SMALL), 0.0), 1.0)
-    needed = _SCORE_STILL
+    needed, limbs = _SCORE_STILL, _LIMBS
     if track.roamed >= _ROAMED:
         needed = _SCORE_SMALL + large * (_SCORE_LARGE - _SCORE_SMALL)
-    elif track.company >= COMPANY and side >= SIDE_COMPANY:
-        needed = _SCORE_COMPANY
-    return track.score >= needed and track.limbs >= _LIMBS
+    if track.company >= COMPANY and side >= SIDE_COMPANY:
+        often = track.found >= _OFTEN
+        needed = min(needed, _SCORE_OFTEN if often else _SCORE_COMPANY)
+        limbs = _LIMBS_OFTEN if often else _LIMBS
+    return track.score >= needed and track.limbs >= limbs
 
 
 def in_company(people: People, now: int, pace: Pace) -> People:
