@@ -23,15 +23,15 @@ from selfmocap.adapt import AdaptConfig, adapt, predict, with_shared_shape
 from selfmocap.body import Body, BodyParameters
 from selfmocap.metrics import root_aligned_error
 from selfmocap.network.frame import FrameNetwork
+from selfmocap.network.sequences import load_temporal
 from selfmocap.network.weights import load_network
-from selfmocap.objective import KEYPOINTS_ALONE, LossWeights
 from selfmocap.optimise import OptimiseConfig, optimise, random_start
 from selfmocap.reproduce.clips import AS_THE_PAPER, ClipChoice, benchmark_clips
 from selfmocap.reproduce.record import cpu_model
-from selfmocap.reproduce.rows import DIRECT_KEYPOINTS, Experiment, RowConfig
+from selfmocap.reproduce.rows import Experiment, RowConfig
 from selfmocap.skeleton import JOINT
 
-LENGTHS = (10, 25, 50, 100, 150, 300)
+LENGTHS = (10, 25, 50, 100, 200, 400, 1200)
 """Steps after which direct optimisation is looked at: each time from the start, which gives the same way."""
 
 
@@ -73,13 +73,18 @@ def error_mm(experiment: Experiment, parameters: BodyParameters) -> float:
     return 1000 * float(root_aligned_error(joints, truth, joints[:, root], truth[:, root]).mean())
 
 
+def network_of(experiment: Experiment) -> FrameNetwork:
+    network = experiment.networks["frame"]
+    assert isinstance(network, FrameNetwork)
+    return network
+
+
 def answer(experiment: Experiment, network: FrameNetwork) -> BodyParameters:
     return with_shared_shape(predict(network, experiment.whole), experiment.whole)
 
 
-def adapted(experiment: Experiment, weights: LossWeights) -> Way:
+def adapted(experiment: Experiment, config: AdaptConfig) -> Way:
     """The way of the network's weights."""
-    config = AdaptConfig(weights=weights)
     way = Way([], [], [], min(config.window * config.windows, len(experiment.whole)))
     looked = 0.0
     begin = time.perf_counter()
@@ -92,7 +97,7 @@ def adapted(experiment: Experiment, weights: LossWeights) -> Way:
         way.error_mm.append(error_mm(experiment, answer(experiment, network)))
         looked += time.perf_counter() - now
 
-    adapt(experiment.network, experiment.body, experiment.whole, config, watch=watch)
+    adapt(network_of(experiment), experiment.body, experiment.whole, config, watch=watch)
     return way
 
 
@@ -109,17 +114,14 @@ def optimised(experiment: Experiment, start: BodyParameters, config: OptimiseCon
 
 
 def contestants(experiment: Experiment) -> dict[str, Callable[[], Way]]:
-    first = answer(experiment, experiment.network)
+    first, config = answer(experiment, network_of(experiment)), experiment.config
     scratch = random_start(experiment.whole, experiment.body.num_betas)
+    without_images = replace(config.optimise, weights=config.descend.weights)
     return {
-        "adaptation, keypoints": lambda: adapted(experiment, KEYPOINTS_ALONE),
-        "adaptation, all losses": lambda: adapted(experiment, LossWeights()),
-        "optimisation from the network": lambda: optimised(experiment, first, OptimiseConfig()),
-        "optimisation from scratch": lambda: optimised(
-            experiment,
-            scratch,
-            OptimiseConfig(learning_rate=0.03, schedule="constant", weights=DIRECT_KEYPOINTS),
-        ),
+        "adaptation, keypoints": lambda: adapted(experiment, config.adapt),
+        "adaptation, all losses": lambda: adapted(experiment, config.adapt_all),
+        "optimisation from the network": lambda: optimised(experiment, first, config.refine),
+        "optimisation from scratch": lambda: optimised(experiment, scratch, without_images),
     }
 
 
@@ -144,7 +146,9 @@ def experiment_of(options: argparse.Namespace) -> Experiment:
     body = Body.load()
     with tempfile.TemporaryDirectory() as folder:
         clips = benchmark_clips(AS_THE_PAPER, test_set, Path(folder), body)
-    return Experiment.of(clips, load_network(options.weights)[0], body, RowConfig(), 0)
+    return Experiment.of(
+        clips, load_network(options.weights)[0], load_temporal()[0], body, RowConfig.exact(), 0
+    )
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from selfmocap.motion import Motion
 from selfmocap.network.config import NetworkConfig
 from selfmocap.network.frame import FrameNetwork
 from selfmocap.network.weights import load_network, save_network
-from selfmocap.objective import LossWeights
+from selfmocap.objective import LossWeights, of_each_clip
 from selfmocap.optimise import OptimiseConfig
 from selfmocap.reproduce.clips import (
     AS_THE_PAPER,
@@ -23,6 +23,7 @@ from selfmocap.reproduce.clips import (
     BenchmarkClip,
     ClipChoice,
     benchmark_clips,
+    evidence_of,
     relit,
     weakened,
 )
@@ -34,12 +35,13 @@ from selfmocap.reproduce.rows import ROWS, RowConfig
 from selfmocap.reproduce.scores import depth_signs_wrong, harm, scores_of
 from selfmocap.reproduce.tables import clips_folder, table
 from selfmocap.reprojection import body_mask
-from selfmocap.skeleton import JOINT
+from selfmocap.skeleton import DEFAULT_KEYPOINTS, JOINT, WITH_JOINTS
 from tests.exported import wandering_motion
 
 TEST_SET = ClipChoice(clips=2, frames=4)
 QUICK = RowConfig(
     adapt=AdaptConfig(epochs=2),
+    adapt_each=AdaptConfig(epochs=2, window=4, windows=1),
     keep_out=0.3,
     refine=OptimiseConfig(3),
     refine_adapted=OptimiseConfig(3),
@@ -113,7 +115,7 @@ def test_a_shifted_domain_is_seen_by_a_detector(
 
 
 def test_weak_keypoints_are_noisy_and_a_third_is_missing(clips: list[BenchmarkClip]) -> None:
-    seen = clips[0].observations
+    seen = clips[0].observations.in_set(DEFAULT_KEYPOINTS.name)
     longer = replace(clips[0], observations=seen[torch.arange(4).repeat(50)])
     weak = weakened(longer, [0, 1]).observations
     span = (seen.keypoints.amax(1) - seen.keypoints.amin(1)).amax(-1).repeat(50)
@@ -121,6 +123,34 @@ def test_weak_keypoints_are_noisy_and_a_third_is_missing(clips: list[BenchmarkCl
     assert noise.std() == pytest.approx(0.03, rel=0.05)
     kept = weak.keypoint_confidence.sum() / longer.observations.keypoint_confidence.sum()
     assert kept == pytest.approx(0.65, abs=0.03)
+
+
+def test_exact_keypoints_are_kept_out_with_the_bone_heads_below(clips: list[BenchmarkClip]) -> None:
+    network = FrameNetwork(NetworkConfig(trunk="none", rgb=False))
+    assert {clip.observations.keypoint_set for clip in clips} == {WITH_JOINTS.name}
+    evidence = evidence_of(clips, network, keep_out=0.3, joints=True)
+    hidden, sure = (
+        evidence.kept_out > 0,
+        evidence_of(clips, network, joints=True).seen.keypoint_confidence > 0,
+    )
+    for name in ("left_knee", "right_wrist"):
+        here, there = WITH_JOINTS.index(name), WITH_JOINTS.index(f"{name}_joint")
+        both = sure[:, here] & sure[:, there]
+        assert torch.equal(hidden[both, here], hidden[both, there])
+    first = len(DEFAULT_KEYPOINTS.names)
+    assert hidden[:, :first].any() and not (evidence.inputs.confidence[hidden[:, :first]] > 0).any()
+    assert evidence_of(clips, network).seen.keypoint_set == DEFAULT_KEYPOINTS.name
+    other = FrameNetwork(NetworkConfig(trunk="none", rgb=False, keypoint_set="coco-17"))
+    with pytest.raises(ValueError, match="a network that sees 17 keypoints"):
+        evidence_of(clips, other, keep_out=0.3, joints=True)
+
+
+def test_each_clip_by_itself_is_what_it_was_in_the_row(clips: list[BenchmarkClip]) -> None:
+    evidence = evidence_of(clips, FrameNetwork(NetworkConfig(trunk="none", rgb=False)))
+    alone = of_each_clip(evidence)
+    assert [len(one) for one in alone] == [4, 4] and all((one.clip == 0).all() for one in alone)
+    assert torch.equal(torch.cat([one.seen.keypoints for one in alone]), evidence.seen.keypoints)
+    assert [one.has_next.tolist() for one in alone] == [[True, True, True, False]] * 2
 
 
 def test_light_changes_colours_alike_in_all_frames() -> None:
@@ -221,14 +251,16 @@ def test_the_truth_scores_nothing(clips: list[BenchmarkClip], body: Body, weight
 
 def test_figure3_compares_losses(out: Path, weights: Path, clips: list[BenchmarkClip]) -> None:
     sums = losses(LossWeights())
-    assert [(w.motion > 0, w.segmentation > 0) for w in sums.values()] == [
-        (False, False),
-        (False, True),
-        (True, True),
-    ]
+    assert {name: (w.motion > 0, w.segmentation > 0, w.smoothness > 0) for name, w in sums.items()} == {
+        "K": (False, False, False),
+        "K+S": (False, True, False),
+        "K+S+M": (True, True, False),
+        "K, smooth": (False, False, True),
+        "K+S+M, smooth": (True, True, True),
+    }
     result = figure(out, TEST_SET, weights, quiet, AdaptConfig(epochs=1))
     for kind in ("complete", "weak"):
-        for name in ("K", "K+S", "K+S+M"):
+        for name in sums:
             curve = result["curves"][kind][name]
             assert curve["steps"] == [0, 1] and np.shape(curve["mpjpe_mm"]) == (3, 2)
             assert curve["before_mm"] == pytest.approx(np.mean(curve["mpjpe_mm"], axis=0)[0], abs=1e-2)

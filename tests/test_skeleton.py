@@ -6,6 +6,7 @@ COUNTS = {
     "smpl-24": 24,
     "coco-17": 17,
     "coco-23": 23,
+    "coco-23+smpl-24": 47,
     "mediapipe-33": 33,
     "body-25": 25,
     "human36m-17": 17,

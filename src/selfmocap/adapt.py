@@ -113,7 +113,7 @@ def with_shared_shape(parameters: BodyParameters, evidence: Evidence) -> BodyPar
 def _for(network: Estimator, config: AdaptConfig) -> AdaptConfig:
     window = max(config.window, frames_at_once(network))
     long = window > config.window
-    return replace(config, window=window, windows=config.windows // 2 if long else config.windows)
+    return replace(config, window=window, windows=-(-config.windows // 2) if long else config.windows)
 
 
 def cosine_to_a_tenth(done: float) -> float:

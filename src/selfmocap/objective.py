@@ -17,7 +17,7 @@ from selfmocap.network.frame import FrameInputs
 from selfmocap.observations import Observations
 from selfmocap.pose_prior import PosePrior
 from selfmocap.reprojection import observe
-from selfmocap.skeleton import keypoint_set
+from selfmocap.skeleton import DEFAULT_KEYPOINTS, WITH_JOINTS, keypoint_set
 from selfmocap.tensors import joined, weighted_sum
 
 _HALF_WEIGHT = ("eye", "ear")
@@ -85,11 +85,18 @@ class Evidence:
         return Evidence(**parts)
 
 
+def of_each_clip(evidence: Evidence) -> list[Evidence]:
+    """Every clip by itself."""
+    alone = [evidence[(evidence.clip == clip).nonzero().squeeze(1)] for clip in evidence.clip.unique()]
+    return [replace(one, clip=torch.zeros_like(one.clip)) for one in alone]
+
+
 def gather_evidence(
     clips: Sequence[tuple[Observations, FrameInputs, float]], keep_out: float = 0.0, seed: int = 0
 ) -> Evidence:
     """One row of frames from clips of observations, network inputs and frames a second. A share `keep_out` of the
-    keypoints, in runs of frames, is hidden from losses and network alike; all clips have the same keypoint set."""
+    keypoints, in runs of frames, is hidden from losses and network alike; all clips have the same keypoint set, which
+    is the network's, or WITH_JOINTS for one that sees the first of these."""
     evidence = joined([_evidence(number, *clip) for number, clip in enumerate(clips)])
     return _with_kept_out(evidence, keep_out, seed) if keep_out else evidence
 
@@ -110,17 +117,31 @@ def _evidence(number: int, seen: Observations, inputs: FrameInputs, fps: float) 
 
 
 def _with_kept_out(evidence: Evidence, share: float, seed: int) -> Evidence:
-    """Runs of ten frames of a keypoint: single frames would be told by their neighbours."""
+    """Runs of ten frames of a keypoint: single frames would be told by their neighbours, and a keypoint by the bone
+    head below it, which is hidden with it."""
     random = torch.Generator().manual_seed(seed)
-    frames, keypoints = evidence.kept_out.shape
-    runs = torch.rand((frames + 9) // 10, keypoints, generator=random) < share
-    hidden = runs.repeat_interleave(10, dim=0)[:frames]
+    parts = [name.removesuffix("_joint") for name in keypoint_set(evidence.seen.keypoint_set).names]
+    places = list(dict.fromkeys(parts))
+    runs = torch.rand((len(evidence) + 9) // 10, len(places), generator=random) < share
+    hidden = runs.repeat_interleave(10, dim=0)[: len(evidence), [places.index(part) for part in parts]]
     return replace(
         evidence,
         seen=replace(evidence.seen, keypoint_confidence=evidence.seen.keypoint_confidence * ~hidden),
-        inputs=replace(evidence.inputs, confidence=evidence.inputs.confidence * ~hidden),
+        inputs=replace(
+            evidence.inputs, confidence=evidence.inputs.confidence * ~_seen_first(hidden, evidence)
+        ),
         kept_out=evidence.seen.keypoint_confidence * hidden,
     )
+
+
+def _seen_first(hidden: Bool[Tensor, "time keypoints"], evidence: Evidence) -> Bool[Tensor, "time seen"]:
+    """Of the keypoints that the network sees: all, or the first ones of WITH_JOINTS."""
+    count, name = evidence.inputs.confidence.shape[1], evidence.seen.keypoint_set
+    if count != hidden.shape[1] and (name, count) != (WITH_JOINTS.name, len(DEFAULT_KEYPOINTS.names)):
+        raise ValueError(
+            f"a network that sees {count} keypoints, and {name} observed: observe what the network sees"
+        )
+    return hidden[:, :count]
 
 
 def objective(

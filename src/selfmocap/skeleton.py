@@ -138,18 +138,22 @@ _LSP_14 = (
     ("neck", "neck_joint", ""), ("head_top", "head_top", "neck"),
 )  # fmt: skip
 
+_SMPL_24 = tuple(
+    (name, f"{name}_joint", JOINT_NAMES[parent] if parent >= 0 else "")
+    for name, parent in zip(JOINT_NAMES, JOINT_PARENTS, strict=True)
+)
+
 KEYPOINT_SETS = {
     keypoint_set.name: keypoint_set
     for keypoint_set in (
-        _keypoint_set(
-            "smpl-24",
-            *(
-                (name, f"{name}_joint", JOINT_NAMES[parent] if parent >= 0 else "")
-                for name, parent in zip(JOINT_NAMES, JOINT_PARENTS, strict=True)
-            ),
-        ),
+        _keypoint_set("smpl-24", *_SMPL_24),
         _keypoint_set("coco-17", *((name, name, parent) for name, parent in _COCO_PARENTS.items())),
         _keypoint_set("coco-23", *((name, name, parent) for name, parent in _COCO_23.items())),
+        _keypoint_set(
+            "coco-23+smpl-24",
+            *((name, name, parent) for name, parent in _COCO_23.items()),
+            *((head, head, f"{parent}_joint" if parent else "left_hip") for _, head, parent in _SMPL_24),
+        ),
         _keypoint_set(
             "mediapipe-33",
             *(
@@ -162,9 +166,11 @@ KEYPOINT_SETS = {
         _keypoint_set("lsp-14", *_LSP_14),
     )
 }
-"""The keypoint sets by name. `coco-23` (COCO-17 with toes and heels) is what the network sees."""
+"""The keypoint sets by name. `coco-23` (COCO-17 with toes and heels) is what the network sees; `coco-23+smpl-24`,
+with the body's joints beside, can only be known of synthetic people."""
 
 DEFAULT_KEYPOINTS = KEYPOINT_SETS["coco-23"]
+WITH_JOINTS = KEYPOINT_SETS["coco-23+smpl-24"]
 
 
 def keypoint_set(name: str) -> KeypointSet:

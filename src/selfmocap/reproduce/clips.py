@@ -21,7 +21,7 @@ from selfmocap.objective import Evidence, gather_evidence
 from selfmocap.observations import Observations
 from selfmocap.readers.motions_folder import MotionClip as Recording
 from selfmocap.readers.motions_folder import load_motions
-from selfmocap.skeleton import keypoint_set
+from selfmocap.skeleton import DEFAULT_KEYPOINTS, WITH_JOINTS, keypoint_set
 from selfmocap.synthetic.backgrounds import Backgrounds, load_backgrounds, procedural_backgrounds
 from selfmocap.synthetic.batches import inside
 from selfmocap.synthetic.cameras import CameraConfig
@@ -57,14 +57,16 @@ class Protocol:
     light: float = 0.0
     """Standard deviation of the logarithms of gain and gamma of a clip's three colours."""
     detector: CorruptionConfig | None = None
-    """None gives the paper's evidence: true keypoints, sure wherever they are in the image, true masks, and flow as
-    estimated on the frames."""
+    """None gives the paper's evidence: true keypoints, joints as there and what the network sees, sure wherever they
+    are in the image, true masks, and flow as estimated on the frames."""
+    keypoints: str = DEFAULT_KEYPOINTS.name
 
 
 AS_THE_PAPER = Protocol(
     "as the paper",
     CameraConfig(panning=0.0, hand_held=0.0, size=(512, 384)),
     LookConfig(skirt=0.0, held=0.0, furniture=0.0),
+    keypoints=WITH_JOINTS.name,
 )
 """A fixed camera, people in clothes that lie on the body, nothing before them: as SURREAL."""
 SHIFTED = Protocol(
@@ -99,11 +101,13 @@ class BenchmarkClip:
     fps: float = FPS
 
 
-def evidence_of(clips: Sequence[BenchmarkClip], network: FrameNetwork, keep_out: float = 0.0) -> Evidence:
-    """All clips in one row, with a share of the keypoints kept out for the self-check."""
-    rows = [
-        (clip.observations, inputs_of(clip.observations, clip.camera, network), clip.fps) for clip in clips
-    ]
+def evidence_of(
+    clips: Sequence[BenchmarkClip], network: FrameNetwork, keep_out: float = 0.0, joints: bool = False
+) -> Evidence:
+    """All clips in one row, with a share of the keypoints kept out for the self-check: those that the network sees, or,
+    with `joints`, all that there are."""
+    seen = [c.observations if joints else c.observations.in_set(network.config.keypoint_set) for c in clips]
+    rows = [(s, inputs_of(s, c.camera, network), c.fps) for s, c in zip(seen, clips, strict=True)]
     return gather_evidence(rows, keep_out)
 
 
@@ -253,7 +257,7 @@ def _write(
     keypoints = keypoints_of(clip, body, pixels_of(clip, body)["depth"])
     seen = true_observations(clip, body, keypoints)
     if protocol.detector is None:
-        seen = _sure(clip, seen)
+        seen = _sure(clip, seen, protocol.keypoints, keypoints[protocol.keypoints])
     else:
         rng = np.random.default_rng(error_seed)
         seen = unswapped(detected_observations(rng, clip, body, seen, protocol.detector))
@@ -262,12 +266,19 @@ def _write(
     seen.save(path / "observations.npz")
 
 
-def _sure(clip: Clip, seen: Observations) -> Observations:
+def _sure(clip: Clip, seen: Observations, name: str, keypoints: np.ndarray) -> Observations:
     """True keypoints, sure wherever they are in the image, and the flow as it is estimated."""
-    within = inside(seen.keypoints.numpy(), np.array(seen.image_size))
+    within = inside(keypoints, np.array(seen.image_size))
     flow, confidence = (torch.from_numpy(array) for array in measured_flow(clip, seen.boxes.double().numpy()))
     sure = torch.from_numpy(within).float()
-    return replace(seen, keypoint_confidence=sure, flow=flow, flow_confidence=confidence)
+    return replace(
+        seen,
+        keypoint_set=name,
+        keypoints=torch.from_numpy(keypoints).float(),
+        keypoint_confidence=sure,
+        flow=flow,
+        flow_confidence=confidence,
+    )
 
 
 def unswapped(seen: Observations) -> Observations:
@@ -300,9 +311,9 @@ def relit(rng: np.random.Generator, film: np.ndarray, amount: float) -> np.ndarr
 def weakened(
     clip: BenchmarkClip, seed: list[int], noise: float = 0.03, dropped: float = 0.35
 ) -> BenchmarkClip:
-    """The clip with poor keypoints: independent noise whose standard deviation is a share of the person's size (the
-    larger side of the box around the keypoints), and a share of them not found."""
-    rng, seen = np.random.default_rng(seed), clip.observations
+    """The clip with poor keypoints, of those that networks see: independent noise whose standard deviation is a share
+    of the person's size (the larger side of the box around the keypoints), and a share of them not found."""
+    rng, seen = np.random.default_rng(seed), clip.observations.in_set(DEFAULT_KEYPOINTS.name)
     span = seen.keypoints.amax(1) - seen.keypoints.amin(1)
     shift = (
         torch.from_numpy(rng.normal(0, noise, seen.keypoints.shape)).float() * span.amax(-1)[:, None, None]

@@ -36,11 +36,16 @@ _SEEDS = (0, 1, 2)
 
 
 def losses(weights: LossWeights) -> dict[str, LossWeights]:
-    """The paper's sums of losses: keypoints, segmentation, motion."""
-    with_segmentation = replace(weights, motion=0.0)
+    """The paper's sums of losses: keypoints, segmentation, motion. As there, without temporal smoothness; and with it,
+    since it does what motion does."""
+    rough, alone = replace(weights, smoothness=0.0), {"segmentation": 0.0, "motion": 0.0}
     return {
-        "K": replace(with_segmentation, segmentation=0.0), "K+S": with_segmentation, "K+S+M": weights,
-    }  # fmt: skip
+        "K": replace(rough, **alone),
+        "K+S": replace(rough, motion=0.0),
+        "K+S+M": rough,
+        "K, smooth": replace(weights, **alone),
+        "K+S+M, smooth": weights,
+    }
 
 
 def figure(

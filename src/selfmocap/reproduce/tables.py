@@ -23,7 +23,7 @@ from selfmocap.reproduce.record import (
 from selfmocap.reproduce.rows import ROWS, Answer, Experiment, RowConfig
 from selfmocap.reproduce.scores import harm, scores_of
 
-PROTOCOLS = {"table1": AS_THE_PAPER, "table2": SHIFTED}
+PROTOCOLS = {"table1": (AS_THE_PAPER, RowConfig.exact()), "table2": (SHIFTED, RowConfig())}
 _LOWERED = ("mpjpe_mm", "surface_mm")
 
 
@@ -37,7 +37,8 @@ def table(
 ) -> dict[str, Any]:
     """Runs all rows and writes `table1.json` (or `table2.json`) with the scores of each, the same in words and as a
     picture, and each row's answer. Rows that are there already with the same settings, clips and weights are kept."""
-    protocol, config, body = PROTOCOLS[what], config or RowConfig(), Body.load()
+    (protocol, usual), body = PROTOCOLS[what], Body.load()
+    config = config or usual
     (network, known), (temporal, known_temporal) = load_network(weights), load_temporal()
     clips = benchmark_clips(protocol, test_set, clips_folder(out, protocol.name), body, report)
     experiment = Experiment.of(clips, network, temporal, body, config, test_set.seed)
