@@ -57,9 +57,10 @@ class Protocol:
     light: float = 0.0
     """Standard deviation of the logarithms of gain and gamma of a clip's three colours."""
     detector: CorruptionConfig | None = None
-    """None gives the paper's evidence: true keypoints, joints as there and what the network sees, sure wherever they
-    are in the image, true masks, and flow as estimated on the frames."""
+    """None gives the paper's evidence: true keypoints, sure wherever they are in the image, true masks, and flow as
+    estimated on the frames."""
     keypoints: str = DEFAULT_KEYPOINTS.name
+    """The set of the true keypoints."""
 
 
 AS_THE_PAPER = Protocol(
