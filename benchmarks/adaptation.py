@@ -22,7 +22,7 @@ import torch
 from selfmocap.adapt import AdaptConfig, adapt, predict, with_shared_shape
 from selfmocap.body import Body, BodyParameters
 from selfmocap.metrics import root_aligned_error
-from selfmocap.network.frame import FrameNetwork
+from selfmocap.network.estimator import Estimator
 from selfmocap.network.sequences import load_temporal
 from selfmocap.network.weights import load_network
 from selfmocap.optimise import OptimiseConfig, optimise, random_start
@@ -32,7 +32,8 @@ from selfmocap.reproduce.rows import Experiment, RowConfig
 from selfmocap.skeleton import JOINT
 
 LENGTHS = (10, 25, 50, 100, 200, 400, 1200)
-"""Steps after which direct optimisation is looked at: each time from the start, which gives the same way."""
+"""Steps that direct optimisation is given: each time from the start, since its learning rate falls with what is
+left."""
 
 
 @dataclass(frozen=True)
@@ -73,13 +74,7 @@ def error_mm(experiment: Experiment, parameters: BodyParameters) -> float:
     return 1000 * float(root_aligned_error(joints, truth, joints[:, root], truth[:, root]).mean())
 
 
-def network_of(experiment: Experiment) -> FrameNetwork:
-    network = experiment.networks["frame"]
-    assert isinstance(network, FrameNetwork)
-    return network
-
-
-def answer(experiment: Experiment, network: FrameNetwork) -> BodyParameters:
+def answer(experiment: Experiment, network: Estimator) -> BodyParameters:
     return with_shared_shape(predict(network, experiment.whole), experiment.whole)
 
 
@@ -89,7 +84,7 @@ def adapted(experiment: Experiment, config: AdaptConfig) -> Way:
     looked = 0.0
     begin = time.perf_counter()
 
-    def watch(step: int, network: FrameNetwork) -> None:
+    def watch(step: int, network: Estimator) -> None:
         nonlocal looked
         now = time.perf_counter()
         way.steps.append(step)
@@ -97,7 +92,7 @@ def adapted(experiment: Experiment, config: AdaptConfig) -> Way:
         way.error_mm.append(error_mm(experiment, answer(experiment, network)))
         looked += time.perf_counter() - now
 
-    adapt(network_of(experiment), experiment.body, experiment.whole, config, watch=watch)
+    adapt(experiment.networks["frame"], experiment.body, experiment.whole, config, watch=watch)
     return way
 
 
@@ -114,7 +109,7 @@ def optimised(experiment: Experiment, start: BodyParameters, config: OptimiseCon
 
 
 def contestants(experiment: Experiment) -> dict[str, Callable[[], Way]]:
-    first, config = answer(experiment, network_of(experiment)), experiment.config
+    first, config = answer(experiment, experiment.networks["frame"]), experiment.config
     scratch = random_start(experiment.whole, experiment.body.num_betas)
     without_images = replace(config.optimise, weights=config.descend.weights)
     return {

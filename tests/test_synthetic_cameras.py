@@ -33,7 +33,7 @@ def test_distributions() -> None:
 def test_cameras_stand_above_the_ground_and_see_the_pelvis() -> None:
     path = still(2000)
     views = sample_views(np.random.default_rng(1), CameraConfig(), path, FPS)
-    height = views.p_world_cam[..., 1]
+    height = views.camera.p_world_cam[..., 1]
     assert height.min() > 0.14
     pixels = views.camera.project(path[:, :, None])[:, 0, 0]
     assert ((pixels > 0) & (pixels < views.size - 1)).all()

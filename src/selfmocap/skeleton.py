@@ -83,7 +83,7 @@ _FOOT_PARENTS = {
     "left_big_toe": "left_ankle", "left_small_toe": "left_big_toe", "left_heel": "left_ankle",
     "right_big_toe": "right_ankle", "right_small_toe": "right_big_toe", "right_heel": "right_ankle",
 }  # fmt: skip
-_COCO_23 = _COCO_PARENTS | _FOOT_PARENTS
+_COCO_23 = tuple((name, name, parent) for name, parent in (_COCO_PARENTS | _FOOT_PARENTS).items())
 
 _MEDIAPIPE_ORDER = (
     "nose left_eye_inner left_eye left_eye_outer right_eye_inner right_eye right_eye_outer left_ear right_ear "
@@ -148,10 +148,10 @@ KEYPOINT_SETS = {
     for keypoint_set in (
         _keypoint_set("smpl-24", *_SMPL_24),
         _keypoint_set("coco-17", *((name, name, parent) for name, parent in _COCO_PARENTS.items())),
-        _keypoint_set("coco-23", *((name, name, parent) for name, parent in _COCO_23.items())),
+        _keypoint_set("coco-23", *_COCO_23),
         _keypoint_set(
             "coco-23+smpl-24",
-            *((name, name, parent) for name, parent in _COCO_23.items()),
+            *_COCO_23,
             *((head, head, f"{parent}_joint" if parent else "left_hip") for _, head, parent in _SMPL_24),
         ),
         _keypoint_set(

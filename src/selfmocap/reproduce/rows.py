@@ -160,9 +160,9 @@ def _adapted(config: str, then: str | None = None, network: str = "frame") -> Ro
         settings: AdaptConfig | None = getattr(experiment.config, then) if then else None
         if settings is not None:
             clips, alone = of_each_clip(experiment.whole), []
-            for number, clip in enumerate(of_each_clip(experiment.checked)):
-                report("adapt to each clip", number, len(clips))
+            for clip in of_each_clip(experiment.checked):
                 alone.append(adapt(found.network, experiment.body, clip, settings))
+                report("adapt to each clip", len(alone), len(clips))
             networks, after_px = [one.network for one in alone], torch.cat([one.after_px for one in alone])
         told = [with_shared_shape(predict(n, clip), clip) for n, clip in zip(networks, clips, strict=True)]
         accepted = after_px < found.before_px

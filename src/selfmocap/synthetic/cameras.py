@@ -60,11 +60,6 @@ class Views:
     size: Int[Tensor, "clips 2"]
     """Width and height, px."""
 
-    @property
-    def p_world_cam(self) -> Float[Tensor, "clips frames 3"]:
-        """Where the cameras are in the world, metres."""
-        return self.camera.p_world_cam
-
 
 def sample_views(
     rng: np.random.Generator, config: CameraConfig, p_world_root: Float[Tensor, "clips frames 3"], fps: float

@@ -127,7 +127,7 @@ def _things(
     rng: np.random.Generator, looks: LookConfig, parameters: BodyParameters, views: Views, body: Body
 ) -> Things:
     anchor = parameters.p_world_root.mean(1).double().numpy()
-    return sample_things(rng, looks, body, anchor, views.p_world_cam[:, 0].double().numpy())
+    return sample_things(rng, looks, body, anchor, views.camera.p_world_cam[:, 0].double().numpy())
 
 
 def _boxes(
@@ -155,7 +155,7 @@ def ground_of(scene: Scene, intrinsics: np.ndarray, known: np.ndarray) -> Ground
     camera = scene.views.camera
     rays = ray_matrices(intrinsics)
     R_world_cam = camera.R_cam_world.mT.double().reshape(-1, 3, 3).numpy()
-    p_world_cam = scene.views.p_world_cam.double().reshape(-1, 3).numpy()
+    p_world_cam = scene.views.camera.p_world_cam.double().reshape(-1, 3).numpy()
     direction = R_world_cam @ rays
     w = -direction[:, 1] / np.maximum(p_world_cam[:, 1:2], 1e-3)
     homography = np.stack(
