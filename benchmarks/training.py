@@ -1,5 +1,5 @@
 """Making and learning synthetic people: images a second of the whole, and the share of time that making them takes, for
-the paper's network and the default one, in float32 and in bfloat16, in one process.
+the networks that there are, in float32 and in bfloat16, in one process.
 
     python benchmarks/training.py [--json] [--steps 4] [--motions DIR] [--backgrounds DIR]
 """
@@ -25,6 +25,7 @@ NETWORKS = {
     "paper": NetworkConfig.paper(),
     "default": NetworkConfig(),
     "keypoints": NetworkConfig(trunk="none", rgb=False),
+    "pictures": NetworkConfig(trunk="none", rgb=False, corrector=True),
 }
 
 
@@ -76,7 +77,10 @@ def main() -> None:
     rows = {}
     for name, config in NETWORKS.items():
         sample = SyntheticFrames(
-            material.training, material.backgrounds, body, SyntheticConfig(clips=PART, rgb=config.rgb)
+            material.training,
+            material.backgrounds,
+            body,
+            SyntheticConfig(clips=PART, rgb=bool(config.images)),
         )
         for precision in (torch.float32, torch.bfloat16):
             key = f"{name}, {str(precision).removeprefix('torch.')}"

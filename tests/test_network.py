@@ -26,6 +26,7 @@ CONFIGS = {
     "paper": replace(NetworkConfig.paper(), width=4),
     "heatmaps only": replace(SMALL, coordinates=False, rgb=False),
     "coordinates only": replace(SMALL, trunk="none", rgb=False),
+    "corrected": replace(SMALL, trunk="none", rgb=False, corrector=True),
 }
 
 

@@ -14,7 +14,7 @@ _console = Console()
 
 def train(
     out: Annotated[Path, arg(aliases=["-o"])],
-    preset: Literal["default", "keypoints", "paper"] = "default",
+    preset: Literal["default", "keypoints", "pictures", "paper"] = "default",
     steps: int | None = None,
     motions: Path | None = None,
     backgrounds: Path | None = None,
@@ -28,7 +28,8 @@ def train(
 
     Args:
         out: The folder for checkpoints, weights and TensorBoard's events.
-        preset: default (the shipped network), keypoints (a small network that sees no image, to begin from), paper.
+        preset: keypoints (a small network that sees no image, to begin from), pictures (the same with keypoints
+            corrected by what the image shows), default (convolutions over image and heatmaps), paper.
         steps: How many steps, instead of the preset's.
         motions: A folder of recordings (BVH, AMC, AMASS, 3DPW); procedural motion without it.
         backgrounds: A folder of pictures; procedural ones without it.
@@ -74,6 +75,7 @@ def train_temporal(
     preset: Literal["compact", "paper"] = "compact",
     steps: int | None = None,
     motions: Path | None = None,
+    backgrounds: Path | None = None,
     held_out: tuple[str, ...] = (),
     untold: float = 0.0,
     unlabelled: Path | None = None,
@@ -91,20 +93,24 @@ def train_temporal(
         preset: compact, for two cores, or paper.
         steps: How many steps, instead of the preset's.
         motions: A folder of recordings (BVH, AMC, AMASS, 3DPW); procedural motion without it.
+        backgrounds: A folder of pictures, for a frame network that looks for keypoints; procedural ones without it.
         held_out: Subjects of the recordings that are for validation only.
         untold: Share of the other recordings that are unlabelled video: only detected keypoints of them are told.
         unlabelled: Real videos instead: shards of capture-many's pseudo-labels, or a folder with observations.npz, or
             Penn Action's.
         unlabelled_share: How much of the unlabelled video to use.
         validation_clips: How many clips to validate on.
-        weights: Of the frame network to build on, which sees keypoints alone, instead of those of the project.
+        weights: Of the frame network to build on, which sees keypoints, as they are or corrected by pictures, instead of
+            those of the project.
         seed: Another seed learns in another order.
         resume: Go on with the run in `out`.
         workers: Processes that make synthetic people.
     """
     from selfmocap.train_clips import ClipChoice, train_clips
 
-    choice = ClipChoice(motions, held_out, untold, unlabelled, unlabelled_share, validation_clips)
+    choice = ClipChoice(
+        motions, backgrounds, held_out, untold, unlabelled, unlabelled_share, validation_clips
+    )
     with stages() as report:
         scores = train_clips(out, preset, steps, choice, weights, seed, resume, workers, report)
     _console.print(f"[bold]{out / 'network.safetensors'}[/]: {json.dumps(scores)}")
@@ -112,6 +118,7 @@ def train_temporal(
 
 def validate_temporal(
     motions: Path | None = None,
+    backgrounds: Path | None = None,
     held_out: tuple[str, ...] = (),
     clips: int = 64,
     weights: Path | None = None,
@@ -120,6 +127,7 @@ def validate_temporal(
 
     Args:
         motions: A folder of recordings (BVH, AMC, AMASS, 3DPW); procedural motion without it.
+        backgrounds: A folder of pictures, for a network that looks for keypoints; procedural ones without it.
         held_out: The subjects of the recordings to validate on.
         clips: How many clips of 60 frames.
         weights: A temporal network's weights instead of those that come with the project.
@@ -128,7 +136,9 @@ def validate_temporal(
     from selfmocap.train_clips import validate_temporal as validated
 
     with stages() as report:
-        scores = validated(weights, ClipChoice(motions, held_out, validation_clips=clips), report)
+        scores = validated(
+            weights, ClipChoice(motions, backgrounds, held_out, validation_clips=clips), report
+        )
     _console.print_json(json.dumps(scores))
 
 

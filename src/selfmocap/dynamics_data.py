@@ -15,7 +15,7 @@ from torch import Tensor
 
 from selfmocap.body import Body, forward_kinematics
 from selfmocap.frontend.boxes import boxes as windows_around
-from selfmocap.network.frame import FrameInputs
+from selfmocap.network.frame import FrameInputs, FrameNetwork
 from selfmocap.network.heatmaps import SEEN
 from selfmocap.network.infer import camera_of
 from selfmocap.network.temporal_supervision import Targets
@@ -23,10 +23,12 @@ from selfmocap.observations import Observations
 from selfmocap.pseudo_labels import indexed_shards
 from selfmocap.readers.penn_action import KEYPOINTS, PennClip, label_files, read_penn_action
 from selfmocap.skeleton import DEFAULT_KEYPOINTS
+from selfmocap.synthetic.backgrounds import Backgrounds
 from selfmocap.synthetic.batches import SyntheticConfig
 from selfmocap.synthetic.corrupt import CorruptionConfig, KeypointErrors
 from selfmocap.synthetic.motions import MotionClip
-from selfmocap.synthetic.points import PointScene, detected, point_scene
+from selfmocap.synthetic.pictured import PicturedScene, pictured_scene, pictures_of
+from selfmocap.synthetic.points import DetectedPoints, PointScene, detected, point_scene
 from selfmocap.synthetic.variety import Variety
 from selfmocap.tensors import frames_a_second
 from selfmocap.video import PICTURE_FPS
@@ -95,6 +97,16 @@ def _clips(
 
 
 @dataclass(frozen=True, eq=False)
+class Looking:
+    """How keypoints are corrected before anything is made of them."""
+
+    network: FrameNetwork
+    """Looks for them in pictures."""
+    backgrounds: Backgrounds
+    """What is behind the people there."""
+
+
+@dataclass(frozen=True, eq=False)
 class SyntheticClips:
     """A ClipSource of people who move like recordings, each scene coming back every `scenes` seeds with other errors;
     without `truth`, only the detected keypoints are told."""
@@ -105,39 +117,54 @@ class SyntheticClips:
     errors: KeypointErrors
     truth: bool = True
     wander: bool = True
-    """Whether the window wanders (for training)."""
+    """Whether the window wanders and pictures are taken again, some of them lost (for training)."""
     variety: Variety | None = None
     """How far people leave the recordings; None: they move as those."""
+    looking: Looking | None = None
+    """None: keypoints stay where the detector puts them."""
     scenes: int = _SCENES
-    kept: dict[int, tuple[PointScene, Targets]] = field(default_factory=dict)
+    kept: dict[int, tuple[PointScene, PicturedScene | None, Targets]] = field(default_factory=dict)
 
     def __call__(self, seed: int) -> Clips:
         number = seed % self.scenes
         if number not in self.kept:
             self.kept[number] = self._made(number)
-        scene, targets = self.kept[number]
-        seen = detected(seed, self.errors, scene)
+        scene, pictured, targets = self.kept[number]
+        seen = detected(seed, self.errors, scene, pictured.boxes if pictured else None)
         boxes = smooth_windows(seen.keypoints, seen.confidence)
+        keypoints, confidence = seen.keypoints, seen.confidence
+        if self.looking is not None and pictured is not None:
+            pictures = pictures_of(pictured, np.random.default_rng([seed, 2]) if self.wander else None)
+            keypoints, confidence = _corrected(seen, pictured.points, pictures, self.looking.network)
         if self.wander:
             boxes = wandering(np.random.default_rng([seed, 1]), boxes)
         truth = targets if self.truth else self.body.num_betas
-        return _clips(seen.keypoints, seen.confidence, boxes, scene.focal, scene.center, truth)
+        return _clips(keypoints, confidence, boxes, scene.focal, scene.center, truth)
 
-    def _made(self, number: int) -> tuple[PointScene, Targets]:
+    def _made(self, number: int) -> tuple[PointScene, PicturedScene | None, Targets]:
         config = SyntheticConfig(
             clips=CLIPS,
             frames=self.frames,
             fps=FPS,
+            samples=1,
             variety=self.variety,
             corruption=CorruptionConfig(self.errors),
         )
-        scene = point_scene(number, config, self.motions, self.body)
+        pictured = None
+        if self.looking is None:
+            scene = point_scene(number, config, self.motions, self.body)
+        else:
+            pictured = pictured_scene(
+                number, config, self.motions, self.looking.backgrounds, self.body,
+                np.random.SeedSequence(number),
+            )  # fmt: skip
+            scene = pictured.points
         R, betas = scene.truth.R_parent_joint, scene.truth.betas
         origin = torch.zeros_like(scene.truth.p_world_root)
         _, joints = forward_kinematics(R, self.body.shape(betas).joints, origin)
         shape = R.shape[:2]
         keypoints = torch.from_numpy(scene.keypoints).float()
-        return scene, Targets(
+        targets = Targets(
             boxes=origin,
             focal=scene.focal[:, None].expand(*shape, 2),
             center=scene.center[:, None].expand(*shape, 2),
@@ -149,6 +176,21 @@ class SyntheticClips:
             joints=joints,
             p_cam_root=scene.truth.p_world_root,
         )
+        return scene, pictured, targets
+
+
+@torch.no_grad()
+def _corrected(
+    seen: DetectedPoints, points: PointScene, pictures: tuple[Tensor, Tensor], network: FrameNetwork
+) -> tuple[Tensor, Tensor]:
+    """Keypoints and confidences (clips, frames, ...) as `network` corrects them."""
+    frames = seen.boxes.shape[1]
+    detections = (x.flatten(0, 1) for x in (seen.keypoints, seen.confidence, seen.boxes))
+    lens = (x.repeat_interleave(frames, dim=0) for x in (points.focal, points.center))
+    crops, masks = pictures
+    inputs = FrameInputs(crops, *detections, *lens, masks=masks)
+    inputs = inputs.corrected(network.located(inputs))
+    return inputs.keypoints.unflatten(0, (-1, frames)), inputs.confidence.unflatten(0, (-1, frames))
 
 
 def smooth_windows(keypoints: Tensor, confidence: Tensor) -> Tensor:

@@ -54,7 +54,7 @@ def predict(
         paths = observe(film, out, Settings(people=people), report)
     motions = []
     for number, path in enumerate(paths):
-        seen = Observations.load(path, images=("crops",) if network.frame.config.rgb else ())
+        seen = Observations.load(path, images=network.frame.config.images)
         seen = seen[[len(seen) // 2]] if still else seen
         motion = extended(network, body, seen, focal, weights=about["sha256"])
         motion.save(path.parent / "motion.npz")

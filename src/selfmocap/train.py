@@ -21,11 +21,19 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from selfmocap.body import Body, BodyParameters
+from selfmocap.camera import CROP_SIZE
 from selfmocap.files import written_whole
 from selfmocap.metrics import absolute_error, procrustes_error, root_aligned_error
 from selfmocap.network.config import NetworkConfig
+from selfmocap.network.corrector import Located
 from selfmocap.network.frame import FrameInputs, FrameNetwork, Prediction
-from selfmocap.network.supervision import PAPER_WEIGHTS, SupervisedWeights, paper_losses, supervised_losses
+from selfmocap.network.supervision import (
+    PAPER_WEIGHTS,
+    SupervisedWeights,
+    located_losses,
+    paper_losses,
+    supervised_losses,
+)
 from selfmocap.network.weights import begin_from, blend, copy_of, save_network
 from selfmocap.skeleton import keypoint_set
 from selfmocap.tensors import joined, weighted_sum
@@ -162,9 +170,12 @@ class _ByName(torch.nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, **tensors: Tensor | None) -> dict[str, Tensor]:
-        inputs: dict[str, Any] = tensors
-        return vars(self.network(FrameInputs(**inputs)))
+    def forward(self, **tensors: Tensor | None) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The parts of a Prediction, and of a Located where keypoints are corrected."""
+        known: dict[str, Any] = tensors
+        inputs = FrameInputs(**known)
+        located = self.network.located(inputs)
+        return vars(self.network(inputs.corrected(located))), vars(located) if located else {}
 
 
 def _optimizer(config: TrainConfig, network: FrameNetwork) -> torch.optim.Optimizer:
@@ -217,11 +228,14 @@ def _step(
     truth = joined([truth for _, truth in mine]).to(fabric.device)
     optimizer.zero_grad()
     with torch.autocast(fabric.device.type, precision, enabled=precision != torch.float32):
-        prediction = Prediction(**model(**vars(inputs)))
+        predicted, located = model(**vars(inputs))
+    prediction = Prediction(**predicted)
     if config.losses == "paper":
         losses = paper_losses(prediction, inputs, truth)
     else:
         losses = supervised_losses(body, config.network.keypoint_set, prediction, inputs, truth)
+    if located:
+        losses |= located_losses(body, config.network.keypoint_set, Located(**located), inputs, truth)
     means = {name: loss.mean() for name, loss in losses.items()}
     total = weighted_sum(means, PAPER_WEIGHTS if config.losses == "paper" else asdict(SupervisedWeights()))
     fabric.backward(total)
@@ -236,19 +250,26 @@ def _step(
 
 def fastest_precision(config: NetworkConfig, device: torch.device) -> torch.dtype:
     """bfloat16 where three forward and backward passes of this network, right now and here, take less time in it than
-    in float32; the trunk is tried, on PART images."""
-    network = FrameNetwork(config).to(device)
-    if network.trunk is None:
+    in float32, on PART images."""
+    if config.trunk == "none" and not config.corrector:
         return torch.float32
-    size, keypoints = network.trunk.heatmap_size, len(keypoint_set(config.keypoint_set).names)
-    maps = torch.rand(PART, keypoints, size, size, device=device)
-    rgb = torch.rand(PART, 3, 128, 128, device=device) if config.rgb else None
+    network = FrameNetwork(config).to(device)
+    side, keypoints = CROP_SIZE, len(keypoint_set(config.keypoint_set).names)
+    inputs = FrameInputs(
+        crops=torch.randint(1, 255, (PART, side, side, 3), dtype=torch.uint8),
+        keypoints=torch.rand(PART, keypoints, 2) * side,
+        confidence=torch.ones(PART, keypoints),
+        boxes=torch.full((PART, 3), side / 2),
+        focal=torch.full((PART, 2), 4.0 * side),
+        center=torch.full((PART, 2), side / 2),
+        masks=torch.ones(PART, side, side, dtype=torch.bool),
+    ).to(device)
     taken = {}
     for precision in (torch.float32, torch.bfloat16) * 3:
         begin = time.perf_counter()
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-            features = network.trunk(rgb, maps)
-        features.float().sum().backward()
+            prediction = network(inputs)
+        prediction.R_parent_joint.sum().backward()
         if device.type == "cuda":
             torch.cuda.synchronize()
         taken[precision] = min(taken.get(precision, math.inf), time.perf_counter() - begin)

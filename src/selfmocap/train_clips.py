@@ -15,15 +15,18 @@ from selfmocap.dynamics_data import (
     CLIPS,
     Clips,
     ClipSource,
+    Looking,
     SyntheticClips,
     TrackClips,
     together,
     tracks_at,
 )
 from selfmocap.dynamics_scores import filtered_scores, validation_scores
+from selfmocap.network.frame import FrameNetwork
 from selfmocap.network.sequences import load_temporal
 from selfmocap.network.weights import load_network
 from selfmocap.readers.motions_folder import MotionClip as Recording
+from selfmocap.synthetic.backgrounds import load_backgrounds, procedural_backgrounds
 from selfmocap.synthetic.corrupt import KeypointErrors
 from selfmocap.synthetic.motions import MotionClip, from_recording, procedural_motions
 from selfmocap.synthetic.poses import widened
@@ -37,6 +40,8 @@ Report = Callable[[str, int, int], None]
 PRESETS = {"compact": TemporalTrainConfig(), "paper": TemporalTrainConfig.paper()}
 _POSES = 20_000
 """Real poses for the discriminator."""
+_PICTURED_SCENES = 4001
+"""Scenes whose pictures are kept: some 4 GB."""
 _VALIDATION_SEED = 900_000_000_000_000
 _SEEDS_APART = 1009
 
@@ -47,6 +52,8 @@ class ClipChoice:
 
     motions: Path | None = None
     """A folder of recordings (BVH, AMC, AMASS, 3DPW); procedural motion without it."""
+    backgrounds: Path | None = None
+    """A folder of pictures, for a frame network that looks for keypoints; procedural ones without it."""
     held_out: tuple[str, ...] = ()
     """Subjects of the recordings that are for validation only."""
     untold: float = 0.0
@@ -91,7 +98,7 @@ def train_clips(
     config = config if steps is None else replace(config, steps=steps)
     body, (frame, _) = Body.load(), load_network(weights)
     out.mkdir(parents=True, exist_ok=True)
-    lessons = _lessons(choice, config, body, out, report)
+    lessons = _lessons(choice, config, looking_of(frame, choice.backgrounds), body, out, report)
     last: list[dict[str, float]] = [{}]
 
     def told(now: Any) -> None:
@@ -108,7 +115,8 @@ def validate_temporal(weights: Path | None, choice: ClipChoice, report: Report) 
     detector; the same clips for every network."""
     (network, _), body = load_temporal(weights), Body.load()
     motions = read_motions(choice, 0, body, None, report)
-    clips = validation_clips(motions.validation, choice.validation_clips, body)
+    looking = looking_of(network.frame, choice.backgrounds)
+    clips = validation_clips(motions.validation, choice.validation_clips, body, looking=looking)
     return {**validation_scores(network, body, clips), **filtered_scores(network, body, clips)}
 
 
@@ -148,11 +156,22 @@ def read_motions(choice: ClipChoice, widen: int, body: Body, cache: Path | None,
     return Motions(moving(told), moving(untold), [from_recording(clip, body) for clip in validation])
 
 
+def looking_of(frame: FrameNetwork, backgrounds: Path | None) -> Looking | None:
+    """How the keypoints are corrected that a temporal network over `frame` sees, people being drawn before pictures of
+    a folder, or procedural ones; None where `frame` does not look for keypoints."""
+    if not frame.config.images:
+        return None
+    return Looking(frame, load_backgrounds(backgrounds) if backgrounds else procedural_backgrounds())
+
+
 def _lessons(
-    choice: ClipChoice, config: TemporalTrainConfig, body: Body, out: Path, report: Report
-) -> Lessons:
+    choice: ClipChoice, config: TemporalTrainConfig, looking: Looking | None, body: Body, out: Path,
+    report: Report,
+) -> Lessons:  # fmt: skip
     motions, frames = read_motions(choice, WIDENED, body, out / "motions.npz", report), config.network.frames
-    labelled = SyntheticClips(motions.told, body, frames, TRAINING_ERRORS, variety=Variety())
+    labelled = SyntheticClips(motions.told, body, frames, TRAINING_ERRORS, variety=Variety(), looking=looking)
+    if looking is not None:
+        labelled = replace(labelled, scenes=_PICTURED_SCENES)
     lessons = lessons_of(choice, motions, labelled)
     if choice.unlabelled is not None:
         tracks = tracks_at(choice.unlabelled, frames, choice.unlabelled_share, out / "tracks", report)
@@ -160,7 +179,8 @@ def _lessons(
         lessons = replace(lessons, unlabelled=seen)
     if not motions.validation:
         return lessons
-    return replace(lessons, validation=validation_clips(motions.validation, choice.validation_clips, body))
+    clips = validation_clips(motions.validation, choice.validation_clips, body, looking=looking)
+    return replace(lessons, validation=clips)
 
 
 def lessons_of(choice: ClipChoice, motions: Motions, labelled: SyntheticClips) -> Lessons:
@@ -184,9 +204,10 @@ def real_poses(motions: Sequence[MotionClip]) -> Float[Tensor, "poses 24 3 3"]:
 
 
 def validation_clips(
-    motions: Sequence[MotionClip], clips: int, body: Body, frames: int = 60, seed: int = 0
-) -> Clips:
+    motions: Sequence[MotionClip], clips: int, body: Body, frames: int = 60, seed: int = 0,
+    looking: Looking | None = None,
+) -> Clips:  # fmt: skip
     """At least so many clips, the same for every run of the same seed."""
-    sample = SyntheticClips(motions, body, frames, KeypointErrors(), wander=False)
+    sample = SyntheticClips(motions, body, frames, KeypointErrors(), wander=False, looking=looking)
     first = _VALIDATION_SEED + _SEEDS_APART * seed
     return together([sample(first + number) for number in range(-(-clips // CLIPS))])

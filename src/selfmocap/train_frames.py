@@ -12,12 +12,13 @@ from selfmocap.network.weights import load_network
 from selfmocap.synthetic.batches import SyntheticConfig
 from selfmocap.synthetic.corrupt import CorruptionConfig
 from selfmocap.synthetic.variety import Variety
-from selfmocap.train import PART, TrainConfig, train, validate
+from selfmocap.train import PART, Sample, TrainConfig, train, validate
 from selfmocap.training_data import (
     TRAINING_ERRORS,
     WIDENED,
     KeypointFrames,
     Material,
+    PictureFrames,
     SyntheticFrames,
     gather,
     validation_batches,
@@ -29,6 +30,9 @@ Report = Callable[[str, int, int], None]
 PRESETS = {
     "default": TrainConfig(),
     "keypoints": TrainConfig(NetworkConfig(trunk="none", rgb=False), steps=40_000, batch=128),
+    "pictures": TrainConfig(
+        NetworkConfig(trunk="none", rgb=False, corrector=True), steps=8_000, batch=128, learning_rate=1.5e-3
+    ),
     "paper": TrainConfig.paper(),
 }
 
@@ -56,7 +60,7 @@ class MaterialChoice:
 
 def train_frames(
     out: Path,
-    preset: Literal["default", "keypoints", "paper"],
+    preset: Literal["default", "keypoints", "pictures", "paper"],
     steps: int | None,
     material: MaterialChoice,
     begin: Path | None,
@@ -72,23 +76,25 @@ def train_frames(
     body = Body.load()
     out.mkdir(parents=True, exist_ok=True)
     found = material.gathered(body, out / "motions.npz", WIDENED, report)
-    people = SyntheticConfig(
-        clips=PART,
-        rgb=config.network.rgb,
-        variety=Variety(),
-        corruption=CorruptionConfig(TRAINING_ERRORS),
-    )
-    sample = (
-        KeypointFrames(found.training, body, people)
-        if config.network.trunk == "none"
-        else SyntheticFrames(found.training, found.backgrounds, body, people)
-    )
-    validation = _validation(found, body, config.network.rgb, material.validation_frames)
+    sample = _sample(config.network, found, body)
+    validation = _validation(found, body, bool(config.network.images), material.validation_frames)
     network = train(
         config, sample, body, out, workers, resume, load_network(begin)[0] if begin else None, validation,
         report=lambda now: report("train", now.step, now.steps),
     )  # fmt: skip
     return validate(network, body, validation) if validation else {}
+
+
+def _sample(network: NetworkConfig, found: Material, body: Body) -> Sample:
+    """The people that a network is trained on."""
+    people = SyntheticConfig(
+        clips=PART, rgb=bool(network.images), variety=Variety(), corruption=CorruptionConfig(TRAINING_ERRORS)
+    )
+    if network.corrector:
+        return PictureFrames(found.training, found.backgrounds, body, replace(people, samples=1))
+    if network.trunk == "none":
+        return KeypointFrames(found.training, body, people)
+    return SyntheticFrames(found.training, found.backgrounds, body, people)
 
 
 def validate_weights(weights: Path | None, material: MaterialChoice, report: Report) -> dict[str, float]:
@@ -98,7 +104,9 @@ def validate_weights(weights: Path | None, material: MaterialChoice, report: Rep
     if not material.held_out and material.motions is not None:
         raise ValueError("no subject is held out: name those that the network was not trained on")
     found = material.gathered(body, None, 0, report)
-    return validate(network, body, _validation(found, body, network.config.rgb, material.validation_frames))
+    return validate(
+        network, body, _validation(found, body, bool(network.config.images), material.validation_frames)
+    )
 
 
 def _validation(

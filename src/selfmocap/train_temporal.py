@@ -127,13 +127,15 @@ def train_temporal(
     report: Callable[[Progress], None] = lambda _: None,
     fabric: Fabric | None = None,
 ) -> TemporalNetwork:
-    """Trains a temporal network over `frame`, which sees keypoints alone and stays as it is, into the folder `out`, and
-    gives its averaged weights.
+    """Trains a temporal network over `frame`, which sees keypoints (as they are, or corrected) and stays as it is, into
+    the folder `out`, and gives its averaged weights.
 
     Writes `network.safetensors`, `training.pt` and `history.jsonl` as `train.train` does. Raises ValueError where `out`
     holds a run that is not to be resumed, or one of another configuration."""
     if frame.config.rgb:
-        raise ValueError("a temporal network is trained over a frame network that sees keypoints alone")
+        raise ValueError(
+            "a temporal network is trained over a frame network that sees keypoints: one without rgb"
+        )
     fabric = fabric or fabric_here()
     torch.manual_seed(config.seed)
     network = TemporalNetwork(frame.config, config.network)

@@ -1,9 +1,10 @@
 """What a frame network is trained and validated on: synthetic people who move like recordings."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 from torch import Tensor
 
 from selfmocap.body import Body, BodyParameters
@@ -14,6 +15,7 @@ from selfmocap.synthetic.backgrounds import Backgrounds, load_backgrounds, proce
 from selfmocap.synthetic.batches import SyntheticConfig, TrainingBatch, sample_batch
 from selfmocap.synthetic.corrupt import KeypointErrors
 from selfmocap.synthetic.motions import MotionClip, from_recording, procedural_motions
+from selfmocap.synthetic.pictured import PicturedScene, pictured_scene, pictures_of
 from selfmocap.synthetic.points import PointScene, detected, point_scene
 from selfmocap.synthetic.poses import widened
 
@@ -24,6 +26,8 @@ _VALIDATION_SEEDS = 900_000_000_000_000
 _SCENES = 20_011
 """Parts of people whose keypoints are kept to be seen again with other errors: some 1 GB. A prime, so that no two
 epochs' batches are made of the same parts."""
+_PICTURE_SCENES = 6_007
+"""The same of people whose pictures are kept: some 3 GB."""
 TRAINING_ERRORS = KeypointErrors(clean=0.15, blind=0.25)
 """In training a network also meets exact keypoints, and confidences that say nothing."""
 
@@ -58,19 +62,43 @@ class KeypointFrames:
         if number not in self.kept:
             self.kept[number] = point_scene(number, self.config, self.motions, self.body)
         scene = self.kept[number]
-        seen, truth = detected(seed, self.config.corruption.keypoints, scene), scene.truth
+        seen = detected(seed, self.config.corruption.keypoints, scene)
         inputs = _in_one_axis(None, seen.keypoints, seen.confidence, seen.boxes, scene.focal, scene.center)
-        # Copies: what a worker sends lies in shared memory, with an open file each for as long as it is kept.
-        known = _bodies_in_one_axis(
-            truth.betas[:, 0], truth.R_parent_joint.clone(), truth.p_world_root.clone()
+        return inputs, _in_one_axis_copied(scene.truth)
+
+
+@dataclass(frozen=True, eq=False)
+class PictureFrames:
+    """A `train.Sample` of synthetic frames for a network that looks for keypoints: crops and masks at half the size.
+    As with `KeypointFrames` each scene comes back with other errors, and as if taken by another camera; some frames
+    lack their crop, their mask, or both."""
+
+    motions: Sequence[MotionClip]
+    backgrounds: Backgrounds
+    body: Body
+    config: SyntheticConfig
+    scenes: int = _PICTURE_SCENES
+    kept: dict[int, PicturedScene] = field(default_factory=dict)
+
+    def __call__(self, seed: int) -> tuple[FrameInputs, BodyParameters]:
+        number = seed % self.scenes
+        if number not in self.kept:
+            self.kept[number] = pictured_scene(number, self.config, self.motions, self.backgrounds, self.body)
+        scene = self.kept[number]
+        points = scene.points
+        seen = detected(seed, self.config.corruption.keypoints, points, scene.boxes)
+        crops, masks = pictures_of(scene, np.random.default_rng([seed, 1]))
+        inputs = _in_one_axis(
+            None, seen.keypoints, seen.confidence, scene.boxes.clone(), points.focal, points.center
         )
-        return inputs, known
+        return replace(inputs, crops=crops, masks=masks), _in_one_axis_copied(points.truth)
 
 
 def frame_inputs(batch: TrainingBatch, rgb: bool) -> FrameInputs:
     """What a network sees of a batch, its clips and frames in one axis."""
-    crops = batch.rgb if rgb else None
-    return _in_one_axis(crops, batch.keypoints, batch.confidence, batch.boxes, batch.focal, batch.center)
+    crops, masks = (batch.rgb, batch.masks.flatten(0, 1)) if rgb else (None, None)
+    seen = _in_one_axis(crops, batch.keypoints, batch.confidence, batch.boxes, batch.focal, batch.center)
+    return replace(seen, masks=masks)
 
 
 def truth_of(batch: TrainingBatch) -> BodyParameters:
@@ -100,6 +128,12 @@ def _bodies_in_one_axis(betas: Tensor, R_parent_joint: Tensor, p_cam_root: Tenso
         R_parent_joint=R_parent_joint.flatten(0, 1),
         p_world_root=p_cam_root.flatten(0, 1),
     )
+
+
+def _in_one_axis_copied(truth: BodyParameters) -> BodyParameters:
+    """What is known of a scene that is kept. Copies: what a worker sends lies in shared memory, with an open file each
+    for as long as it is kept."""
+    return _bodies_in_one_axis(truth.betas[:, 0], truth.R_parent_joint.clone(), truth.p_world_root.clone())
 
 
 @dataclass(frozen=True, eq=False)

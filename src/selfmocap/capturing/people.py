@@ -50,11 +50,12 @@ class Person:
 
 def images_for(network: Estimator, weights: LossWeights) -> tuple[str, ...]:
     """The images that the network, and the objective with those weights, look at."""
-    return (
-        *(("crops",) if frame_network_of(network).config.rgb else ()),
+    needed = (
+        *frame_network_of(network).config.images,
         *(("masks", "mask_certain") if weights.segmentation else ()),
         *(("flow", "flow_confidence") if weights.motion else ()),
     )
+    return tuple(dict.fromkeys(needed))
 
 
 def sample(

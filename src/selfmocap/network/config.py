@@ -22,14 +22,25 @@ class NetworkConfig:
     """Whether the image is seen beside the heatmaps."""
     coordinates: bool = True
     """Whether the heads also get the keypoints as numbers, beside the heatmaps that the trunk sees."""
+    corrector: bool = False
+    """Whether keypoints are looked for in the picture, RGB and mask, before anything is made of them."""
     keypoint_set: str = DEFAULT_KEYPOINTS.name
     num_betas: int = 16
 
     def __post_init__(self) -> None:
         if self.trunk == "none" and (self.rgb or not self.coordinates):
             raise ValueError(
-                "a network without a trunk sees coordinates and no image: set coordinates and not rgb"
+                "a network without a trunk gives its heads coordinates and no image: set coordinates and not rgb"
             )
+        if self.corrector and self.rgb:
+            raise ValueError(
+                "pictures are for the corrector or for the trunk: set corrector or rgb, not both"
+            )
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """The images of `Observations` that it looks at; none for a network that sees keypoints alone."""
+        return ("crops", "masks") if self.corrector else ("crops",) * self.rgb
 
     @classmethod
     def paper(cls) -> "NetworkConfig":

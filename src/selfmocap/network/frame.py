@@ -1,16 +1,17 @@
 """The frame network: one crop with its keypoints in, one posed body out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
 from selfmocap.body import BodyParameters
 from selfmocap.camera import translation_from_crop
 from selfmocap.named_poses import named_pose
 from selfmocap.network.config import NetworkConfig
+from selfmocap.network.corrector import KeypointCorrector, Located
 from selfmocap.network.heatmaps import coordinates, heatmaps, view_angles
 from selfmocap.network.trunks import LEAK, PlainTrunk, ResidualTrunk
 from selfmocap.rotations import matrix_from_6d, matrix_from_axis_times_angle, matrix_from_euler, matrix_to_6d
@@ -26,18 +27,28 @@ _COORDINATE_FEATURES = 512
 class FrameInputs:
     """What a frame network sees; px of the image unless said otherwise."""
 
-    crops: UInt8[Tensor, "batch 128 128 3"] | None
-    """RGB; None for a network that sees keypoints only."""
+    crops: UInt8[Tensor, "batch side side 3"] | None
+    """RGB; None for a network that sees keypoints only. Only a corrector takes others than 128 x 128 px."""
     keypoints: Float[Tensor, "batch keypoints 2"]
     confidence: Float[Tensor, "batch keypoints"]
     boxes: Float[Tensor, "batch 3"]
     focal: Float[Tensor, "batch 2"]
     center: Float[Tensor, "batch 2"]
+    masks: Bool[Tensor, "batch side side"] | None = None
+    """Where the person is in the crop, for a network that looks for keypoints; may be lacking."""
 
     def __getitem__(self, frames: Any) -> "FrameInputs":
         """The inputs of some frames."""
         parts: dict[str, Any] = {name: None if v is None else v[frames] for name, v in vars(self).items()}
         return FrameInputs(**parts)
+
+    def corrected(self, located: Located | None) -> "FrameInputs":
+        """The inputs with their keypoints where they were `located`, if they were. The pictures have been looked at
+        then: they are left out."""
+        if located is None:
+            return self
+        keypoints, confidence = located.corrected(self.keypoints, self.confidence, self.boxes)
+        return replace(self, crops=None, masks=None, keypoints=keypoints, confidence=confidence)
 
     def to(self, device: torch.device | str) -> "FrameInputs":
         """The same inputs on another device."""
@@ -114,6 +125,7 @@ class FrameNetwork(nn.Module):
         self.config = config
         keypoints = len(keypoint_set(config.keypoint_set).names)
         trunks = {"plain": PlainTrunk, "residual": ResidualTrunk}
+        self.corrector = KeypointCorrector(keypoints) if config.corrector else None
         self.trunk = (
             None if config.trunk == "none" else trunks[config.trunk](keypoints, config.rgb, config.width)
         )
@@ -127,8 +139,15 @@ class FrameNetwork(nn.Module):
             nn.init.normal_(layer.weight, std=0.01)
             nn.init.zeros_(layer.bias)
 
+    def located(self, inputs: FrameInputs) -> Located | None:
+        """Where the corrector finds the keypoints; None without one, and without pictures to look at."""
+        if self.corrector is None or (inputs.crops is None and inputs.masks is None):
+            return None
+        return self.corrector(inputs.crops, inputs.masks, inputs.keypoints, inputs.confidence, inputs.boxes)
+
     def features(self, inputs: FrameInputs) -> Float[Tensor, "batch features"]:
-        """What trunk and coordinates make of each frame."""
+        """What trunk and coordinates make of each frame, its keypoints corrected if that is still to be done."""
+        inputs = inputs.corrected(self.located(inputs))
         features = []
         if self.trunk is not None:
             maps = heatmaps(inputs.keypoints, inputs.confidence, inputs.boxes, self.trunk.heatmap_size)

@@ -1,5 +1,6 @@
 """What lies between one person's observations, a network, and a motion."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -31,23 +32,36 @@ def camera_of(observations: Observations, focal: float | None) -> Camera:
 
 
 def inputs_of(observations: Observations, camera: Camera, network: FrameNetwork) -> FrameInputs:
-    """What `network` sees of these observations. A ValueError where they hold none of the keypoints that it knows."""
+    """What `network` sees of these observations, keypoints corrected if it does that: once and for all, whatever
+    becomes of its weights. A ValueError where they hold none of the keypoints that it knows."""
     seen, frames = observations.in_set(network.config.keypoint_set), len(observations)
-    return FrameInputs(
-        crops=seen.crops if network.config.rgb else None,
+    inputs = FrameInputs(
+        crops=seen.crops if "crops" in network.config.images else None,
         keypoints=seen.keypoints,
         confidence=seen.keypoint_confidence,
         boxes=seen.boxes,
         focal=camera.focal.to(seen.boxes).expand(frames, 2),
         center=camera.center.to(seen.boxes).expand(frames, 2),
+        masks=seen.masks if "masks" in network.config.images else None,
     )
+    if network.corrector is None:
+        return inputs
+    device = next(network.parameters()).device
+    with torch.no_grad():
+        looked_at = (window.to(device) for window in _windows(inputs))
+        return joined([window.corrected(network.located(window)) for window in looked_at]).to(
+            seen.boxes.device
+        )
+
+
+def _windows(inputs: FrameInputs) -> Iterator[FrameInputs]:
+    return (inputs[start : start + _WINDOW] for start in range(0, len(inputs.boxes), _WINDOW))
 
 
 def predict_parameters(network: FrameNetwork, inputs: FrameInputs) -> BodyParameters:
     """The body in the camera frame for every frame, without gradients, a window of frames at a time."""
-    windows = (inputs[start : start + _WINDOW] for start in range(0, len(inputs.boxes), _WINDOW))
     with torch.no_grad():
-        return joined([network(window).parameters(window) for window in windows])
+        return joined([network(window).parameters(window) for window in _windows(inputs)])
 
 
 def to_world(parameters: BodyParameters, camera: Camera) -> BodyParameters:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from selfmocap.body import Body, BodyParameters
 from selfmocap.camera import project, translation_to_crop
+from selfmocap.network.corrector import Located, gaussians
 from selfmocap.network.frame import UPRIGHT, FrameInputs, Prediction
 from selfmocap.rotations import matrix_to_euler
 
@@ -26,6 +27,10 @@ class SupervisedWeights:
     betas: float = 0.1
     crop_camera: float = 1.0
     keypoints_2d: float = 10.0
+    places: float = 0.5
+    """Of a network that corrects keypoints, as are those that follow."""
+    found: float = 10.0
+    heat: float = 0.15
 
 
 def supervised_losses(
@@ -57,6 +62,26 @@ def supervised_losses(
         .abs()
         .clamp_max(1)
         .mean((-1, -2)),
+    }
+
+
+def located_losses(
+    body: Body, keypoint_set: str, located: Located, inputs: FrameInputs, truth: BodyParameters
+) -> dict[str, Float[Tensor, " batch"]]:
+    """How far the keypoints are off that a network has `located` in these inputs; `body` as in `supervised_losses`.
+
+    Places: negative log likelihood of the Laplace distributions, up to a constant. Found: L1, half crop sides. Heat:
+    cross entropy of the heatmaps with Gaussians around the keypoints that lie in the crop."""
+    keypoints = body.keypoints(body.pose(truth).vertices, keypoint_set)
+    pixels = project(keypoints, inputs.focal, inputs.center)
+    places = (pixels - inputs.boxes[:, None, :2]) / inputs.boxes[:, None, 2:]
+    miss = (located.places - places.clamp(-1, 1)).abs().sum(-1)
+    wanted = gaussians(places)
+    entropy = -(wanted * located.log_heat).sum(-1)
+    return {
+        "places": (miss / located.log_spread.exp() + 2 * located.log_spread).mean(-1),
+        "found": (located.found - places.clamp(-1, 1)).abs().sum(-1).mean(-1),
+        "heat": torch.where((places.abs() < 1).all(-1), entropy, 0.0).mean(-1),
     }
 
 

@@ -37,7 +37,7 @@ class PlainTrunk(nn.Module):
         return self.layers(seen).flatten(1)
 
 
-class _Residual(nn.Module):
+class Residual(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
@@ -66,7 +66,7 @@ class ResidualTrunk(nn.Module):
         channels = keypoints + (width // 2) * rgb
         for block in range(4):
             wider = width << min(block, 3)
-            layers += [nn.Conv2d(channels, wider, 3, stride=2, padding=1), _Residual(wider)]
+            layers += [nn.Conv2d(channels, wider, 3, stride=2, padding=1), Residual(wider)]
             channels = wider
         layers += [nn.GroupNorm(channels // 16, channels), nn.LeakyReLU(LEAK, inplace=True)]
         self.layers = nn.Sequential(*layers)

@@ -97,8 +97,9 @@ def copy_of(network: FrameNetwork) -> FrameNetwork:
 
 
 def begin_from(network: FrameNetwork, smaller: FrameNetwork) -> None:
-    """Gives `network` the weights of one that sees the coordinates alone, so that it answers as that one does: what its
-    trunk sees counts for nothing until it is trained. A ValueError where the rest of the two differs."""
+    """Gives `network` the weights of one that sees the coordinates alone, so that it answers as that one does where it
+    has no pictures: what its trunk sees counts for nothing until it is trained, and a corrector is as new. A ValueError
+    where the rest of the two differs."""
     known, columns = smaller.state_dict(), smaller.heads.stem.in_features
     stem = torch.zeros_like(network.heads.stem.weight)
     stem[:, -columns:] = known.pop("heads.stem.weight")
@@ -106,7 +107,7 @@ def begin_from(network: FrameNetwork, smaller: FrameNetwork) -> None:
         missing = network.load_state_dict({**known, "heads.stem.weight": stem}, strict=False).missing_keys
     except RuntimeError as error:
         raise ValueError(f"these weights do not fit the network to train: {error}") from error
-    if rest := [name for name in missing if not name.startswith("trunk.")]:
+    if rest := [name for name in missing if not name.startswith(("trunk.", "corrector."))]:
         raise ValueError(f"these weights lack {', '.join(rest)} of the network to train")
 
 

@@ -39,7 +39,7 @@ from selfmocap.reproduce.record import (
     sha256_of,
 )
 from selfmocap.train_clips import ClipChoice as TrainingChoice
-from selfmocap.train_clips import Motions, lessons_of, read_motions, validation_clips
+from selfmocap.train_clips import Motions, lessons_of, looking_of, read_motions, validation_clips
 from selfmocap.train_temporal import Lessons, TemporalTrainConfig, train_temporal
 from selfmocap.training_data import TRAINING_ERRORS
 
@@ -107,9 +107,12 @@ def hmmr(
     picture. What is there with the same settings is kept; a training that was interrupted goes on."""
     body, (network, known) = Body.load(), load_temporal(weights)
     _check(test_set, network)
-    choice = TrainingChoice(test_set.motions, test_set.held_out, _UNTOLD)
+    choice = TrainingChoice(test_set.motions, test_set.backgrounds, test_set.held_out, _UNTOLD)
+    looking = looking_of(network.frame, choice.backgrounds)
     motions = read_motions(choice, 0, body, out / "motions.npz", report)
-    clips = validation_clips(motions.validation, test_set.clips, body, test_set.frames, test_set.seed)
+    clips = validation_clips(
+        motions.validation, test_set.clips, body, test_set.frames, test_set.seed, looking
+    )
     test = _Test(network, body, clips, fingerprint(test_set.named(), known["sha256"], __version__))
     (out / "hmmr").mkdir(exist_ok=True)
     shipped = once(out / "hmmr" / "shipped.json", test.name, partial(_shipped, test, report))
@@ -192,7 +195,10 @@ def _trained(
     total = trainings.seeds * len(TRAINED)
     found: dict[str, list[dict[str, Any]]] = {}
     for seed in range(trainings.seeds):
-        labelled = SyntheticClips(motions.told, test.body, test.network.config.frames, TRAINING_ERRORS)
+        looking = looking_of(test.network.frame, choice.backgrounds)
+        labelled = SyntheticClips(
+            motions.told, test.body, test.network.config.frames, TRAINING_ERRORS, looking=looking
+        )
         for number, (row, kind) in enumerate(TRAINED.items(), start=seed * len(TRAINED)):
             report("hmmr: trainings", number, total)
             lessons = lessons_of(replace(choice, unlabelled_share=kind.unlabelled), motions, labelled)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from selfmocap.adapt import AdaptConfig, adapt, predict, with_shared_shape
@@ -105,13 +106,17 @@ def _replay(
     network: FrameNetwork, body: Body, known: Sequence[MotionClip], seed: int
 ) -> Callable[[FrameNetwork, int], Tensor]:
     """The losses of the network's training, on people who move like `known`."""
-    people = SyntheticConfig(clips=PART, rgb=network.config.rgb, corruption=CorruptionConfig(TRAINING_ERRORS))
+    people = SyntheticConfig(
+        clips=PART, rgb=bool(network.config.images), corruption=CorruptionConfig(TRAINING_ERRORS)
+    )
     sample = SyntheticFrames(known, procedural_backgrounds(), body, people)
     points = network.config.keypoint_set
     surface = supervised_body(body, points)
 
     def loss(adapted: FrameNetwork, step: int) -> Tensor:
         inputs, truth = sample(_REPLAYED_SEEDS + seed * 1_000_000 + step)
+        with torch.no_grad():
+            inputs = inputs.corrected(network.located(inputs))
         losses = supervised_losses(surface, points, adapted(inputs), inputs, truth)
         means = {name: loss.mean() for name, loss in losses.items()}
         return weighted_sum(means, asdict(SupervisedWeights()))

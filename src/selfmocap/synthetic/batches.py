@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from selfmocap.body import Body
@@ -57,6 +57,10 @@ class TrainingBatch:
     """In [0, 1], as a detector's; 0 is not found."""
     true_keypoints: Float[Tensor, "clips frames keypoints 2"]
     """px of the image."""
+    visible: Bool[Tensor, "clips frames keypoints"]
+    """Whether nothing hides the true keypoints."""
+    image_size: Int[Tensor, "clips 2"]
+    """Width and height of the image, px."""
     boxes: Float[Tensor, "clips frames 3"]
     """Centre x, centre y, half side, px: from the detector's keypoints, as a front end would."""
     focal: Float[Tensor, "clips 2"]
@@ -83,16 +87,18 @@ class TrainingBatch:
 
 @torch.no_grad()
 def sample_batch(
-    seed: int, config: SyntheticConfig, motions: Sequence[MotionClip], backgrounds: Backgrounds, body: Body
-) -> TrainingBatch:
+    seed: int, config: SyntheticConfig, motions: Sequence[MotionClip], backgrounds: Backgrounds, body: Body,
+    people: np.random.SeedSequence | None = None,
+) -> TrainingBatch:  # fmt: skip
     """A batch that depends on nothing but its arguments: bit-identical in every process in which torch has the same
-    number of threads (a data loader's workers have one; with more, posing differs in the last bits).
+    number of threads (a data loader's workers have one; with more, posing differs in the last bits). `people` are the
+    seeds of the scene, if not those that come of `seed`.
 
     `motions` must not be empty (`procedural_motions` makes some), nor `backgrounds` (`procedural_backgrounds`)."""
     scene_seeds, *rest = np.random.SeedSequence(seed).spawn(3)
     error_rng, picture_rng = (np.random.default_rng(s) for s in rest)
     shape = (config.clips, config.frames)
-    scene = sample_scene(scene_seeds, config.cameras, config.looks, shape, config.fps, motions, body,
+    scene = sample_scene(people or scene_seeds, config.cameras, config.looks, shape, config.fps, motions, body,
                          variety=config.variety)  # fmt: skip
     truth = scene.keypoints.double().numpy()
     size = sizes_of(truth)
@@ -114,7 +120,7 @@ def sample_batch(
         setting = sample_setting(picture_rng, scene, windows, backgrounds)
         rgb = photographs(drawn, windows, setting, backgrounds)
     return _batch(scene, rgb.reshape(*shape, *rgb.shape[1:]), masks.reshape(*shape, *masks.shape[1:]),
-                  keypoints, confidence, boxes)  # fmt: skip
+                  keypoints, confidence, boxes, visible)  # fmt: skip
 
 
 def _batch(
@@ -124,6 +130,7 @@ def _batch(
     keypoints: np.ndarray,
     confidence: np.ndarray,
     boxes: np.ndarray,
+    visible: np.ndarray,
 ) -> TrainingBatch:
     camera = scene.views.camera
     return TrainingBatch(
@@ -132,6 +139,8 @@ def _batch(
         keypoints=torch.from_numpy(keypoints).float(),
         confidence=torch.from_numpy(confidence).float(),
         true_keypoints=scene.keypoints,
+        visible=torch.from_numpy(visible),
+        image_size=scene.views.size,
         boxes=torch.from_numpy(boxes).float(),
         focal=camera.focal[:, 0],
         center=camera.center[:, 0],

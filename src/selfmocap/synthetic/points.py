@@ -10,7 +10,14 @@ from torch import Tensor
 from selfmocap.body import Body, BodyParameters
 from selfmocap.camera import CROP_SIZE
 from selfmocap.synthetic import corrupt
-from selfmocap.synthetic.batches import SyntheticConfig, boxes_around, in_image_of, inside, sizes_of
+from selfmocap.synthetic.batches import (
+    SyntheticConfig,
+    TrainingBatch,
+    boxes_around,
+    in_image_of,
+    inside,
+    sizes_of,
+)
 from selfmocap.synthetic.corrupt import KeypointErrors
 from selfmocap.synthetic.motions import MotionClip
 from selfmocap.synthetic.pictures import crop_windows
@@ -77,13 +84,31 @@ def point_scene(seed: int, config: SyntheticConfig, motions: Sequence[MotionClip
     )
 
 
-def detected(seed: int, config: KeypointErrors, scene: PointScene) -> DetectedPoints:
-    """What a detector says, with the errors that `seed` draws."""
+def scene_of(batch: TrainingBatch) -> PointScene:
+    """The people of a batch, without its pictures and its detector's errors."""
+    truth, size = batch.true_keypoints.double().numpy(), batch.image_size.numpy()[:, None, None]
+    return PointScene(
+        keypoints=truth,
+        visible=batch.visible.numpy(),
+        inside=inside(truth, size),
+        size=size,
+        focal=batch.focal,
+        center=batch.center,
+        truth=BodyParameters(batch.betas[:, None], batch.R_parent_joint, batch.p_cam_root),
+    )
+
+
+def detected(
+    seed: int, config: KeypointErrors, scene: PointScene, boxes: Tensor | None = None
+) -> DetectedPoints:
+    """What a detector says, with the errors that `seed` draws, in `boxes` if they are known already."""
     rng = np.random.default_rng(seed)
     size = sizes_of(scene.keypoints)
     errors = corrupt.sample_errors(rng, config, *scene.keypoints.shape[:2])
     keypoints = corrupt.displaced(errors, scene.keypoints, size)
-    boxes = boxes_around(rng, keypoints, ~errors.missed & inside(keypoints, scene.size))
+    if boxes is None:
+        found = ~errors.missed & inside(keypoints, scene.size)
+        boxes = torch.from_numpy(boxes_around(rng, keypoints, found)).float()
     confidence = corrupt.confidence_of(rng, errors, scene.visible, scene.inside)
     keypoints = keypoints + corrupt.misplaced(errors, scene.visible, size)
-    return DetectedPoints(*(torch.from_numpy(x).float() for x in (keypoints, confidence, boxes)))
+    return DetectedPoints(torch.from_numpy(keypoints).float(), torch.from_numpy(confidence).float(), boxes)
