@@ -100,8 +100,8 @@ def train_temporal(
             Penn Action's.
         unlabelled_share: How much of the unlabelled video to use.
         validation_clips: How many clips to validate on.
-        weights: Of the frame network to build on, which sees keypoints, as they are or corrected by pictures, instead of
-            those of the project.
+        weights: Of the frame network to build on, which sees keypoints, as they are or corrected by pictures,
+            instead of those of the project.
         seed: Another seed learns in another order.
         resume: Go on with the run in `out`.
         workers: Processes that make synthetic people.
