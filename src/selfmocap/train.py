@@ -234,8 +234,8 @@ def _step(
         losses = paper_losses(prediction, inputs, truth)
     else:
         losses = supervised_losses(body, config.network.keypoint_set, prediction, inputs, truth)
-    if located:
-        losses |= located_losses(body, config.network.keypoint_set, Located(**located), inputs, truth)
+        if located:
+            losses |= located_losses(body, config.network.keypoint_set, Located(**located), inputs, truth)
     means = {name: loss.mean() for name, loss in losses.items()}
     total = weighted_sum(means, PAPER_WEIGHTS if config.losses == "paper" else asdict(SupervisedWeights()))
     fabric.backward(total)

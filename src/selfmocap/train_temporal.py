@@ -134,7 +134,7 @@ def train_temporal(
     holds a run that is not to be resumed, or one of another configuration."""
     if frame.config.rgb:
         raise ValueError(
-            "a temporal network is trained over a frame network that sees keypoints: one without rgb"
+            "a temporal network is trained over a frame network that sees keypoints alone, or corrected: without rgb"
         )
     fabric = fabric or fabric_here()
     torch.manual_seed(config.seed)
