@@ -1,7 +1,8 @@
 """What adapting the network costs beside direct optimisation of every frame, at equal error, on the same synthetic
 clips (true keypoints; all in one run, turn by turn).
 
-    python benchmarks/adaptation.py [--json] [--clips 8] [--frames 31] [--rounds 2] [--motions DIR] [--held-out ...]
+    python benchmarks/adaptation.py [--json] [--clips 8] [--frames 31] [--rounds 2] [--device cpu] [--motions DIR]
+        [--held-out ...]
 
 Contestants: adaptation by keypoints alone and by all losses; Adam over each frame's parameters from the network's
 answer, and from the paper's random beginning. Errors are measured along the way, outside the time that counts. Equal
@@ -21,6 +22,7 @@ import torch
 
 from selfmocap.adapt import AdaptConfig, adapt, predict, with_shared_shape
 from selfmocap.body import Body, BodyParameters
+from selfmocap.capturing.people import on_device
 from selfmocap.metrics import root_aligned_error
 from selfmocap.network.estimator import Estimator
 from selfmocap.network.sequences import load_temporal
@@ -68,7 +70,10 @@ class Way:
 
 def error_mm(experiment: Experiment, parameters: BodyParameters) -> float:
     """Mean error per joint, pelvis on pelvis."""
-    bones, root = experiment.body.restricted(torch.arange(1)), JOINT["pelvis"]
+    bones, root = (
+        experiment.body.restricted(torch.arange(1, device=experiment.truth.betas.device)),
+        JOINT["pelvis"],
+    )
     with torch.no_grad():
         joints, truth = bones.pose(parameters).joints, bones.pose(experiment.truth).joints
     return 1000 * float(root_aligned_error(joints, truth, joints[:, root], truth[:, root]).mean())
@@ -141,8 +146,15 @@ def experiment_of(options: argparse.Namespace) -> Experiment:
     body = Body.load()
     with tempfile.TemporaryDirectory() as folder:
         clips = benchmark_clips(AS_THE_PAPER, test_set, Path(folder), body)
-    return Experiment.of(
-        clips, load_network(options.weights)[0], load_temporal()[0], body, RowConfig.exact(), 0
+    networks = load_network(options.weights)[0], load_temporal()[0]
+    made, device = Experiment.of(clips, *networks, body, RowConfig.exact(), 0), torch.device(options.device)
+    return replace(
+        made,
+        networks={name: network.to(device) for name, network in made.networks.items()},
+        body=body.to(device),
+        whole=on_device(made.whole, device),
+        checked=on_device(made.checked, device),
+        truth=made.truth.to(device),
     )
 
 
@@ -154,6 +166,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=8)
     parser.add_argument("--frames", type=int, default=31)
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--device", default="cpu")
     for name in ("motions", "backgrounds", "weights"):
         parser.add_argument(f"--{name}", type=Path)
     parser.add_argument("--held-out", nargs="*", default=())
@@ -167,7 +180,7 @@ def main() -> None:
     result = {
         "frames": frames,
         "threads": torch.get_num_threads(),
-        "cpu": cpu_model(),
+        "device": cpu_model() if options.device == "cpu" else torch.cuda.get_device_name(options.device),
         "contestants": {
             name: min(found, key=lambda way: way.seconds[-1]).summary(frames)
             for name, found in sorted(ways.items())

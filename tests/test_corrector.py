@@ -1,6 +1,8 @@
 """Keypoints that are looked for in the picture."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,15 +17,19 @@ from selfmocap.network.frame import FrameInputs, FrameNetwork
 from selfmocap.network.infer import inputs_of
 from selfmocap.network.supervision import located_losses
 from selfmocap.network.weights import begin_from
+from selfmocap.objective import gather_evidence
 from selfmocap.observations import Observations
+from selfmocap.synthetic import pool
 from selfmocap.synthetic.backgrounds import procedural_backgrounds
 from selfmocap.synthetic.batches import SyntheticConfig
 from selfmocap.synthetic.corrupt import KeypointErrors
 from selfmocap.synthetic.motions import procedural_motions
-from selfmocap.synthetic.pictured import halved, taken_again
+from selfmocap.synthetic.pictured import halved, retaken, taken_again
+from selfmocap.synthetic.pool import SEEN
 from selfmocap.train import PART, TrainConfig, train, validate
 from selfmocap.train_clips import looking_of
 from selfmocap.training_data import PictureFrames
+from selfmocap.training_record import Progress
 
 CORRECTED = NetworkConfig(trunk="none", rgb=False, corrector=True)
 BOX = torch.tensor([200.0, 150.0, 100.0])
@@ -31,10 +37,18 @@ BOX = torch.tensor([200.0, 150.0, 100.0])
 
 @pytest.fixture(scope="module")
 def sample(body: Body) -> PictureFrames:
-    config = SyntheticConfig(clips=PART, samples=1)
-    return PictureFrames(
-        procedural_motions(body, count=3), procedural_backgrounds(count=2), body, config, scenes=2
-    )
+    config = SyntheticConfig(clips=16, samples=1)
+    return PictureFrames(procedural_motions(body, count=3), procedural_backgrounds(count=2), body, config)
+
+
+def batches(sample: PictureFrames, steps: range, batch: int = 64) -> list[tuple[FrameInputs, BodyParameters]]:
+    return list(sample.batches(steps, batch, 0, 0, torch.device("cpu")))
+
+
+@pytest.fixture(scope="module")
+def seen(sample: PictureFrames) -> tuple[FrameInputs, BodyParameters]:
+    """A batch of frames and their truth."""
+    return batches(sample, range(1))[0]
 
 
 def observed(frames: int, crops: bool = True) -> Observations:
@@ -58,7 +72,7 @@ def located_at(places: torch.Tensor, log_spread: float = -3.0, given: bool = Tru
     count, keypoints = places.shape[:2]
     return Located(
         places, places, torch.full((count, keypoints), log_spread), gaussians(places).clamp_min(1e-9).log(),
-        torch.full((count,), given),
+        torch.full((count,), given), places[..., 0] / 2, torch.full((count, keypoints), log_spread),
     )  # fmt: skip
 
 
@@ -128,49 +142,112 @@ def test_without_pictures_it_answers_as_the_network_that_it_began_from() -> None
         NetworkConfig(corrector=True)
 
 
-def test_scenes_come_back_with_other_errors_in_another_light(sample: PictureFrames) -> None:
-    (first, truth), (second, _), (third, again) = (sample(seed) for seed in (0, 1, 2))
-    assert len(sample.kept) == 2
-    assert torch.equal(truth.R_parent_joint, again.R_parent_joint) and torch.equal(first.boxes, third.boxes)
-    assert not torch.equal(first.boxes, second.boxes)
-    assert not torch.equal(first.keypoints, third.keypoints)
-    assert first.crops is not None and first.masks is not None
-    assert first.crops.shape == (PART, 64, 64, 3) and first.masks.shape == (PART, 64, 64)
-    assert not torch.equal(first.crops, third.crops)
-    same, _ = replace(sample, kept={})(2)
-    for name, value in vars(same).items():
-        assert torch.equal(value, getattr(third, name)), name
+def test_depths_are_in_pixels_as_sure_as_they_are_precise() -> None:
+    places = torch.tensor([[[0.5, -0.25], [0.0, 0.5]]])
+    depths, sure = located_at(places).measured_depths(BOX[None])
+    assert depths[0].tolist() == [25.0, 0.0] and 0.5 < sure[0, 0] < 1
+    assert located_at(places, -1.0).measured_depths(BOX[None])[1][0, 0] < 0.3
+    assert (located_at(places, given=False).measured_depths(BOX[None])[1] == 0).all()
 
 
-def test_some_frames_lack_their_crop_or_mask(sample: PictureFrames) -> None:
-    frames = [sample(seed)[0] for seed in range(0, 40, 2)]
-    crop, mask = (
-        torch.cat([(getattr(f, name) != 0).flatten(1).any(-1) for f in frames]) for name in ("crops", "masks")
+def test_what_is_known_of_depth_counts_and_what_is_not_does_not() -> None:
+    torch.manual_seed(0)
+    network, camera = FrameNetwork(CORRECTED).eval(), Camera.looking_along_z(700.0, 640, 480)
+    blind = inputs_of(observed(4, crops=False), camera, network)
+    assert blind.depths is None
+    deep = torch.full((4, 23), 40.0)
+    told, doubted = (replace(blind, depths=deep, depth_confidence=sure) for sure in (deep / 50, 0 * deep))
+    R = network(blind).R_parent_joint
+    assert torch.equal(network(doubted).R_parent_joint, R)
+    assert not torch.allclose(network(told).R_parent_joint, R, atol=1e-5)
+
+
+def test_what_is_kept_out_is_kept_out_in_depth_too() -> None:
+    seen, network = observed(30), FrameNetwork(CORRECTED).eval()
+    inputs = inputs_of(seen, Camera.looking_along_z(700.0, 640, 480), network)
+    evidence = gather_evidence([(seen, inputs, 30.0)], keep_out=0.3)
+    hidden = evidence.kept_out > 0
+    assert hidden.any() and evidence.inputs.depth_confidence is not None
+    assert (evidence.inputs.depth_confidence[hidden] == 0).all()
+    assert (evidence.inputs.depth_confidence[~hidden] > 0).float().mean() > 0.5
+
+
+def test_scenes_are_seen_several_times_with_other_errors_in_another_light(sample: PictureFrames) -> None:
+    first, *_, last = batches(sample, range(12))
+    R = [truth.R_parent_joint for _, truth in (first, last)]
+    alike = (R[0][:, None] == R[1]).flatten(2).all(-1).nonzero()
+    assert len(alike) > 0
+    before, after = first[0][alike[:1, 0]], last[0][alike[:1, 1]]
+    assert torch.equal(before.boxes, after.boxes) and torch.equal(before.focal, after.focal)
+    assert before.crops is not None and before.masks is not None and after.crops is not None
+    assert before.crops.shape == (1, 64, 64, 3) and before.masks.shape == (1, 64, 64)
+    assert not torch.equal(before.crops, after.crops)
+    keypoints = torch.stack([sample.scenes(0).keypoints[:, look] for look in range(SEEN)])
+    assert (keypoints.std(0) > 0).float().mean() > 0.8
+
+
+def test_steps_see_the_same_wherever_training_begins(sample: PictureFrames, monkeypatch) -> None:
+    monkeypatch.setattr(pool, "_KEPT", 100)
+    whole, rest = batches(sample, range(20)), batches(sample, range(17, 20))
+    for (inputs, truth), (others, same) in zip(whole[17:], rest, strict=True):
+        assert torch.equal(truth.R_parent_joint, same.R_parent_joint)
+        for name, value in vars(inputs).items():
+            assert value is None or torch.equal(value, getattr(others, name)), name
+
+
+def test_the_oldest_scenes_make_room(sample: PictureFrames) -> None:
+    parts = [sample.scenes(seed) for seed in range(3)]
+    full = pool.ScenePool(torch.device("cpu"), capacity=40)
+    for part in parts:
+        full.add(part)
+    drawn = full.drawn(torch.Generator().manual_seed(0), 200)
+    assert len(drawn) == 200 and drawn.keypoints.shape == (200, 1, 23, 2)
+    known = [(part.p_cam_root[:, None] == drawn.p_cam_root).all(-1).any() for part in parts]
+    assert known == [False, True, True]
+
+
+def test_some_frames_lack_their_crop_or_mask() -> None:
+    crops, masks = retaken(
+        torch.Generator().manual_seed(0),
+        torch.full((2000, 1, 8, 8, 3), 120, dtype=torch.uint8),
+        torch.ones(2000, 1, 8, 8) > 0,
     )
-    assert (~crop).float().mean() == pytest.approx(0.15, abs=0.04)
-    assert (~mask).float().mean() == pytest.approx(0.2, abs=0.05)
-    assert (~crop & ~mask).float().mean() == pytest.approx(0.05, abs=0.03)
+    crop, mask = ((image != 0).flatten(1).any(-1) for image in (crops, masks))
+    assert (~crop).float().mean() == pytest.approx(0.25, abs=0.03)
+    assert (~mask).float().mean() == pytest.approx(0.25, abs=0.03)
+    assert (~crop & ~mask).float().mean() == pytest.approx(0.15, abs=0.03)
 
 
-def test_the_truth_lies_where_its_keypoints_are_seen(body: Body, sample: PictureFrames) -> None:
-    inputs, truth = sample(0)
+def test_the_truth_lies_where_its_keypoints_are_seen(
+    body: Body, seen: tuple[FrameInputs, BodyParameters]
+) -> None:
+    inputs, truth = seen
     pixels = project(body.keypoints(body.pose(truth).vertices, "coco-23"), inputs.focal, inputs.center)
     off = (pixels - inputs.keypoints).norm(dim=-1) / inputs.boxes[:, None, 2]
     assert off[inputs.confidence > 0.5].median() < 0.06
 
 
-def test_losses_of_places_are_least_at_the_truth(body: Body, sample: PictureFrames) -> None:
-    inputs, truth = sample(1)
-    pixels = project(body.keypoints(body.pose(truth).vertices, "coco-23"), inputs.focal, inputs.center)
+def test_losses_of_places_are_least_at_the_truth(
+    body: Body, seen: tuple[FrameInputs, BodyParameters]
+) -> None:
+    inputs, truth = seen
+    keypoints = body.keypoints(body.pose(truth).vertices, "coco-23")
+    pixels = project(keypoints, inputs.focal, inputs.center)
     places = (pixels - inputs.boxes[:, None, :2]) / inputs.boxes[:, None, 2:]
     places = places.clamp(-1, 1)
-    right = located_losses(body, "coco-23", located_at(places), inputs, truth)
+    scale = inputs.focal[:, :1] / truth.p_world_root[:, 2:] / inputs.boxes[:, 2:]
+    deep = (keypoints[..., 2] - truth.p_world_root[:, None, 2]) * scale
+
+    def losses(off: float, log_spread: float = -3.0) -> dict[str, torch.Tensor]:
+        located = replace(located_at(places + off, log_spread), depths=deep + off)
+        return located_losses(body, "coco-23", located, inputs, truth)
+
+    right, unsure = losses(0.0), losses(0.0, -1.0)
     for step in (0.05, 0.2):
-        wrong = located_losses(body, "coco-23", located_at(places + step), inputs, truth)
+        wrong = losses(step)
         for name in right:
             assert (wrong[name] > right[name]).float().mean() > 0.9, name
-    unsure = located_losses(body, "coco-23", located_at(places, -1.0), inputs, truth)
-    assert (unsure["places"] > right["places"]).all()
+    assert (unsure["places"] > right["places"]).all() and (unsure["depths"] > right["depths"]).all()
 
 
 def test_it_learns_where_keypoints_are() -> None:
@@ -180,7 +257,7 @@ def test_it_learns_where_keypoints_are() -> None:
     optimizer = torch.optim.AdamW(corrector.parameters(), lr=2e-3)
     colours = torch.tensor([[255, 0, 0], [0, 255, 0], [0, 0, 255]])
     errors = []
-    for _ in range(70):
+    for _ in range(150):
         places = torch.rand(16, 3, 2, generator=random) * 1.4 - 0.7
         crops = torch.full((16, 64, 64, 3), 40, dtype=torch.uint8)
         pixels = ((places + 1) * 32 - 0.5).round().long()
@@ -205,21 +282,36 @@ def test_pictures_are_halved_and_taken_again() -> None:
     assert halved(picture)[0, 0, 0, :, 0].tolist() == [200, 25]
     mask = np.array([[[[True, True, False, False], [False, False, True, False], *[[False] * 4] * 2]]])
     assert halved(mask)[0, 0].tolist() == [[True, False], [False, False]]
-    crops = np.random.default_rng(0).integers(0, 255, (64, 1, 16, 16, 3), np.uint8)
-    again = taken_again(np.random.default_rng(1), crops)
-    assert again.dtype == np.uint8 and again.shape == crops.shape
-    assert np.array_equal(again, taken_again(np.random.default_rng(1), crops))
-    alike = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(crops, again, strict=True)]
+    crops = torch.randint(
+        0, 255, (64, 1, 16, 16, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8
+    )
+    again = taken_again(torch.Generator().manual_seed(1), crops)
+    assert again.dtype == torch.uint8 and again.shape == crops.shape
+    assert torch.equal(again, taken_again(torch.Generator().manual_seed(1), crops))
+    alike = [
+        np.corrcoef(a.flatten(), b.flatten())[0, 1] for a, b in zip(crops.numpy(), again.numpy(), strict=True)
+    ]
     assert 0.5 < np.median(alike) < 1
 
 
-def test_a_training_run_with_pictures_learns_both_parts(body: Body, sample: PictureFrames, tmp_path) -> None:
-    config = TrainConfig(CORRECTED, steps=2, batch=PART)
-    batch: list[tuple[FrameInputs, BodyParameters]] = [sample(1)]
-    network = train(config, sample, body, tmp_path / "out", validation=batch)
-    lines = (tmp_path / "out" / "history.jsonl").read_text().splitlines()
-    assert len(lines) == 2 and all('"places"' in line and '"heat"' in line for line in lines)
-    assert validate(network, body, batch)["mpjpe_mm"] > 0
+def test_a_training_run_with_pictures_learns_all_parts_and_resumes(
+    body: Body, sample: PictureFrames, seen: tuple[FrameInputs, BodyParameters], tmp_path: Path
+) -> None:
+    config = TrainConfig(CORRECTED, steps=3, batch=2 * PART)
+    network = train(config, sample, body, tmp_path / "whole", validation=[seen])
+    lines = [json.loads(line) for line in (tmp_path / "whole" / "history.jsonl").read_text().splitlines()]
+    assert len(lines) == 3 and all({"places", "heat", "depths"} < line.keys() for line in lines)
+    assert validate(network, body, [seen])["mpjpe_mm"] > 0
+
+    def stop(now: Progress) -> None:
+        if now.step == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, sample, body, tmp_path / "cut", every=2, report=stop)
+    train(config, sample, body, tmp_path / "cut", every=2, resume=True)
+    resumed = [json.loads(line) for line in (tmp_path / "cut" / "history.jsonl").read_text().splitlines()]
+    assert [line["total"] for line in resumed] == [line["total"] for line in lines]
 
 
 def test_clips_for_a_temporal_network_are_corrected_on_the_way(body: Body) -> None:

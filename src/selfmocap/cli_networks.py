@@ -14,8 +14,9 @@ _console = Console()
 
 def train(
     out: Annotated[Path, arg(aliases=["-o"])],
-    preset: Literal["default", "keypoints", "pictures", "paper"] = "default",
+    preset: Literal["default", "keypoints", "residual", "paper"] = "default",
     steps: int | None = None,
+    batch: int | None = None,
     motions: Path | None = None,
     backgrounds: Path | None = None,
     held_out: tuple[str, ...] = (),
@@ -28,9 +29,10 @@ def train(
 
     Args:
         out: The folder for checkpoints, weights and TensorBoard's events.
-        preset: keypoints (a small network that sees no image, to begin from), pictures (the same with keypoints
-            corrected by what the image shows), default (convolutions over image and heatmaps), paper.
+        preset: default (keypoints corrected, and their depths told, by what the image shows), keypoints (the same
+            without the image, to begin from), residual (convolutions over image and heatmaps), paper.
         steps: How many steps, instead of the preset's.
+        batch: Images a step, instead of the preset's: a multiple of 32. Some 2000 keep a large GPU busy.
         motions: A folder of recordings (BVH, AMC, AMASS, 3DPW); procedural motion without it.
         backgrounds: A folder of pictures; procedural ones without it.
         held_out: Subjects of the recordings that are for validation only.
@@ -43,7 +45,7 @@ def train(
 
     material = MaterialChoice(motions, backgrounds, held_out, validation_frames)
     with stages() as report:
-        scores = train_frames(out, preset, steps, material, begin, resume, workers, report)
+        scores = train_frames(out, preset, steps, batch, material, begin, resume, workers, report)
     _console.print(f"[bold]{out / 'network.safetensors'}[/]: {json.dumps(scores)}")
 
 

@@ -30,7 +30,7 @@ from selfmocap.synthetic.motions import MotionClip
 from selfmocap.synthetic.pictured import PicturedScene, pictured_scene, pictures_of
 from selfmocap.synthetic.points import DetectedPoints, PointScene, detected, point_scene
 from selfmocap.synthetic.variety import Variety
-from selfmocap.tensors import frames_a_second
+from selfmocap.tensors import frames_a_second, joined
 from selfmocap.video import PICTURE_FPS
 
 CLIPS = 2
@@ -68,29 +68,31 @@ ClipSource = Callable[[int], Clips]
 
 def together(parts: Sequence[Clips]) -> Clips:
     """All clips in one record, copied: what a worker sends lies in shared memory for as long as it is kept."""
-    inputs = FrameInputs(None, *(torch.cat([getattr(p.inputs, name) for p in parts]) for name in _INPUTS))
+    inputs = joined([part.inputs for part in parts])
     targets = {name: torch.cat([getattr(p.targets, name) for p in parts]) for name in vars(parts[0].targets)}
     return Clips(inputs, Targets(**targets))
 
 
-_INPUTS = ("keypoints", "confidence", "boxes", "focal", "center")
-
-
 def _clips(
-    keypoints: Tensor, confidence: Tensor, boxes: Tensor, focal: Tensor, center: Tensor, truth: Targets | int
-) -> Clips:
-    """Detected keypoints (clips, frames, ...) with the truth, or as their own targets for bodies of so many betas."""
+    keypoints: Tensor, confidence: Tensor, boxes: Tensor, focal: Tensor, center: Tensor, truth: Targets | int,
+    depths: tuple[Tensor, Tensor] | None = None,
+) -> Clips:  # fmt: skip
+    """Detected keypoints (clips, frames, ...) with the truth, or as their own targets for bodies of so many betas.
+    `depths` with their confidences (clips * frames, ...); None: nothing is known of them."""
     shape = boxes.shape[:2]
+    unknown = torch.zeros_like(confidence).flatten(0, 1)
     focal, center = (x[:, None].expand(*shape, 2) for x in (focal, center))
     if isinstance(truth, int):
-        unknown = boxes.new_full((*shape, 24, 3, 3), torch.nan)
+        nothing = boxes.new_full((*shape, 24, 3, 3), torch.nan)
         truth = Targets(
             boxes, focal, center, keypoints, torch.where(confidence < SEEN, 0.0, confidence),
             torch.zeros(shape, dtype=torch.bool),
-            unknown, unknown[..., 0, 0, :1].expand(*shape, truth), unknown[..., 0], unknown[..., 0, 0, :],
+            nothing, nothing[..., 0, 0, :1].expand(*shape, truth), nothing[..., 0], nothing[..., 0, 0, :],
         )  # fmt: skip
-    flat = (x.flatten(0, 1) for x in (keypoints, confidence, boxes, focal, center))
-    return Clips(FrameInputs(None, *flat), replace(truth, boxes=boxes))
+    seen = [x.flatten(0, 1) for x in (keypoints, confidence, boxes, focal, center)]
+    deep, sure = depths or (unknown, unknown)
+    inputs = FrameInputs(None, *seen, depths=deep, depth_confidence=sure)
+    return Clips(inputs, replace(truth, boxes=boxes))
 
 
 # ---- synthetic people -----------------------------------------------------------------------------------------
@@ -132,14 +134,19 @@ class SyntheticClips:
         scene, pictured, targets = self.kept[number]
         seen = detected(seed, self.errors, scene, pictured.boxes if pictured else None)
         boxes = smooth_windows(seen.keypoints, seen.confidence)
-        keypoints, confidence = seen.keypoints, seen.confidence
+        keypoints, confidence, depths = seen.keypoints, seen.confidence, None
         if self.looking is not None and pictured is not None:
-            pictures = pictures_of(pictured, np.random.default_rng([seed, 2]) if self.wander else None)
-            keypoints, confidence = _corrected(seen, pictured.points, pictures, self.looking.network)
+            pictures = pictures_of(pictured, torch.Generator().manual_seed(seed) if self.wander else None)
+            found = _corrected(seen, pictured.points, pictures, self.looking.network)
+            keypoints, confidence = (
+                x.unflatten(0, boxes.shape[:2]) for x in (found.keypoints, found.confidence)
+            )
+            if found.depths is not None and found.depth_confidence is not None:
+                depths = found.depths, found.depth_confidence
         if self.wander:
             boxes = wandering(np.random.default_rng([seed, 1]), boxes)
         truth = targets if self.truth else self.body.num_betas
-        return _clips(keypoints, confidence, boxes, scene.focal, scene.center, truth)
+        return _clips(keypoints, confidence, boxes, scene.focal, scene.center, truth, depths)
 
     def _made(self, number: int) -> tuple[PointScene, PicturedScene | None, Targets]:
         config = SyntheticConfig(
@@ -182,15 +189,14 @@ class SyntheticClips:
 @torch.no_grad()
 def _corrected(
     seen: DetectedPoints, points: PointScene, pictures: tuple[Tensor, Tensor], network: FrameNetwork
-) -> tuple[Tensor, Tensor]:
-    """Keypoints and confidences (clips, frames, ...) as `network` corrects them."""
+) -> FrameInputs:
+    """What `network` makes of pictures and detections, clips and frames in one axis."""
     frames = seen.boxes.shape[1]
     detections = (x.flatten(0, 1) for x in (seen.keypoints, seen.confidence, seen.boxes))
     lens = (x.repeat_interleave(frames, dim=0) for x in (points.focal, points.center))
     crops, masks = pictures
     inputs = FrameInputs(crops, *detections, *lens, masks=masks)
-    inputs = inputs.corrected(network.located(inputs))
-    return inputs.keypoints.unflatten(0, (-1, frames)), inputs.confidence.unflatten(0, (-1, frames))
+    return inputs.corrected(network.located(inputs))
 
 
 def smooth_windows(keypoints: Tensor, confidence: Tensor) -> Tensor:

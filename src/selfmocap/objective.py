@@ -127,10 +127,17 @@ def _with_kept_out(evidence: Evidence, share: float, seed: int) -> Evidence:
     return replace(
         evidence,
         seen=replace(evidence.seen, keypoint_confidence=evidence.seen.keypoint_confidence * ~hidden),
-        inputs=replace(
-            evidence.inputs, confidence=evidence.inputs.confidence * ~_seen_first(hidden, evidence)
-        ),
+        inputs=_without(evidence.inputs, _seen_first(hidden, evidence)),
         kept_out=evidence.seen.keypoint_confidence * hidden,
+    )
+
+
+def _without(inputs: FrameInputs, hidden: Bool[Tensor, "time keypoints"]) -> FrameInputs:
+    deep = inputs.depth_confidence
+    return replace(
+        inputs,
+        confidence=inputs.confidence * ~hidden,
+        depth_confidence=None if deep is None else deep * ~hidden,
     )
 
 

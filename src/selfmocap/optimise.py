@@ -109,10 +109,11 @@ def random_start(evidence: Evidence, num_betas: int, seed: int = 0) -> BodyParam
     turn = torch.zeros(frames, 3, 3)
     turn[:, 0, 0] = turn[:, 2, 2] = yaw.cos()
     turn[:, 0, 2], turn[:, 2, 0], turn[:, 1, 1] = yaw.sin(), -yaw.sin(), 1.0
-    R = torch.cat([(UPRIGHT @ turn).unsqueeze(1), R[:, 1:]], dim=1)
     inputs = evidence.inputs
-    place = translation_from_crop(torch.zeros(frames, 3), inputs.boxes, inputs.focal, inputs.center)
-    return BodyParameters(torch.zeros(frames, num_betas), R, place)
+    R = torch.cat([(UPRIGHT @ turn).unsqueeze(1), R[:, 1:]], dim=1).to(inputs.boxes)
+    middle = torch.zeros_like(inputs.boxes)
+    place = translation_from_crop(middle, inputs.boxes, inputs.focal, inputs.center)
+    return BodyParameters(middle.new_zeros(frames, num_betas), R, place)
 
 
 def started_from_truth(start: BodyParameters, truth: BodyParameters, place: bool) -> BodyParameters:

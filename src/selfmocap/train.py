@@ -37,6 +37,7 @@ from selfmocap.network.supervision import (
 from selfmocap.network.weights import begin_from, blend, copy_of, save_network
 from selfmocap.skeleton import keypoint_set
 from selfmocap.tensors import joined, weighted_sum
+from selfmocap.training_record import History, Progress, state_of_run
 
 PART = 32
 """Images that are made together."""
@@ -49,7 +50,7 @@ Sample = Callable[[int], tuple[FrameInputs, BodyParameters]]
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How to train; the defaults made the shipped weights."""
+    """How to train."""
 
     network: NetworkConfig = field(default_factory=NetworkConfig)
     steps: int = 60_000
@@ -86,14 +87,16 @@ class Schedule(Protocol):
     def steps(self) -> int: ...
 
 
-@dataclass(frozen=True)
-class Progress:
-    """What a training run says of itself after a step."""
+@runtime_checkable
+class Pool(Protocol):
+    """Frames that lie on the device that learns, instead of a `Sample`."""
 
-    step: int
-    steps: int
-    losses: dict[str, float]
-    validation: dict[str, float] | None
+    def batches(
+        self, steps: range, batch: int, seed: int, workers: int, device: torch.device
+    ) -> Iterator[tuple[FrameInputs, BodyParameters]]:
+        """`batch` frames and their truth for each of `steps`: the same for the same arguments, wherever `steps`
+        begins."""
+        ...
 
 
 class _Parts(Dataset[tuple[FrameInputs, BodyParameters]]):
@@ -106,7 +109,7 @@ class _Parts(Dataset[tuple[FrameInputs, BodyParameters]]):
 
 def train(
     config: TrainConfig,
-    sample: Sample,
+    sample: Sample | Pool,
     body: Body,
     out: Path,
     workers: int = 0,
@@ -123,24 +126,24 @@ def train(
     what `resume` goes on from, `out/history.jsonl` the losses a step and the validation every `every` steps, when both
     checkpoints are written too. `report` is called after every step. Raises ValueError where `out` already holds a run
     that is not to be resumed, or one of another configuration. With `begin`, a network that sees coordinates alone,
-    training starts from what that one has learned."""
+    training starts from what that one has learned. Of a Pool, every process draws frames of its own."""
     fabric = fabric or fabric_here()
     torch.manual_seed(config.seed)
     network = FrameNetwork(config.network).to(fabric.device)
     if begin is not None:
         begin_from(network, begin)
     average = copy_of(network).eval()
-    optimizer = _optimizer(config, network)
+    optimizer = optimizer_of(config, network)
     start = _resumed(config, out, resume, network, average, optimizer)
-    model, fabric_optimizer = fabric.setup(_ByName(network), optimizer)
+    model, fabric_optimizer = fabric.setup(ByName(network), optimizer)
     surface = supervised_body(body, config.network.keypoint_set).to(fabric.device)
     precision = fastest_precision(config.network, fabric.device)
-    parts = _parts(config, sample, start, workers, fabric)
+    seen = batches(config, sample, start, workers, fabric)
     with History(out / "history.jsonl", start, fabric.is_global_zero) as history:
         for step in range(start, config.steps):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(config, step)
-            losses = _step(config, model, fabric_optimizer, parts, surface, precision, fabric)
+            losses = train_step(config, model, fabric_optimizer, *next(seen), surface, precision, fabric)
             blend(average, network, keep=min(config.average, (step + 1) / (step + 10)))
             done = step + 1
             scores = None
@@ -163,12 +166,15 @@ def fabric_here() -> Fabric:
     return fabric
 
 
-class _ByName(torch.nn.Module):
-    """The network with plain tensors in and out, which is all that Fabric passes on."""
+class ByName(torch.nn.Module):
+    """The network with plain tensors in and out, which is all that Fabric passes on; compiled on a GPU, where what it
+    does to each pixel takes longer than its convolutions."""
 
     def __init__(self, network: FrameNetwork) -> None:
         super().__init__()
         self.network = network
+        if network.corrector is not None and network.start.is_cuda:
+            network.corrector.compile()
 
     def forward(self, **tensors: Tensor | None) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The parts of a Prediction, and of a Located where keypoints are corrected."""
@@ -178,7 +184,7 @@ class _ByName(torch.nn.Module):
         return vars(self.network(inputs.corrected(located))), vars(located) if located else {}
 
 
-def _optimizer(config: TrainConfig, network: FrameNetwork) -> torch.optim.Optimizer:
+def optimizer_of(config: TrainConfig, network: FrameNetwork) -> torch.optim.Optimizer:
     if config.losses == "paper":
         return torch.optim.Adam(network.parameters(), lr=config.learning_rate, betas=(0.5, 0.999))
     return torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=0.01)
@@ -192,18 +198,26 @@ def learning_rate(config: Schedule, step: int) -> float:
     return config.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * step / config.steps))
 
 
-def _parts(
-    config: TrainConfig, sample: Sample, start: int, workers: int, fabric: Fabric
+def batches(
+    config: TrainConfig, sample: Sample | Pool, start: int, workers: int, fabric: Fabric
 ) -> Iterator[tuple[FrameInputs, BodyParameters]]:
-    """This process' parts of every step from `start` on, in order."""
+    """This process' share of every step from `start` on, in order, on its device."""
     a_step = config.batch // PART
     if a_step % fabric.world_size:
         raise ValueError(
             f"{a_step} parts of {PART} images a step cannot be shared by {fabric.world_size} processes"
         )
+    if isinstance(sample, Pool):
+        seed = config.seed * fabric.world_size + fabric.global_rank
+        share = config.batch // fabric.world_size
+        yield from sample.batches(range(start, config.steps), share, seed, workers, fabric.device)
+        return
     mine = range(fabric.global_rank, a_step, fabric.world_size)
     order = [step * a_step + part for step in range(start, config.steps) for part in mine]
-    return iter(DataLoader(_Parts(sample, config.seed), batch_size=None, sampler=order, num_workers=workers))
+    parts = iter(DataLoader(_Parts(sample, config.seed), batch_size=None, sampler=order, num_workers=workers))
+    for _ in range(start, config.steps):
+        inputs, truths = zip(*(next(parts) for _ in mine), strict=True)
+        yield joined(inputs).to(fabric.device), joined(truths).to(fabric.device)
 
 
 def supervised_body(body: Body, keypoint_set: str) -> Body:
@@ -213,19 +227,18 @@ def supervised_body(body: Body, keypoint_set: str) -> Body:
     return body.restricted(torch.unique(torch.cat([used, spread])))
 
 
-def _step(
+def train_step(
     config: TrainConfig,
     model: Any,
     optimizer: Any,
-    parts: Iterator[tuple[FrameInputs, BodyParameters]],
+    inputs: FrameInputs,
+    truth: BodyParameters,
     body: Body,
     precision: torch.dtype,
     fabric: Fabric,
 ) -> dict[str, float]:
-    """One step of the optimiser; the mean of each loss over all images of all processes."""
-    mine = [next(parts) for _ in range(config.batch // PART // fabric.world_size)]
-    inputs = joined([inputs for inputs, _ in mine]).to(fabric.device)
-    truth = joined([truth for _, truth in mine]).to(fabric.device)
+    """One step of the optimiser: the mean of each loss over all images of all processes. `body` is
+    `supervised_body`."""
     optimizer.zero_grad()
     with torch.autocast(fabric.device.type, precision, enabled=precision != torch.float32):
         predicted, located = model(**vars(inputs))
@@ -239,13 +252,12 @@ def _step(
     means = {name: loss.mean() for name, loss in losses.items()}
     total = weighted_sum(means, PAPER_WEIGHTS if config.losses == "paper" else asdict(SupervisedWeights()))
     fabric.backward(total)
-    sums = {name: float(mean.detach()) for name, mean in (*means.items(), ("total", total))}
+    sums = torch.stack([mean.detach() for mean in (*means.values(), total)])
     fabric.clip_gradients(model, optimizer, max_norm=5.0, error_if_nonfinite=False)
     optimizer.step()
     if fabric.world_size > 1:
-        reduced = fabric.all_reduce(torch.tensor(list(sums.values())), reduce_op="mean")
-        sums = dict(zip(sums, torch.as_tensor(reduced).tolist(), strict=True))
-    return sums
+        sums = torch.as_tensor(fabric.all_reduce(sums, reduce_op="mean"))
+    return dict(zip((*means, "total"), sums.tolist(), strict=True))
 
 
 def fastest_precision(config: NetworkConfig, device: torch.device) -> torch.dtype:
@@ -341,53 +353,3 @@ def _resumed(
     average.load_state_dict(state["average"])
     optimizer.load_state_dict(state["optimizer"])
     return int(state["step"])
-
-
-def state_of_run(out: Path, config: Any, resume: bool) -> dict[str, Any] | None:
-    """What the last checkpoint (`training.pt`) of the run in `out` holds, None where there is none. A ValueError for a
-    run that is not to be resumed, or of another configuration."""
-    out.mkdir(parents=True, exist_ok=True)
-    path = out / "training.pt"
-    if not path.exists():
-        return None
-    if not resume:
-        raise ValueError(f"{out} already holds a training run: resume it, or train into another folder")
-    state = torch.load(path, weights_only=True, map_location="cpu")
-    if state["config"] != json.dumps(asdict(config), sort_keys=True):
-        raise ValueError(
-            f"{out} holds a run of another configuration: {state['config']}; resume it with that one"
-        )
-    return state
-
-
-class History:
-    """One JSON line a step, and TensorBoard's events in the folder beside; what lies beyond the step that a run
-    resumes from is cut off."""
-
-    def __init__(self, path: Path, start: int, writes: bool) -> None:
-        self.file = None
-        if writes:
-            from torch.utils.tensorboard import SummaryWriter
-
-            kept = path.read_text().splitlines()[:start] if path.exists() else []
-            with written_whole(path) as partial:
-                partial.write_text("".join(f"{line}\n" for line in kept))
-            self.file = path.open("a")
-            self.board = SummaryWriter(path.parent / "tensorboard", purge_step=start + 1)
-
-    def __enter__(self) -> "History":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.file:
-            self.file.close()
-            self.board.close()
-
-    def add(self, step: int, losses: dict[str, float], scores: dict[str, float] | None) -> None:
-        if not self.file:
-            return
-        line = {"step": step, **losses, **({"validation": scores} if scores else {})}
-        self.file.write(json.dumps(line) + "\n")
-        self.file.flush()
-        for name, value in (losses | (scores or {})).items():
-            self.board.add_scalar(name, value, step)

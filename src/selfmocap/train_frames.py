@@ -12,7 +12,7 @@ from selfmocap.network.weights import load_network
 from selfmocap.synthetic.batches import SyntheticConfig
 from selfmocap.synthetic.corrupt import CorruptionConfig
 from selfmocap.synthetic.variety import Variety
-from selfmocap.train import PART, Sample, TrainConfig, train, validate
+from selfmocap.train import PART, Pool, Sample, TrainConfig, train, validate
 from selfmocap.training_data import (
     TRAINING_ERRORS,
     WIDENED,
@@ -28,13 +28,16 @@ Report = Callable[[str, int, int], None]
 """Called with the name of a stage, how far it is, and how far it has to go."""
 
 PRESETS = {
-    "default": TrainConfig(),
-    "keypoints": TrainConfig(NetworkConfig(trunk="none", rgb=False), steps=40_000, batch=128),
-    "pictures": TrainConfig(
+    "default": TrainConfig(
         NetworkConfig(trunk="none", rgb=False, corrector=True), steps=8_000, batch=128, learning_rate=1.5e-3
     ),
+    "keypoints": TrainConfig(NetworkConfig(trunk="none", rgb=False), steps=40_000, batch=128),
+    "residual": TrainConfig(),
     "paper": TrainConfig.paper(),
 }
+
+
+_SCENES_TOGETHER = 128
 
 
 @dataclass(frozen=True)
@@ -60,8 +63,9 @@ class MaterialChoice:
 
 def train_frames(
     out: Path,
-    preset: Literal["default", "keypoints", "pictures", "paper"],
+    preset: Literal["default", "keypoints", "residual", "paper"],
     steps: int | None,
+    batch: int | None,
     material: MaterialChoice,
     begin: Path | None,
     resume: bool,
@@ -72,12 +76,13 @@ def train_frames(
 
     Shares the work where it is started by torchrun. Raises ValueError or FileNotFoundError naming what is wrong with
     the folders, the subjects or the run to resume."""
-    config = PRESETS[preset] if steps is None else replace(PRESETS[preset], steps=steps)
+    wanted = {"steps": steps, "batch": batch}
+    config = replace(PRESETS[preset], **{name: value for name, value in wanted.items() if value is not None})
     body = Body.load()
     out.mkdir(parents=True, exist_ok=True)
     found = material.gathered(body, out / "motions.npz", WIDENED, report)
-    sample = _sample(config.network, found, body)
-    validation = _validation(found, body, bool(config.network.images), material.validation_frames)
+    sample = people(config.network, found, body)
+    validation = validation_frames(found, body, bool(config.network.images), material.validation_frames)
     network = train(
         config, sample, body, out, workers, resume, load_network(begin)[0] if begin else None, validation,
         report=lambda now: report("train", now.step, now.steps),
@@ -85,16 +90,18 @@ def train_frames(
     return validate(network, body, validation) if validation else {}
 
 
-def _sample(network: NetworkConfig, found: Material, body: Body) -> Sample:
-    """The people that a network is trained on."""
-    people = SyntheticConfig(
+def people(network: NetworkConfig, found: Material, body: Body) -> Sample | Pool:
+    """Those that a network is trained on."""
+    looks = SyntheticConfig(
         clips=PART, rgb=bool(network.images), variety=Variety(), corruption=CorruptionConfig(TRAINING_ERRORS)
     )
     if network.corrector:
-        return PictureFrames(found.training, found.backgrounds, body, replace(people, samples=1))
+        return PictureFrames(
+            found.training, found.backgrounds, body, replace(looks, clips=_SCENES_TOGETHER, samples=1)
+        )
     if network.trunk == "none":
-        return KeypointFrames(found.training, body, people)
-    return SyntheticFrames(found.training, found.backgrounds, body, people)
+        return KeypointFrames(found.training, body, looks)
+    return SyntheticFrames(found.training, found.backgrounds, body, looks)
 
 
 def validate_weights(weights: Path | None, material: MaterialChoice, report: Report) -> dict[str, float]:
@@ -105,15 +112,16 @@ def validate_weights(weights: Path | None, material: MaterialChoice, report: Rep
         raise ValueError("no subject is held out: name those that the network was not trained on")
     found = material.gathered(body, None, 0, report)
     return validate(
-        network, body, _validation(found, body, bool(network.config.images), material.validation_frames)
+        network, body, validation_frames(found, body, bool(network.config.images), material.validation_frames)
     )
 
 
-def _validation(
+def validation_frames(
     material: Material, body: Body, rgb: bool, frames: int
 ) -> list[tuple[FrameInputs, BodyParameters]]:
     if not material.validation:
         return []
-    people = SyntheticConfig(clips=PART, rgb=rgb)
-    sample = SyntheticFrames(material.validation, material.backgrounds, body, people)
+    sample = SyntheticFrames(
+        material.validation, material.backgrounds, body, SyntheticConfig(clips=PART, rgb=rgb)
+    )
     return validation_batches(sample, frames)

@@ -39,7 +39,8 @@ from selfmocap.network.temporal_supervision import (
 )
 from selfmocap.network.weights import blend
 from selfmocap.tensors import weighted_sum
-from selfmocap.train import History, Progress, fabric_here, learning_rate, state_of_run
+from selfmocap.train import fabric_here, learning_rate
+from selfmocap.training_record import History, Progress, state_of_run
 
 PART = 2 * CLIPS
 """Clips that one process handles at once: half of them with truth."""

@@ -1,10 +1,10 @@
 """What a frame network is trained and validated on: synthetic people who move like recordings."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
+import torch
 from torch import Tensor
 
 from selfmocap.body import Body, BodyParameters
@@ -15,8 +15,9 @@ from selfmocap.synthetic.backgrounds import Backgrounds, load_backgrounds, proce
 from selfmocap.synthetic.batches import SyntheticConfig, TrainingBatch, sample_batch
 from selfmocap.synthetic.corrupt import KeypointErrors
 from selfmocap.synthetic.motions import MotionClip, from_recording, procedural_motions
-from selfmocap.synthetic.pictured import PicturedScene, pictured_scene, pictures_of
+from selfmocap.synthetic.pictured import pictured_scene, retaken
 from selfmocap.synthetic.points import PointScene, detected, point_scene
+from selfmocap.synthetic.pool import SEEN, Scenes, pooled
 from selfmocap.synthetic.poses import widened
 
 WIDENED = 2000
@@ -26,8 +27,6 @@ _VALIDATION_SEEDS = 900_000_000_000_000
 _SCENES = 20_011
 """Parts of people whose keypoints are kept to be seen again with other errors: some 1 GB. A prime, so that no two
 epochs' batches are made of the same parts."""
-_PICTURE_SCENES = 6_007
-"""The same of people whose pictures are kept: some 3 GB."""
 TRAINING_ERRORS = KeypointErrors(clean=0.15, blind=0.25)
 """In training a network also meets exact keypoints, and confidences that say nothing."""
 
@@ -69,29 +68,47 @@ class KeypointFrames:
 
 @dataclass(frozen=True, eq=False)
 class PictureFrames:
-    """A `train.Sample` of synthetic frames for a network that looks for keypoints: crops and masks at half the size.
-    As with `KeypointFrames` each scene comes back with other errors, and as if taken by another camera; some frames
+    """A `train.Pool` of synthetic frames for a network that looks for keypoints: crops and masks at half the size.
+    Workers draw people; each is seen several times, with other errors and as if taken by another camera; some frames
     lack their crop, their mask, or both."""
 
     motions: Sequence[MotionClip]
     backgrounds: Backgrounds
     body: Body
     config: SyntheticConfig
-    scenes: int = _PICTURE_SCENES
-    kept: dict[int, PicturedScene] = field(default_factory=dict)
 
-    def __call__(self, seed: int) -> tuple[FrameInputs, BodyParameters]:
-        number = seed % self.scenes
-        if number not in self.kept:
-            self.kept[number] = pictured_scene(number, self.config, self.motions, self.backgrounds, self.body)
-        scene = self.kept[number]
-        points = scene.points
-        seen = detected(seed, self.config.corruption.keypoints, points, scene.boxes)
-        crops, masks = pictures_of(scene, np.random.default_rng([seed, 1]))
-        inputs = _in_one_axis(
-            None, seen.keypoints, seen.confidence, scene.boxes.clone(), points.focal, points.center
+    def batches(
+        self, steps: range, batch: int, seed: int, workers: int, device: torch.device
+    ) -> Iterator[tuple[FrameInputs, BodyParameters]]:
+        """`batch` frames for each of `steps`, on the device."""
+        for seen, random in pooled(self.scenes, self.config.clips, steps, batch, seed, workers, device):
+            crops, masks = retaken(random, seen.crops[:, None], seen.masks[:, None])
+            inputs = FrameInputs(
+                crops[:, 0], seen.keypoints[:, 0], seen.confidence[:, 0], seen.boxes, seen.focal, seen.center,
+                masks[:, 0],
+            )  # fmt: skip
+            yield inputs, BodyParameters(seen.betas, seen.R_cam_joint, seen.p_cam_root)
+
+    def scenes(self, seed: int) -> Scenes:
+        """`config.clips` people, and what SEEN detectors said of each."""
+        scene = pictured_scene(seed, self.config, self.motions, self.backgrounds, self.body)
+        points, errors = scene.points, self.config.corruption.keypoints
+        looks = [detected(SEEN * seed + look, errors, points, scene.boxes) for look in range(SEEN)]
+        truth = _bodies_in_one_axis(
+            points.truth.betas[:, 0], points.truth.R_parent_joint, points.truth.p_world_root
         )
-        return replace(inputs, crops=crops, masks=masks), _in_one_axis_copied(points.truth)
+        return Scenes(
+            crops=scene.crops[:, 0],
+            masks=scene.masks[:, 0],
+            keypoints=torch.cat([look.keypoints for look in looks], dim=1),
+            confidence=torch.cat([look.confidence for look in looks], dim=1),
+            boxes=scene.boxes[:, 0],
+            focal=points.focal,
+            center=points.center,
+            betas=truth.betas,
+            R_cam_joint=truth.R_parent_joint,
+            p_cam_root=truth.p_world_root,
+        )
 
 
 def frame_inputs(batch: TrainingBatch, rgb: bool) -> FrameInputs:

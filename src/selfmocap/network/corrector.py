@@ -1,4 +1,4 @@
-"""Where the keypoints really are: what a detector said of them, held against the picture."""
+"""Where the keypoints really are, and how deep: what a detector said of them, held against the picture."""
 
 from dataclasses import dataclass
 
@@ -12,12 +12,12 @@ from selfmocap.network.trunks import LEAK, Residual
 PICTURE = 64
 """Pixels a side of the pictures that are looked at; larger crops are averaged down to it."""
 _MAP = PICTURE // 2
-_WIDTHS = (32, 64, 128)
-_GLOBAL = 256
+_WIDTHS = (48, 96, 192)
+_SUMMARY, _GLOBAL = 48, 256
 _EDGE = 0.94
 """Beyond this share of the half crop a place says only that the keypoint lies outside."""
-_SURE = 0.03
-"""The error, in half crop sides, of a keypoint with a confidence of one half: 2 px of 128."""
+_SURE, _SURE_OF_DEPTH = 0.03, 0.1
+"""The error, in half crop sides, of a keypoint with a confidence of one half: 2 px of 128; the same of its depth."""
 _FIRST_LOG_SPREAD, _FIRST_TRUST = -2.0, 1.0
 """Where training begins: nearer to what the detector said than to what was found."""
 
@@ -35,6 +35,10 @@ class Located:
     """Logarithms of heatmaps of `_MAP` x `_MAP` cells that sum to 1."""
     given: Bool[Tensor, " batch"]
     """Whether there was a picture to look at."""
+    depths: Float[Tensor, "batch keypoints"]
+    """How much further away than the root, at the scale of the root: half crop sides as well."""
+    log_depth_spread: Float[Tensor, "batch keypoints"]
+    """As `log_spread`, of the depth."""
 
     def corrected(
         self,
@@ -49,10 +53,17 @@ class Located:
         sure = _SURE / (_SURE + self.log_spread.exp())
         return torch.where(known[..., None], places, keypoints), torch.where(known, sure, confidence)
 
+    def measured_depths(
+        self, boxes: Float[Tensor, "batch 3"]
+    ) -> tuple[Float[Tensor, "batch keypoints"], Float[Tensor, "batch keypoints"]]:
+        """Depths in px of the image, and how sure they are, in [0, 1]: 0 where there was no picture."""
+        sure = _SURE_OF_DEPTH / (_SURE_OF_DEPTH + self.log_depth_spread.exp())
+        return self.depths * boxes[:, 2:], torch.where(self.given[:, None], sure, 0.0)
+
 
 class KeypointCorrector(nn.Module):
     """An hourglass over RGB, mask and the detector's heatmaps. Each keypoint's place is where its heatmap has its mean
-    (soft-argmax, Sun et al. 2018), blended with where the detector put it."""
+    (soft-argmax, Sun et al. 2018), blended with where the detector put it; a map holds how deep it is there."""
 
     def __init__(self, keypoints: int) -> None:
         super().__init__()
@@ -64,13 +75,16 @@ class KeypointCorrector(nn.Module):
         self.to_middle = nn.Conv2d(fine, middle, 3, stride=2, padding=1)
         self.middle = nn.Sequential(Residual(middle), Residual(middle))
         self.to_coarse = nn.Conv2d(middle, coarse, 3, stride=2, padding=1)
-        self.coarse = nn.Sequential(Residual(coarse), Residual(coarse))
-        self.whole = nn.Linear(coarse * (_MAP // 4) ** 2 + 3 * keypoints, _GLOBAL)
+        self.coarse = nn.Sequential(*(Residual(coarse) for _ in range(3)))
+        self.summary = nn.Conv2d(coarse, _SUMMARY, 1)
+        self.whole = nn.Linear(_SUMMARY * (_MAP // 4) ** 2 + 3 * keypoints, _GLOBAL)
         self.from_whole = nn.Linear(_GLOBAL, coarse)
-        self.from_coarse, self.back_in_middle = nn.Conv2d(coarse, middle, 1), Residual(middle)
-        self.from_middle, self.back_in_fine = nn.Conv2d(middle, fine, 1), Residual(fine)
+        self.from_coarse = nn.Conv2d(coarse, middle, 1)
+        self.back_in_middle = nn.Sequential(Residual(middle), Residual(middle))
+        self.from_middle = nn.Conv2d(middle, fine, 1)
+        self.back_in_fine = nn.Sequential(Residual(fine), Residual(fine))
         self.out = nn.Sequential(
-            nn.GroupNorm(fine // 16, fine), nn.LeakyReLU(LEAK), nn.Conv2d(fine, 3 * keypoints, 1)
+            nn.GroupNorm(fine // 16, fine), nn.LeakyReLU(LEAK), nn.Conv2d(fine, 5 * keypoints, 1)
         )
         nn.init.normal_(self.from_whole.weight, std=0.01)
         self.grid: Tensor
@@ -91,12 +105,13 @@ class KeypointCorrector(nn.Module):
         fine = self.fine(fine)
         middle = self.middle(self.to_middle(nn.functional.leaky_relu(fine, LEAK)))
         coarse = self.coarse(self.to_coarse(nn.functional.leaky_relu(middle, LEAK)))
-        summary = torch.cat([nn.functional.leaky_relu(coarse, LEAK).flatten(1), numbers], 1)
+        summary = self.summary(nn.functional.leaky_relu(coarse, LEAK))
+        summary = torch.cat([nn.functional.leaky_relu(summary, LEAK).flatten(1), numbers], 1)
         whole = self.from_whole(nn.functional.leaky_relu(self.whole(summary), LEAK))
         coarse = coarse + whole[..., None, None]
         middle = self.back_in_middle(middle + _twice(self.from_coarse(coarse)))
         fine = self.back_in_fine(fine + _twice(self.from_middle(middle)))
-        heat, spread, trust = self.out(fine).float().flatten(2).chunk(3, dim=1)
+        heat, spread, trust, depth, depth_spread = self.out(fine).float().flatten(2).chunk(5, dim=1)
         log_heat = heat.log_softmax(-1)
         share = log_heat.exp()
         found = (share[..., None] * self.grid).sum(-2)
@@ -108,6 +123,8 @@ class KeypointCorrector(nn.Module):
             log_spread=((share * spread).sum(-1) + _FIRST_LOG_SPREAD).clamp(-6, 2),
             log_heat=log_heat,
             given=given,
+            depths=(share * depth).sum(-1),
+            log_depth_spread=((share * depth_spread).sum(-1) + _FIRST_LOG_SPREAD).clamp(-6, 2),
         )
 
 

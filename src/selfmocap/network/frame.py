@@ -1,6 +1,6 @@
 """The frame network: one crop with its keypoints in, one posed body out."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from selfmocap.camera import translation_from_crop
 from selfmocap.named_poses import named_pose
 from selfmocap.network.config import NetworkConfig
 from selfmocap.network.corrector import KeypointCorrector, Located
-from selfmocap.network.heatmaps import coordinates, heatmaps, view_angles
+from selfmocap.network.heatmaps import coordinates, depth_coordinates, heatmaps, view_angles
 from selfmocap.network.trunks import LEAK, PlainTrunk, ResidualTrunk
 from selfmocap.rotations import matrix_from_6d, matrix_from_axis_times_angle, matrix_from_euler, matrix_to_6d
 from selfmocap.skeleton import JOINT_NAMES, keypoint_set
@@ -36,6 +36,10 @@ class FrameInputs:
     center: Float[Tensor, "batch 2"]
     masks: Bool[Tensor, "batch side side"] | None = None
     """Where the person is in the crop, for a network that looks for keypoints; may be lacking."""
+    depths: Float[Tensor, "batch keypoints"] | None = None
+    """How much further away than the root keypoints are, at the root's scale, px; where a picture told."""
+    depth_confidence: Float[Tensor, "batch keypoints"] | None = None
+    """In [0, 1]; 0 is unknown."""
 
     def __getitem__(self, frames: Any) -> "FrameInputs":
         """The inputs of some frames."""
@@ -43,12 +47,15 @@ class FrameInputs:
         return FrameInputs(**parts)
 
     def corrected(self, located: Located | None) -> "FrameInputs":
-        """The inputs with their keypoints where they were `located`, if they were. The pictures have been looked at
-        then: they are left out."""
+        """The inputs with their keypoints where they were `located`, and as deep, if they were. The pictures have been
+        looked at then: they are left out."""
         if located is None:
             return self
         keypoints, confidence = located.corrected(self.keypoints, self.confidence, self.boxes)
-        return replace(self, crops=None, masks=None, keypoints=keypoints, confidence=confidence)
+        depths, sure = located.measured_depths(self.boxes)
+        return FrameInputs(
+            None, keypoints, confidence, self.boxes, self.focal, self.center, None, depths, sure
+        )
 
     def to(self, device: torch.device | str) -> "FrameInputs":
         """The same inputs on another device."""
@@ -129,7 +136,8 @@ class FrameNetwork(nn.Module):
         self.trunk = (
             None if config.trunk == "none" else trunks[config.trunk](keypoints, config.rgb, config.width)
         )
-        self.coordinates = _coordinate_layers(3 * keypoints) if config.coordinates else None
+        numbers = (5 if config.corrector else 3) * keypoints
+        self.coordinates = _coordinate_layers(numbers) if config.coordinates else None
         per_joint = 6 if config.rotations == "6d" else 4
         features = (self.trunk.features if self.trunk else 0) + _COORDINATE_FEATURES * config.coordinates
         self.heads = _Heads(features, _JOINTS * per_joint, 6, config.num_betas)
@@ -153,9 +161,18 @@ class FrameNetwork(nn.Module):
             maps = heatmaps(inputs.keypoints, inputs.confidence, inputs.boxes, self.trunk.heatmap_size)
             features.append(self.trunk(self._rgb(inputs), maps))
         if self.coordinates is not None:
-            numbers = coordinates(inputs.keypoints, inputs.confidence, inputs.boxes)
-            features.append(self.coordinates(numbers))
+            features.append(self.coordinates(self._numbers(inputs)))
         return torch.cat(features, dim=1)
+
+    def _numbers(self, inputs: FrameInputs) -> Float[Tensor, "batch numbers"]:
+        numbers = coordinates(inputs.keypoints, inputs.confidence, inputs.boxes)
+        if self.corrector is None:
+            return numbers
+        if inputs.depths is None or inputs.depth_confidence is None:
+            unknown = torch.zeros_like(inputs.confidence)
+            return torch.cat([numbers, depth_coordinates(unknown, unknown, inputs.boxes)], dim=1)
+        depths = depth_coordinates(inputs.depths, inputs.depth_confidence, inputs.boxes)
+        return torch.cat([numbers, depths], dim=1)
 
     def _rgb(self, inputs: FrameInputs) -> Float[Tensor, "batch 3 128 128"] | None:
         if not self.config.rgb:

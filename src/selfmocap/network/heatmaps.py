@@ -43,6 +43,16 @@ def coordinates(
     return torch.cat([torch.where(shown > 0, offsets, 0.0), shown], dim=-1).flatten(1)
 
 
+def depth_coordinates(
+    depths: Float[Tensor, "batch keypoints"],
+    confidence: Float[Tensor, "batch keypoints"],
+    box: Float[Tensor, "batch 3"],
+) -> Float[Tensor, "batch 2*keypoints"]:
+    """Depths (px of the image) in half crop sides and their confidences; zeros for one of which nothing is known."""
+    offsets = torch.where(confidence > 0, (depths / box[:, 2:]).clamp(-3, 3), 0.0)
+    return torch.stack([offsets, confidence], dim=-1).flatten(1)
+
+
 def view_angles(
     box: Float[Tensor, "batch 3"], focal: Float[Tensor, "batch 2"], center: Float[Tensor, "batch 2"]
 ) -> Float[Tensor, "batch 3"]:

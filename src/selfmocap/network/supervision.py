@@ -31,6 +31,7 @@ class SupervisedWeights:
     """Of a network that corrects keypoints, as are those that follow."""
     found: float = 10.0
     heat: float = 0.15
+    depths: float = 0.5
 
 
 def supervised_losses(
@@ -70,18 +71,22 @@ def located_losses(
 ) -> dict[str, Float[Tensor, " batch"]]:
     """How far the keypoints are off that a network has `located` in these inputs; `body` as in `supervised_losses`.
 
-    Places: negative log likelihood of the Laplace distributions, up to a constant. Found: L1, half crop sides. Heat:
-    cross entropy of the heatmaps with Gaussians around the keypoints that lie in the crop."""
+    Places and depths: negative log likelihood of the Laplace distributions, up to a constant. Found: L1, half crop
+    sides. Heat: cross entropy of the heatmaps with Gaussians around the keypoints that lie in the crop."""
     keypoints = body.keypoints(body.pose(truth).vertices, keypoint_set)
     pixels = project(keypoints, inputs.focal, inputs.center)
     places = (pixels - inputs.boxes[:, None, :2]) / inputs.boxes[:, None, 2:]
     miss = (located.places - places.clamp(-1, 1)).abs().sum(-1)
     wanted = gaussians(places)
     entropy = -(wanted * located.log_heat).sum(-1)
+    crop_camera = translation_to_crop(truth.p_world_root, inputs.boxes, inputs.focal, inputs.center)
+    depths = (keypoints[..., 2] - truth.p_world_root[..., None, 2]) / crop_camera[..., 2:].exp()
+    off = (located.depths - depths).abs()
     return {
         "places": (miss / located.log_spread.exp() + 2 * located.log_spread).mean(-1),
         "found": (located.found - places.clamp(-1, 1)).abs().sum(-1).mean(-1),
         "heat": torch.where((places.abs() < 1).all(-1), entropy, 0.0).mean(-1),
+        "depths": (off / located.log_depth_spread.exp() + located.log_depth_spread).mean(-1),
     }
 
 

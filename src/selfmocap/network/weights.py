@@ -98,13 +98,18 @@ def copy_of(network: FrameNetwork) -> FrameNetwork:
 
 def begin_from(network: FrameNetwork, smaller: FrameNetwork) -> None:
     """Gives `network` the weights of one that sees the coordinates alone, so that it answers as that one does where it
-    has no pictures: what its trunk sees counts for nothing until it is trained, and a corrector is as new. A ValueError
-    where the rest of the two differs."""
-    known, columns = smaller.state_dict(), smaller.heads.stem.in_features
-    stem = torch.zeros_like(network.heads.stem.weight)
-    stem[:, -columns:] = known.pop("heads.stem.weight")
+    has no pictures: what its trunk and its depths say counts for nothing until it is trained, and a corrector is as
+    new. A ValueError where the rest of the two differs."""
+    known = smaller.state_dict()
+    if network.coordinates is None:
+        raise ValueError("these weights do not fit the network to train: it sees no coordinates")
+    for name, last in (("heads.stem.weight", True), ("coordinates.0.weight", False)):
+        wide, narrow = torch.zeros_like(network.state_dict()[name]), known[name]
+        columns = narrow.shape[1]
+        wide[:, slice(-columns, None) if last else slice(columns)] = narrow
+        known[name] = wide
     try:
-        missing = network.load_state_dict({**known, "heads.stem.weight": stem}, strict=False).missing_keys
+        missing = network.load_state_dict(known, strict=False).missing_keys
     except RuntimeError as error:
         raise ValueError(f"these weights do not fit the network to train: {error}") from error
     if rest := [name for name in missing if not name.startswith(("trunk.", "corrector."))]:
