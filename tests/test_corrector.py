@@ -257,16 +257,16 @@ def test_it_learns_where_keypoints_are() -> None:
     optimizer = torch.optim.AdamW(corrector.parameters(), lr=2e-3)
     colours = torch.tensor([[255, 0, 0], [0, 255, 0], [0, 0, 255]])
     errors = []
-    for _ in range(150):
-        places = torch.rand(16, 3, 2, generator=random) * 1.4 - 0.7
-        crops = torch.full((16, 64, 64, 3), 40, dtype=torch.uint8)
+    for _ in range(120):
+        places = torch.rand(8, 3, 2, generator=random) * 1.4 - 0.7
+        crops = torch.full((8, 64, 64, 3), 40, dtype=torch.uint8)
         pixels = ((places + 1) * 32 - 0.5).round().long()
         for across in (-1, 0, 1):
             for down in (-1, 0, 1):
                 rows, columns = pixels[..., 1] + down, pixels[..., 0] + across
-                crops[torch.arange(16)[:, None], rows, columns] = colours.to(torch.uint8)
-        given = places + 0.2 * torch.randn(16, 3, 2, generator=random)
-        located = corrector(crops, None, BOX[:2] + BOX[2] * given, torch.ones(16, 3), BOX.expand(16, 3))
+                crops[torch.arange(8)[:, None], rows, columns] = colours.to(torch.uint8)
+        given = places + 0.2 * torch.randn(8, 3, 2, generator=random)
+        located = corrector(crops, None, BOX[:2] + BOX[2] * given, torch.ones(8, 3), BOX.expand(8, 3))
         heat = -(gaussians(places) * located.log_heat).sum(-1).mean()
         miss = (located.places - places).abs()
         optimizer.zero_grad()
@@ -295,8 +295,9 @@ def test_pictures_are_halved_and_taken_again() -> None:
 
 
 def test_a_training_run_with_pictures_learns_all_parts_and_resumes(
-    body: Body, sample: PictureFrames, seen: tuple[FrameInputs, BodyParameters], tmp_path: Path
+    body: Body, sample: PictureFrames, seen: tuple[FrameInputs, BodyParameters], tmp_path: Path, monkeypatch
 ) -> None:
+    monkeypatch.setattr("selfmocap.train.fastest_precision", lambda *_: torch.float32)
     config = TrainConfig(CORRECTED, steps=3, batch=2 * PART)
     network = train(config, sample, body, tmp_path / "whole", validation=[seen])
     lines = [json.loads(line) for line in (tmp_path / "whole" / "history.jsonl").read_text().splitlines()]
@@ -309,6 +310,7 @@ def test_a_training_run_with_pictures_learns_all_parts_and_resumes(
 
     with pytest.raises(KeyboardInterrupt):
         train(config, sample, body, tmp_path / "cut", every=2, report=stop)
+    monkeypatch.setattr("selfmocap.train.fastest_precision", lambda *_: torch.bfloat16)
     train(config, sample, body, tmp_path / "cut", every=2, resume=True)
     resumed = [json.loads(line) for line in (tmp_path / "cut" / "history.jsonl").read_text().splitlines()]
     assert [line["total"] for line in resumed] == [line["total"] for line in lines]

@@ -61,7 +61,8 @@ class Evidence:
     """The frames of one or several clips, in one row, and what is known of them."""
 
     seen: Observations
-    """Confidences are weights: 0 where a keypoint is kept out."""
+    """Confidences are weights, 0 where a keypoint is kept out: square roots of a detector's, which doubts more what it
+    cannot see than it errs there (docs/results.md)."""
     inputs: FrameInputs
     """What a network sees of the same frames."""
     clip: Int[Tensor, " time"]
@@ -98,21 +99,22 @@ def gather_evidence(
     keypoints, in runs of frames, is hidden from losses and network alike; all clips have the same keypoint set, which
     is the network's, or WITH_JOINTS for one that sees the first of these."""
     evidence = joined([_evidence(number, *clip) for number, clip in enumerate(clips)])
-    return _with_kept_out(evidence, keep_out, seed) if keep_out else evidence
+    return _with_kept_out(evidence, keep_out, seed)
 
 
 def _evidence(number: int, seen: Observations, inputs: FrameInputs, fps: float) -> Evidence:
+    """A clip, all of whose keypoints could be kept out."""
     names = keypoint_set(seen.keypoint_set).names
     importance = torch.tensor([0.5 if any(part in name for part in _HALF_WEIGHT) else 1.0 for name in names])
     follows = torch.zeros(len(seen), dtype=torch.bool)
     follows[:-1] = seen.frame_index.diff() == 1
     return Evidence(
-        seen=replace(seen, keypoint_confidence=seen.keypoint_confidence * importance),
+        seen=replace(seen, keypoint_confidence=seen.keypoint_confidence.sqrt() * importance),
         inputs=inputs,
         clip=torch.full((len(seen),), number),
         has_next=follows,
         fps=torch.full((len(seen),), fps),
-        kept_out=torch.zeros_like(seen.keypoint_confidence),
+        kept_out=seen.keypoint_confidence * importance,
     )
 
 
@@ -128,7 +130,7 @@ def _with_kept_out(evidence: Evidence, share: float, seed: int) -> Evidence:
         evidence,
         seen=replace(evidence.seen, keypoint_confidence=evidence.seen.keypoint_confidence * ~hidden),
         inputs=_without(evidence.inputs, _seen_first(hidden, evidence)),
-        kept_out=evidence.seen.keypoint_confidence * hidden,
+        kept_out=evidence.kept_out * hidden,
     )
 
 

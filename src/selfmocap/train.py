@@ -134,10 +134,9 @@ def train(
         begin_from(network, begin)
     average = copy_of(network).eval()
     optimizer = optimizer_of(config, network)
-    start = _resumed(config, out, resume, network, average, optimizer)
+    start, precision = _resumed(config, out, resume, network, average, optimizer)
     model, fabric_optimizer = fabric.setup(ByName(network), optimizer)
     surface = supervised_body(body, config.network.keypoint_set).to(fabric.device)
-    precision = fastest_precision(config.network, fabric.device)
     seen = batches(config, sample, start, workers, fabric)
     with History(out / "history.jsonl", start, fabric.is_global_zero) as history:
         for step in range(start, config.steps):
@@ -150,7 +149,7 @@ def train(
             if done % every == 0 or done == config.steps:
                 scores = validate(average, body, validation) if validation else {}
                 if fabric.is_global_zero:
-                    _save(config, out, done, network, average, optimizer, scores)
+                    _save(config, out, done, precision, network, average, optimizer, scores)
             history.add(done, losses, scores)
             report(Progress(done, config.steps, losses, scores))
     return average
@@ -319,6 +318,7 @@ def _save(
     config: TrainConfig,
     out: Path,
     step: int,
+    precision: torch.dtype,
     network: FrameNetwork,
     average: FrameNetwork,
     optimizer: torch.optim.Optimizer,
@@ -329,6 +329,7 @@ def _save(
     state = {
         "config": json.dumps(asdict(config), sort_keys=True),
         "step": step,
+        "precision": str(precision).removeprefix("torch."),
         "network": network.state_dict(),
         "average": average.state_dict(),
         "optimizer": optimizer.state_dict(),
@@ -344,12 +345,13 @@ def _resumed(
     network: FrameNetwork,
     average: FrameNetwork,
     optimizer: torch.optim.Optimizer,
-) -> int:
-    """Restores the run in `out`, if there is one, and gives the number of steps that it has taken."""
+) -> tuple[int, torch.dtype]:
+    """Restores the run in `out`, if there is one, and gives the number of steps that it has taken, and in which
+    precision: the fastest one for a new run."""
     state = state_of_run(out, config, resume)
     if state is None:
-        return 0
+        return 0, fastest_precision(config.network, network.start.device)
     network.load_state_dict(state["network"])
     average.load_state_dict(state["average"])
     optimizer.load_state_dict(state["optimizer"])
-    return int(state["step"])
+    return int(state["step"]), getattr(torch, state["precision"])
