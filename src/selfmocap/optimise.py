@@ -14,7 +14,8 @@ from selfmocap.network.frame import UPRIGHT
 from selfmocap.objective import KEYPOINTS_ALONE, Evidence, LossWeights, means_of_clips, objective, weighted
 from selfmocap.rotations import matrix_from_6d, matrix_to_6d
 
-REFINEMENT = replace(KEYPOINTS_ALONE, shape=0.0, closeness=0.1, smoothness=0.1)
+_REFINED = replace(KEYPOINTS_ALONE, shape=0.0, closeness=0.1)
+REFINEMENT = replace(_REFINED, smoothness=0.1)
 """Of the network's own answer, frame by frame."""
 
 
@@ -34,7 +35,7 @@ class OptimiseConfig:
     """Whether each clip's shape moves too."""
 
 
-AFTER_ADAPTATION = OptimiseConfig(250, 0.02)
+AFTER_ADAPTATION = OptimiseConfig(150, 0.005, "constant", weights=replace(_REFINED, smoothness=0.03))
 
 
 def optimise(
