@@ -15,8 +15,8 @@ from selfmocap.observations import Observations
 from selfmocap.skeleton import DEFAULT_KEYPOINTS
 from selfmocap.tensors import joined
 
-_WINDOW = 256
-"""Frames a forward pass."""
+_WINDOW, _PICTURES = 256, 32
+"""Frames a forward pass, and of those whose pictures are looked at: some 4 MB each."""
 
 
 def default_focal(image_size: tuple[int, int]) -> float:
@@ -48,14 +48,14 @@ def inputs_of(observations: Observations, camera: Camera, network: FrameNetwork)
         return inputs
     device = next(network.parameters()).device
     with torch.no_grad():
-        looked_at = (window.to(device) for window in _windows(inputs))
+        looked_at = (window.to(device) for window in _windows(inputs, _PICTURES))
         return joined([window.corrected(network.located(window)) for window in looked_at]).to(
             seen.boxes.device
         )
 
 
-def _windows(inputs: FrameInputs) -> Iterator[FrameInputs]:
-    return (inputs[start : start + _WINDOW] for start in range(0, len(inputs.boxes), _WINDOW))
+def _windows(inputs: FrameInputs, frames: int = _WINDOW) -> Iterator[FrameInputs]:
+    return (inputs[start : start + frames] for start in range(0, len(inputs.boxes), frames))
 
 
 def predict_parameters(network: FrameNetwork, inputs: FrameInputs) -> BodyParameters:
