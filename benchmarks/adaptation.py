@@ -70,10 +70,8 @@ class Way:
 
 def error_mm(experiment: Experiment, parameters: BodyParameters) -> float:
     """Mean error per joint, pelvis on pelvis."""
-    bones, root = (
-        experiment.body.restricted(torch.arange(1, device=experiment.truth.betas.device)),
-        JOINT["pelvis"],
-    )
+    one = torch.arange(1, device=experiment.truth.betas.device)
+    bones, root = experiment.body.restricted(one), JOINT["pelvis"]
     with torch.no_grad():
         joints, truth = bones.pose(parameters).joints, bones.pose(experiment.truth).joints
     return 1000 * float(root_aligned_error(joints, truth, joints[:, root], truth[:, root]).mean())

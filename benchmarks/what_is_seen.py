@@ -84,6 +84,7 @@ def main() -> None:
         "keypoints, detected": off_px(frames)[found_at_all],
         "keypoints, corrected": off_px(seen)[found_at_all],
         "keypoints, missed by the detector": off_px(seen)[~found_at_all],
+        "true keypoints, corrected": off_px(corrected(network, exact)),
     }
     result = {
         "errors": {name: validate(network, body, some) for name, some in ways.items()},

@@ -35,9 +35,8 @@ PRESETS = {
     "residual": TrainConfig(),
     "paper": TrainConfig.paper(),
 }
-
-
 _SCENES_TOGETHER = 128
+"""People whose pictures a worker sends at once: sending costs as much for few as for many."""
 
 
 @dataclass(frozen=True)

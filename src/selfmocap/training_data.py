@@ -94,9 +94,6 @@ class PictureFrames:
         scene = pictured_scene(seed, self.config, self.motions, self.backgrounds, self.body)
         points, errors = scene.points, self.config.corruption.keypoints
         looks = [detected(SEEN * seed + look, errors, points, scene.boxes) for look in range(SEEN)]
-        truth = _bodies_in_one_axis(
-            points.truth.betas[:, 0], points.truth.R_parent_joint, points.truth.p_world_root
-        )
         return Scenes(
             crops=scene.crops[:, 0],
             masks=scene.masks[:, 0],
@@ -105,9 +102,9 @@ class PictureFrames:
             boxes=scene.boxes[:, 0],
             focal=points.focal,
             center=points.center,
-            betas=truth.betas,
-            R_cam_joint=truth.R_parent_joint,
-            p_cam_root=truth.p_world_root,
+            betas=points.truth.betas[:, 0],
+            R_cam_joint=points.truth.R_parent_joint[:, 0],
+            p_cam_root=points.truth.p_world_root[:, 0],
         )
 
 
