@@ -97,7 +97,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     body, (network, _) = Body.load(), load_temporal()
-    choice = ClipChoice(options.motions, tuple(options.held_out))
+    choice = ClipChoice(options.motions, held_out=tuple(options.held_out))
     motions = list(read_motions(choice, 0, body, None, lambda *_: None).validation)
     errors: dict[str, list[float]] = {}
     for number in range(options.clips):
