@@ -11,7 +11,15 @@ from selfmocap.network.frame import UPRIGHT, FrameInputs, FrameNetwork
 from selfmocap.network.temporal import TemporalConfig, TemporalNetwork
 from selfmocap.objective import Evidence, LossWeights, gather_evidence, objective, self_check_px, weighted
 from selfmocap.observations import Observations
-from selfmocap.optimise import AFTER_ADAPTATION, OptimiseConfig, optimise, random_start, started_from_truth
+from selfmocap.optimise import (
+    AFTER_ADAPTATION,
+    OptimiseConfig,
+    optimise,
+    random_start,
+    refined_by_speed,
+    started_from_truth,
+)
+from selfmocap.skeleton import JOINT
 from selfmocap.train import TrainConfig, train
 from tests.training_run import CONFIG, FourPoses, pretraining_poses
 
@@ -28,7 +36,13 @@ def walk(body: Body, seed: int) -> tuple[Observations, FrameInputs, BodyParamete
     turn = torch.tensor([0.0, 6.28 * float(torch.rand((), generator=random)), 0.0])
     rotations[:, 0] = UPRIGHT @ roma.rotvec_to_rotmat(turn) @ rotations[:, 0]
     place = torch.tensor([0.0, 0.0, 4.0]) + share[:, 0] * torch.tensor([0.3, 0.0, 0.2])
-    truth = BodyParameters(torch.randn(16, generator=random).expand(FRAMES, 16), rotations, place)
+    return seen_exactly(
+        body, BodyParameters(torch.randn(16, generator=random).expand(FRAMES, 16), rotations, place)
+    )
+
+
+def seen_exactly(body: Body, truth: BodyParameters) -> tuple[Observations, FrameInputs, BodyParameters]:
+    """A clip by its truth."""
     focal, center = torch.full((FRAMES, 2), 600.0), torch.full((FRAMES, 2), 319.5)
     pixels = project(body.keypoints(body.pose(truth).vertices, "coco-23"), focal, center)
     low, high = pixels.amin(1), pixels.amax(1)
@@ -206,6 +220,25 @@ def test_refinement_from_the_network_lowers_pixels(
     assert torch.equal(refined.betas[0], refined.betas[FRAMES - 1])
     assert AFTER_ADAPTATION.steps < OptimiseConfig().steps
     assert AFTER_ADAPTATION.learning_rate < OptimiseConfig().learning_rate
+
+
+def test_only_fast_motion_is_refined_less_smoothly(body: Body, clips: list) -> None:
+    seen, inputs, calm = clips[0]
+    swings = torch.zeros(FRAMES, 3)
+    swings[:, 2] = 0.6 * torch.sin(torch.arange(FRAMES) * 2 * torch.pi / 10)
+    R = calm.R_parent_joint.clone()
+    R[:, JOINT["left_shoulder"]] @= roma.rotvec_to_rotmat(swings)
+    R[:, JOINT["right_shoulder"]] @= roma.rotvec_to_rotmat(-swings)
+    waving_seen, waving_inputs, _ = seen_exactly(body, replace(calm, R_parent_joint=R))
+    noise = 4 * torch.randn(seen.keypoints.shape, generator=torch.Generator().manual_seed(0))
+    noisy = replace(seen, keypoints=seen.keypoints + noise)
+    evidence = gather_evidence([(noisy, inputs, 30.0), (waving_seen, waving_inputs, 30.0)], keep_out=0.15)
+    start = BodyParameters(*(torch.cat([part, part]) for part in vars(calm).values()))
+    answer, fast = refined_by_speed(body, start, evidence)
+    assert fast.tolist() == [False, True]
+    whole = optimise(body, start, evidence, AFTER_ADAPTATION)
+    same = (answer.R_parent_joint == whole.R_parent_joint).flatten(1).all(1)
+    assert same[:FRAMES].all() and not same[FRAMES:].any()
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "gradient descent", "lbfgs"])

@@ -5,10 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from jaxtyping import Bool
-from torch import Tensor
-
 from selfmocap import __version__
 from selfmocap.adapt import Adaptation, AdaptConfig, adapt, predict, with_shared_shape
 from selfmocap.body import Body, BodyParameters
@@ -17,7 +13,14 @@ from selfmocap.network.infer import camera_of, inputs_of, motion_of
 from selfmocap.network.weights import shipped_weights
 from selfmocap.objective import KEPT_OUT, Evidence, gather_evidence
 from selfmocap.observations import Observations
-from selfmocap.optimise import AFTER_ADAPTATION, OptimiseConfig, optimise
+from selfmocap.optimise import (
+    AFTER_ADAPTATION,
+    OF_FAST_MOTION,
+    OptimiseConfig,
+    chosen,
+    optimise,
+    refined_by_speed,
+)
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ def adapt_folder(
     adaptation = adapt(
         network, body, checked, config.adapt, lambda done, steps, _: report("adapt", done, steps)
     )
-    answer = refined(network, adaptation, body, whole, report)
+    answer = refined(network, adaptation, body, checked, whole, report)
     scores = [_score(name, adaptation, number) for number, name in enumerate(found)]
     for number, (name, seen, camera) in enumerate(zip(found, people, cameras, strict=True)):
         provenance = {"version": __version__, "weights": about["sha256"], **scores[number]}
@@ -89,25 +92,28 @@ def refined(
     network: Estimator,
     adaptation: Adaptation,
     body: Body,
-    evidence: Evidence,
+    checked: Evidence,
+    whole: Evidence,
     report: Callable[[str, int, int], None],
 ) -> BodyParameters:
-    """Every clip's answer, by the adapted network where that was accepted, refined frame by frame."""
-    first, second = (
-        with_shared_shape(predict(one, evidence), evidence) for one in (network, adaptation.network)
-    )
-    best = chosen(adaptation.accepted[evidence.clip], second, first)
-    settings = AFTER_ADAPTATION if adaptation.accepted.any() else OptimiseConfig()
-    return optimise(body, best, evidence, settings, lambda done, steps, _: report("refine", done, steps))
+    """Every clip's answer, by the adapted network where that was accepted, refined frame by frame: as smoothly as the
+    keypoints that `checked` keeps out allow."""
 
+    def best(evidence: Evidence) -> BodyParameters:
+        first, second = (
+            with_shared_shape(predict(one, evidence), evidence) for one in (network, adaptation.network)
+        )
+        return chosen(adaptation.accepted[evidence.clip], second, first)
 
-def chosen(choice: Bool[Tensor, " time"], one: BodyParameters, other: BodyParameters) -> BodyParameters:
-    """By frame the one or the other."""
+    def by(settings: OptimiseConfig) -> BodyParameters:
+        return optimise(
+            body, best(whole), whole, settings, lambda done, steps, _: report("refine", done, steps)
+        )
 
-    def pick(a: Tensor, b: Tensor) -> Tensor:
-        return torch.where(choice.view(-1, *[1] * (a.ndim - 1)), a, b)
-
-    return BodyParameters(*(pick(getattr(one, name), getattr(other, name)) for name in vars(one)))
+    if not adaptation.accepted.any():
+        return by(OptimiseConfig())
+    _, fast = refined_by_speed(body, best(checked), checked)
+    return chosen(fast[whole.clip], by(OF_FAST_MOTION), by(AFTER_ADAPTATION))
 
 
 def _score(name: str, adaptation: Adaptation, number: int) -> dict[str, Any]:

@@ -61,7 +61,7 @@ class Evidence:
     """The frames of one or several clips, in one row, and what is known of them."""
 
     seen: Observations
-    """Confidences are weights, 0 where a keypoint is kept out: square roots of a detector's, which doubts more what it
+    """Confidences are weights, 0 where a keypoint is kept out: cube roots of a detector's, which doubts more what it
     cannot see than it errs there (docs/results.md)."""
     inputs: FrameInputs
     """What a network sees of the same frames."""
@@ -109,7 +109,7 @@ def _evidence(number: int, seen: Observations, inputs: FrameInputs, fps: float) 
     follows = torch.zeros(len(seen), dtype=torch.bool)
     follows[:-1] = seen.frame_index.diff() == 1
     return Evidence(
-        seen=replace(seen, keypoint_confidence=seen.keypoint_confidence.sqrt() * importance),
+        seen=replace(seen, keypoint_confidence=seen.keypoint_confidence.pow(1 / 3) * importance),
         inputs=inputs,
         clip=torch.full((len(seen),), number),
         has_next=follows,

@@ -6,12 +6,21 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
 from selfmocap.body import Body, BodyParameters
 from selfmocap.camera import translation_from_crop, translation_to_crop
 from selfmocap.network.frame import UPRIGHT
-from selfmocap.objective import KEYPOINTS_ALONE, Evidence, LossWeights, means_of_clips, objective, weighted
+from selfmocap.objective import (
+    KEYPOINTS_ALONE,
+    Evidence,
+    LossWeights,
+    means_of_clips,
+    objective,
+    self_check_px,
+    weighted,
+)
 from selfmocap.rotations import matrix_from_6d, matrix_to_6d
 
 _REFINED = replace(KEYPOINTS_ALONE, shape=0.0, closeness=0.1)
@@ -35,7 +44,11 @@ class OptimiseConfig:
     """Whether each clip's shape moves too."""
 
 
-AFTER_ADAPTATION = OptimiseConfig(150, 0.005, "constant", weights=replace(_REFINED, smoothness=0.03))
+AFTER_ADAPTATION = OptimiseConfig(150, 0.005, "constant", weights=REFINEMENT)
+OF_FAST_MOTION = replace(AFTER_ADAPTATION, weights=replace(_REFINED, smoothness=0.03))
+_CLEARLY = 0.95
+"""Share of the distance to what nothing has seen, at the smoother refinement, below which the other one is believed:
+where they are about equal, the smoother one is nearer to the truth."""
 
 
 def optimise(
@@ -79,6 +92,26 @@ def optimise(
         report(step + 1, config.steps, loss / len(evidence))
     with torch.no_grad():
         return current()
+
+
+def refined_by_speed(
+    body: Body, start: BodyParameters, evidence: Evidence
+) -> tuple[BodyParameters, Bool[Tensor, " clips"]]:
+    """An adapted network's answer, refined as smoothly as each clip's motion allows, and whether that is by
+    OF_FAST_MOTION: judged by the keypoints that `evidence` keeps out."""
+    smooth, fast = (optimise(body, start, evidence, how) for how in (AFTER_ADAPTATION, OF_FAST_MOTION))
+    smooth_px, fast_px = (self_check_px(body, answer, evidence) for answer in (smooth, fast))
+    moves_fast = fast_px < _CLEARLY * smooth_px
+    return chosen(moves_fast[evidence.clip], fast, smooth), moves_fast
+
+
+def chosen(choice: Bool[Tensor, " time"], one: BodyParameters, other: BodyParameters) -> BodyParameters:
+    """By frame the one or the other."""
+
+    def pick(a: Tensor, b: Tensor) -> Tensor:
+        return torch.where(choice.view(-1, *[1] * (a.ndim - 1)), a, b)
+
+    return BodyParameters(*(pick(getattr(one, name), getattr(other, name)) for name in vars(one)))
 
 
 def _optimizer(config: OptimiseConfig, variables: list[Tensor]) -> torch.optim.Optimizer:

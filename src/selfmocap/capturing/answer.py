@@ -15,7 +15,13 @@ from selfmocap.files import read_npz, write_npz
 from selfmocap.network.estimator import Estimator
 from selfmocap.objective import Evidence, gather_evidence, self_check_px
 from selfmocap.observations import windows
-from selfmocap.optimise import AFTER_ADAPTATION, OptimiseConfig, optimise
+from selfmocap.optimise import (
+    AFTER_ADAPTATION,
+    OF_FAST_MOTION,
+    OptimiseConfig,
+    optimise,
+    refined_by_speed,
+)
 from selfmocap.rotations import interpolate
 from selfmocap.tensors import joined
 
@@ -54,8 +60,9 @@ def choices(
     solver: Solver, adapted_network: Estimator | None, people: Sequence[Person], report: Report
 ) -> list[dict[str, Any]]:
     """For each person, judged by keypoints that nothing has seen (`self_check_px`, before and after): whether the
-    adapted network is `accepted`, whether its answer is to be `refined`, and the `betas` of the whole clip. A network
-    that cannot be checked is not accepted, a refinement is unless it is clearly worse, or worse than nothing."""
+    adapted network is `accepted`, whether its answer is to be `refined`, whether it moves `fast`, and the `betas` of
+    the whole clip. A network that cannot be checked is not accepted, a refinement is unless it is clearly worse, or
+    worse than nothing."""
     images = images_for(solver.network, OptimiseConfig().weights)
     evidence = sample(people, solver.network, solver.most, images, solver.device)
     found = []
@@ -78,21 +85,28 @@ def _choice(solver: Solver, adapted_network: Estimator | None, evidence: Evidenc
         adapted_px = px(other)
         if accepted := adapted_px < before:
             answer, after = other, adapted_px
-    finer = optimise(solver.body, answer, evidence, _refinement(accepted))
+    fast = False
+    if accepted:
+        finer, moves_fast = refined_by_speed(solver.body, answer, evidence)
+        fast = bool(moves_fast)
+    else:
+        finer = optimise(solver.body, answer, evidence, OptimiseConfig())
     finer_px = px(finer)
     if refined := not finer_px > max(min(before, _ROUGHER * after), after):
         answer, after = finer, finer_px
     return {
         "accepted": accepted,
         "refined": refined,
+        "fast": fast,
         "betas": answer.betas[0].tolist(),
         "before_px": before if before == before else None,
         "after_px": after if after == after else None,
     }
 
 
-def _refinement(accepted: bool) -> OptimiseConfig:
-    return AFTER_ADAPTATION if accepted else OptimiseConfig()
+def _refinement(choice: dict[str, Any]) -> OptimiseConfig:
+    adapted_to = OF_FAST_MOTION if choice["fast"] else AFTER_ADAPTATION
+    return adapted_to if choice["accepted"] else OptimiseConfig()
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +146,7 @@ def answer_for(
 ) -> Answer:
     """The person in all frames. Each window is refined by itself with the clip's shape (which moves on where the clip
     is one window); where two overlap, one fades into the other."""
-    config = replace(_refinement(choice["accepted"]), free_shape=len(person.seen) <= WINDOW)
+    config = replace(_refinement(choice), free_shape=len(person.seen) <= WINDOW)
     network = adapted_network if adapted_network is not None and choice["accepted"] else solver.network
     betas = torch.tensor(choice["betas"])
     before: list[BodyParameters] = []

@@ -34,7 +34,7 @@ from selfmocap.memory import give_memory_back
 from selfmocap.motion import Motion
 from selfmocap.network.estimator import Estimator, load_estimator, save_estimator
 from selfmocap.network.infer import seen_share, to_world
-from selfmocap.optimise import AFTER_ADAPTATION, OptimiseConfig
+from selfmocap.optimise import AFTER_ADAPTATION, OF_FAST_MOTION, OptimiseConfig
 from selfmocap.overlay import write_bodies
 from selfmocap.report.page import write_report
 from selfmocap.report.residuals import keypoint_px_by_frame
@@ -166,7 +166,7 @@ def _observed(out: Path) -> Done:
 
 def _choice(run: _Run, people: list[Person], seen: Done) -> Done:
     """Adapts the network where that is asked for, and decides what to trust."""
-    refining = [asdict(OptimiseConfig()), asdict(AFTER_ADAPTATION)]
+    refining = [asdict(how) for how in (OptimiseConfig(), AFTER_ADAPTATION, OF_FAST_MOTION)]
     needs = {"version": __version__, "weights": run.weights, "focal": run.config.focal,
              "sample": SAMPLE[run.config.quality]}  # fmt: skip
     after = [seen]

@@ -8,7 +8,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from selfmocap.adapt import AdaptConfig, adapt, predict, with_shared_shape
-from selfmocap.adapt_folder import chosen
 from selfmocap.body import Body, BodyParameters
 from selfmocap.network.estimator import Estimator
 from selfmocap.network.frame import FrameNetwork
@@ -18,6 +17,7 @@ from selfmocap.optimise import (
     AFTER_ADAPTATION,
     REFINEMENT,
     OptimiseConfig,
+    chosen,
     optimise,
     random_start,
     started_from_truth,
@@ -38,7 +38,7 @@ class RowConfig:
     """How the rows are computed."""
 
     adapt: AdaptConfig = field(default_factory=AdaptConfig)
-    adapt_all: AdaptConfig = field(default_factory=lambda: AdaptConfig(80, weights=LossWeights()))
+    adapt_all: AdaptConfig = field(default_factory=lambda: AdaptConfig(weights=LossWeights()))
     """By the paper's three losses."""
     adapt_each: AdaptConfig | None = None
     """How the network, adapted to all clips, goes on adapting to each clip by itself; None: it does not."""
@@ -62,8 +62,8 @@ class RowConfig:
         its own."""
         alone, refined = replace(KEYPOINTS_ALONE, keypoints=_SURE), replace(REFINEMENT, keypoints=_SURE)
         return cls(
-            adapt=AdaptConfig(learning_rate=3e-4, weights=alone),
-            adapt_all=AdaptConfig(80, weights=LossWeights(_SURE)),
+            adapt=AdaptConfig(240, 3e-4, weights=alone),
+            adapt_all=AdaptConfig(weights=LossWeights(_SURE)),
             adapt_each=AdaptConfig(500, 1e-3, window=31, windows=1, weights=alone),
             refine=OptimiseConfig(1200, weights=refined),
             refine_adapted=OptimiseConfig(600, weights=replace(refined, smoothness=0.03)),
