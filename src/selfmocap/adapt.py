@@ -100,6 +100,19 @@ def adapt(
     return Adaptation(adapted, before, after, accepted=after < before)
 
 
+def settled(
+    adapted: Network,
+    body: Body,
+    whole: Evidence,
+    config: AdaptConfig | None = None,
+    report: Callable[[int, int, float], None] = lambda step, steps, loss: None,
+) -> Network:
+    """An adapted network, once it has been checked, adapted for a quarter as long to all that is seen: what was kept
+    out for the check would be missed (docs/results.md)."""
+    config = config or AdaptConfig()
+    return adapt(adapted, body, whole, replace(config, epochs=max(config.epochs // 4, 1)), report).network
+
+
 def predict(network: Estimator, evidence: Evidence) -> BodyParameters:
     """The network's answer for every frame, in the camera frame, without gradients."""
     return bodies_of_all(network, evidence.inputs, evidence.has_next[:-1])

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from selfmocap import __version__
-from selfmocap.adapt import Adaptation, AdaptConfig, adapt, predict, with_shared_shape
+from selfmocap.adapt import Adaptation, AdaptConfig, adapt, predict, settled, with_shared_shape
 from selfmocap.body import Body, BodyParameters
 from selfmocap.network.estimator import Estimator, frame_network_of, load_estimator, save_estimator
 from selfmocap.network.infer import camera_of, inputs_of, motion_of
 from selfmocap.network.weights import shipped_weights
-from selfmocap.objective import KEPT_OUT, Evidence, gather_evidence
+from selfmocap.objective import Evidence, checked_and_whole
 from selfmocap.observations import Observations
 from selfmocap.optimise import (
     AFTER_ADAPTATION,
@@ -56,11 +56,14 @@ def adapt_folder(
     clips = [
         (seen, inputs_of(seen, camera, eyes), seen.fps) for seen, camera in zip(people, cameras, strict=True)
     ]
-    checked, whole = gather_evidence(clips, KEPT_OUT), gather_evidence(clips)
-    adaptation = adapt(
-        network, body, checked, config.adapt, lambda done, steps, _: report("adapt", done, steps)
-    )
-    answer = refined(network, adaptation, body, checked, whole, report)
+    checked, whole = checked_and_whole(clips)
+
+    def adapting(done: int, steps: int, _: float) -> None:
+        report("adapt", done, steps)
+
+    adaptation = adapt(network, body, checked, config.adapt, adapting)
+    final = settled(adaptation.network, body, whole, config.adapt, adapting)
+    answer = refined(network, adaptation, final, body, checked, whole, report)
     scores = [_score(name, adaptation, number) for number, name in enumerate(found)]
     for number, (name, seen, camera) in enumerate(zip(found, people, cameras, strict=True)):
         provenance = {"version": __version__, "weights": about["sha256"], **scores[number]}
@@ -68,9 +71,7 @@ def adapt_folder(
         folder.mkdir(parents=True, exist_ok=True)
         motion_of(body, answer[whole.clip == number], camera, seen, provenance).save(folder / "motion.npz")
     if config.save_weights is not None:
-        save_estimator(
-            config.save_weights, adaptation.network, {"adapted_from": about["sha256"], "clips": scores}
-        )
+        save_estimator(config.save_weights, final, {"adapted_from": about["sha256"], "clips": scores})
     return scores
 
 
@@ -91,28 +92,27 @@ def observations_in(path: Path) -> dict[str, Path]:
 def refined(
     network: Estimator,
     adaptation: Adaptation,
+    final: Estimator,
     body: Body,
     checked: Evidence,
     whole: Evidence,
     report: Callable[[str, int, int], None],
 ) -> BodyParameters:
-    """Every clip's answer, by the adapted network where that was accepted, refined frame by frame: as smoothly as the
-    keypoints that `checked` keeps out allow."""
+    """Every clip's answer, by the `final` network where the adapted one was accepted, refined frame by frame: as
+    smoothly as the keypoints that `checked` keeps out allow."""
 
-    def best(evidence: Evidence) -> BodyParameters:
-        first, second = (
-            with_shared_shape(predict(one, evidence), evidence) for one in (network, adaptation.network)
-        )
+    def best(adapted: Estimator, evidence: Evidence) -> BodyParameters:
+        first, second = (with_shared_shape(predict(one, evidence), evidence) for one in (network, adapted))
         return chosen(adaptation.accepted[evidence.clip], second, first)
 
     def by(settings: OptimiseConfig) -> BodyParameters:
         return optimise(
-            body, best(whole), whole, settings, lambda done, steps, _: report("refine", done, steps)
+            body, best(final, whole), whole, settings, lambda done, steps, _: report("refine", done, steps)
         )
 
     if not adaptation.accepted.any():
         return by(OptimiseConfig())
-    _, fast = refined_by_speed(body, best(checked), checked)
+    _, fast = refined_by_speed(body, best(adaptation.network, checked), checked)
     return chosen(fast[whole.clip], by(OF_FAST_MOTION), by(AFTER_ADAPTATION))
 
 

@@ -98,8 +98,15 @@ def gather_evidence(
     """One row of frames from clips of observations, network inputs and frames a second. A share `keep_out` of the
     keypoints, in runs of frames, is hidden from losses and network alike; all clips have the same keypoint set, which
     is the network's, or WITH_JOINTS for one that sees the first of these."""
+    return checked_and_whole(clips, keep_out, seed)[0]
+
+
+def checked_and_whole(
+    clips: Sequence[tuple[Observations, FrameInputs, float]], keep_out: float = KEPT_OUT, seed: int = 0
+) -> tuple[Evidence, Evidence]:
+    """As `gather_evidence`, and the same with nothing kept out; images are shared."""
     evidence = joined([_evidence(number, *clip) for number, clip in enumerate(clips)])
-    return _with_kept_out(evidence, keep_out, seed)
+    return _with_kept_out(evidence, keep_out, seed), _with_kept_out(evidence, 0.0, seed)
 
 
 def _evidence(number: int, seen: Observations, inputs: FrameInputs, fps: float) -> Evidence:

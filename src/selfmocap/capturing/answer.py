@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from selfmocap.adapt import AdaptConfig, adapt, predict, with_shared_shape
+from selfmocap.adapt import AdaptConfig, adapt, predict, settled, with_shared_shape
 from selfmocap.body import Body, BodyParameters
 from selfmocap.capturing.people import Person, alone, images_for, on_device, sample
 from selfmocap.files import read_npz, write_npz
@@ -47,13 +47,19 @@ class Solver:
     """Frames of a sample: see `people.sample`."""
 
 
-def adapted(solver: Solver, people: Sequence[Person], config: AdaptConfig, report: Report) -> Estimator:
-    """The network, adapted to a sample of the frames of all people together."""
+def adapted(
+    solver: Solver, people: Sequence[Person], config: AdaptConfig, report: Report
+) -> tuple[Estimator, Estimator]:
+    """The network, adapted to a sample of the frames of all people together: to be checked, and settled, for the answer
+    if the check accepts it."""
     images = images_for(solver.network, config.weights)
-    evidence = sample(people, solver.network, solver.most, images, solver.device)
-    return adapt(
-        solver.network, solver.body, evidence, config, lambda done, total, _: report(done, total)
+    checked, whole = sample(people, solver.network, solver.most, images, solver.device)
+    network = adapt(
+        solver.network, solver.body, checked, config, lambda done, total, _: report(done, total + total // 4)
     ).network
+    return network, settled(
+        network, solver.body, whole, config, lambda done, total, _: report(4 * total + done, 5 * total)
+    )
 
 
 def choices(
@@ -64,7 +70,7 @@ def choices(
     the whole clip. A network that cannot be checked is not accepted, a refinement is unless it is clearly worse, or
     worse than nothing."""
     images = images_for(solver.network, OptimiseConfig().weights)
-    evidence = sample(people, solver.network, solver.most, images, solver.device)
+    evidence, _ = sample(people, solver.network, solver.most, images, solver.device)
     found = []
     for number in range(len(people)):
         mine = alone(evidence, number)

@@ -115,11 +115,20 @@ class _Run:
     def adapted_weights(self) -> Path:
         return self.out / ".capture" / "adapted.safetensors"
 
+    @property
+    def settled_weights(self) -> Path:
+        return self.out / ".capture" / "settled.safetensors"
+
     @functools.cached_property
     def adapted_network(self) -> Estimator | None:
-        if not EPOCHS[self.config.quality]:
-            return None
-        return load_estimator(self.adapted_weights)[0].to(self.device)
+        return self._of_this_video(self.adapted_weights)
+
+    @functools.cached_property
+    def settled_network(self) -> Estimator | None:
+        return self._of_this_video(self.settled_weights)
+
+    def _of_this_video(self, weights: Path) -> Estimator | None:
+        return load_estimator(weights)[0].to(self.device) if EPOCHS[self.config.quality] else None
 
     def progress(self, stage: str) -> Callable[[int, int], None]:
         return lambda done, total: self.report(stage, done, total)
@@ -171,14 +180,16 @@ def _choice(run: _Run, people: list[Person], seen: Done) -> Done:
              "sample": SAMPLE[run.config.quality]}  # fmt: skip
     after = [seen]
     if epochs := EPOCHS[run.config.quality]:
-        settings = AdaptConfig(epochs=epochs)
+        settings, paths = AdaptConfig(epochs=epochs), [run.adapted_weights, run.settled_weights]
 
         def adapt() -> tuple[dict[str, Any], list[Path]]:
-            network = adapted(run.solver, people, settings, run.progress("adapt"))
-            save_estimator(run.adapted_weights, network, {"adapted_from": run.weights})
-            return {}, [run.adapted_weights]
+            networks = adapted(run.solver, people, settings, run.progress("adapt"))
+            for path, network in zip(paths, networks, strict=True):
+                save_estimator(path, network, {"adapted_from": run.weights})
+            return {}, paths
 
-        after = [run.stages.run("adapt", {**needs, "adapt": asdict(settings)}, after, adapt)]
+        names = [path.name for path in paths]
+        after = [run.stages.run("adapt", {**needs, "adapt": asdict(settings), "for": names}, after, adapt)]
     return run.stages.run(
         "choose",
         {**needs, "refine": refining},
@@ -193,7 +204,7 @@ def _answer(run: _Run, person: Person, choice: Done) -> Done:
     def work() -> tuple[dict[str, Any], list[Path]]:
         mine = choice.result["people"][person.number - 1]
         name = f"refine {person.number}"
-        answer_for(run.solver, run.adapted_network, person, mine, run.progress(name)).save(path)
+        answer_for(run.solver, run.settled_network, person, mine, run.progress(name)).save(path)
         return mine, [path]
 
     return run.stages.run(f"refine-{person.number}", {}, [choice], work)

@@ -12,7 +12,7 @@ from torch import Tensor
 from selfmocap.camera import Camera
 from selfmocap.network.estimator import Estimator, frame_network_of
 from selfmocap.network.infer import camera_of, inputs_of
-from selfmocap.objective import KEPT_OUT, Evidence, LossWeights, gather_evidence
+from selfmocap.objective import Evidence, LossWeights, checked_and_whole
 from selfmocap.observations import Observations, chosen_rows
 
 BLOCK = 30
@@ -60,15 +60,16 @@ def images_for(network: Estimator, weights: LossWeights) -> tuple[str, ...]:
 
 def sample(
     people: Sequence[Person], network: Estimator, most: int, images: Sequence[str], device: torch.device
-) -> Evidence:
-    """At most about `most` frames of all people together, in blocks spread evenly over each one's, with keypoints kept
-    out for the self-check. The same for the same people, whatever the images."""
+) -> tuple[Evidence, Evidence]:
+    """At most about `most` frames of all people together, in blocks spread evenly over each one's: with keypoints kept
+    out for the self-check, and whole. The same for the same people, whatever the images."""
     total = sum(len(person.seen) for person in people)
     clips = []
     for person in people:
         rows = spread_rows(len(person.seen), max(most * len(person.seen) // total, BLOCK))
         clips.append(person.clip(chosen_rows(person.observations, rows, images), network))
-    return on_device(gather_evidence(clips, KEPT_OUT), device)
+    checked, whole = checked_and_whole(clips)
+    return on_device(checked, device), on_device(whole, device)
 
 
 def spread_rows(count: int, most: int, block: int = BLOCK) -> Int[Tensor, " rows"]:

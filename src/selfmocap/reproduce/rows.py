@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from selfmocap.adapt import AdaptConfig, adapt, predict, with_shared_shape
+from selfmocap.adapt import AdaptConfig, adapt, predict, settled, with_shared_shape
 from selfmocap.body import Body, BodyParameters
 from selfmocap.network.estimator import Estimator
 from selfmocap.network.frame import FrameNetwork
@@ -149,19 +149,23 @@ def _first(network: str) -> Row:
 
 
 def _adapted(config: str, then: str | None = None, network: str = "frame") -> Row:
-    """The network adapted to all clips and then, where `then` names settings for it, to each of them."""
+    """The network adapted to all clips, and then by the settings that `then` names to each of them; where those are
+    None, settled."""
 
     def adapted(experiment: Experiment, answers: Answers, report: Report) -> Answer:
-        found = adapt(
-            experiment.networks[network], experiment.body, experiment.checked, getattr(experiment.config, config),
-            lambda step, steps, _: report("adapt", step, steps),
-        )  # fmt: skip
+        def told_of(step: int, steps: int, _: float) -> None:
+            report("adapt", step, steps)
+
+        together, body = getattr(experiment.config, config), experiment.body
+        found = adapt(experiment.networks[network], body, experiment.checked, together, told_of)
         networks, after_px, clips = [found.network], found.after_px, [experiment.whole]
         settings: AdaptConfig | None = getattr(experiment.config, then) if then else None
+        if then is not None and settings is None:
+            networks = [settled(found.network, body, experiment.whole, together, told_of)]
         if settings is not None:
             clips, alone = of_each_clip(experiment.whole), []
             for clip in of_each_clip(experiment.checked):
-                alone.append(adapt(found.network, experiment.body, clip, settings))
+                alone.append(adapt(found.network, body, clip, settings))
                 report("adapt to each clip", len(alone), len(clips))
             networks, after_px = [one.network for one in alone], torch.cat([one.after_px for one in alone])
         told = [with_shared_shape(predict(n, clip), clip) for n, clip in zip(networks, clips, strict=True)]
