@@ -105,10 +105,10 @@ def refined(
         first, second = (with_shared_shape(predict(one, evidence), evidence) for one in (network, adapted))
         return chosen(adaptation.accepted[evidence.clip], second, first)
 
+    start = best(final, whole)
+
     def by(settings: OptimiseConfig) -> BodyParameters:
-        return optimise(
-            body, best(final, whole), whole, settings, lambda done, steps, _: report("refine", done, steps)
-        )
+        return optimise(body, start, whole, settings, lambda done, steps, _: report("refine", done, steps))
 
     if not adaptation.accepted.any():
         return by(OptimiseConfig())

@@ -98,15 +98,17 @@ def gather_evidence(
     """One row of frames from clips of observations, network inputs and frames a second. A share `keep_out` of the
     keypoints, in runs of frames, is hidden from losses and network alike; all clips have the same keypoint set, which
     is the network's, or WITH_JOINTS for one that sees the first of these."""
-    return checked_and_whole(clips, keep_out, seed)[0]
+    return _with_kept_out(_together(clips), keep_out, seed)
 
 
-def checked_and_whole(
-    clips: Sequence[tuple[Observations, FrameInputs, float]], keep_out: float = KEPT_OUT, seed: int = 0
-) -> tuple[Evidence, Evidence]:
-    """As `gather_evidence`, and the same with nothing kept out; images are shared."""
-    evidence = joined([_evidence(number, *clip) for number, clip in enumerate(clips)])
-    return _with_kept_out(evidence, keep_out, seed), _with_kept_out(evidence, 0.0, seed)
+def checked_and_whole(clips: Sequence[tuple[Observations, FrameInputs, float]]) -> tuple[Evidence, Evidence]:
+    """As `gather_evidence` with KEPT_OUT, and with nothing kept out; images are shared."""
+    evidence = _together(clips)
+    return _with_kept_out(evidence, KEPT_OUT), _with_kept_out(evidence, 0.0)
+
+
+def _together(clips: Sequence[tuple[Observations, FrameInputs, float]]) -> Evidence:
+    return joined([_evidence(number, *clip) for number, clip in enumerate(clips)])
 
 
 def _evidence(number: int, seen: Observations, inputs: FrameInputs, fps: float) -> Evidence:
@@ -125,7 +127,7 @@ def _evidence(number: int, seen: Observations, inputs: FrameInputs, fps: float) 
     )
 
 
-def _with_kept_out(evidence: Evidence, share: float, seed: int) -> Evidence:
+def _with_kept_out(evidence: Evidence, share: float, seed: int = 0) -> Evidence:
     """Runs of ten frames of a keypoint: single frames would be told by their neighbours, and a keypoint by the bone
     head below it, which is hidden with it."""
     random = torch.Generator().manual_seed(seed)

@@ -160,14 +160,14 @@ def _adapted(config: str, then: str | None = None, network: str = "frame") -> Ro
         found = adapt(experiment.networks[network], body, experiment.checked, together, told_of)
         networks, after_px, clips = [found.network], found.after_px, [experiment.whole]
         settings: AdaptConfig | None = getattr(experiment.config, then) if then else None
-        if then is not None and settings is None:
-            networks = [settled(found.network, body, experiment.whole, together, told_of)]
         if settings is not None:
             clips, alone = of_each_clip(experiment.whole), []
             for clip in of_each_clip(experiment.checked):
                 alone.append(adapt(found.network, body, clip, settings))
                 report("adapt to each clip", len(alone), len(clips))
             networks, after_px = [one.network for one in alone], torch.cat([one.after_px for one in alone])
+        elif then is not None:
+            networks = [settled(found.network, body, experiment.whole, together, told_of)]
         told = [with_shared_shape(predict(n, clip), clip) for n, clip in zip(networks, clips, strict=True)]
         accepted = after_px < found.before_px
         return Answer(joined(told), accepted, torch.stack([found.before_px, after_px], dim=1))
