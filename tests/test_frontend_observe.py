@@ -20,6 +20,7 @@ from selfmocap.frontend.observe import Settings, observe
 from selfmocap.frontend.people import Detector, Pace, People
 from selfmocap.frontend.poses import body_distance
 from selfmocap.frontend.precomputed import PrecomputedKeypoints, PrecomputedMasks, read_flow
+from selfmocap.frontend.standing import standing
 from selfmocap.frontend.swaps import STATES
 from selfmocap.frontend.tiles import FIRST, tiles
 from selfmocap.frontend.tracks import follow
@@ -277,6 +278,18 @@ def test_looking_into_two_windows_at_once_finds_what_one_after_another_does(
         for mine, theirs in zip(a.tracks, b.tracks, strict=True):
             assert np.array_equal(mine.pose.keypoints, theirs.pose.keypoints)
             assert np.array_equal(mine.colours, theirs.colours)
+
+
+@needs_clips
+def test_somebody_in_a_crowd_whom_the_detector_misses_stands_out() -> None:
+    frames = open_video(CLIPS / "ibm_basketball.mp4").frames()
+    frame = next(itertools.islice(frames, 110, None))
+    found = standing(frame.image)
+    assert found == standing(frame.image)
+    detector = MediaPipeTasks()
+    poses = [p for w in found if abs(w.x - 183) < 15 and (p := detector.look(frame.image, w)) is not None]
+    assert any(p.score > 0.9 and abs(p.window.x - 183) < 8 and abs(p.window.y - 270) < 12 for p in poses)
+    assert standing(np.full((360, 640, 3), 128, np.uint8)) == []
 
 
 @needs_clips

@@ -35,6 +35,7 @@ from selfmocap.frontend.people import (
     seen_again,
 )
 from selfmocap.frontend.poses import Pose, body_distance, extent, moved, share_within
+from selfmocap.frontend.standing import standing
 from selfmocap.frontend.tiles import FIRST, THEN, THEN_CROWD, tiles
 from selfmocap.frontend.windows import Window
 from selfmocap.skeleton import KeypointSet
@@ -234,7 +235,8 @@ def _learnt(colours: Colours, seen: Colours) -> Colours:
 def _searched(people: People, frame: Frame, detector: Detector, pace: Pace) -> People:
     height, width = frame.image.shape[:2]
     present = [track for track in people.tracks if track.last == frame.index]
-    taken = _TRIED if len(present) >= COMPANY else _NEAR
+    crowd = len(present) >= COMPANY
+    taken = _TRIED if crowd else _NEAR
     poses, nobody, windows = [track.pose for track in present], [], []
 
     def known(window: Window) -> bool:
@@ -246,7 +248,7 @@ def _searched(people: People, frame: Frame, detector: Detector, pace: Pace) -> P
         return window, None if known(window) else _person(frame.image, window, detector)
 
     tiled = tiles(width, height, _sides(people, len(present)))
-    beside = _beside(present)
+    beside = [*_beside(present), *standing(frame.image)] if crowd else []
     for window, pose in by_two(looked_into, itertools.chain(_windows(detector, frame.image, tiled), beside)):
         if window not in beside:
             windows.append(window)
@@ -265,8 +267,7 @@ def _searched(people: People, frame: Frame, detector: Detector, pace: Pace) -> P
 def _beside(tracks: Sequence[Track]) -> list[Window]:
     """Where, in a crowd, somebody may stand whom the detector does not tell from the next person."""
     large = [t.pose.window for t in tracks if t.pose.window.side >= SIDE_COMPANY]
-    crowd = large if len(tracks) >= COMPANY else []
-    return [Window(w.x + apart * w.side, w.y, w.side) for w in crowd for apart in _APART]
+    return [Window(w.x + apart * w.side, w.y, w.side) for w in large for apart in _APART]
 
 
 def _windows(detector: Detector, image: Image, searched: Sequence[Window]) -> Iterator[Window]:
