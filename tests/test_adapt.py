@@ -4,12 +4,20 @@ import pytest
 import roma
 import torch
 
-from selfmocap.adapt import AdaptConfig, adapt, predict, with_shared_shape
+from selfmocap.adapt import AdaptConfig, adapt, predict, settled, with_shared_shape
 from selfmocap.body import Body, BodyParameters
 from selfmocap.camera import project
 from selfmocap.network.frame import UPRIGHT, FrameInputs, FrameNetwork
 from selfmocap.network.temporal import TemporalConfig, TemporalNetwork
-from selfmocap.objective import Evidence, LossWeights, gather_evidence, objective, self_check_px, weighted
+from selfmocap.objective import (
+    Evidence,
+    LossWeights,
+    evenly,
+    gather_evidence,
+    objective,
+    self_check_px,
+    weighted,
+)
 from selfmocap.observations import Observations
 from selfmocap.optimise import (
     AFTER_ADAPTATION,
@@ -165,6 +173,25 @@ def test_replay_is_minimised_too(body: Body, evidence: Evidence, network: FrameN
     assert asked == list(range(len(asked))) and len(asked) >= 3
     size = [sum(float(p.detach().square().sum()) for p in n.parameters()) for n in (held, plain)]
     assert size[0] < size[1]
+
+
+def test_who_is_seen_badly_counts_less(evidence: Evidence) -> None:
+    mixed = replace(evidence, clip=torch.arange(len(evidence)) % 4)
+    px, as_it_was = torch.tensor([4.0, 1.0, 64.0, torch.nan]), evidence.seen.keypoint_confidence
+    for power, expected in ((0.5, [1.0, 2.0, 0.25, 1.0]), (1.0, [1.0, 4.0, 0.2, 1.0])):
+        counted = evenly(mixed, px, power).seen.keypoint_confidence
+        assert torch.allclose(counted, as_it_was * torch.tensor(expected)[mixed.clip, None])
+
+
+def test_settling_learns_what_was_kept_out(
+    body: Body, clips: list, evidence: Evidence, network: FrameNetwork
+) -> None:
+    config = AdaptConfig(epochs=40, learning_rate=3e-4)
+    whole = gather_evidence([(seen, inputs, 30.0) for seen, inputs, _ in clips])
+    found = adapt(network, body, evidence, config)
+    final = settled(found, body, whole, config)
+    px = self_check_px(body, with_shared_shape(predict(final, whole), whole), evidence)
+    assert (px < found.after_px).all()
 
 
 def test_adaptation_improves_what_it_never_saw(body: Body, evidence: Evidence, network: FrameNetwork) -> None:

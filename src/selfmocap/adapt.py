@@ -16,6 +16,7 @@ from selfmocap.objective import (
     KEYPOINTS_ALONE,
     Evidence,
     LossWeights,
+    evenly,
     means_of_clips,
     objective,
     self_check_px,
@@ -24,6 +25,9 @@ from selfmocap.objective import (
 
 Network = TypeVar("Network", bound=Estimator)
 
+_BEFORE, _AFTER = 0.5, 1.0
+"""Powers of `objective.evenly`: how far the network is before it adapts is partly its own fault."""
+
 
 @dataclass(frozen=True)
 class AdaptConfig:
@@ -31,14 +35,17 @@ class AdaptConfig:
 
     epochs: int = 80
     """With a detector's keypoints more of them take 3D from the truth again; with exact ones they do not."""
-    learning_rate: float = 2e-4
-    """Falls to a tenth along a cosine. Above 3e-4, 3D gets worse while 2D improves."""
+    learning_rate: float = 3e-4
+    """Falls to a tenth along a cosine. Above that, 3D gets worse while 2D improves."""
     window: int = 10
     """Consecutive frames that are seen together, at least; a temporal network sees as many as it was trained on."""
     windows: int = 4
     """Windows a step, mixed over clips: mixing is worth more than any other setting; half as many long ones."""
     weights: LossWeights = field(default_factory=lambda: KEYPOINTS_ALONE)
     """Where a detector sees people in motion, its masks and flow take 3D from the truth: docs/results.md."""
+    evenly: bool = True
+    """Whether clips count less where keypoints that were kept out are explained badly (`objective.evenly`): a detector
+    errs more in some than in others."""
     seed: int = 0
 
 
@@ -72,6 +79,8 @@ def adapt(
     people whom they have not adapted to."""
     config = _for(network, config or AdaptConfig())
     first = predict(network, evidence)
+    before = self_check_px(body, with_shared_shape(first, evidence), evidence)
+    counted = evenly(evidence, before, _BEFORE) if config.evenly else evidence
     adapted = copy.deepcopy(network).eval().requires_grad_(True)
     optimizer = torch.optim.Adam(adapted.parameters(), lr=config.learning_rate, betas=(0.9, 0.99))
     random = torch.Generator().manual_seed(config.seed)
@@ -82,7 +91,7 @@ def adapt(
     for step in range(steps):
         optimizer.param_groups[0]["lr"] = config.learning_rate * cosine_to_a_tenth(step / steps)
         frames = _windows(evidence, config, random)
-        seen = evidence[frames]
+        seen = counted[frames]
         parameters = bodies(adapted, seen.inputs, seen.has_next[:-1])
         held = first.R_parent_joint[frames] if config.weights.closeness else None
         loss = weighted(objective(body, parameters, seen, config.weights, shapes, held), config.weights)
@@ -95,13 +104,12 @@ def adapt(
         report(step + 1, steps, float(loss.detach()))
         if (step + 1) % per_epoch == 0:
             watch(step + 1, adapted)
-    before = self_check_px(body, with_shared_shape(first, evidence), evidence)
     after = self_check_px(body, with_shared_shape(predict(adapted, evidence), evidence), evidence)
     return Adaptation(adapted, before, after, accepted=after < before)
 
 
 def settled(
-    adapted: Network,
+    adaptation: Adaptation[Network],
     body: Body,
     whole: Evidence,
     config: AdaptConfig | None = None,
@@ -110,7 +118,9 @@ def settled(
     """An adapted network, once it has been checked, adapted for a quarter as long to all that is seen: what was kept
     out for the check would be missed (docs/results.md)."""
     config = config or AdaptConfig()
-    return adapt(adapted, body, whole, replace(config, epochs=max(config.epochs // 4, 1)), report).network
+    counted = evenly(whole, adaptation.after_px, _AFTER) if config.evenly else whole
+    shorter = replace(config, epochs=max(config.epochs // 4, 1))
+    return adapt(adaptation.network, body, counted, shorter, report).network
 
 
 def predict(network: Estimator, evidence: Evidence) -> BodyParameters:

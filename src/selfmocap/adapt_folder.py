@@ -62,7 +62,7 @@ def adapt_folder(
         report("adapt", done, steps)
 
     adaptation = adapt(network, body, checked, config.adapt, adapting)
-    final = settled(adaptation.network, body, whole, config.adapt, adapting)
+    final = settled(adaptation, body, whole, config.adapt, adapting)
     answer = refined(network, adaptation, final, body, checked, whole, report)
     scores = [_score(name, adaptation, number) for number, name in enumerate(found)]
     for number, (name, seen, camera) in enumerate(zip(found, people, cameras, strict=True)):

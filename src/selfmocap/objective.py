@@ -27,6 +27,9 @@ _REFERENCE_FPS = 30.0
 _UNCHECKED = 0.3
 """A keypoint below this confidence proves nothing in the self-check."""
 
+_MOST = 5.0
+"""How many times more, or less, than those of the middle clip a clip's keypoints may count."""
+
 
 @dataclass(frozen=True)
 class LossWeights:
@@ -105,6 +108,15 @@ def checked_and_whole(clips: Sequence[tuple[Observations, FrameInputs, float]]) 
     """As `gather_evidence` with KEPT_OUT, and with nothing kept out; images are shared."""
     evidence = _together(clips)
     return _with_kept_out(evidence, KEPT_OUT), _with_kept_out(evidence, 0.0)
+
+
+def evenly(evidence: Evidence, px: Float[Tensor, " clips"], power: float) -> Evidence:
+    """The same, the keypoints of each clip counting by a power of how much nearer than in the middle clip those are
+    that were kept out (`px`, of `self_check_px`; NaN is in the middle): else shared weights learn most from the errors
+    of whoever is seen worst."""
+    count = (px.nanmedian() / px).pow(power).nan_to_num(1.0).clamp(1 / _MOST, _MOST)
+    confidence = evidence.seen.keypoint_confidence * count[evidence.clip, None]
+    return replace(evidence, seen=replace(evidence.seen, keypoint_confidence=confidence))
 
 
 def _together(clips: Sequence[tuple[Observations, FrameInputs, float]]) -> Evidence:

@@ -54,11 +54,11 @@ def adapted(
     if the check accepts it."""
     images = images_for(solver.network, config.weights)
     checked, whole = sample(people, solver.network, solver.most, images, solver.device)
-    network = adapt(
+    found = adapt(
         solver.network, solver.body, checked, config, lambda done, total, _: report(done, total + total // 4)
-    ).network
-    return network, settled(
-        network, solver.body, whole, config, lambda done, total, _: report(4 * total + done, 5 * total)
+    )
+    return found.network, settled(
+        found, solver.body, whole, config, lambda done, total, _: report(4 * total + done, 5 * total)
     )
 
 

@@ -53,7 +53,7 @@ def figure(
 ) -> dict[str, Any]:
     """Adapts with every sum of losses, on complete and on weak keypoints, three times each; writes `figure3.json` with
     the error before and after every epoch, the same in words and as a picture. Runs that are there are kept."""
-    config, body = config or AdaptConfig(weights=LossWeights()), Body.load()
+    config, body = config or AdaptConfig(learning_rate=2e-4, weights=LossWeights()), Body.load()
     network, known = load_network(weights)
     clips = benchmark_clips(AS_THE_PAPER, test_set, clips_folder(out, AS_THE_PAPER.name), body, report)
     header = about("figure3", test_set, AS_THE_PAPER.name, known["sha256"])

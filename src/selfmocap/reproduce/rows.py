@@ -62,9 +62,9 @@ class RowConfig:
         its own."""
         alone, refined = replace(KEYPOINTS_ALONE, keypoints=_SURE), replace(REFINEMENT, keypoints=_SURE)
         return cls(
-            adapt=AdaptConfig(240, 3e-4, weights=alone),
-            adapt_all=AdaptConfig(weights=LossWeights(_SURE)),
-            adapt_each=AdaptConfig(500, 1e-3, window=31, windows=1, weights=alone),
+            adapt=AdaptConfig(240, 3e-4, weights=alone, evenly=False),
+            adapt_all=AdaptConfig(learning_rate=2e-4, weights=LossWeights(_SURE), evenly=False),
+            adapt_each=AdaptConfig(500, 1e-3, window=31, windows=1, weights=alone, evenly=False),
             refine=OptimiseConfig(1200, weights=refined),
             refine_adapted=OptimiseConfig(600, weights=replace(refined, smoothness=0.03)),
             optimise=OptimiseConfig(150, 0.03, "constant", "adam", replace(DIRECT, keypoints=_SURE)),
@@ -167,7 +167,7 @@ def _adapted(config: str, then: str | None = None, network: str = "frame") -> Ro
                 report("adapt to each clip", len(alone), len(clips))
             networks, after_px = [one.network for one in alone], torch.cat([one.after_px for one in alone])
         elif then is not None:
-            networks = [settled(found.network, body, experiment.whole, together, told_of)]
+            networks = [settled(found, body, experiment.whole, together, told_of)]
         told = [with_shared_shape(predict(n, clip), clip) for n, clip in zip(networks, clips, strict=True)]
         accepted = after_px < found.before_px
         return Answer(joined(told), accepted, torch.stack([found.before_px, after_px], dim=1))
