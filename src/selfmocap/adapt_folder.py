@@ -58,11 +58,11 @@ def adapt_folder(
     ]
     checked, whole = checked_and_whole(clips)
 
-    def adapting(done: int, steps: int, _: float) -> None:
-        report("adapt", done, steps)
+    def told_of(stage: str) -> Callable[[int, int, float], None]:
+        return lambda done, steps, _: report(stage, done, steps)
 
-    adaptation = adapt(network, body, checked, config.adapt, adapting)
-    final = settled(adaptation, body, whole, config.adapt, adapting)
+    adaptation = adapt(network, body, checked, config.adapt, told_of("adapt"))
+    final = settled(adaptation, body, whole, config.adapt, told_of("settle"))
     answer = refined(network, adaptation, final, body, checked, whole, report)
     scores = [_score(name, adaptation, number) for number, name in enumerate(found)]
     for number, (name, seen, camera) in enumerate(zip(found, people, cameras, strict=True)):

@@ -153,11 +153,11 @@ def _adapted(config: str, then: str | None = None, network: str = "frame") -> Ro
     None, settled."""
 
     def adapted(experiment: Experiment, answers: Answers, report: Report) -> Answer:
-        def told_of(step: int, steps: int, _: float) -> None:
-            report("adapt", step, steps)
+        def told_of(stage: str) -> Callable[[int, int, float], None]:
+            return lambda step, steps, _: report(stage, step, steps)
 
         together, body = getattr(experiment.config, config), experiment.body
-        found = adapt(experiment.networks[network], body, experiment.checked, together, told_of)
+        found = adapt(experiment.networks[network], body, experiment.checked, together, told_of("adapt"))
         networks, after_px, clips = [found.network], found.after_px, [experiment.whole]
         settings: AdaptConfig | None = getattr(experiment.config, then) if then else None
         if settings is not None:
@@ -167,7 +167,7 @@ def _adapted(config: str, then: str | None = None, network: str = "frame") -> Ro
                 report("adapt to each clip", len(alone), len(clips))
             networks, after_px = [one.network for one in alone], torch.cat([one.after_px for one in alone])
         elif then is not None:
-            networks = [settled(found, body, experiment.whole, together, told_of)]
+            networks = [settled(found, body, experiment.whole, together, told_of("settle"))]
         told = [with_shared_shape(predict(n, clip), clip) for n, clip in zip(networks, clips, strict=True)]
         accepted = after_px < found.before_px
         return Answer(joined(told), accepted, torch.stack([found.before_px, after_px], dim=1))
