@@ -77,33 +77,12 @@ def adapt(
     `report` is called after every step with its loss, `watch` before the first and after every epoch. `replay` gives a
     step's loss on what the network has learned before, for weights that are to be kept: without it they get worse on
     people whom they have not adapted to."""
-    config = _for(network, config or AdaptConfig())
+    config = config or AdaptConfig()
     first = predict(network, evidence)
     before = self_check_px(body, with_shared_shape(first, evidence), evidence)
     counted = evenly(evidence, before, _BEFORE) if config.evenly else evidence
-    adapted = copy.deepcopy(network).eval().requires_grad_(True)
-    optimizer = torch.optim.Adam(adapted.parameters(), lr=config.learning_rate, betas=(0.9, 0.99))
-    random = torch.Generator().manual_seed(config.seed)
     shapes = _mean_shapes(first.betas, evidence)
-    per_epoch = max(1, round(len(evidence) / (config.window * config.windows)))
-    steps = config.epochs * per_epoch
-    watch(0, adapted)
-    for step in range(steps):
-        optimizer.param_groups[0]["lr"] = config.learning_rate * cosine_to_a_tenth(step / steps)
-        frames = _windows(evidence, config, random)
-        seen = counted[frames]
-        parameters = bodies(adapted, seen.inputs, seen.has_next[:-1])
-        held = first.R_parent_joint[frames] if config.weights.closeness else None
-        loss = weighted(objective(body, parameters, seen, config.weights, shapes, held), config.weights)
-        if replay is not None:
-            loss = loss + replay(adapted, step)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        shapes = _moved_shapes(shapes, parameters.betas.detach(), seen.clip)
-        report(step + 1, steps, float(loss.detach()))
-        if (step + 1) % per_epoch == 0:
-            watch(step + 1, adapted)
+    adapted = _learned(network, body, counted, config, first, shapes, report, watch, replay)
     after = self_check_px(body, with_shared_shape(predict(adapted, evidence), evidence), evidence)
     return Adaptation(adapted, before, after, accepted=after < before)
 
@@ -120,7 +99,48 @@ def settled(
     config = config or AdaptConfig()
     counted = evenly(whole, adaptation.after_px, _AFTER) if config.evenly else whole
     shorter = replace(config, epochs=max(config.epochs // 4, 1))
-    return adapt(adaptation.network, body, counted, shorter, report).network
+    first = predict(adaptation.network, whole)
+    return _learned(
+        adaptation.network, body, counted, shorter, first, _mean_shapes(first.betas, counted), report
+    )
+
+
+def _learned(
+    network: Network,
+    body: Body,
+    evidence: Evidence,
+    config: AdaptConfig,
+    first: BodyParameters,
+    shapes: Float[Tensor, "clips betas"],
+    report: Callable[[int, int, float], None],
+    watch: Callable[[int, Network], None] = lambda step, network: None,
+    replay: Callable[[Network, int], Float[Tensor, ""]] | None = None,
+) -> Network:
+    """A copy of `network`, whose answer is `first` with the clips' `shapes`, after the steps of `adapt`."""
+    config = _for(network, config)
+    adapted = copy.deepcopy(network).eval().requires_grad_(True)
+    optimizer = torch.optim.Adam(adapted.parameters(), lr=config.learning_rate, betas=(0.9, 0.99))
+    random = torch.Generator().manual_seed(config.seed)
+    per_epoch = max(1, round(len(evidence) / (config.window * config.windows)))
+    steps = config.epochs * per_epoch
+    watch(0, adapted)
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = config.learning_rate * cosine_to_a_tenth(step / steps)
+        frames = _windows(evidence, config, random)
+        seen = evidence[frames]
+        parameters = bodies(adapted, seen.inputs, seen.has_next[:-1])
+        held = first.R_parent_joint[frames] if config.weights.closeness else None
+        loss = weighted(objective(body, parameters, seen, config.weights, shapes, held), config.weights)
+        if replay is not None:
+            loss = loss + replay(adapted, step)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        shapes = _moved_shapes(shapes, parameters.betas.detach(), seen.clip)
+        report(step + 1, steps, float(loss.detach()))
+        if (step + 1) % per_epoch == 0:
+            watch(step + 1, adapted)
+    return adapted
 
 
 def predict(network: Estimator, evidence: Evidence) -> BodyParameters:
