@@ -25,6 +25,7 @@ from selfmocap.optimise import (
     optimise,
     random_start,
     refined_by_speed,
+    reshaped,
     started_from_truth,
 )
 from selfmocap.skeleton import JOINT
@@ -247,6 +248,39 @@ def test_refinement_from_the_network_lowers_pixels(
     assert torch.equal(refined.betas[0], refined.betas[FRAMES - 1])
     assert AFTER_ADAPTATION.steps < OptimiseConfig().steps
     assert AFTER_ADAPTATION.learning_rate < OptimiseConfig().learning_rate
+
+
+def test_reshaped_people_look_as_large(body: Body, truth: BodyParameters) -> None:
+    def spread(people: BodyParameters) -> torch.Tensor:
+        focal = torch.full((len(people.betas), 2), 600.0)
+        pixels = project(
+            body.keypoints(body.pose(people).vertices, "coco-23"), focal, torch.zeros_like(focal)
+        )
+        return pixels.std(1).norm(dim=-1)
+
+    tall = truth.betas.clone()
+    tall[:, 0] += 3
+    taller = reshaped(body, truth, tall)
+    assert torch.equal(taller.betas, tall) and torch.equal(taller.R_parent_joint, truth.R_parent_joint)
+    enlarged = taller.p_world_root[:, 2] / truth.p_world_root[:, 2]
+    assert ((1.08 < enlarged) & (enlarged < 1.25)).all()
+    assert torch.allclose(spread(taller), spread(truth), rtol=0.05)
+    assert (spread(replace(truth, betas=tall)) / spread(truth)).mean() > 1.08
+
+
+def test_refinement_finds_how_tall_people_are(body: Body, evidence: Evidence, truth: BodyParameters) -> None:
+    """One camera sees no size, but proportions go with it."""
+
+    def short_by(people: BodyParameters) -> torch.Tensor:
+        heights = [body.shape(one.betas[::FRAMES]).joints[..., 1] for one in (truth, people)]
+        true, found = (y.amax(-1) - y.amin(-1) for y in heights)
+        return (true - found).abs().mean()
+
+    average = reshaped(body, truth, torch.zeros_like(truth.betas))
+    found = optimise(body, average, evidence, AFTER_ADAPTATION)
+    assert short_by(found) < 0.65 * short_by(average)
+    held = optimise(body, average, evidence, replace(AFTER_ADAPTATION, free_shape=False))
+    assert torch.equal(held.betas, average.betas)
 
 
 def test_only_fast_motion_is_refined_less_smoothly(body: Body, clips: list) -> None:

@@ -44,7 +44,7 @@ class LossWeights:
     shape: float = 10.0
     """Squared distance of a frame's betas from its clip's."""
     betas: float = 0.2
-    """Mean square of betas: without it depth drifts."""
+    """Mean square of betas, of a frame, or in direct optimisation of a clip: without it depth drifts."""
     smoothness: float = 0.01
     """Charbonnier of joint accelerations, mm per frame^2 at 30 frames a second."""
     pose: float = 0.3

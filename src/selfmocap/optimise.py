@@ -1,12 +1,13 @@
 """Direct optimisation of the body's parameters: the baseline that the paper beats, and, from a network's answer, the
 refinement of every frame by itself."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from selfmocap.body import Body, BodyParameters
@@ -23,7 +24,7 @@ from selfmocap.objective import (
 )
 from selfmocap.rotations import matrix_from_6d, matrix_to_6d
 
-_REFINED = replace(KEYPOINTS_ALONE, shape=0.0, closeness=0.1)
+_REFINED = replace(KEYPOINTS_ALONE, shape=0.0, betas=1.5, closeness=0.1)
 REFINEMENT = replace(_REFINED, smoothness=0.1)
 """Of the network's own answer, frame by frame."""
 
@@ -46,6 +47,8 @@ class OptimiseConfig:
 
 AFTER_ADAPTATION = OptimiseConfig(150, 0.005, "constant", weights=REFINEMENT)
 OF_FAST_MOTION = replace(AFTER_ADAPTATION, weights=replace(_REFINED, smoothness=0.03))
+_SHAPE_RATE = 0.02
+"""Of Adam, whatever that of the frames is: a clip's one shape has the evidence of all of them."""
 _CLEARLY = 0.95
 """Share of the distance to what nothing has seen, at the smoother refinement, below which the other one is believed:
 where they are about equal, the smoother one is nearer to the truth."""
@@ -60,7 +63,8 @@ def optimise(
 ) -> BodyParameters:
     """Minimises the `objective` over each frame's rotations and place, and each clip's one shape, from `start` (in the
     camera frame), whose rotations are the first answer that `closeness` holds to. Rotations move as 6D, the place as
-    the crop camera of `camera.translation_from_crop`."""
+    the crop camera of `camera.translation_from_crop`, and as `reshaped` with the shape: else the shape could not follow
+    what proportions tell of it."""
     config = config or OptimiseConfig()
     inputs = evidence.inputs
     pose = matrix_to_6d(start.R_parent_joint).requires_grad_()
@@ -71,17 +75,23 @@ def optimise(
         start.betas, evidence.clip, torch.ones(len(evidence)).to(start.betas)
     ).requires_grad_(config.free_shape)
 
+    first_betas = shapes.detach().clone()[evidence.clip]
+    frames_of_clip = evidence.clip.bincount()[evidence.clip]
+
     def current() -> BodyParameters:
         p_cam_root = translation_from_crop(place, inputs.boxes, inputs.focal, inputs.center)
-        return BodyParameters(shapes[evidence.clip], matrix_from_6d(pose), p_cam_root)
+        parameters = BodyParameters(first_betas, matrix_from_6d(pose), p_cam_root)
+        return reshaped(body, parameters, shapes[evidence.clip])
 
-    optimizer = _optimizer(config, [pose, place, *([shapes] if config.free_shape else [])])
+    optimizer = _optimizer(config, [pose, place], [shapes] if config.free_shape else [])
     schedule = _schedule(config, optimizer)
     for step in range(config.steps):
 
         def closure() -> float:
             optimizer.zero_grad()
             terms = objective(body, current(), evidence, config.weights, first=start.R_parent_joint)
+            if config.weights.betas:
+                terms["betas"] = terms["betas"] / frames_of_clip
             # The frames' losses are summed: every frame has variables of its own, however many frames there are.
             loss = weighted(terms, config.weights) * len(evidence)
             loss.backward()
@@ -114,21 +124,40 @@ def chosen(choice: Bool[Tensor, " time"], one: BodyParameters, other: BodyParame
     return BodyParameters(*(pick(getattr(one, name), getattr(other, name)) for name in vars(one)))
 
 
-def _optimizer(config: OptimiseConfig, variables: list[Tensor]) -> torch.optim.Optimizer:
+def reshaped(body: Body, parameters: BodyParameters, betas: Float[Tensor, "time betas"]) -> BodyParameters:
+    """People in the camera frame with other betas, farther away by as much as they get taller (from the lowest to the
+    highest joint of the rest pose): a camera sees them as large as before."""
+
+    def height(betas: Tensor) -> Tensor:
+        y = body.shape(betas).joints[..., 1]
+        return y.amax(-1, keepdim=True) - y.amin(-1, keepdim=True)
+
+    farther = height(betas) / height(parameters.betas)
+    return replace(parameters, betas=betas, p_world_root=parameters.p_world_root * farther)
+
+
+def _optimizer(config: OptimiseConfig, frames: list[Tensor], shapes: list[Tensor]) -> torch.optim.Optimizer:
     if config.optimizer == "adam":
-        return torch.optim.Adam(variables, lr=config.learning_rate, betas=(0.9, 0.99))
+        groups = [{"params": frames}, {"params": shapes, "lr": _SHAPE_RATE}]
+        return torch.optim.Adam(groups if shapes else frames, lr=config.learning_rate, betas=(0.9, 0.99))
     if config.optimizer == "lbfgs":
         return torch.optim.LBFGS(
-            variables, lr=config.learning_rate, max_iter=20, history_size=20, line_search_fn="strong_wolfe"
+            frames + shapes,
+            lr=config.learning_rate,
+            max_iter=20,
+            history_size=20,
+            line_search_fn="strong_wolfe",
         )
-    return torch.optim.SGD(variables, lr=config.learning_rate)
+    return torch.optim.SGD(frames + shapes, lr=config.learning_rate)
 
 
 def _schedule(
     config: OptimiseConfig, optimizer: torch.optim.Optimizer
 ) -> torch.optim.lr_scheduler.LRScheduler:
-    least = config.learning_rate * (0.02 if config.schedule == "cosine" else 1.0)
-    return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(config.steps, 1), least)
+    least, steps = (0.02 if config.schedule == "cosine" else 1.0), max(config.steps, 1)
+    return torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: least + (1 - least) * (1 + math.cos(math.pi * step / steps)) / 2
+    )
 
 
 def random_start(evidence: Evidence, num_betas: int, seed: int = 0) -> BodyParameters:

@@ -25,7 +25,7 @@ from selfmocap.optimise import (
 from selfmocap.reproduce.clips import BenchmarkClip, Report, evidence_of, truth_of
 from selfmocap.tensors import joined
 
-DIRECT = LossWeights(shape=0.0, smoothness=0.0)
+DIRECT = LossWeights(shape=0.0, betas=REFINEMENT.betas, smoothness=0.0)
 """The paper's losses, all three, and nothing that ties frames together but the clip's one shape."""
 DIRECT_KEYPOINTS = replace(DIRECT, motion=0.0, segmentation=0.0)
 """Without images a step costs a thirtieth, and ends within a twentieth of the same error."""
