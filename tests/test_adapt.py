@@ -25,7 +25,7 @@ from selfmocap.optimise import (
     optimise,
     random_start,
     refined_by_speed,
-    reshaped,
+    seen_as_large,
     started_from_truth,
 )
 from selfmocap.skeleton import JOINT
@@ -250,7 +250,7 @@ def test_refinement_from_the_network_lowers_pixels(
     assert AFTER_ADAPTATION.learning_rate < OptimiseConfig().learning_rate
 
 
-def test_reshaped_people_look_as_large(body: Body, truth: BodyParameters) -> None:
+def test_people_of_another_shape_look_as_large(body: Body, truth: BodyParameters) -> None:
     def spread(people: BodyParameters) -> torch.Tensor:
         focal = torch.full((len(people.betas), 2), 600.0)
         pixels = project(
@@ -260,7 +260,7 @@ def test_reshaped_people_look_as_large(body: Body, truth: BodyParameters) -> Non
 
     tall = truth.betas.clone()
     tall[:, 0] += 3
-    taller = reshaped(body, truth, tall)
+    taller = seen_as_large(body, truth, tall)
     assert torch.equal(taller.betas, tall) and torch.equal(taller.R_parent_joint, truth.R_parent_joint)
     enlarged = taller.p_world_root[:, 2] / truth.p_world_root[:, 2]
     assert ((1.08 < enlarged) & (enlarged < 1.25)).all()
@@ -276,7 +276,7 @@ def test_refinement_finds_how_tall_people_are(body: Body, evidence: Evidence, tr
         true, found = (y.amax(-1) - y.amin(-1) for y in heights)
         return (true - found).abs().mean()
 
-    average = reshaped(body, truth, torch.zeros_like(truth.betas))
+    average = seen_as_large(body, truth, torch.zeros_like(truth.betas))
     found = optimise(body, average, evidence, AFTER_ADAPTATION)
     assert short_by(found) < 0.65 * short_by(average)
     held = optimise(body, average, evidence, replace(AFTER_ADAPTATION, free_shape=False))

@@ -143,6 +143,11 @@ def _learned(
     return adapted
 
 
+def as_stage(report: Callable[[str, int, int], None], stage: str) -> Callable[[int, int, float], None]:
+    """What `adapt` and `optimise` report, told as a stage of longer work: without the loss."""
+    return lambda step, steps, _: report(stage, step, steps)
+
+
 def predict(network: Estimator, evidence: Evidence) -> BodyParameters:
     """The network's answer for every frame, in the camera frame, without gradients."""
     return bodies_of_all(network, evidence.inputs, evidence.has_next[:-1])

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from selfmocap import __version__
-from selfmocap.adapt import Adaptation, AdaptConfig, adapt, predict, settled, with_shared_shape
+from selfmocap.adapt import Adaptation, AdaptConfig, adapt, as_stage, predict, settled, with_shared_shape
 from selfmocap.body import Body, BodyParameters
 from selfmocap.network.estimator import Estimator, frame_network_of, load_estimator, save_estimator
 from selfmocap.network.infer import camera_of, inputs_of, motion_of
@@ -58,11 +58,8 @@ def adapt_folder(
     ]
     checked, whole = checked_and_whole(clips)
 
-    def told_of(stage: str) -> Callable[[int, int, float], None]:
-        return lambda done, steps, _: report(stage, done, steps)
-
-    adaptation = adapt(network, body, checked, config.adapt, told_of("adapt"))
-    final = settled(adaptation, body, whole, config.adapt, told_of("settle"))
+    adaptation = adapt(network, body, checked, config.adapt, as_stage(report, "adapt"))
+    final = settled(adaptation, body, whole, config.adapt, as_stage(report, "settle"))
     answer = refined(network, adaptation, final, body, checked, whole, report)
     scores = [_score(name, adaptation, number) for number, name in enumerate(found)]
     for number, (name, seen, camera) in enumerate(zip(found, people, cameras, strict=True)):
@@ -108,7 +105,7 @@ def refined(
     start = best(final, whole)
 
     def by(settings: OptimiseConfig) -> BodyParameters:
-        return optimise(body, start, whole, settings, lambda done, steps, _: report("refine", done, steps))
+        return optimise(body, start, whole, settings, as_stage(report, "refine"))
 
     if not adaptation.accepted.any():
         return by(OptimiseConfig())

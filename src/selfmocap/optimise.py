@@ -63,8 +63,8 @@ def optimise(
 ) -> BodyParameters:
     """Minimises the `objective` over each frame's rotations and place, and each clip's one shape, from `start` (in the
     camera frame), whose rotations are the first answer that `closeness` holds to. Rotations move as 6D, the place as
-    the crop camera of `camera.translation_from_crop`, and as `reshaped` with the shape: else the shape could not follow
-    what proportions tell of it."""
+    the crop camera of `camera.translation_from_crop`, and with the shape as `seen_as_large` says: else the shape could
+    not follow what proportions tell of it."""
     config = config or OptimiseConfig()
     inputs = evidence.inputs
     pose = matrix_to_6d(start.R_parent_joint).requires_grad_()
@@ -81,7 +81,7 @@ def optimise(
     def current() -> BodyParameters:
         p_cam_root = translation_from_crop(place, inputs.boxes, inputs.focal, inputs.center)
         parameters = BodyParameters(first_betas, matrix_from_6d(pose), p_cam_root)
-        return reshaped(body, parameters, shapes[evidence.clip])
+        return seen_as_large(body, parameters, shapes[evidence.clip])
 
     optimizer = _optimizer(config, [pose, place], [shapes] if config.free_shape else [])
     schedule = _schedule(config, optimizer)
@@ -124,7 +124,9 @@ def chosen(choice: Bool[Tensor, " time"], one: BodyParameters, other: BodyParame
     return BodyParameters(*(pick(getattr(one, name), getattr(other, name)) for name in vars(one)))
 
 
-def reshaped(body: Body, parameters: BodyParameters, betas: Float[Tensor, "time betas"]) -> BodyParameters:
+def seen_as_large(
+    body: Body, parameters: BodyParameters, betas: Float[Tensor, "time betas"]
+) -> BodyParameters:
     """People in the camera frame with other betas, farther away by as much as they get taller (from the lowest to the
     highest joint of the rest pose): a camera sees them as large as before."""
 
@@ -139,7 +141,7 @@ def reshaped(body: Body, parameters: BodyParameters, betas: Float[Tensor, "time 
 def _optimizer(config: OptimiseConfig, frames: list[Tensor], shapes: list[Tensor]) -> torch.optim.Optimizer:
     if config.optimizer == "adam":
         groups = [{"params": frames}, {"params": shapes, "lr": _SHAPE_RATE}]
-        return torch.optim.Adam(groups if shapes else frames, lr=config.learning_rate, betas=(0.9, 0.99))
+        return torch.optim.Adam(groups, lr=config.learning_rate, betas=(0.9, 0.99))
     if config.optimizer == "lbfgs":
         return torch.optim.LBFGS(
             frames + shapes,

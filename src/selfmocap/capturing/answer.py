@@ -21,7 +21,7 @@ from selfmocap.optimise import (
     OptimiseConfig,
     optimise,
     refined_by_speed,
-    reshaped,
+    seen_as_large,
 )
 from selfmocap.rotations import interpolate
 from selfmocap.tensors import joined
@@ -163,7 +163,7 @@ def answer_for(
         evidence = on_device(gather_evidence([person.clip(window, network)]), solver.device)
         first = predict(solver.network, evidence)
         found = first if network is solver.network else predict(network, evidence)
-        found = reshaped(solver.body, found, betas.to(solver.device).expand(len(window), -1))
+        found = seen_as_large(solver.body, found, betas.to(solver.device).expand(len(window), -1))
         if choice["refined"]:
             found = optimise(solver.body, found, evidence, config)
         before.append(first[done - begin :].to("cpu"))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from selfmocap.adapt import AdaptConfig, adapt, predict, with_shared_shape
+from selfmocap.adapt import AdaptConfig, adapt, as_stage, predict, with_shared_shape
 from selfmocap.body import Body
 from selfmocap.metrics import root_aligned_error
 from selfmocap.network.frame import FrameNetwork
@@ -103,7 +103,7 @@ def run(
         steps.append(step)
         errors_mm.append(round(1000 * float(error.mean()), 3))
 
-    adapt(network, body, evidence, config, lambda done, total, _: report("adapt", done, total), watch)
+    adapt(network, body, evidence, config, as_stage(report, "adapt"), watch)
     return {"steps": steps, "mpjpe_mm": errors_mm}
 
 

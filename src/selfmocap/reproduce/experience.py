@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from selfmocap.adapt import AdaptConfig, adapt, predict, with_shared_shape
+from selfmocap.adapt import AdaptConfig, adapt, as_stage, predict, with_shared_shape
 from selfmocap.body import Body
 from selfmocap.network.frame import FrameNetwork
 from selfmocap.network.supervision import SupervisedWeights, supervised_losses
@@ -97,7 +97,7 @@ def _adapted(
 ) -> FrameNetwork:  # fmt: skip
     evidence = evidence_of(clips, network)
     return adapt(
-        network, body, evidence, config, lambda done, total, _: report("adapt", done, total),
+        network, body, evidence, config, as_stage(report, "adapt"),
         replay=_replay(network, body, known, config.seed),
     ).network  # fmt: skip
 

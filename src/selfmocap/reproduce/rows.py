@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from selfmocap.adapt import AdaptConfig, adapt, predict, settled, with_shared_shape
+from selfmocap.adapt import AdaptConfig, adapt, as_stage, predict, settled, with_shared_shape
 from selfmocap.body import Body, BodyParameters
 from selfmocap.network.estimator import Estimator
 from selfmocap.network.frame import FrameNetwork
@@ -153,11 +153,10 @@ def _adapted(config: str, then: str | None = None, network: str = "frame") -> Ro
     None, settled."""
 
     def adapted(experiment: Experiment, answers: Answers, report: Report) -> Answer:
-        def told_of(stage: str) -> Callable[[int, int, float], None]:
-            return lambda step, steps, _: report(stage, step, steps)
-
         together, body = getattr(experiment.config, config), experiment.body
-        found = adapt(experiment.networks[network], body, experiment.checked, together, told_of("adapt"))
+        found = adapt(
+            experiment.networks[network], body, experiment.checked, together, as_stage(report, "adapt")
+        )
         networks, after_px, clips = [found.network], found.after_px, [experiment.whole]
         settings: AdaptConfig | None = getattr(experiment.config, then) if then else None
         if settings is not None:
@@ -167,7 +166,7 @@ def _adapted(config: str, then: str | None = None, network: str = "frame") -> Ro
                 report("adapt to each clip", len(alone), len(clips))
             networks, after_px = [one.network for one in alone], torch.cat([one.after_px for one in alone])
         elif then is not None:
-            networks = [settled(found, body, experiment.whole, together, told_of("settle"))]
+            networks = [settled(found, body, experiment.whole, together, as_stage(report, "settle"))]
         told = [with_shared_shape(predict(n, clip), clip) for n, clip in zip(networks, clips, strict=True)]
         accepted = after_px < found.before_px
         return Answer(joined(told), accepted, torch.stack([found.before_px, after_px], dim=1))
@@ -215,7 +214,7 @@ def _optimised(experiment: Experiment, start: BodyParameters, config: str, repor
             start,
             experiment.whole,
             settings,
-            lambda step, steps, _: report("optimise", step, steps),
+            as_stage(report, "optimise"),
         )
     )
 
