@@ -21,7 +21,8 @@ from pathlib import Path
 import torch
 
 from selfmocap.adapt import AdaptConfig, adapt, predict, with_shared_shape
-from selfmocap.body import Body, BodyParameters
+from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.body_model.skeleton import JOINT
 from selfmocap.capturing.people import on_device
 from selfmocap.metrics import root_aligned_error
 from selfmocap.network.estimator import Estimator
@@ -31,7 +32,6 @@ from selfmocap.optimise import OptimiseConfig, optimise, random_start
 from selfmocap.reproduce.clips import AS_THE_PAPER, ClipChoice, benchmark_clips
 from selfmocap.reproduce.record import cpu_model
 from selfmocap.reproduce.rows import Experiment, RowConfig
-from selfmocap.skeleton import JOINT
 
 LENGTHS = (10, 25, 50, 100, 200, 400, 1200)
 """Steps that direct optimisation is given: each time from the start, since its learning rate falls with what is

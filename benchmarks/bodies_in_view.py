@@ -9,9 +9,9 @@ import roma
 import torch
 from torch import Tensor
 
-from selfmocap.body import Body, BodyParameters
-from selfmocap.camera import Camera
-from selfmocap.named_poses import NAMED_POSES, named_pose
+from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.body_model.named_poses import NAMED_POSES, named_pose
+from selfmocap.geometry.camera import Camera
 
 CAMERA = Camera.looking_along_z(600.0, 640, 480)
 

@@ -153,7 +153,7 @@ def cut(video: Path, folder: Path, clips: int, frames: int) -> list[Path]:
     from PIL import Image
     from tests.videos import write_video
 
-    from selfmocap.video import open_video
+    from selfmocap.io.video import open_video
 
     folder.mkdir()
     opened = open_video(video)

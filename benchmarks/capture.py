@@ -19,14 +19,14 @@ from typing import Any
 import numpy as np
 from frontend import CLIPS, excerpt
 
+from selfmocap.body_model.motion import Motion
+from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
 from selfmocap.frontend.mediapipe_tasks import quiet_stderr
-from selfmocap.motion import Motion
-from selfmocap.skeleton import DEFAULT_KEYPOINTS
-from selfmocap.video import open_video
+from selfmocap.io.video import open_video
 
 CAPTURE = (
     "import json, sys, time; from pathlib import Path; import selfmocap; "
-    "from selfmocap.memory import peak_memory_gb; began = time.perf_counter(); "
+    "from selfmocap.io.memory import peak_memory_gb; began = time.perf_counter(); "
     "selfmocap.capture(sys.argv[1], sys.argv[2], selfmocap.CaptureConfig(people='largest', quality=sys.argv[3])); "
     "print(json.dumps([time.perf_counter() - began, peak_memory_gb()]))"
 )

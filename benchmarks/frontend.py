@@ -24,7 +24,7 @@ import numpy as np
 from selfmocap.frontend.flow import WORK_SIZE, crop_flow, dis
 from selfmocap.frontend.mediapipe_tasks import quiet_stderr
 from selfmocap.frontend.windows import Window, cut
-from selfmocap.video import open_video
+from selfmocap.io.video import open_video
 
 CLIPS = Path(__file__).parents[2] / "shared" / "data" / "clips"
 OBSERVE = (

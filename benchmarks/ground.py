@@ -17,12 +17,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from selfmocap.adapt import predict, with_shared_shape
-from selfmocap.body import Body
+from selfmocap.body_model.body import Body
+from selfmocap.body_model.motion import Motion
+from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS, JOINT
 from selfmocap.cleaning.clean import clean
 from selfmocap.cleaning.contacts import FOOT_POINTS, find_contacts, rest_heights
 from selfmocap.cleaning.remade import keypoints_world, light
 from selfmocap.dynamics_data import FPS, smooth_windows
-from selfmocap.motion import Motion
 from selfmocap.network.infer import camera_of, inputs_of, seen_share, to_world
 from selfmocap.network.sequences import load_temporal
 from selfmocap.network.temporal import TemporalNetwork
@@ -30,7 +31,6 @@ from selfmocap.objective import gather_evidence
 from selfmocap.observations import Observations
 from selfmocap.optimise import optimise
 from selfmocap.reproduce.clips import unswapped
-from selfmocap.skeleton import DEFAULT_KEYPOINTS, JOINT
 from selfmocap.synthetic.batches import SyntheticConfig
 from selfmocap.synthetic.cameras import CameraConfig
 from selfmocap.synthetic.corrupt import KeypointErrors

@@ -14,7 +14,7 @@ from bodies_in_view import CAMERA, boxes_around, interleaved, median_ratio, rand
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from selfmocap.body import Body
+from selfmocap.body_model.body import Body
 from selfmocap.losses import halved, halved_mask, segmentation_loss
 from selfmocap.reprojection import body_mask, observe
 

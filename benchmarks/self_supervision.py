@@ -15,8 +15,9 @@ import torch
 from bodies_in_view import CAMERA, boxes_around, interleaved, random_bodies
 from torch import Tensor
 
-from selfmocap.body import Body, BodyParameters
-from selfmocap.camera import Camera, from_crop
+from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.geometry.camera import Camera, from_crop
+from selfmocap.geometry.visibility import visible_vertices
 from selfmocap.losses import (
     compare,
     halved,
@@ -28,7 +29,6 @@ from selfmocap.losses import (
 from selfmocap.observations import Observations
 from selfmocap.projection import Projection
 from selfmocap.reprojection import body_mask, observe
-from selfmocap.visibility import visible_vertices
 
 
 def observations(body: Body, truth: BodyParameters, boxes: Tensor) -> Observations:

@@ -25,10 +25,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from selfmocap.body import Body, BodyParameters
-from selfmocap.camera import Camera
+from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.body_model.motion import Motion
 from selfmocap.dynamics_data import tracks_at
-from selfmocap.motion import Motion
+from selfmocap.geometry.camera import Camera
 from selfmocap.observations import Observations
 from selfmocap.pseudo_labels import FRAMES, write_shard
 

@@ -26,8 +26,8 @@ os.environ.setdefault("PYOPENGL_PLATFORM", "osmesa")
 import torch
 
 from selfmocap import Body
-from selfmocap.camera import CROP_SIZE
 from selfmocap.frontend.flow import crop_flow, dis
+from selfmocap.geometry.camera import CROP_SIZE
 from selfmocap.readers.motions_folder import load_motions
 from selfmocap.synthetic import batches, corrupt
 from selfmocap.synthetic.backgrounds import load_backgrounds, procedural_backgrounds

@@ -19,8 +19,8 @@ import torch
 from bodies_in_view import CAMERA, interleaved, median_ratio, random_bodies
 from torch import Tensor
 
-from selfmocap.body import Body
-from selfmocap.visibility import visible_faces_by_ray_casting, visible_vertices
+from selfmocap.body_model.body import Body
+from selfmocap.geometry.visibility import visible_faces_by_ray_casting, visible_vertices
 
 try:
     import open3d

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from selfmocap import Body
-from selfmocap.body import BodyParameters
-from selfmocap.camera import CROP_SIZE, project
+from selfmocap.body_model.body import BodyParameters
+from selfmocap.geometry.camera import CROP_SIZE, project
 from selfmocap.network.frame import FrameInputs, FrameNetwork
 from selfmocap.network.weights import load_network
 from selfmocap.train import validate

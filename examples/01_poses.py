@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from selfmocap import Body, BodyParameters
-from selfmocap.named_poses import NAMED_POSES, named_pose
+from selfmocap.body_model.named_poses import NAMED_POSES, named_pose
 from selfmocap.render import picture
 
 body = Body.load()

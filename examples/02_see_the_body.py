@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from selfmocap import Body, BodyParameters, Camera
+from selfmocap.body_model.named_poses import named_pose
+from selfmocap.geometry.nearest import pixel_centres
 from selfmocap.losses import compare, halved, halved_mask
-from selfmocap.named_poses import named_pose
-from selfmocap.nearest import pixel_centres
 from selfmocap.reprojection import body_mask, observe
 
 body, camera = Body.load(), Camera.looking_along_z(600.0, 640, 480)

@@ -12,11 +12,11 @@ import roma
 import torch
 from PIL import Image
 
-from selfmocap.body import Body
-from selfmocap.files import written_whole
-from selfmocap.motion import Motion
+from selfmocap.body_model.body import Body
+from selfmocap.body_model.motion import Motion
+from selfmocap.io.files import written_whole
+from selfmocap.io.video import open_video
 from selfmocap.render import picture
-from selfmocap.video import open_video
 
 FRAMES, HEIGHT, WIDTH = 5, 300, 240
 FROM_THE_LEFT = roma.rotvec_to_rotmat(torch.tensor([0.0, -torch.pi / 2, 0.0]))

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from selfmocap.body import Body, forward_kinematics
-from selfmocap.files import read_npz
+from selfmocap.body_model.body import Body, forward_kinematics
+from selfmocap.body_model.skeleton import JOINT
+from selfmocap.io.files import read_npz
 from selfmocap.readers.ground import lowest_height
 from selfmocap.readers.motions_folder import MotionClip, load_motions
-from selfmocap.skeleton import JOINT
 
 LIMBS = [
     f"{side}_{part}" for part in ("hip", "knee", "ankle", "shoulder", "elbow", "wrist") for side in ("l", "r")

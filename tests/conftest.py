@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from selfmocap.body import Body, BodyParameters
+from selfmocap.body_model.body import Body, BodyParameters
 from tests.smpl_file import write_smpl_pickle
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

@@ -8,11 +8,11 @@ import numpy as np
 import roma
 import torch
 
-from selfmocap.body import Body, BodyParameters
-from selfmocap.body_data import _FACE_AND_FEET, _VERTEX_OF, BodyData, read_body
-from selfmocap.camera import Camera
-from selfmocap.motion import Motion
-from selfmocap.skeleton import JOINT_PARENTS
+from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.body_model.model_files import _FACE_AND_FEET, _VERTEX_OF, BodyData, read_body
+from selfmocap.body_model.motion import Motion
+from selfmocap.body_model.skeleton import JOINT_PARENTS
+from selfmocap.geometry.camera import Camera
 from tests.conftest import random_parameters
 
 

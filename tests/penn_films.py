@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import scipy.io
 
-from selfmocap.skeleton import KEYPOINT_SETS
+from selfmocap.body_model.skeleton import KEYPOINT_SETS
 
 COCO = KEYPOINT_SETS["coco-17"]
 JOINTS = (

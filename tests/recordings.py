@@ -8,8 +8,8 @@ import scipy.io
 import torch
 from scipy.spatial.transform import Rotation
 
-from selfmocap.body import Body, BodyParameters, forward_kinematics
-from selfmocap.skeleton import JOINT_NAMES, JOINT_PARENTS
+from selfmocap.body_model.body import Body, BodyParameters, forward_kinematics
+from selfmocap.body_model.skeleton import JOINT_NAMES, JOINT_PARENTS
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "motion"
 

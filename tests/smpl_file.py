@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csc_matrix
 
-from selfmocap.skeleton import JOINT_PARENTS
+from selfmocap.body_model.skeleton import JOINT_PARENTS
 
 PARENTS = {24: list(JOINT_PARENTS), 52: list(JOINT_PARENTS[:22]), 55: [*JOINT_PARENTS[:22], 15, 15, 15]}
 for _joints in (52, 55):

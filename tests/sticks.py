@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from selfmocap.body_model.skeleton import KEYPOINT_SETS
 from selfmocap.frontend.poses import Pose, window_of
-from selfmocap.skeleton import KEYPOINT_SETS
-from selfmocap.video import Frame
+from selfmocap.io.video import Frame
 
 COCO = KEYPOINT_SETS["coco-17"]
 WIDTH, HEIGHT = 320, 240

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from selfmocap.body import Body
+from selfmocap.body_model.body import Body
 from selfmocap.dynamics_data import ClipSource, SyntheticClips, TrackClips, tracks_at
 from selfmocap.network.config import NetworkConfig
 from selfmocap.network.frame import FrameNetwork

@@ -5,8 +5,9 @@ import roma
 import torch
 
 from selfmocap.adapt import AdaptConfig, adapt, predict, settled, with_shared_shape
-from selfmocap.body import Body, BodyParameters
-from selfmocap.camera import project
+from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.body_model.skeleton import JOINT
+from selfmocap.geometry.camera import project
 from selfmocap.network.frame import UPRIGHT, FrameInputs, FrameNetwork
 from selfmocap.network.temporal import TemporalConfig, TemporalNetwork
 from selfmocap.objective import (
@@ -28,7 +29,6 @@ from selfmocap.optimise import (
     seen_as_large,
     started_from_truth,
 )
-from selfmocap.skeleton import JOINT
 from selfmocap.train import TrainConfig, train
 from tests.training_run import CONFIG, FourPoses, pretraining_poses
 
@@ -112,7 +112,7 @@ def test_what_is_kept_out_is_seen_by_no_loss_and_by_no_network(evidence: Evidenc
 
 
 def walk_names() -> tuple[str, ...]:
-    from selfmocap.skeleton import DEFAULT_KEYPOINTS
+    from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
 
     return DEFAULT_KEYPOINTS.names
 
@@ -329,7 +329,7 @@ def test_the_papers_beginnings_hold_the_true_root_and_place(
 
 
 def test_images_join_the_objective_where_they_are_seen(body: Body, clips: list) -> None:
-    from selfmocap.camera import Camera
+    from selfmocap.geometry.camera import Camera
     from selfmocap.reprojection import body_mask
 
     seen, inputs, truth = clips[0]

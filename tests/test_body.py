@@ -7,10 +7,10 @@ import smplx
 import torch
 from torch.autograd import gradcheck
 
-from selfmocap.body import Body, BodyParameters, Regressor
-from selfmocap.body_data import read_body
-from selfmocap.named_poses import NAMED_POSES, named_pose
-from selfmocap.skeleton import JOINT, JOINT_MIRROR, KEYPOINT_SETS
+from selfmocap.body_model.body import Body, BodyParameters, Regressor
+from selfmocap.body_model.model_files import read_body
+from selfmocap.body_model.named_poses import NAMED_POSES, named_pose
+from selfmocap.body_model.skeleton import JOINT, JOINT_MIRROR, KEYPOINT_SETS
 from tests.conftest import random_parameters
 from tests.smpl_file import smpl_arrays, write_smpl_npz
 

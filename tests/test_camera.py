@@ -3,7 +3,7 @@ import roma
 import torch
 from torch.autograd import gradcheck
 
-from selfmocap.camera import (
+from selfmocap.geometry.camera import (
     NEAREST_DEPTH,
     Camera,
     from_crop,

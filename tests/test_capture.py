@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 import torch
 
+from selfmocap.body_model.motion import Motion
+from selfmocap.body_model.skeleton import keypoint_set
 from selfmocap.capturing import answer, capture
 from selfmocap.cli import main
 from selfmocap.frontend.poses import Pose
-from selfmocap.motion import Motion
+from selfmocap.io.video import Frame
 from selfmocap.network.config import NetworkConfig
 from selfmocap.network.sequences import load_temporal, save_temporal
 from selfmocap.network.temporal import TemporalConfig, TemporalNetwork
 from selfmocap.network.weights import load_network
-from selfmocap.skeleton import keypoint_set
-from selfmocap.video import Frame
 from tests import told_capture
 from tests.conftest import SHARED_DATA
 from tests.sticks import COCO, Told, scene
@@ -321,7 +321,7 @@ def test_a_full_disk_and_a_folder_that_is_none(
     for stale in [*(again / "out").glob("person-*/motion*"), *(again / "out").glob("[or][ve]*.[mhj]*")]:
         if not stale.name.startswith("observations"):
             stale.unlink()
-    monkeypatch.setattr("selfmocap.files.np.savez_compressed", full)
+    monkeypatch.setattr("selfmocap.io.files.np.savez_compressed", full)
     with little_work():
         line = refused(capfd, again / "two.mp4", again / "out", "--weights", weights, "--quality", "fast")
     assert "No space left on device" in line

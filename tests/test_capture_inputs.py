@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import torch
 
+from selfmocap.body_model.motion import Motion
 from selfmocap.cli import main
-from selfmocap.motion import Motion
 from tests.sticks import HEIGHT, RED, WIDTH, scene
 from tests.told_capture import little_work, results, told_video, untrained_weights
 from tests.videos import write_video

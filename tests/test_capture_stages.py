@@ -6,25 +6,25 @@ import pytest
 import torch
 
 from selfmocap.adapt import predict
-from selfmocap.body import Body, BodyParameters
-from selfmocap.camera import Camera, project
+from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.body_model.motion import Motion
+from selfmocap.body_model.named_poses import named_pose
+from selfmocap.body_model.skeleton import keypoint_set
 from selfmocap.capturing import answer
 from selfmocap.capturing.answer import Answer
 from selfmocap.capturing.measures import background_speed, measures, residuals_px, stands_still, untrusted
 from selfmocap.capturing.people import BLOCK, Person, spread_rows
 from selfmocap.capturing.stages import Done, Stages
 from selfmocap.capturing.summary import summarised
-from selfmocap.motion import Motion
-from selfmocap.named_poses import named_pose
+from selfmocap.geometry.camera import Camera, project
+from selfmocap.geometry.rotations import interpolate
+from selfmocap.geometry.tensors import joined
 from selfmocap.network.config import NetworkConfig
 from selfmocap.network.frame import FrameNetwork
 from selfmocap.objective import gather_evidence
 from selfmocap.observations import Observations
 from selfmocap.optimise import OptimiseConfig, optimise
 from selfmocap.reprojection import body_mask
-from selfmocap.rotations import interpolate
-from selfmocap.skeleton import keypoint_set
-from selfmocap.tensors import joined
 
 # ---- stages ---------------------------------------------------------------------------------------------------
 

@@ -6,8 +6,9 @@ import pytest
 import roma
 import torch
 
-from selfmocap.body import Body, BodyParameters
-from selfmocap.camera import Camera
+from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.body_model.motion import Motion
+from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS, JOINT
 from selfmocap.cleaning.clean import clean
 from selfmocap.cleaning.confidence import joint_confidence
 from selfmocap.cleaning.contacts import FOOT_POINTS, find_contacts, rest_heights
@@ -19,9 +20,8 @@ from selfmocap.cleaning.measures import foot_slide_mm, jitter
 from selfmocap.cleaning.remade import keypoints_world, light, remade
 from selfmocap.cleaning.scale import stature, with_stature
 from selfmocap.cleaning.smoothing import smooth, whittaker
-from selfmocap.motion import Motion
+from selfmocap.geometry.camera import Camera
 from selfmocap.observations import Observations
-from selfmocap.skeleton import DEFAULT_KEYPOINTS, JOINT
 from tests.conftest import random_parameters
 from tests.exported import wandering_motion
 from tests.walking import FPS, LEVEL, pitched, reached, smoothstep, walk

@@ -8,11 +8,11 @@ import torch
 import trimesh
 from PIL import Image
 
-from selfmocap.body import Body, BodyParameters
-from selfmocap.camera import Camera
+from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.body_model.motion import Motion
+from selfmocap.body_model.named_poses import named_pose
 from selfmocap.cli import main
-from selfmocap.motion import Motion
-from selfmocap.named_poses import named_pose
+from selfmocap.geometry.camera import Camera
 
 
 def run(*args: str) -> int:

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from selfmocap.body import Body, BodyParameters
-from selfmocap.camera import Camera, project
+from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.dynamics_data import CLIPS, Looking, SyntheticClips
+from selfmocap.geometry.camera import Camera, project
 from selfmocap.network.config import NetworkConfig
 from selfmocap.network.corrector import KeypointCorrector, Located, gaussians
 from selfmocap.network.frame import FrameInputs, FrameNetwork

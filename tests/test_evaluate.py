@@ -8,13 +8,13 @@ import pytest
 import roma
 import torch
 
-from selfmocap.body import Body, BodyParameters
+from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.body_model.motion import Motion
+from selfmocap.body_model.skeleton import JOINT
 from selfmocap.cli import main
 from selfmocap.evaluate import evaluate, joint_errors, means
 from selfmocap.export.write import export
-from selfmocap.motion import Motion
 from selfmocap.readers.threedpw import read_threedpw
-from selfmocap.skeleton import JOINT
 from tests.exported import wandering_motion
 from tests.test_readers_smpl import threedpw_data
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from selfmocap.body import Body
+from selfmocap.body_model.body import Body
 from selfmocap.export.options import ExportOptions
 from selfmocap.export.takes import frame_rate, takes
 from selfmocap.export.write import SUFFIXES, export
@@ -89,7 +89,7 @@ _LONG = """
 import resource, sys, torch
 from dataclasses import replace
 from pathlib import Path
-from selfmocap.body import Body
+from selfmocap.body_model.body import Body
 from selfmocap.cleaning.clean import clean
 from selfmocap.export.write import export
 from tests.exported import wandering_motion

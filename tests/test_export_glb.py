@@ -8,9 +8,9 @@ import torch
 import trimesh
 from scipy.spatial.transform import Rotation
 
-from selfmocap.body import Body
+from selfmocap.body_model.body import Body
+from selfmocap.body_model.motion import Motion
 from selfmocap.export.write import export
-from selfmocap.motion import Motion
 from tests.exported import joints_world, wandering_motion
 
 TYPES = {5126: np.float32, 5125: np.uint32, 5121: np.uint8}

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from selfmocap.body import Body
+from selfmocap.body_model.body import Body
+from selfmocap.body_model.skeleton import JOINT_PARENTS
 from selfmocap.export.options import ExportOptions
 from selfmocap.export.write import export
-from selfmocap.skeleton import JOINT_PARENTS
 from tests.exported import joints_world, wandering_motion
 
 

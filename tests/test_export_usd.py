@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from selfmocap.body import Body
+from selfmocap.body_model.body import Body
 from selfmocap.export.options import ExportOptions
 from selfmocap.export.write import export
 from tests.exported import joints_world, wandering_motion

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from scipy.sparse import coo_matrix, csc_matrix, csr_matrix
 
-from selfmocap.body import Body
-from selfmocap.files import (
+from selfmocap.body_model.body import Body
+from selfmocap.io.files import (
     check_shapes,
     read_npz,
     read_pickle,

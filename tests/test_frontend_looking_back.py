@@ -11,10 +11,10 @@ from selfmocap.frontend.following import Followed, follow_video
 from selfmocap.frontend.people import COMPANY, Pace, People
 from selfmocap.frontend.poses import Pose, window_of
 from selfmocap.frontend.sightings import part_paths, read_sighted, read_sightings
-from selfmocap.frontend.stopwatch import Stopwatch
 from selfmocap.frontend.tracks import follow
 from selfmocap.frontend.windows import Window
-from selfmocap.video import Frame, Video
+from selfmocap.io.stopwatch import Stopwatch
+from selfmocap.io.video import Frame, Video
 from tests.sticks import BLUE, COCO, HEIGHT, RED, WIDTH, scene, stick
 
 GREEN, GOLD = (20, 180, 60), (220, 200, 20)

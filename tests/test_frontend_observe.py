@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from selfmocap.body_model.skeleton import keypoint_set
 from selfmocap.frontend import detectors, following, tracks
 from selfmocap.frontend.detectors import detector_named
 from selfmocap.frontend.mediapipe_legacy import MediaPipeLegacy
@@ -25,9 +26,8 @@ from selfmocap.frontend.swaps import STATES
 from selfmocap.frontend.tiles import FIRST, tiles
 from selfmocap.frontend.tracks import follow
 from selfmocap.frontend.windows import Window
+from selfmocap.io.video import Frame, InputError, open_video
 from selfmocap.observations import Observations
-from selfmocap.skeleton import keypoint_set
-from selfmocap.video import Frame, InputError, open_video
 from tests.sticks import BLUE, COCO, HEIGHT, RED, WIDTH, Told, scene, stick
 from tests.videos import write_video
 

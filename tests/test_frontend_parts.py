@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from selfmocap.camera import to_crop
+from selfmocap.body_model.skeleton import KEYPOINT_SETS, KeypointSet
 from selfmocap.frontend import swaps
 from selfmocap.frontend.boxes import MARGIN, boxes
 from selfmocap.frontend.detectors import detector_named
@@ -15,10 +15,10 @@ from selfmocap.frontend.flow import crop_flow, dis, raft, warped
 from selfmocap.frontend.masks import EDGE, box_window, own_mask
 from selfmocap.frontend.mediapipe_tasks import believed
 from selfmocap.frontend.poses import MASK_SIDE, Pose
-from selfmocap.frontend.spool import Spool, write_npz_from_spools
 from selfmocap.frontend.swaps import STATES, undo_swaps
 from selfmocap.frontend.windows import Window, cut
-from selfmocap.skeleton import KEYPOINT_SETS, KeypointSet
+from selfmocap.geometry.camera import to_crop
+from selfmocap.io.spool import Spool, write_npz_from_spools
 
 SETS = [KEYPOINT_SETS[name] for name in ("mediapipe-33", "coco-17", "body-25")]
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from selfmocap.frontend.ahead import ahead, by_two
 from selfmocap.frontend.appearance import appearance, likeness
 from selfmocap.frontend.linking import Path2D, people_of
 from selfmocap.frontend.pan import background_shift, is_cut, small_view
@@ -29,7 +28,8 @@ from selfmocap.frontend.poses import Pose, moved, window_of
 from selfmocap.frontend.tiles import FIRST, tiles
 from selfmocap.frontend.tracks import follow
 from selfmocap.frontend.windows import Window
-from selfmocap.video import Frame
+from selfmocap.io.prefetch import ahead, by_two
+from selfmocap.io.video import Frame
 from tests.sticks import BLUE, COCO, HEIGHT, RED, WIDTH, Told, scene, stick
 
 PACE = Pace.at(30.0, 0)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from selfmocap.kernels import compiled, over_batch
+from selfmocap.geometry.kernels import compiled, over_batch
 
 
 @compiled

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from selfmocap.memory import give_memory_back, peak_memory_gb
+from selfmocap.io.memory import give_memory_back, peak_memory_gb
 
 
 def resident_mb() -> float:

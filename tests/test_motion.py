@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from selfmocap.body import Body
-from selfmocap.camera import Camera
-from selfmocap.files import read_npz, write_npz
-from selfmocap.motion import Motion
+from selfmocap.body_model.body import Body
+from selfmocap.body_model.motion import Motion
+from selfmocap.geometry.camera import Camera
+from selfmocap.io.files import read_npz, write_npz
 from tests.conftest import random_parameters
 
 

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 from torch.autograd import gradcheck
 
-from selfmocap.nearest import (
+from selfmocap.geometry.nearest import (
     pixel_centres,
     squared_distance_to_mask,
     squared_distance_to_nearest,

@@ -4,10 +4,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from selfmocap.body import Body, BodyParameters
-from selfmocap.camera import Camera, project, to_crop, translation_to_crop
-from selfmocap.motion import Motion
-from selfmocap.named_poses import named_pose
+from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.body_model.motion import Motion
+from selfmocap.body_model.named_poses import named_pose
+from selfmocap.geometry.camera import Camera, project, to_crop, translation_to_crop
+from selfmocap.geometry.rotations import matrix_to_euler
 from selfmocap.network.config import NetworkConfig
 from selfmocap.network.estimator import infer
 from selfmocap.network.frame import UPRIGHT, FrameInputs, FrameNetwork, Prediction
@@ -16,7 +17,6 @@ from selfmocap.network.infer import inputs_of
 from selfmocap.network.supervision import paper_losses, supervised_losses
 from selfmocap.network.weights import begin_from, blend, copy_of, load_network, save_network
 from selfmocap.observations import Observations
-from selfmocap.rotations import matrix_to_euler
 from tests.conftest import random_parameters
 
 SMALL = NetworkConfig(width=16)

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import torch
 
-from selfmocap.body import Body
+from selfmocap.body_model.body import Body
+from selfmocap.body_model.motion import Motion
 from selfmocap.infer_folder import infer_folder
-from selfmocap.motion import Motion
 from selfmocap.network.config import NetworkConfig
 from selfmocap.network.estimator import infer
 from selfmocap.network.sequences import save_temporal

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from selfmocap.body import Body, BodyParameters
-from selfmocap.camera import Camera
-from selfmocap.motion import Motion
+from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.body_model.motion import Motion
+from selfmocap.body_model.skeleton import keypoint_set
+from selfmocap.geometry.camera import Camera
 from selfmocap.observations import Observations
 from selfmocap.pseudo_labels import FRAMES, INDEX, PseudoLabels, write_shard
-from selfmocap.skeleton import keypoint_set
 
 SIZE = (64, 48)
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 import trimesh
 
-from selfmocap.raster import rasterize
+from selfmocap.geometry.rasterizer import rasterize
 
 LENS = np.array([[100.0, 100.0, 31.5, 31.5]])
 

@@ -4,8 +4,7 @@ import pytest
 import roma
 import torch
 
-from selfmocap.named_poses import NAMED_POSES, named_pose
-from selfmocap.readers.joint_limits import (
+from selfmocap.body_model.joint_limits import (
     beyond,
     bridged,
     from_coordinates,
@@ -13,8 +12,9 @@ from selfmocap.readers.joint_limits import (
     limits,
     to_coordinates,
 )
+from selfmocap.body_model.named_poses import NAMED_POSES, named_pose
+from selfmocap.body_model.skeleton import JOINT, JOINT_MIRROR
 from selfmocap.readers.skeletons import angle_deg
-from selfmocap.skeleton import JOINT, JOINT_MIRROR
 
 
 def turned(joint: str, x: float, y: float, z: float, frames: int = 1) -> torch.Tensor:

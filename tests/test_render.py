@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from selfmocap.body import Body
+from selfmocap.body_model.body import Body
 from selfmocap.render import picture, vertex_normals, write_picture
 
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from selfmocap.body import Body
+from selfmocap.body_model.body import Body
+from selfmocap.body_model.motion import Motion
 from selfmocap.frontend.overlay import write_pictures
-from selfmocap.motion import Motion
 from selfmocap.report import page
 from selfmocap.report.page import write_report
 from tests.exported import wandering_motion

@@ -8,10 +8,11 @@ import torch
 
 from selfmocap.adapt import AdaptConfig
 from selfmocap.adapt_folder import AdaptFolderConfig, adapt_folder
-from selfmocap.body import Body
-from selfmocap.camera import Camera, project, to_crop
+from selfmocap.body_model.body import Body
+from selfmocap.body_model.motion import Motion
+from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS, JOINT, WITH_JOINTS
 from selfmocap.cli import main
-from selfmocap.motion import Motion
+from selfmocap.geometry.camera import Camera, project, to_crop
 from selfmocap.network.config import NetworkConfig
 from selfmocap.network.frame import FrameNetwork
 from selfmocap.network.weights import load_network, save_network
@@ -35,7 +36,6 @@ from selfmocap.reproduce.rows import ROWS, RowConfig
 from selfmocap.reproduce.scores import depth_signs_wrong, harm, scores_of
 from selfmocap.reproduce.tables import clips_folder, table
 from selfmocap.reprojection import body_mask
-from selfmocap.skeleton import DEFAULT_KEYPOINTS, JOINT, WITH_JOINTS
 from tests.exported import wandering_motion
 
 TEST_SET = ClipChoice(clips=2, frames=4)

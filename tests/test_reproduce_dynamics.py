@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from selfmocap import dynamics_scores, train_clips
-from selfmocap.body import Body
-from selfmocap.camera import translation_to_crop
+from selfmocap.body_model.body import Body
 from selfmocap.cli import main
 from selfmocap.dynamics_data import SyntheticClips
 from selfmocap.dynamics_scores import hallucination_scores, surface_scores
+from selfmocap.geometry.camera import translation_to_crop
 from selfmocap.network.config import NetworkConfig
 from selfmocap.network.frame import Prediction
 from selfmocap.network.sequences import load_temporal, save_temporal

@@ -5,10 +5,10 @@ import torch
 from torch import Tensor
 from torch.autograd import gradcheck
 
-from selfmocap.body import Body, BodyParameters
-from selfmocap.camera import Camera, from_crop, to_crop
+from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.body_model.named_poses import named_pose
+from selfmocap.geometry.camera import Camera, from_crop, to_crop
 from selfmocap.losses import Difference, compare, overlap
-from selfmocap.named_poses import named_pose
 from selfmocap.observations import Observations
 from selfmocap.projection import Projection
 from selfmocap.reprojection import body_mask, consecutive, observe

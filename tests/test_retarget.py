@@ -7,15 +7,15 @@ import pytest
 import roma
 import torch
 
-from selfmocap.body import Body, BodyParameters
-from selfmocap.named_poses import named_pose
+from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.body_model.named_poses import named_pose
+from selfmocap.body_model.skeleton import JOINT, JOINT_NAMES
 from selfmocap.readers.asf_amc import read_amc
 from selfmocap.readers.bvh import read_bvh
 from selfmocap.readers.ground import lowest_height
 from selfmocap.readers.reference import borrowed_reference, reference_pose, without_first_pose
 from selfmocap.readers.retarget import fitted_betas, reshaped, retarget
 from selfmocap.readers.skeletons import SkeletonMotion, angle_deg
-from selfmocap.skeleton import JOINT, JOINT_NAMES
 from tests.recordings import DATA, bvh_text, joints
 
 LIMBS = [

@@ -5,7 +5,7 @@ import roma
 import torch
 from torch.autograd import gradcheck
 
-from selfmocap.rotations import (
+from selfmocap.geometry.rotations import (
     matrix_from_6d,
     matrix_from_axis_times_angle,
     matrix_from_euler,

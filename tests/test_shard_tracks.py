@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from selfmocap.body import Body, BodyParameters
-from selfmocap.camera import Camera
+from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.body_model.motion import Motion
 from selfmocap.dynamics_data import TrackClips, tracks_at
-from selfmocap.motion import Motion
+from selfmocap.geometry.camera import Camera
 from selfmocap.network.sequences import load_temporal
 from selfmocap.observations import Observations
 from selfmocap.pseudo_labels import write_shard

@@ -1,6 +1,12 @@
 import pytest
 
-from selfmocap.skeleton import JOINT_NAMES, JOINT_PARENTS, KEYPOINT_SETS, keypoint_set, mirrored_name
+from selfmocap.body_model.skeleton import (
+    JOINT_NAMES,
+    JOINT_PARENTS,
+    KEYPOINT_SETS,
+    keypoint_set,
+    mirrored_name,
+)
 
 COUNTS = {
     "smpl-24": 24,

@@ -6,8 +6,13 @@ import torch
 from torch import Tensor
 from torch.autograd import gradcheck
 
-from selfmocap import skinning
-from selfmocap.skinning import forward_kinematics, forward_kinematics_by_joint, skin, skin_by_axis
+from selfmocap.body_model import skinning
+from selfmocap.body_model.skinning import (
+    forward_kinematics,
+    forward_kinematics_by_joint,
+    skin,
+    skin_by_axis,
+)
 
 
 def _chains(*batch: int, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from selfmocap.body import Body, BodyParameters
-from selfmocap.camera import Camera, project, to_crop
-from selfmocap.skeleton import DEFAULT_KEYPOINTS
+from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
+from selfmocap.geometry.camera import Camera, project, to_crop
+from selfmocap.geometry.visibility import rendered_mask
 from selfmocap.synthetic.backgrounds import Backgrounds, procedural_backgrounds
 from selfmocap.synthetic.batches import SyntheticConfig, TrainingBatch, sample_batch, training_batches
 from selfmocap.synthetic.corrupt import CorruptionConfig, KeypointErrors, MaskErrors
 from selfmocap.synthetic.looks import LookConfig
 from selfmocap.synthetic.motions import ProceduralMotion, procedural_motions
-from selfmocap.visibility import rendered_mask
 
 NO_THINGS = LookConfig(skirt=0.0, held=0.0, furniture=0.0)
 PERFECT = CorruptionConfig(KeypointErrors(clean=1.0), MaskErrors(edge=0.0, hole=0.0))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from selfmocap.skeleton import DEFAULT_KEYPOINTS
+from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
 from selfmocap.synthetic import corrupt
 from selfmocap.synthetic.corrupt import KeypointErrors, MaskErrors, corrupt_masks, sample_errors
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from selfmocap.body import Body
-from selfmocap.camera import project
-from selfmocap.skeleton import DEFAULT_KEYPOINTS
+from selfmocap.body_model.body import Body
+from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
+from selfmocap.geometry.camera import project
 from selfmocap.synthetic.batches import SyntheticConfig
 from selfmocap.synthetic.corrupt import CorruptionConfig, KeypointErrors
 from selfmocap.synthetic.motions import procedural_motions

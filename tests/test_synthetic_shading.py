@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from selfmocap.body import Body
-from selfmocap.named_poses import named_pose
-from selfmocap.raster import rasterize
+from selfmocap.body_model.body import Body
+from selfmocap.body_model.named_poses import named_pose
+from selfmocap.geometry.rasterizer import rasterize
 from selfmocap.synthetic import looks, shading, surface
 from selfmocap.synthetic.figure import BODY, BOXES, HELD, RINGS, SEGMENTS, SKIRT, box_vertices, figure_of
 from selfmocap.synthetic.looks import LookConfig, light_in_camera, sample_light

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from selfmocap.body import Body, forward_kinematics
-from selfmocap.readers.joint_limits import beyond, limited, limits, to_coordinates
-from selfmocap.skeleton import JOINT
+from selfmocap.body_model.body import Body, forward_kinematics
+from selfmocap.body_model.joint_limits import beyond, limited, limits, to_coordinates
+from selfmocap.body_model.skeleton import JOINT
 from selfmocap.synthetic.batches import SyntheticConfig
 from selfmocap.synthetic.motions import Poses, procedural_motions, sample_poses
 from selfmocap.synthetic.penetration import capsules, depth

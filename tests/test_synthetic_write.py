@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from selfmocap.body import Body
-from selfmocap.camera import to_crop
+from selfmocap.body_model.body import Body
+from selfmocap.body_model.motion import Motion
 from selfmocap.frontend.flow import dis
-from selfmocap.motion import Motion
+from selfmocap.geometry.camera import to_crop
+from selfmocap.io.video import open_video
 from selfmocap.observations import Observations
 from selfmocap.readers.surreal import read_surreal, read_surreal_parts
 from selfmocap.synthetic import write
@@ -25,7 +26,6 @@ from selfmocap.synthetic.pictures import photographs
 from selfmocap.synthetic.scene import stage_of
 from selfmocap.synthetic.shading import draw
 from selfmocap.synthetic.write import synthesize
-from selfmocap.video import open_video
 
 FRAMES = 4
 

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from selfmocap.body import Body
-from selfmocap.camera import project, translation_from_crop, translation_to_crop
+from selfmocap.body_model.body import Body
+from selfmocap.geometry.camera import project, translation_from_crop, translation_to_crop
 from selfmocap.network.config import NetworkConfig
 from selfmocap.network.frame import FrameInputs, Prediction
 from selfmocap.network.heatmaps import view_angles

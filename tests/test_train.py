@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from selfmocap.body import Body
+from selfmocap.body_model.body import Body
 from selfmocap.network.frame import FrameNetwork
 from selfmocap.network.weights import load_network
 from selfmocap.train import PART, TrainConfig, learning_rate, train, validate

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from selfmocap.body import Body
+from selfmocap.body_model.body import Body
 from selfmocap.dynamics_data import (
     CLIPS,
     Clips,
@@ -268,7 +268,7 @@ def test_configurations_that_cannot_be_are_refused(body: Body, lessons: Lessons,
 
 
 def test_scores_are_zero_at_the_truth_and_known_beside_it(body: Body, lessons: Lessons) -> None:
-    from selfmocap.camera import translation_to_crop
+    from selfmocap.geometry.camera import translation_to_crop
 
     clips = lessons.validation
     assert clips is not None

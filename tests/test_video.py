@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from selfmocap.frontend.observe import observe
-from selfmocap.video import InputError, _later, open_video
+from selfmocap.io.video import InputError, _later, open_video
 from tests.videos import write_video
 
 WIDTH, HEIGHT = 96, 64

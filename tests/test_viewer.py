@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from selfmocap.body import Body
+from selfmocap.body_model.body import Body
+from selfmocap.body_model.motion import Motion
 from selfmocap.frontend.overlay import write_pictures
-from selfmocap.motion import Motion
 from selfmocap.viewer import _pictures, open_viewer
 from tests.exported import wandering_motion
 

@@ -5,9 +5,9 @@ import torch
 import trimesh
 from torch import Tensor
 
-from selfmocap.body import Body, BodyParameters
-from selfmocap.named_poses import NAMED_POSES, named_pose
-from selfmocap.visibility import (
+from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.body_model.named_poses import NAMED_POSES, named_pose
+from selfmocap.geometry.visibility import (
     rendered_mask,
     visible_faces,
     visible_faces_by_pairs,

@@ -11,8 +11,8 @@ from pathlib import Path
 import roma
 import torch
 
-from selfmocap.body import Body, BodyParameters
-from selfmocap.camera import project
+from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.geometry.camera import project
 from selfmocap.network.config import NetworkConfig
 from selfmocap.network.frame import UPRIGHT, FrameInputs
 from selfmocap.train import PART, TrainConfig, fabric_here, train

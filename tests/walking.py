@@ -6,12 +6,12 @@ from dataclasses import replace
 import roma
 import torch
 
-from selfmocap.body import Body, BodyParameters
-from selfmocap.camera import Camera
+from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.body_model.motion import Motion
+from selfmocap.body_model.named_poses import pose_from_degrees
+from selfmocap.body_model.skeleton import JOINT
 from selfmocap.cleaning.legs import LEGS, Leg, reach
-from selfmocap.motion import Motion
-from selfmocap.named_poses import pose_from_degrees
-from selfmocap.skeleton import JOINT
+from selfmocap.geometry.camera import Camera
 
 FPS = 30.0
 LEVEL = Camera.looking_along_z(1000.0, 1280, 720)

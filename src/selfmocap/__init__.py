@@ -3,12 +3,12 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from selfmocap.body import Body, BodyParameters
-    from selfmocap.camera import Camera
+    from selfmocap.body_model.body import Body, BodyParameters
+    from selfmocap.body_model.motion import Motion
     from selfmocap.capturing.capture import capture
     from selfmocap.capturing.config import CaptureConfig
     from selfmocap.export.options import ExportOptions
-    from selfmocap.motion import Motion
+    from selfmocap.geometry.camera import Camera
     from selfmocap.observations import Observations
 
 __all__ = [
@@ -25,12 +25,12 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOME = {
-    "Body": "selfmocap.body",
-    "BodyParameters": "selfmocap.body",
-    "Camera": "selfmocap.camera",
+    "Body": "selfmocap.body_model.body",
+    "BodyParameters": "selfmocap.body_model.body",
+    "Camera": "selfmocap.geometry.camera",
     "CaptureConfig": "selfmocap.capturing.config",
     "ExportOptions": "selfmocap.export.options",
-    "Motion": "selfmocap.motion",
+    "Motion": "selfmocap.body_model.motion",
     "Observations": "selfmocap.observations",
     "capture": "selfmocap.capturing.capture",
 }

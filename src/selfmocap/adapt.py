@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from selfmocap.body import Body, BodyParameters
+from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.network.estimator import Estimator, bodies, bodies_of_all, frames_at_once
 from selfmocap.objective import (
     KEYPOINTS_ALONE,

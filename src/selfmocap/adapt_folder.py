@@ -7,7 +7,7 @@ from typing import Any
 
 from selfmocap import __version__
 from selfmocap.adapt import Adaptation, AdaptConfig, adapt, as_stage, predict, settled, with_shared_shape
-from selfmocap.body import Body, BodyParameters
+from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.network.estimator import Estimator, frame_network_of, load_estimator, save_estimator
 from selfmocap.network.infer import camera_of, inputs_of, motion_of
 from selfmocap.network.weights import shipped_weights

@@ -161,7 +161,7 @@ def evaluate(
     """
     from selfmocap.evaluate import table_of
     from selfmocap.evaluate_keypoints import evaluate_any
-    from selfmocap.files import written_whole
+    from selfmocap.io.files import written_whole
 
     with stages() as report:
         scores = evaluate_any(estimates, truth, smpl_model, report)
@@ -282,10 +282,10 @@ def export(
         fps: Frames a second to resample to.
         smpl_model: Your own SMPL, SMPL-H or SMPL-X file, to which smpl and amass are fitted.
     """
-    from selfmocap.body import Body
+    from selfmocap.body_model.body import Body
+    from selfmocap.body_model.motion import Motion
     from selfmocap.export.options import ExportOptions
     from selfmocap.export.write import export as export_motion
-    from selfmocap.motion import Motion
 
     options = ExportOptions(names, up_axis, unit, fps, smpl_model)
     folder = motion.parent if out is None else out

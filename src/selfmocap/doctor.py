@@ -8,7 +8,7 @@ from importlib import import_module, metadata
 
 import torch
 
-from selfmocap.body import Body
+from selfmocap.body_model.body import Body
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,11 @@ import torch
 from scipy.ndimage import median_filter
 from torch import Tensor
 
-from selfmocap.body import Body, forward_kinematics
+from selfmocap.body_model.body import Body, forward_kinematics
+from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
 from selfmocap.frontend.boxes import boxes as windows_around
+from selfmocap.geometry.tensors import frames_a_second, joined
+from selfmocap.io.video import PICTURE_FPS
 from selfmocap.network.frame import FrameInputs, FrameNetwork
 from selfmocap.network.heatmaps import SEEN
 from selfmocap.network.infer import camera_of
@@ -22,7 +25,6 @@ from selfmocap.network.temporal_supervision import Targets
 from selfmocap.observations import Observations
 from selfmocap.pseudo_labels import indexed_shards
 from selfmocap.readers.penn_action import KEYPOINTS, PennClip, label_files, read_penn_action
-from selfmocap.skeleton import DEFAULT_KEYPOINTS
 from selfmocap.synthetic.backgrounds import Backgrounds
 from selfmocap.synthetic.batches import SyntheticConfig
 from selfmocap.synthetic.corrupt import CorruptionConfig, KeypointErrors
@@ -30,8 +32,6 @@ from selfmocap.synthetic.motions import MotionClip
 from selfmocap.synthetic.pictured import PicturedScene, pictured_scene, pictures_of
 from selfmocap.synthetic.points import DetectedPoints, PointScene, detected, point_scene
 from selfmocap.synthetic.variety import Variety
-from selfmocap.tensors import frames_a_second, joined
-from selfmocap.video import PICTURE_FPS
 
 CLIPS = 2
 """Clips that are drawn together."""

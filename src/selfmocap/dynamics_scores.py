@@ -10,10 +10,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from selfmocap.body import Body, BodyParameters, forward_kinematics
-from selfmocap.camera import project
+from selfmocap.body_model.body import Body, BodyParameters, forward_kinematics
 from selfmocap.dynamics_data import FPS, Clips
 from selfmocap.filters import butterworth, one_euro, one_euro_both_ways
+from selfmocap.geometry.camera import project
 from selfmocap.metrics import absolute_error, acceleration_error, procrustes_error, right_keypoints
 from selfmocap.network.frame import Prediction
 from selfmocap.network.sequences import glimpses_of, predict_sequence

@@ -16,10 +16,12 @@ from rich.table import Column, Table
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from selfmocap.body import Body
-from selfmocap.camera import Camera
+from selfmocap.body_model.body import Body
+from selfmocap.body_model.motion import FORMAT, Motion
+from selfmocap.body_model.skeleton import JOINT, JOINT_NAMES
 from selfmocap.export.smpl import SMPL_MEAN_PELVIS
-from selfmocap.files import read_npz
+from selfmocap.geometry.camera import Camera
+from selfmocap.io.files import read_npz
 from selfmocap.metrics import (
     absolute_error,
     acceleration_error,
@@ -27,11 +29,9 @@ from selfmocap.metrics import (
     root_aligned_error,
     translation_aligned_error,
 )
-from selfmocap.motion import FORMAT, Motion
 from selfmocap.readers.amass import read_amass
 from selfmocap.readers.smpl_motion import SmplMotion
 from selfmocap.readers.threedpw import read_threedpw
-from selfmocap.skeleton import JOINT, JOINT_NAMES
 
 Errors = dict[str, Float[Tensor, "_"]]
 """By score: a value a frame, or for accelerations a value a triple of frames; mm but for `m_per_s2`."""

@@ -11,12 +11,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from selfmocap.body import Body
-from selfmocap.camera import project
+from selfmocap.body_model.body import Body
+from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
 from selfmocap.evaluate import Bodies, Track, evaluate, files_by_clip, read_tracks, some_of
+from selfmocap.geometry.camera import project
 from selfmocap.metrics import right_keypoints
 from selfmocap.readers.penn_action import KEYPOINTS, PennClip, label_files, read_penn_action
-from selfmocap.skeleton import DEFAULT_KEYPOINTS
 
 Report = Callable[[str, int, int], None]
 """Called with the name of the stage, how far it is, and how far it has to go."""

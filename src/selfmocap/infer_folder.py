@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from selfmocap import __version__
-from selfmocap.body import Body
+from selfmocap.body_model.body import Body
 from selfmocap.network.estimator import infer, load_estimator
 from selfmocap.network.weights import shipped_weights
 from selfmocap.observations import Observations

@@ -11,8 +11,12 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from selfmocap.camera import to_crop
-from selfmocap.nearest import pixel_centres, squared_distance_to_mask, squared_distance_to_nearest
+from selfmocap.geometry.camera import to_crop
+from selfmocap.geometry.nearest import (
+    pixel_centres,
+    squared_distance_to_mask,
+    squared_distance_to_nearest,
+)
 from selfmocap.observations import Observations
 from selfmocap.projection import Projection
 

@@ -10,15 +10,15 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from selfmocap.body import Body, BodyParameters, forward_kinematics
-from selfmocap.camera import Camera, project, to_crop
+from selfmocap.body_model.body import Body, BodyParameters, forward_kinematics
+from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS, WITH_JOINTS, keypoint_set
+from selfmocap.geometry.camera import Camera, project, to_crop
+from selfmocap.geometry.tensors import joined, weighted_sum
 from selfmocap.losses import compare, robust_keypoint_loss
 from selfmocap.network.frame import FrameInputs
 from selfmocap.observations import Observations
 from selfmocap.pose_prior import PosePrior
 from selfmocap.reprojection import observe
-from selfmocap.skeleton import DEFAULT_KEYPOINTS, WITH_JOINTS, keypoint_set
-from selfmocap.tensors import joined, weighted_sum
 
 _HALF_WEIGHT = ("eye", "ear")
 """Keypoints that a detector places by the look of a head, not by its bones."""

@@ -10,8 +10,10 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from selfmocap.camera import CROP_SIZE
-from selfmocap.files import (
+from selfmocap.body_model.skeleton import keypoint_set
+from selfmocap.geometry.camera import CROP_SIZE
+from selfmocap.geometry.tensors import frames_a_second
+from selfmocap.io.files import (
     MAX_ARRAY_BYTES,
     PartOfFile,
     check_format,
@@ -21,8 +23,6 @@ from selfmocap.files import (
     read_npz,
     write_npz,
 )
-from selfmocap.skeleton import keypoint_set
-from selfmocap.tensors import frames_a_second
 
 FORMAT, VERSION = "selfmocap-observations", 1
 

@@ -10,8 +10,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from selfmocap.body import Body, BodyParameters
-from selfmocap.camera import translation_from_crop, translation_to_crop
+from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.geometry.camera import translation_from_crop, translation_to_crop
+from selfmocap.geometry.rotations import matrix_from_6d, matrix_to_6d
 from selfmocap.network.frame import UPRIGHT
 from selfmocap.objective import (
     KEYPOINTS_ALONE,
@@ -22,7 +23,6 @@ from selfmocap.objective import (
     self_check_px,
     weighted,
 )
-from selfmocap.rotations import matrix_from_6d, matrix_to_6d
 
 _REFINED = replace(KEYPOINTS_ALONE, shape=0.0, betas=1.5, closeness=0.1)
 REFINEMENT = replace(_REFINED, smoothness=0.1)

@@ -9,12 +9,12 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from selfmocap.body import Body
-from selfmocap.frontend.ahead import ahead, by_two
+from selfmocap.body_model.body import Body
+from selfmocap.body_model.motion import Motion
 from selfmocap.frontend.overlay import write_pictures
-from selfmocap.motion import Motion
+from selfmocap.io.prefetch import ahead, by_two
+from selfmocap.io.video import Frame, Video
 from selfmocap.render import drawn_over
-from selfmocap.video import Frame, Video
 
 PERSON_COLOURS = (
     (0.40, 0.70, 1.00),

@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from selfmocap.body import Body, BodyParameters
+from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.body_model.motion import Motion
+from selfmocap.body_model.named_poses import named_pose, pose_from_degrees
 from selfmocap.export.mesh import MESH_SUFFIXES, write_mesh
-from selfmocap.files import existing_file
-from selfmocap.motion import Motion
-from selfmocap.named_poses import named_pose, pose_from_degrees
+from selfmocap.io.files import existing_file
 from selfmocap.render import write_picture
 
 

@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from selfmocap.files import read_npz
-from selfmocap.rotations import matrix_to_6d
+from selfmocap.geometry.rotations import matrix_to_6d
+from selfmocap.io.files import read_npz
 
 PRIOR_FILE = "pose_prior.npz"
 DIMENSIONS = 23 * 6

@@ -10,19 +10,19 @@ import torch
 from PIL import Image
 
 from selfmocap import __version__
-from selfmocap.body import Body, BodyParameters
+from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.body_model.motion import Motion
 from selfmocap.export.write import export
-from selfmocap.files import written_whole
 from selfmocap.frontend.observe import Settings, observe
-from selfmocap.motion import Motion
+from selfmocap.geometry.rotations import interpolate
+from selfmocap.io.files import written_whole
+from selfmocap.io.video import open_video
 from selfmocap.network.estimator import infer
 from selfmocap.network.infer import camera_of, inputs_of, to_world
 from selfmocap.network.sequences import load_temporal, past_and_future
 from selfmocap.network.temporal import TemporalNetwork
 from selfmocap.observations import Observations
 from selfmocap.render import picture
-from selfmocap.rotations import interpolate
-from selfmocap.video import open_video
 
 Report = Callable[[str, int, int], None]
 """Called with the name of a stage, how far it is, and how far it has to go."""

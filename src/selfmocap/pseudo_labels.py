@@ -26,11 +26,17 @@ import numpy as np
 import torch
 from jaxtyping import Int
 
-from selfmocap.files import PartOfFile, existing_file, read_npz, write_npz, written_whole
-from selfmocap.motion import Motion
+from selfmocap.body_model.motion import Motion
+from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
+from selfmocap.io.files import (
+    PartOfFile,
+    existing_file,
+    read_npz,
+    write_npz,
+    written_whole,
+)
+from selfmocap.io.video import numbered
 from selfmocap.observations import Observations, joined, windows
-from selfmocap.skeleton import DEFAULT_KEYPOINTS
-from selfmocap.video import numbered
 
 FRAMES = 60
 """Of a sample; the last one of a person may have less."""

@@ -9,9 +9,9 @@ from jaxtyping import Bool, Float, Int, UInt8
 from PIL import Image
 from torch import Tensor
 
-from selfmocap.camera import NEAREST_DEPTH, Camera, project
-from selfmocap.files import written_whole
-from selfmocap.raster import rasterize
+from selfmocap.geometry.camera import NEAREST_DEPTH, Camera, project
+from selfmocap.geometry.rasterizer import rasterize
+from selfmocap.io.files import written_whole
 
 _SUPERSAMPLING = 2
 _SKIN = np.array([0.80, 0.64, 0.55], np.float32)

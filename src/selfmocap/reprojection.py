@@ -4,11 +4,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from selfmocap.body import Body, BodyParameters
-from selfmocap.camera import CROP_SIZE, Camera, project, to_crop
+from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
+from selfmocap.geometry.camera import CROP_SIZE, Camera, project, to_crop
+from selfmocap.geometry.visibility import rendered_mask, visible_vertices
 from selfmocap.projection import Projection
-from selfmocap.skeleton import DEFAULT_KEYPOINTS
-from selfmocap.visibility import rendered_mask, visible_vertices
 
 
 def observe(

@@ -20,9 +20,11 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from selfmocap.body import Body, BodyParameters
-from selfmocap.camera import CROP_SIZE
-from selfmocap.files import written_whole
+from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.body_model.skeleton import keypoint_set
+from selfmocap.geometry.camera import CROP_SIZE
+from selfmocap.geometry.tensors import joined, weighted_sum
+from selfmocap.io.files import written_whole
 from selfmocap.metrics import absolute_error, procrustes_error, root_aligned_error
 from selfmocap.network.config import NetworkConfig
 from selfmocap.network.corrector import Located
@@ -35,8 +37,6 @@ from selfmocap.network.supervision import (
     supervised_losses,
 )
 from selfmocap.network.weights import begin_from, blend, copy_of, save_network
-from selfmocap.skeleton import keypoint_set
-from selfmocap.tensors import joined, weighted_sum
 from selfmocap.training_record import History, Progress, state_of_run
 
 PART = 32

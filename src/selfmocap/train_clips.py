@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from selfmocap.body import Body
+from selfmocap.body_model.body import Body
 from selfmocap.dynamics_data import (
     CLIPS,
     Clips,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from selfmocap.body import Body, BodyParameters
+from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.network.config import NetworkConfig
 from selfmocap.network.frame import FrameInputs
 from selfmocap.network.weights import load_network

@@ -18,10 +18,11 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from selfmocap.body import Body
+from selfmocap.body_model.body import Body
 from selfmocap.dynamics_data import CLIPS, Clips, ClipSource, together
 from selfmocap.dynamics_scores import Scores, validation_scores
-from selfmocap.files import written_whole
+from selfmocap.geometry.tensors import weighted_sum
+from selfmocap.io.files import written_whole
 from selfmocap.network.frame import FrameNetwork
 from selfmocap.network.pose_discriminator import PoseDiscriminator, adversary_loss, discriminator_loss
 from selfmocap.network.sequences import save_temporal
@@ -38,7 +39,6 @@ from selfmocap.network.temporal_supervision import (
     steady_shape,
 )
 from selfmocap.network.weights import blend
-from selfmocap.tensors import weighted_sum
 from selfmocap.train import fabric_here, learning_rate
 from selfmocap.training_record import History, Progress, state_of_run
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from selfmocap.body import Body, BodyParameters
+from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.network.frame import FrameInputs
 from selfmocap.readers.motions_folder import MotionClip as Recording
 from selfmocap.readers.motions_folder import Progress, load_motions

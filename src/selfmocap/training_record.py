@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from selfmocap.files import written_whole
+from selfmocap.io.files import written_whole
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ import roma
 import torch
 from jaxtyping import UInt8
 
-from selfmocap.body import Body, BodyParameters
-from selfmocap.motion import Motion
+from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.body_model.motion import Motion
+from selfmocap.io.video import open_video
 from selfmocap.overlay import PERSON_COLOURS
-from selfmocap.video import open_video
 
 _WIDEST_PICTURE = 480
 _AHEAD = 2.0

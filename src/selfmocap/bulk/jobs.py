@@ -18,7 +18,7 @@ from selfmocap.bulk.manifest import Manifest
 from selfmocap.bulk.sources import Clip, brought
 from selfmocap.capturing.capture import capture
 from selfmocap.capturing.config import CaptureConfig
-from selfmocap.files import remove_partials, written_whole
+from selfmocap.io.files import remove_partials, written_whole
 from selfmocap.pseudo_labels import write_shard
 
 WORK, SHARDS = ".work", "pseudo-labels"

@@ -13,7 +13,7 @@ from selfmocap.bulk.manifest import Failure, Manifest
 from selfmocap.bulk.schedule import Pool, Tally, Working, do_all
 from selfmocap.bulk.sources import clips_in
 from selfmocap.capturing.config import CaptureConfig
-from selfmocap.files import existing_file, written_whole
+from selfmocap.io.files import existing_file, written_whole
 from selfmocap.pseudo_labels import INDEX
 
 CLIPS_A_SHARD = 256

@@ -9,9 +9,11 @@ from typing import Any
 import torch
 
 from selfmocap.adapt import AdaptConfig, adapt, predict, settled, with_shared_shape
-from selfmocap.body import Body, BodyParameters
+from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.capturing.people import Person, alone, images_for, on_device, sample
-from selfmocap.files import read_npz, write_npz
+from selfmocap.geometry.rotations import interpolate
+from selfmocap.geometry.tensors import joined
+from selfmocap.io.files import read_npz, write_npz
 from selfmocap.network.estimator import Estimator
 from selfmocap.objective import Evidence, gather_evidence, self_check_px
 from selfmocap.observations import windows
@@ -23,8 +25,6 @@ from selfmocap.optimise import (
     refined_by_speed,
     seen_as_large,
 )
-from selfmocap.rotations import interpolate
-from selfmocap.tensors import joined
 
 WINDOW, OVERLAP = 256, 32
 """Frames that are refined together, and over which one window fades into the next."""

@@ -16,7 +16,8 @@ import torch
 
 from selfmocap import __version__
 from selfmocap.adapt import AdaptConfig
-from selfmocap.body import Body
+from selfmocap.body_model.body import Body
+from selfmocap.body_model.motion import Motion
 from selfmocap.capturing.answer import Answer, Solver, adapted, answer_for, choices
 from selfmocap.capturing.config import EPOCHS, SAMPLE, CaptureConfig
 from selfmocap.capturing.measures import background_speed, measures, stands_still, untrusted
@@ -28,17 +29,16 @@ from selfmocap.cleaning.confidence import joint_confidence
 from selfmocap.cleaning.ground import level
 from selfmocap.cleaning.remade import light
 from selfmocap.export.write import export
-from selfmocap.files import existing_file, remove_partials
 from selfmocap.frontend.observe import Settings, observe
-from selfmocap.memory import give_memory_back
-from selfmocap.motion import Motion
+from selfmocap.io.files import existing_file, remove_partials
+from selfmocap.io.memory import give_memory_back
+from selfmocap.io.video import open_video
 from selfmocap.network.estimator import Estimator, load_estimator, save_estimator
 from selfmocap.network.infer import seen_share, to_world
 from selfmocap.optimise import AFTER_ADAPTATION, OF_FAST_MOTION, OptimiseConfig
 from selfmocap.overlay import write_bodies
 from selfmocap.report.page import write_report
 from selfmocap.report.residuals import keypoint_px_by_frame
-from selfmocap.video import open_video
 
 Report = Callable[[str, int, int], None]
 """Called with the name of a stage, how far it is, and how far it has to go (0 where nobody knows)."""

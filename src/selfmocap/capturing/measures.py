@@ -6,15 +6,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from selfmocap.body import Body
-from selfmocap.camera import CROP_SIZE, project, to_crop
+from selfmocap.body_model.body import Body
+from selfmocap.body_model.motion import Motion
+from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
 from selfmocap.capturing.people import Person, spread_rows
 from selfmocap.cleaning.measures import measured
+from selfmocap.geometry.camera import CROP_SIZE, project, to_crop
 from selfmocap.losses import compare, overlap, robust_keypoint_loss
-from selfmocap.motion import Motion
 from selfmocap.observations import Observations, chosen_rows
 from selfmocap.reprojection import body_mask, consecutive, observe
-from selfmocap.skeleton import DEFAULT_KEYPOINTS
 
 _MOST, _BLOCK = 120, 10
 """Frames of which masks and flow are compared, and how many of them follow each other."""

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from selfmocap.camera import Camera
+from selfmocap.geometry.camera import Camera
 from selfmocap.network.estimator import Estimator, frame_network_of
 from selfmocap.network.infer import camera_of, inputs_of
 from selfmocap.objective import Evidence, LossWeights, checked_and_whole

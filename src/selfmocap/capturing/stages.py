@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from selfmocap.files import written_whole
-from selfmocap.memory import give_memory_back
+from selfmocap.io.files import written_whole
+from selfmocap.io.memory import give_memory_back
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from selfmocap.body_model.skeleton import keypoint_set
 from selfmocap.capturing.people import Person
 from selfmocap.capturing.stages import Done
-from selfmocap.files import written_whole
-from selfmocap.skeleton import keypoint_set
+from selfmocap.io.files import written_whole
 
 _HARDLY = 0.3
 """Mean confidence."""

@@ -6,7 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from selfmocap.body import Body
+from selfmocap.body_model.body import Body
+from selfmocap.body_model.motion import Motion
+from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
 from selfmocap.cleaning.contacts import find_contacts, rest_heights
 from selfmocap.cleaning.depth import with_depth_of_ground
 from selfmocap.cleaning.feet import lock_feet
@@ -17,8 +19,6 @@ from selfmocap.cleaning.remade import light
 from selfmocap.cleaning.scale import with_stature
 from selfmocap.cleaning.smoothing import smooth
 from selfmocap.cleaning.soles import with_flat_soles
-from selfmocap.motion import Motion
-from selfmocap.skeleton import DEFAULT_KEYPOINTS
 
 
 def clean(

@@ -4,8 +4,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from selfmocap.body_model.skeleton import JOINT_NAMES, keypoint_set
 from selfmocap.observations import Observations
-from selfmocap.skeleton import JOINT_NAMES, keypoint_set
 
 _TRUNK = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
 _FACE = ("nose", "left_ear", "right_ear")

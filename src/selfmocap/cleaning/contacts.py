@@ -4,11 +4,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from selfmocap.body import Body
+from selfmocap.body_model.body import Body
+from selfmocap.body_model.motion import Motion
+from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
 from selfmocap.cleaning.remade import keypoints_world, stretches
 from selfmocap.export.takes import frame_rate
-from selfmocap.motion import Motion
-from selfmocap.skeleton import DEFAULT_KEYPOINTS
 
 FOOT_POINTS = ("left_heel", "left_big_toe", "right_heel", "right_big_toe")
 _STILL, _ALMOST_STILL = 0.25, 0.5

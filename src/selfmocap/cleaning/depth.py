@@ -4,12 +4,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from selfmocap.body import Body, BodyParameters
+from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.body_model.motion import Motion
 from selfmocap.cleaning.contacts import FOOT_POINTS
 from selfmocap.cleaning.remade import keypoints_world, remade, stretches
 from selfmocap.cleaning.smoothing import whittaker
 from selfmocap.export.takes import frame_rate
-from selfmocap.motion import Motion
 
 _HZ = 1.0
 """How fast the error of a distance may change."""

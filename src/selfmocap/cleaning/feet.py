@@ -8,15 +8,15 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from selfmocap.body import Body, BodyParameters
+from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.body_model.motion import Motion
 from selfmocap.cleaning.contacts import FOOT_POINTS, runs
 from selfmocap.cleaning.legs import LEGS, reach, turn_in_world
 from selfmocap.cleaning.remade import keypoints_world, remade, stretches
 from selfmocap.cleaning.smoothing import whittaker
 from selfmocap.export.takes import frame_rate
-from selfmocap.motion import Motion
-from selfmocap.rotations import continuous_quaternions
-from selfmocap.tensors import in_parts
+from selfmocap.geometry.rotations import continuous_quaternions
+from selfmocap.geometry.tensors import in_parts
 
 _FIRM = 1e3
 """The weight of a contact against that of leaving the leg as it is."""

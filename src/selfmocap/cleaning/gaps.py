@@ -5,11 +5,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from selfmocap.body import Body, BodyParameters
+from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.body_model.motion import Motion
 from selfmocap.cleaning.remade import remade
 from selfmocap.export.takes import LONGEST_GAP
-from selfmocap.motion import Motion
-from selfmocap.rotations import interpolate
+from selfmocap.geometry.rotations import interpolate
 
 
 def fill_gaps(motion: Motion, body: Body) -> Motion:

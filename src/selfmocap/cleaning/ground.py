@@ -7,13 +7,13 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from selfmocap.body import Body, BodyParameters
+from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.body_model.motion import Motion
+from selfmocap.body_model.skeleton import JOINT
 from selfmocap.cleaning.contacts import FOOT_POINTS, find_contacts, rest_heights
 from selfmocap.cleaning.remade import keypoints_world, light, remade
 from selfmocap.export.takes import frame_rate
-from selfmocap.motion import Motion
-from selfmocap.skeleton import JOINT
-from selfmocap.tensors import joined
+from selfmocap.geometry.tensors import joined
 
 _SEGMENTS = [
     ("spine1", "spine3", 0.435),

@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from selfmocap.body import forward_kinematics
-from selfmocap.skeleton import JOINT
-from selfmocap.tensors import safe_normalize
+from selfmocap.body_model.body import forward_kinematics
+from selfmocap.body_model.skeleton import JOINT
+from selfmocap.geometry.tensors import safe_normalize
 
 _STRAIGHTEST = 0.999
 """Of the leg's length: further the foot is not pulled, so that the knee does not snap straight."""

@@ -4,10 +4,10 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from selfmocap.body_model.motion import Motion
 from selfmocap.cleaning.contacts import FOOT_POINTS, find_contacts
 from selfmocap.cleaning.remade import keypoints_world, stretches
 from selfmocap.export.takes import frame_rate
-from selfmocap.motion import Motion
 
 
 def jitter(motion: Motion) -> float:

@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from selfmocap.body import Body, BodyParameters
-from selfmocap.motion import Motion, joints_and_keypoints
-from selfmocap.skeleton import DEFAULT_KEYPOINTS
+from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.body_model.motion import Motion, joints_and_keypoints
+from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
 
 
 def light(body: Body) -> Body:

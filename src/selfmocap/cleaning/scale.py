@@ -4,9 +4,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from selfmocap.body import Body, BodyParameters
+from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.body_model.motion import Motion
 from selfmocap.cleaning.remade import light, remade
-from selfmocap.motion import Motion
 
 SHORTEST, TALLEST = 0.5, 2.6
 """Metres."""

@@ -17,13 +17,13 @@ from scipy.linalg import solveh_banded
 from scipy.ndimage import maximum_filter1d
 from torch import Tensor
 
-from selfmocap.body import Body, BodyParameters
-from selfmocap.camera import NEAREST_DEPTH
+from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.body_model.motion import Motion
+from selfmocap.body_model.skeleton import JOINT_NAMES
 from selfmocap.cleaning.remade import remade, stretches
 from selfmocap.export.takes import frame_rate
-from selfmocap.motion import Motion
-from selfmocap.rotations import continuous_quaternions
-from selfmocap.skeleton import JOINT_NAMES
+from selfmocap.geometry.camera import NEAREST_DEPTH
+from selfmocap.geometry.rotations import continuous_quaternions
 
 _SLOW_HZ = {"elbow": 4.0, "wrist": 4.0, "shoulder": 4.0, "hand": 4.0}
 """The cutoff of a joint at rest; _TRUNK_AND_LEGS_HZ for the others."""

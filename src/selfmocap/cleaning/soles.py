@@ -14,15 +14,15 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from selfmocap.body import Body, BodyParameters
+from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.body_model.motion import Motion
 from selfmocap.cleaning.contacts import FOOT_POINTS, find_contacts, runs
 from selfmocap.cleaning.ground import stands
 from selfmocap.cleaning.legs import LEGS, turn_in_world
 from selfmocap.cleaning.remade import keypoints_world, remade, stretches
 from selfmocap.cleaning.smoothing import whittaker
 from selfmocap.export.takes import frame_rate
-from selfmocap.motion import Motion
-from selfmocap.tensors import in_parts
+from selfmocap.geometry.tensors import in_parts
 
 _FROM_THE_SIDE, _FROM_ABOVE = 0.2, 0.5
 """Sine of the angle at which a foot is looked down at: up to the first its pitch is believed, from the second on not at

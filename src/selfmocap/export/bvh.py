@@ -6,14 +6,14 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from selfmocap.body import Body
+from selfmocap.body_model.body import Body
+from selfmocap.body_model.skeleton import JOINT_PARENTS
 from selfmocap.export.euler import best_order, continuous_euler
 from selfmocap.export.names import children
 from selfmocap.export.options import ExportOptions
 from selfmocap.export.rig import Rig, rig
 from selfmocap.export.takes import Take
-from selfmocap.files import written_whole
-from selfmocap.skeleton import JOINT_PARENTS
+from selfmocap.io.files import written_whole
 
 
 def write_bvh(path: Path, take: Take, body: Body, options: ExportOptions) -> None:

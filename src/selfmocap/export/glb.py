@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 
 from selfmocap import __version__
-from selfmocap.body import Body
+from selfmocap.body_model.body import Body
+from selfmocap.body_model.skeleton import JOINT, JOINT_PARENTS
 from selfmocap.export.names import children
 from selfmocap.export.options import ExportOptions
 from selfmocap.export.rig import Rig, rig
 from selfmocap.export.skin import Skin, skin
 from selfmocap.export.takes import Take
-from selfmocap.files import written_whole
-from selfmocap.rotations import continuous_quaternions
-from selfmocap.skeleton import JOINT, JOINT_PARENTS
+from selfmocap.geometry.rotations import continuous_quaternions
+from selfmocap.io.files import written_whole
 
 _TYPES = {1: "SCALAR", 3: "VEC3", 4: "VEC4", 16: "MAT4"}
 _COMPONENTS = {"float32": 5126, "uint32": 5125, "uint8": 5121}

@@ -6,7 +6,7 @@ import trimesh
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from selfmocap.files import written_whole
+from selfmocap.io.files import written_whole
 
 MESH_SUFFIXES = (".glb", ".ply", ".obj", ".stl")
 

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from selfmocap.skeleton import JOINT_NAMES, JOINT_PARENTS
+from selfmocap.body_model.skeleton import JOINT_NAMES, JOINT_PARENTS
 
 Naming = Literal["smpl", "mixamo"]
 

@@ -6,11 +6,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from selfmocap.body import Body
+from selfmocap.body_model.body import Body
 from selfmocap.export.names import joint_names
 from selfmocap.export.options import METRES, ExportOptions, Unit, UpAxis
 from selfmocap.export.takes import Take
-from selfmocap.tensors import in_parts
+from selfmocap.geometry.tensors import in_parts
 
 R_ZUP_YUP = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]], dtype=torch.float64)
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from selfmocap.body import Body
+from selfmocap.body_model.body import Body
 from selfmocap.export.rig import Rig
 
 INFLUENCES = 4

@@ -9,14 +9,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from selfmocap.body import Body
-from selfmocap.body_data import USER_BETAS
+from selfmocap.body_model.body import Body
+from selfmocap.body_model.model_files import USER_BETAS
+from selfmocap.body_model.motion import Motion
+from selfmocap.body_model.skeleton import JOINT
 from selfmocap.export.rig import R_ZUP_YUP
 from selfmocap.export.smpl_fit import refit
 from selfmocap.export.takes import Take
-from selfmocap.files import write_npz
-from selfmocap.motion import Motion
-from selfmocap.skeleton import JOINT
+from selfmocap.io.files import write_npz
 
 SMPL_MEAN_PELVIS = (0.0, -0.23, 0.03)
 """Metres. About where the pelvis is in SMPL's mean bodies at rest, to 2 cm: what is known without an SMPL file."""

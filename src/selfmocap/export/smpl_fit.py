@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from selfmocap.body import Body, BodyParameters
-from selfmocap.skeleton import DEFAULT_KEYPOINTS, JOINT_NAMES, JOINT_PARENTS
+from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS, JOINT_NAMES, JOINT_PARENTS
 
 _SHAPE_FRAMES = 32
 _WINDOW = 256

@@ -8,13 +8,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from selfmocap.body import Body, forward_kinematics
+from selfmocap.body_model.body import Body, forward_kinematics
+from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
 from selfmocap.export.euler import ORDERS, continuous_euler
 from selfmocap.export.options import METRES, ExportOptions
 from selfmocap.export.rig import Rig, out_of_world, rig
 from selfmocap.export.takes import Take
-from selfmocap.files import written_whole
-from selfmocap.skeleton import DEFAULT_KEYPOINTS
+from selfmocap.io.files import written_whole
 
 _ANGLES = ORDERS[0]
 _UNIT_OF = {metres: unit for unit, metres in METRES.items()}

@@ -12,10 +12,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from selfmocap.body import BodyParameters
-from selfmocap.motion import Motion
-from selfmocap.rotations import interpolate
-from selfmocap.tensors import in_parts
+from selfmocap.body_model.body import BodyParameters
+from selfmocap.body_model.motion import Motion
+from selfmocap.geometry.rotations import interpolate
+from selfmocap.geometry.tensors import in_parts
 
 LONGEST_GAP = 0.5
 """Seconds."""

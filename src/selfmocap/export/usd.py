@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from selfmocap.body import Body
+from selfmocap.body_model.body import Body
+from selfmocap.body_model.skeleton import JOINT_PARENTS
 from selfmocap.export.options import ExportOptions
 from selfmocap.export.rig import Rig, rig
 from selfmocap.export.skin import INFLUENCES, skin
 from selfmocap.export.takes import Take
-from selfmocap.files import written_whole
-from selfmocap.rotations import continuous_quaternions
-from selfmocap.skeleton import JOINT_PARENTS
+from selfmocap.geometry.rotations import continuous_quaternions
+from selfmocap.io.files import written_whole
 
 
 def usd_library() -> ModuleType:

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from selfmocap.body import Body
+from selfmocap.body_model.body import Body
+from selfmocap.body_model.motion import Motion
 from selfmocap.export.bvh import write_bvh
 from selfmocap.export.glb import write_glb
 from selfmocap.export.options import ExportOptions
@@ -11,7 +12,6 @@ from selfmocap.export.smpl import fitted, write_amass, write_smpl
 from selfmocap.export.tables import write_csv, write_trc
 from selfmocap.export.takes import Take, joined, takes
 from selfmocap.export.usd import usd_library, write_usd
-from selfmocap.motion import Motion
 
 SUFFIXES = {
     "bvh": ".bvh", "glb": ".glb", "usd": ".usd", "amass": "_amass.npz", "smpl": "_smpl.npz", "csv": ".csv",

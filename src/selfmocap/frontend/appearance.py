@@ -3,9 +3,9 @@
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from selfmocap.body_model.skeleton import KeypointSet
 from selfmocap.frontend.poses import Pose
 from selfmocap.frontend.windows import cut
-from selfmocap.skeleton import KeypointSet
 
 _SIDE = 64
 _SHAPE = (12, 4, 4)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from selfmocap.camera import CROP_SIZE
+from selfmocap.geometry.camera import CROP_SIZE
 
 WORK_SIZE = 3 * CROP_SIZE // 2
 """Flow is measured at one and a half times the crop's size: its photometric error on real crops is 15 percent less

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from selfmocap.frontend.ahead import ahead
 from selfmocap.frontend.linking import Path2D, people_of
 from selfmocap.frontend.looking_back import look_back
 from selfmocap.frontend.people import Detector, Pace, People, Track, born
@@ -21,10 +20,11 @@ from selfmocap.frontend.sightings import (
     read_sighted,
     write_part,
 )
-from selfmocap.frontend.stopwatch import Stopwatch
 from selfmocap.frontend.tracks import follow
 from selfmocap.frontend.windows import Window
-from selfmocap.video import Frame, InputError, Video
+from selfmocap.io.prefetch import ahead
+from selfmocap.io.stopwatch import Stopwatch
+from selfmocap.io.video import Frame, InputError, Video
 
 WINDOW = 64
 """Frames between two writes; what an interruption loses at most."""

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from selfmocap.frontend.ahead import ahead
 from selfmocap.frontend.appearance import likeness
 from selfmocap.frontend.people import Detector, Pace, People, Track, carried, confirmed
 from selfmocap.frontend.sightings import (
@@ -21,7 +20,8 @@ from selfmocap.frontend.sightings import (
     write_earlier,
 )
 from selfmocap.frontend.tracks import LIKE, followed, part_of, resemblance
-from selfmocap.video import Frame, Video
+from selfmocap.io.prefetch import ahead
+from selfmocap.io.video import Frame, Video
 
 _MOST_FRAMES, _MOST_BYTES = 64, 1 << 27
 """How far back, and what the pictures of it may take."""

@@ -3,9 +3,9 @@
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from selfmocap.camera import CROP_SIZE
 from selfmocap.frontend.poses import MASK_SIDE, Pose
 from selfmocap.frontend.windows import Window
+from selfmocap.geometry.camera import CROP_SIZE
 
 EDGE = 2
 """Crop px on either side of a mask's edge that are uncertain."""

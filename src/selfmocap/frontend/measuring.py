@@ -8,8 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int, UInt8
 
-from selfmocap.camera import CROP_SIZE
-from selfmocap.frontend.ahead import ahead
+from selfmocap.body_model.skeleton import KeypointSet
 from selfmocap.frontend.boxes import boxes
 from selfmocap.frontend.flow import WORK_SIZE, CropFlow, FlowMethod, crop_flow
 from selfmocap.frontend.following import Progress
@@ -17,12 +16,13 @@ from selfmocap.frontend.masks import box_window, own_mask
 from selfmocap.frontend.poses import Pose
 from selfmocap.frontend.precomputed import PrecomputedFlow, PrecomputedMasks
 from selfmocap.frontend.sightings import Sighting, part_paths, read_columns, read_sighted, read_sightings
-from selfmocap.frontend.spool import Spool
-from selfmocap.frontend.stopwatch import Stopwatch
 from selfmocap.frontend.swaps import undo_swaps
 from selfmocap.frontend.windows import cut
-from selfmocap.skeleton import KeypointSet
-from selfmocap.video import Frame, Video
+from selfmocap.geometry.camera import CROP_SIZE
+from selfmocap.io.prefetch import ahead
+from selfmocap.io.spool import Spool
+from selfmocap.io.stopwatch import Stopwatch
+from selfmocap.io.video import Frame, Video
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
+from selfmocap.body_model.skeleton import KeypointSet, keypoint_set
 from selfmocap.frontend.mediapipe_tasks import believed, quiet_stderr, small_mask
 from selfmocap.frontend.poses import Pose, window_of
 from selfmocap.frontend.windows import Window, cut
-from selfmocap.skeleton import KeypointSet, keypoint_set
-from selfmocap.video import Frame
+from selfmocap.io.video import Frame
 
 _SIDE = 320
 

@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from selfmocap.body_model.skeleton import KeypointSet, keypoint_set
 from selfmocap.frontend.people import AT_ONCE
 from selfmocap.frontend.poses import MASK_SIDE, Pose
 from selfmocap.frontend.windows import Window, cut
-from selfmocap.skeleton import KeypointSet, keypoint_set
-from selfmocap.video import Frame
+from selfmocap.io.video import Frame
 
 _DETECTOR, _LANDMARKER = "pose_detection/pose_detection.tflite", "pose_landmark/pose_landmark_full.tflite"
 _DETECTOR_SIDE, _LANDMARK_SIDE = 224, 256

@@ -11,22 +11,22 @@ from typing import Any
 
 import numpy as np
 
-from selfmocap.files import written_whole
+from selfmocap.body_model.skeleton import KeypointSet
 from selfmocap.frontend import flow as flows
-from selfmocap.frontend.ahead import ahead
 from selfmocap.frontend.detectors import detector_named
 from selfmocap.frontend.following import Box, Followed, Progress, follow_video
 from selfmocap.frontend.measuring import Images, Measures, Person, images, measure, person_of
 from selfmocap.frontend.overlay import Drawn, write_overlay
 from selfmocap.frontend.people import Detector
 from selfmocap.frontend.precomputed import PrecomputedFlow, PrecomputedKeypoints, PrecomputedMasks
-from selfmocap.frontend.spool import write_npz_from_spools
-from selfmocap.frontend.stopwatch import Stopwatch
 from selfmocap.frontend.swaps import STATES
-from selfmocap.memory import peak_memory_gb
+from selfmocap.io.files import written_whole
+from selfmocap.io.memory import peak_memory_gb
+from selfmocap.io.prefetch import ahead
+from selfmocap.io.spool import write_npz_from_spools
+from selfmocap.io.stopwatch import Stopwatch
+from selfmocap.io.video import InputError, Video, open_video
 from selfmocap.observations import FORMAT, VERSION
-from selfmocap.skeleton import KeypointSet
-from selfmocap.video import InputError, Video, open_video
 
 _VERSION = 2
 """Of the intermediate files: another version's are not gone on with."""

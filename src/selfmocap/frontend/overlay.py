@@ -11,11 +11,11 @@ import av
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from selfmocap.camera import CROP_SIZE
-from selfmocap.files import written_whole
-from selfmocap.frontend.ahead import ahead
-from selfmocap.skeleton import KeypointSet
-from selfmocap.video import Frame
+from selfmocap.body_model.skeleton import KeypointSet
+from selfmocap.geometry.camera import CROP_SIZE
+from selfmocap.io.files import written_whole
+from selfmocap.io.prefetch import ahead
+from selfmocap.io.video import Frame
 
 _COLOURS = (
     (255, 176, 0),

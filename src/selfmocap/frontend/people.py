@@ -7,11 +7,11 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from selfmocap.body_model.skeleton import KeypointSet
 from selfmocap.frontend.appearance import appearance
 from selfmocap.frontend.poses import Pose, limb_confidence, moved
 from selfmocap.frontend.windows import Window
-from selfmocap.skeleton import KeypointSet
-from selfmocap.video import Frame
+from selfmocap.io.video import Frame
 
 Image = UInt8[np.ndarray, "height width 3"]
 

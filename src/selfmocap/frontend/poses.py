@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from selfmocap.body_model.skeleton import KeypointSet
 from selfmocap.frontend.windows import Window
-from selfmocap.skeleton import KeypointSet
 
 MASK_SIDE = 128
 """Pixels a side of a found person's mask."""

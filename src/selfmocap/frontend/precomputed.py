@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Float32, UInt8
 
-from selfmocap.camera import CROP_SIZE
-from selfmocap.files import existing_file
+from selfmocap.body_model.skeleton import KEYPOINT_SETS, KeypointSet
 from selfmocap.frontend.masks import box_window, inside_frame
 from selfmocap.frontend.poses import MASK_SIDE, Pose, window_of
 from selfmocap.frontend.windows import Window
-from selfmocap.skeleton import KEYPOINT_SETS, KeypointSet
-from selfmocap.video import MAX_PIXELS, Frame, InputError, numbered, picture_opened
+from selfmocap.geometry.camera import CROP_SIZE
+from selfmocap.io.files import existing_file
+from selfmocap.io.video import MAX_PIXELS, Frame, InputError, numbered, picture_opened
 
 _MAX_JSON_BYTES = 1 << 28
 _MAX_PEOPLE = 256

@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
+from selfmocap.body_model.skeleton import KeypointSet, keypoint_set
 from selfmocap.frontend.poses import Pose, window_of
 from selfmocap.frontend.windows import Window
-from selfmocap.skeleton import KeypointSet, keypoint_set
-from selfmocap.video import Frame
+from selfmocap.io.video import Frame
 
 _REMEDY = (
     "run: pip install --no-deps rtmlib && pip install onnxruntime tqdm (without its own OpenCV, which would overwrite "

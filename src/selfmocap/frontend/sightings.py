@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from selfmocap.files import read_npz, write_npz
 from selfmocap.frontend.people import People, Track
 from selfmocap.frontend.poses import MASK_SIDE, Pose
 from selfmocap.frontend.windows import Window
+from selfmocap.io.files import read_npz, write_npz
 
 _COUNTS = ("number", "begun", "last", "seen", "found", "company")
 _MEANS = ("score", "limbs", "roamed")

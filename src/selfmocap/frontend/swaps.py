@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from selfmocap.skeleton import KeypointSet
+from selfmocap.body_model.skeleton import KeypointSet
 
 _LEGS = ("knee", "ankle", "heel", "toe", "foot")
 _ARMS = ("elbow", "wrist", "pinky", "index", "thumb")

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float32
 
-from selfmocap.frontend.ahead import by_two
+from selfmocap.body_model.skeleton import KeypointSet
 from selfmocap.frontend.appearance import appearance, likeness
 from selfmocap.frontend.pan import background_shift, is_cut, small_view
 from selfmocap.frontend.people import (
@@ -38,8 +38,8 @@ from selfmocap.frontend.poses import Pose, body_distance, extent, moved, share_w
 from selfmocap.frontend.standing import standing
 from selfmocap.frontend.tiles import FIRST, THEN, THEN_CROWD, tiles
 from selfmocap.frontend.windows import Window
-from selfmocap.skeleton import KeypointSet
-from selfmocap.video import Frame
+from selfmocap.io.prefetch import by_two
+from selfmocap.io.video import Frame
 
 Colours = Float32[np.ndarray, " bins"]
 

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from selfmocap.skeleton import DEFAULT_KEYPOINTS
+from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
 
 
 @dataclass(frozen=True)

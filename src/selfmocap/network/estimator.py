@@ -6,8 +6,8 @@ from typing import Any
 from jaxtyping import Bool
 from torch import Tensor
 
-from selfmocap.body import Body, BodyParameters
-from selfmocap.motion import Motion
+from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.body_model.motion import Motion
 from selfmocap.network.frame import FrameInputs, FrameNetwork
 from selfmocap.network.infer import camera_of, inputs_of, motion_of, predict_parameters
 from selfmocap.network.sequences import (

@@ -7,15 +7,20 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
-from selfmocap.body import BodyParameters
-from selfmocap.camera import translation_from_crop
-from selfmocap.named_poses import named_pose
+from selfmocap.body_model.body import BodyParameters
+from selfmocap.body_model.named_poses import named_pose
+from selfmocap.body_model.skeleton import JOINT_NAMES, keypoint_set
+from selfmocap.geometry.camera import translation_from_crop
+from selfmocap.geometry.rotations import (
+    matrix_from_6d,
+    matrix_from_axis_times_angle,
+    matrix_from_euler,
+    matrix_to_6d,
+)
 from selfmocap.network.config import NetworkConfig
 from selfmocap.network.corrector import KeypointCorrector, Located
 from selfmocap.network.heatmaps import coordinates, depth_coordinates, heatmaps, view_angles
 from selfmocap.network.trunks import LEAK, PlainTrunk, ResidualTrunk
-from selfmocap.rotations import matrix_from_6d, matrix_from_axis_times_angle, matrix_from_euler, matrix_to_6d
-from selfmocap.skeleton import JOINT_NAMES, keypoint_set
 
 UPRIGHT = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
 """`R_cam_body` of a person who stands upright and faces the camera."""

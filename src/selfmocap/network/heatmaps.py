@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from selfmocap.camera import CROP_SIZE, to_crop
+from selfmocap.geometry.camera import CROP_SIZE, to_crop
 
 SIGMA = 1.75
 """Standard deviation of a heatmap, px of the 128 px crop (Tung et al. 2017, the authors' release)."""

@@ -7,13 +7,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from selfmocap.body import Body, BodyParameters
-from selfmocap.camera import Camera
-from selfmocap.motion import Motion
+from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.body_model.motion import Motion
+from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
+from selfmocap.geometry.camera import Camera
+from selfmocap.geometry.tensors import joined
 from selfmocap.network.frame import FrameInputs, FrameNetwork
 from selfmocap.observations import Observations
-from selfmocap.skeleton import DEFAULT_KEYPOINTS
-from selfmocap.tensors import joined
 
 _WINDOW, _PICTURES = 256, 32
 """Frames a forward pass, and of those whose pictures are looked at: some 4 MB each."""

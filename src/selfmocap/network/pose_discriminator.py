@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from selfmocap.skeleton import JOINT_NAMES
+from selfmocap.body_model.skeleton import JOINT_NAMES
 
 _JOINTS = len(JOINT_NAMES) - 1
 _CHANNELS = 32

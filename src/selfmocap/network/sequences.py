@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from selfmocap.files import existing_file
+from selfmocap.io.files import existing_file
 from selfmocap.network.config import NetworkConfig
 from selfmocap.network.frame import FrameInputs, Prediction
 from selfmocap.network.temporal import Glimpses, TemporalConfig, TemporalNetwork, prediction_of

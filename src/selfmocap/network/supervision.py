@@ -7,11 +7,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from selfmocap.body import Body, BodyParameters
-from selfmocap.camera import project, translation_to_crop
+from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.geometry.camera import project, translation_to_crop
+from selfmocap.geometry.rotations import matrix_to_euler
 from selfmocap.network.corrector import Located, gaussians
 from selfmocap.network.frame import UPRIGHT, FrameInputs, Prediction
-from selfmocap.rotations import matrix_to_euler
 
 CROP_CAMERA_SCALE = (0.2, 0.2, 0.25)
 """Standard deviations of the crop camera over the training cameras."""

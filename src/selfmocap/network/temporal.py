@@ -8,12 +8,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from selfmocap.named_poses import named_pose
+from selfmocap.body_model.named_poses import named_pose
+from selfmocap.body_model.skeleton import JOINT_NAMES
+from selfmocap.geometry.rotations import matrix_from_6d, matrix_to_6d
 from selfmocap.network.config import NetworkConfig
 from selfmocap.network.frame import UPRIGHT, FrameInputs, FrameNetwork, Prediction
 from selfmocap.network.heatmaps import view_angles
-from selfmocap.rotations import matrix_from_6d, matrix_to_6d
-from selfmocap.skeleton import JOINT_NAMES
 
 POSE = 6 * len(JOINT_NAMES)
 """Numbers of a pose: the first two columns of every joint's rotation, the root's in the camera frame."""

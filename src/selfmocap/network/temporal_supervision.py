@@ -8,8 +8,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from selfmocap.body import Body, BodyParameters
-from selfmocap.camera import NEAREST_DEPTH, project, translation_from_crop, translation_to_crop
+from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.geometry.camera import (
+    NEAREST_DEPTH,
+    project,
+    translation_from_crop,
+    translation_to_crop,
+)
 from selfmocap.network.frame import Prediction
 from selfmocap.network.supervision import CROP_CAMERA_SCALE
 

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from selfmocap.files import existing_file, written_whole
+from selfmocap.io.files import existing_file, written_whole
 from selfmocap.network.config import NetworkConfig
 from selfmocap.network.frame import FrameNetwork
 

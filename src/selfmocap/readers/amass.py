@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from selfmocap.files import check_shapes, read_npz
+from selfmocap.io.files import check_shapes, read_npz
 from selfmocap.readers.smpl_motion import SmplMotion, smpl_rotations
 
 _KEYS = ("trans", "poses", "betas", "gender")

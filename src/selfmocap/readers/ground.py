@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from selfmocap.body import Body, BodyParameters
-from selfmocap.skeleton import JOINT
+from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.body_model.skeleton import JOINT
 
 FRAMES_IN_CONTACT = 0.05
 """The share of a recording's frames in which some part of the person stands on the ground, or sinks into it by an

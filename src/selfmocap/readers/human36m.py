@@ -17,8 +17,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from selfmocap.camera import Camera
-from selfmocap.files import MAX_PICKLE_BYTES, existing_file, read_pickle
+from selfmocap.geometry.camera import Camera
+from selfmocap.io.files import MAX_PICKLE_BYTES, existing_file, read_pickle
 from selfmocap.readers.text import numbers, read_text
 
 FPS = 50.0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from selfmocap.files import existing_file
+from selfmocap.io.files import existing_file
 
 _HEADER = 128
 _COMPRESSED, _MATRIX = 15, 14

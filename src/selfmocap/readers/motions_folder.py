@@ -10,8 +10,8 @@ from pathlib import Path
 import roma
 import torch
 
-from selfmocap.body import Body, BodyParameters
-from selfmocap.files import read_npz, write_npz
+from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.io.files import read_npz, write_npz
 from selfmocap.readers.amass import read_amass
 from selfmocap.readers.asf_amc import read_amc
 from selfmocap.readers.bvh import read_bvh

@@ -13,9 +13,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from selfmocap.body_model.skeleton import KEYPOINT_SETS
 from selfmocap.readers.matlab import read_mat
 from selfmocap.readers.text import MAX_FRAMES
-from selfmocap.skeleton import KEYPOINT_SETS
 
 KEYPOINTS = KEYPOINT_SETS["coco-17"]
 MAX_FILES = 100_000

@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from selfmocap.geometry.rotations import interpolate
 from selfmocap.readers.skeletons import SkeletonMotion, angle_deg
-from selfmocap.rotations import interpolate
 
 GLITCH_ANGLE_DEG = 15.0
 """A joint that leaves its path by more than this, and returns, within GLITCH_SECONDS is a tracking error ..."""

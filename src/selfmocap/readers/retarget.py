@@ -12,14 +12,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from selfmocap.body import Body, BodyParameters
+from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.body_model.joint_limits import bridged
+from selfmocap.body_model.skeleton import JOINT, JOINT_PARENTS
+from selfmocap.geometry.rotations import interpolate
 from selfmocap.readers.ground import lowest_height, on_the_ground
-from selfmocap.readers.joint_limits import bridged
 from selfmocap.readers.reference import SIDES, SeenPose, seen_by, unit
 from selfmocap.readers.rigs import Rig, rig_of
 from selfmocap.readers.skeletons import SkeletonMotion
-from selfmocap.rotations import interpolate
-from selfmocap.skeleton import JOINT, JOINT_PARENTS
 
 TRUNK_SHARE = 0.7
 """How much of the angle at which the skeleton's line from hips to shoulders leans in its reference pose is taken for a

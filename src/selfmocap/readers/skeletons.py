@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from selfmocap.rotations import interpolate
+from selfmocap.geometry.rotations import interpolate
 
 _SNAP = 0.02
 """Frames: a moment this near to a recorded frame is that frame (59.999 frames a second are meant as 60)."""

@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from selfmocap.body import Body, BodyParameters
+from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.body_model.joint_limits import bridged
+from selfmocap.body_model.skeleton import JOINT, JOINT_NAMES
 from selfmocap.readers.ground import lowest_height, on_the_ground
-from selfmocap.readers.joint_limits import bridged
 from selfmocap.readers.skeletons import resample
-from selfmocap.skeleton import JOINT, JOINT_NAMES
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,8 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from selfmocap.body import BodyParameters
-from selfmocap.camera import Camera
+from selfmocap.body_model.body import BodyParameters
+from selfmocap.geometry.camera import Camera
 from selfmocap.readers.matlab import read_mat
 from selfmocap.readers.text import MAX_FRAMES
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from selfmocap.files import existing_file
+from selfmocap.io.files import existing_file
 
 MAX_TEXT_BYTES = 1 << 29
 MAX_JOINTS = 1000

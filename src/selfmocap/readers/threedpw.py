@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from selfmocap.camera import Camera
-from selfmocap.files import read_pickle
+from selfmocap.geometry.camera import Camera
+from selfmocap.io.files import read_pickle
 from selfmocap.readers.smpl_motion import SmplMotion, smpl_rotations
 
 VIDEO_FPS = 30.0

@@ -11,9 +11,9 @@ from string import Template
 from typing import Any
 from urllib.parse import quote
 
-from selfmocap.body import Body
-from selfmocap.files import written_whole
-from selfmocap.motion import Motion
+from selfmocap.body_model.body import Body
+from selfmocap.body_model.motion import Motion
+from selfmocap.io.files import written_whole
 from selfmocap.report.playback import Residuals, playback
 from selfmocap.report.summary import asides, entry, facts, finite, title, untrusted
 

@@ -12,13 +12,13 @@ import roma
 import torch
 from jaxtyping import Bool, Float, Int
 
-from selfmocap.body import Body
+from selfmocap.body_model.body import Body
+from selfmocap.body_model.motion import Motion
+from selfmocap.body_model.skeleton import JOINT_NAMES, JOINT_PARENTS
 from selfmocap.export.options import ExportOptions
 from selfmocap.export.rig import rig
 from selfmocap.export.skin import Skin, skin
 from selfmocap.export.takes import joined, takes
-from selfmocap.motion import Motion
-from selfmocap.skeleton import JOINT_NAMES, JOINT_PARENTS
 
 MOST_FRAMES = 3000
 """Frames shown of a clip; of a longer one every second, third, ..."""

@@ -3,10 +3,10 @@
 import numpy as np
 import torch
 
-from selfmocap.camera import CROP_SIZE, project
-from selfmocap.motion import Motion
+from selfmocap.body_model.motion import Motion
+from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
+from selfmocap.geometry.camera import CROP_SIZE, project
 from selfmocap.observations import Observations
-from selfmocap.skeleton import DEFAULT_KEYPOINTS
 
 
 def keypoint_px_by_frame(motion: Motion, seen: Observations) -> list[float | None]:

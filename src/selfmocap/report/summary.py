@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from selfmocap.motion import Motion
+from selfmocap.body_model.motion import Motion
 
 _MEASURES = (
     ("self_check_px", "Self-check", "px", -1),

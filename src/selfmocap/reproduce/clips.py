@@ -10,18 +10,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from selfmocap.body import Body, BodyParameters
-from selfmocap.camera import Camera
-from selfmocap.files import written_whole
+from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.body_model.motion import Motion
+from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS, WITH_JOINTS, keypoint_set
 from selfmocap.frontend.swaps import undo_swaps
-from selfmocap.motion import Motion
+from selfmocap.geometry.camera import Camera
+from selfmocap.io.files import written_whole
 from selfmocap.network.frame import FrameNetwork
 from selfmocap.network.infer import inputs_of
 from selfmocap.objective import Evidence, gather_evidence
 from selfmocap.observations import Observations
 from selfmocap.readers.motions_folder import MotionClip as Recording
 from selfmocap.readers.motions_folder import load_motions
-from selfmocap.skeleton import DEFAULT_KEYPOINTS, WITH_JOINTS, keypoint_set
 from selfmocap.synthetic.backgrounds import Backgrounds, load_backgrounds, procedural_backgrounds
 from selfmocap.synthetic.batches import inside
 from selfmocap.synthetic.cameras import CameraConfig

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from selfmocap.adapt import AdaptConfig, adapt, as_stage, predict, with_shared_shape
-from selfmocap.body import Body
+from selfmocap.body_model.body import Body
+from selfmocap.body_model.skeleton import JOINT
 from selfmocap.metrics import root_aligned_error
 from selfmocap.network.frame import FrameNetwork
 from selfmocap.network.weights import load_network
@@ -28,7 +29,6 @@ from selfmocap.reproduce.clips import (
 from selfmocap.reproduce.paper import draw_curves, heading
 from selfmocap.reproduce.record import about, fingerprint, once, save_json, save_text
 from selfmocap.reproduce.tables import clips_folder
-from selfmocap.skeleton import JOINT
 
 EVIDENCE = ("complete", "weak")
 """All keypoints as they truly are; or with noise, a third of them missing."""

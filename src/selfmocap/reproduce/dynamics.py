@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from selfmocap import __version__
-from selfmocap.body import Body
+from selfmocap.body_model.body import Body
 from selfmocap.dynamics_data import FPS, Clips, SyntheticClips
 from selfmocap.dynamics_scores import (
     Scores,

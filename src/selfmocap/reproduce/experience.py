@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from selfmocap.adapt import AdaptConfig, adapt, as_stage, predict, with_shared_shape
-from selfmocap.body import Body
+from selfmocap.body_model.body import Body
+from selfmocap.geometry.tensors import weighted_sum
 from selfmocap.network.frame import FrameNetwork
 from selfmocap.network.supervision import SupervisedWeights, supervised_losses
 from selfmocap.network.weights import load_network
@@ -32,7 +33,6 @@ from selfmocap.synthetic.backgrounds import procedural_backgrounds
 from selfmocap.synthetic.batches import SyntheticConfig
 from selfmocap.synthetic.corrupt import CorruptionConfig
 from selfmocap.synthetic.motions import MotionClip
-from selfmocap.tensors import weighted_sum
 from selfmocap.train import PART, supervised_body
 from selfmocap.training_data import TRAINING_ERRORS, SyntheticFrames
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from selfmocap.files import written_whole
+from selfmocap.io.files import written_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

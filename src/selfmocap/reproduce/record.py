@@ -15,8 +15,8 @@ import torch
 from torch import nn
 
 from selfmocap import __version__
-from selfmocap.body import BodyParameters
-from selfmocap.files import read_npz, write_npz, written_whole
+from selfmocap.body_model.body import BodyParameters
+from selfmocap.io.files import read_npz, write_npz, written_whole
 from selfmocap.reproduce.clips import ClipChoice
 from selfmocap.reproduce.rows import ROWS, Answer, RowConfig
 

@@ -8,7 +8,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from selfmocap.adapt import AdaptConfig, adapt, as_stage, predict, settled, with_shared_shape
-from selfmocap.body import Body, BodyParameters
+from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.geometry.tensors import joined
 from selfmocap.network.estimator import Estimator
 from selfmocap.network.frame import FrameNetwork
 from selfmocap.network.temporal import TemporalNetwork
@@ -23,7 +24,6 @@ from selfmocap.optimise import (
     started_from_truth,
 )
 from selfmocap.reproduce.clips import BenchmarkClip, Report, evidence_of, truth_of
-from selfmocap.tensors import joined
 
 DIRECT = LossWeights(shape=0.0, betas=REFINEMENT.betas, smoothness=0.0)
 """The paper's losses, all three, and nothing that ties frames together but the clip's one shape."""

@@ -7,10 +7,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from selfmocap.body import Body, BodyParameters
+from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.body_model.skeleton import JOINT
 from selfmocap.evaluate import joint_errors, means, surface_errors
 from selfmocap.objective import Evidence
-from selfmocap.skeleton import JOINT
 
 _LIMB_BONES = [
     (JOINT[f"{side}_{one}"], JOINT[f"{side}_{other}"])

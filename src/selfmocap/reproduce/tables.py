@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from selfmocap.body import Body
+from selfmocap.body_model.body import Body
 from selfmocap.network.sequences import load_temporal
 from selfmocap.network.weights import load_network
 from selfmocap.reproduce.clips import AS_THE_PAPER, SHIFTED, ClipChoice, Report, benchmark_clips

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from selfmocap.kernels import compiled, over_batch
+from selfmocap.geometry.kernels import compiled, over_batch
 
 SIDE = 320
 """Pixels a side that backgrounds are kept at."""

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from selfmocap.body import Body
-from selfmocap.camera import CROP_SIZE
+from selfmocap.body_model.body import Body
+from selfmocap.geometry.camera import CROP_SIZE
 from selfmocap.synthetic import corrupt
 from selfmocap.synthetic.backgrounds import Backgrounds
 from selfmocap.synthetic.cameras import CameraConfig

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from selfmocap.camera import Camera
+from selfmocap.geometry.camera import Camera
 
 _SIZES = np.array(
     [

@@ -7,13 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from selfmocap.body import Body
-from selfmocap.camera import CROP_SIZE, Camera
+from selfmocap.body_model.body import Body
+from selfmocap.body_model.motion import Motion
+from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS, keypoint_set
 from selfmocap.frontend.flow import WORK_SIZE, crop_flow, dis
 from selfmocap.frontend.windows import Window, cut
-from selfmocap.motion import Motion
+from selfmocap.geometry.camera import CROP_SIZE, Camera
 from selfmocap.observations import Observations
-from selfmocap.skeleton import DEFAULT_KEYPOINTS, keypoint_set
 from selfmocap.synthetic import corrupt
 from selfmocap.synthetic.backgrounds import Backgrounds
 from selfmocap.synthetic.batches import boxes_around, in_image_of

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from selfmocap.kernels import compiled, over_batch
-from selfmocap.skeleton import DEFAULT_KEYPOINTS
+from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
+from selfmocap.geometry.kernels import compiled, over_batch
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from selfmocap.kernels import compiled, over_batch
+from selfmocap.geometry.kernels import compiled, over_batch
 from selfmocap.synthetic.shading import Drawn
 
 BLOBS = 6

@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from selfmocap.body import Body
-from selfmocap.skeleton import JOINT
+from selfmocap.body_model.body import Body
+from selfmocap.body_model.skeleton import JOINT
 
 RINGS, SEGMENTS = 9, 28
 BOXES = 3

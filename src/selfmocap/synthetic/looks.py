@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from selfmocap.body import Body
-from selfmocap.skeleton import DEFAULT_KEYPOINTS, JOINT
+from selfmocap.body_model.body import Body
+from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS, JOINT
 from selfmocap.synthetic import surface
 from selfmocap.synthetic.figure import Figure, Things
 from selfmocap.synthetic.shading import Look, Model

@@ -11,12 +11,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from selfmocap.body import Body, BodyParameters
-from selfmocap.named_poses import NAMED_POSES, named_pose
+from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.body_model.named_poses import NAMED_POSES, named_pose
+from selfmocap.body_model.skeleton import JOINT, JOINT_PARENTS
+from selfmocap.geometry.rotations import interpolate
 from selfmocap.readers.motions_folder import MotionClip as Recording
 from selfmocap.readers.retarget import reshaped
-from selfmocap.rotations import interpolate
-from selfmocap.skeleton import JOINT, JOINT_PARENTS
 
 
 @runtime_checkable

@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from selfmocap.body import Body
-from selfmocap.skeleton import JOINT
+from selfmocap.body_model.body import Body
+from selfmocap.body_model.skeleton import JOINT
 
 INSIDE_LIMB, INSIDE_TRUNK = 0.4, 0.1
 """A capsule's radius is this quantile of the distances from its bone to the skin of its part, so that it lies inside:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from selfmocap.body import Body
+from selfmocap.body_model.body import Body
 from selfmocap.synthetic.backgrounds import Backgrounds
 from selfmocap.synthetic.batches import SyntheticConfig, sample_batch
 from selfmocap.synthetic.motions import MotionClip

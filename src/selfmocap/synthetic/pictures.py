@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import torch
 
-from selfmocap.camera import CROP_SIZE, to_crop
+from selfmocap.geometry.camera import CROP_SIZE, to_crop
 from selfmocap.synthetic.backgrounds import Backgrounds, background_homographies, fill, sample_backgrounds
 from selfmocap.synthetic.develop import Film, Ground, develop, sample_film
 from selfmocap.synthetic.scene import Scene, ground_of, ray_matrices

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from selfmocap.body import Body, BodyParameters
-from selfmocap.camera import CROP_SIZE
+from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.geometry.camera import CROP_SIZE
 from selfmocap.synthetic import corrupt
 from selfmocap.synthetic.batches import (
     SyntheticConfig,

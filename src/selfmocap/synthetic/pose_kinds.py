@@ -6,7 +6,7 @@ the right one, drawn on its own. What a kind does not name stands in RELAXED.
 
 from dataclasses import dataclass, field
 
-from selfmocap.readers.joint_limits import Range
+from selfmocap.body_model.joint_limits import Range
 
 Ranges = dict[str, tuple[Range, Range, Range]]
 

@@ -13,12 +13,12 @@ from jaxtyping import Float
 from scipy.ndimage import gaussian_filter1d, maximum_filter1d
 from torch import Tensor
 
-from selfmocap.body import Body, BodyParameters, forward_kinematics
+from selfmocap.body_model.body import Body, BodyParameters, forward_kinematics
+from selfmocap.body_model.joint_limits import from_coordinates, limited, limits, to_coordinates
+from selfmocap.body_model.skeleton import JOINT, JOINT_MIRROR, JOINT_NAMES, mirrored_name
+from selfmocap.geometry.rotations import interpolate
 from selfmocap.readers.ground import lowest_height
-from selfmocap.readers.joint_limits import from_coordinates, limited, limits, to_coordinates
 from selfmocap.readers.motions_folder import MotionClip
-from selfmocap.rotations import interpolate
-from selfmocap.skeleton import JOINT, JOINT_MIRROR, JOINT_NAMES, mirrored_name
 from selfmocap.synthetic.penetration import Capsules, capsules, depth
 from selfmocap.synthetic.pose_kinds import POSE_KINDS, RELAXED, PoseKind
 

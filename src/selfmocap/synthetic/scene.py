@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from selfmocap.body import Body, BodyParameters
-from selfmocap.camera import Camera, project
-from selfmocap.skeleton import DEFAULT_KEYPOINTS, JOINT
+from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS, JOINT
+from selfmocap.geometry.camera import Camera, project
 from selfmocap.synthetic.cameras import CameraConfig, Views, sample_views
 from selfmocap.synthetic.develop import BLOBS, Ground
 from selfmocap.synthetic.figure import Figure, Things, box_vertices, figure_of, skirt_vertices

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from selfmocap.kernels import compiled, over_batch
+from selfmocap.geometry.kernels import compiled, over_batch
 from selfmocap.synthetic.figure import BODY, HELD, SKIRT
 from selfmocap.synthetic.surface import (
     COLOUR,

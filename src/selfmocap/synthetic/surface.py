@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 
-from selfmocap.kernels import compiled
+from selfmocap.geometry.kernels import compiled
 from selfmocap.synthetic.figure import HELD, SKIRT
 
 _inlined = partial(compiled, inlined=True)

@@ -5,9 +5,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from selfmocap.camera import CROP_SIZE, to_crop
-from selfmocap.raster import rasterize
-from selfmocap.skeleton import DEFAULT_KEYPOINTS
+from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
+from selfmocap.geometry.camera import CROP_SIZE, to_crop
+from selfmocap.geometry.rasterizer import rasterize
 from selfmocap.synthetic.figure import BODY, SKIRT, Figure
 from selfmocap.synthetic.scene import Scene
 

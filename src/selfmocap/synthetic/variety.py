@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from selfmocap.body import Body, forward_kinematics
-from selfmocap.readers.joint_limits import limited
-from selfmocap.skeleton import JOINT_NAMES
+from selfmocap.body_model.body import Body, forward_kinematics
+from selfmocap.body_model.joint_limits import limited
+from selfmocap.body_model.skeleton import JOINT_NAMES
 from selfmocap.synthetic.motions import MotionClip, Poses, sample_poses
 from selfmocap.synthetic.penetration import Capsules, capsules, depth
 from selfmocap.synthetic.poses import mirrored_rotations

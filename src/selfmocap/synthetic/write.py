@@ -12,8 +12,8 @@ import av
 import numpy as np
 import torch
 
-from selfmocap.body import Body
-from selfmocap.files import write_npz, written_whole
+from selfmocap.body_model.body import Body
+from selfmocap.io.files import write_npz, written_whole
 from selfmocap.readers.motions_folder import load_motions
 from selfmocap.readers.surreal import FOCAL, GENDERS, HEIGHT, WIDTH, to_surreal
 from selfmocap.synthetic.backgrounds import Backgrounds, load_backgrounds, procedural_backgrounds

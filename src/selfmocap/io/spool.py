@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from selfmocap.files import written_whole
+from selfmocap.io.files import written_whole
 
 _CHUNK = 64
 

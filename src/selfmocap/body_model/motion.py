@@ -10,11 +10,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from selfmocap.body import Body, BodyParameters
-from selfmocap.camera import Camera
-from selfmocap.files import PartOfFile, check_format, check_shapes, read_npz, write_npz
-from selfmocap.skeleton import DEFAULT_KEYPOINTS, JOINT_NAMES
-from selfmocap.tensors import frames_a_second
+from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS, JOINT_NAMES
+from selfmocap.geometry.camera import Camera
+from selfmocap.geometry.tensors import frames_a_second
+from selfmocap.io.files import PartOfFile, check_format, check_shapes, read_npz, write_npz
 
 FORMAT, VERSION = "selfmocap-motion", 1
 

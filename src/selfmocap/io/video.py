@@ -22,7 +22,7 @@ from av.video.stream import VideoStream
 from jaxtyping import Float64, UInt8
 from PIL import Image, ImageOps
 
-from selfmocap.files import existing_file
+from selfmocap.io.files import existing_file
 
 MAX_PIXELS = 1 << 26
 """Pixels of the largest frame that is read: 8192 x 8192."""

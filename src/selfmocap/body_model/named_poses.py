@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from selfmocap.skeleton import JOINT, mirrored_name
+from selfmocap.body_model.skeleton import JOINT, mirrored_name
 
 _Angle = float | int
 _Pose = dict[str, tuple[_Angle, _Angle, _Angle]]

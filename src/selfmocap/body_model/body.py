@@ -14,9 +14,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from selfmocap.body_data import BodyData, read_body
-from selfmocap.skeleton import KEYPOINT_SETS, keypoint_set
-from selfmocap.skinning import forward_kinematics, skin
+from selfmocap.body_model.model_files import BodyData, read_body
+from selfmocap.body_model.skeleton import KEYPOINT_SETS, keypoint_set
+from selfmocap.body_model.skinning import forward_kinematics, skin
 
 
 @dataclass(frozen=True, eq=False)

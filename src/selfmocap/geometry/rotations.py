@@ -5,7 +5,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from selfmocap.tensors import in_parts, safe_normalize
+from selfmocap.geometry.tensors import in_parts, safe_normalize
 
 
 def matrix_from_6d(columns: Float[Tensor, "*batch 6"]) -> Float[Tensor, "*batch 3 3"]:

@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from selfmocap.rotations import interpolate
-from selfmocap.skeleton import JOINT_NAMES, mirrored_name
+from selfmocap.body_model.skeleton import JOINT_NAMES, mirrored_name
+from selfmocap.geometry.rotations import interpolate
 
 Range = tuple[int, int]
 """Whole degrees."""

@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from selfmocap.kernels import compiled, over_batch, to_numpy
-from selfmocap.skeleton import JOINT_PARENTS
+from selfmocap.body_model.skeleton import JOINT_PARENTS
+from selfmocap.geometry.kernels import compiled, over_batch, to_numpy
 
 _PARENTS = np.array(JOINT_PARENTS)
 

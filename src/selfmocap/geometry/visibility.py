@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from selfmocap.camera import NEAREST_DEPTH
-from selfmocap.kernels import to_numpy
-from selfmocap.raster import GRAZING, rasterize, unhidden_faces, vertices_of
+from selfmocap.geometry.camera import NEAREST_DEPTH
+from selfmocap.geometry.kernels import to_numpy
+from selfmocap.geometry.rasterizer import GRAZING, rasterize, unhidden_faces, vertices_of
 
 _CELLS = 128
 """Cells a side of the grid of centroids on a GPU."""

@@ -7,8 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from selfmocap.files import check_format, check_shapes, existing_file, read_npz, read_pickle
-from selfmocap.skeleton import JOINT, JOINT_NAMES, JOINT_PARENTS
+from selfmocap.body_model.skeleton import JOINT, JOINT_NAMES, JOINT_PARENTS
+from selfmocap.io.files import (
+    check_format,
+    check_shapes,
+    existing_file,
+    read_npz,
+    read_pickle,
+)
 
 FORMAT, VERSION = "selfmocap-body", 1
 USER_BETAS = 10

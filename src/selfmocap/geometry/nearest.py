@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from selfmocap.kernels import compiled, over_batch, to_numpy
+from selfmocap.geometry.kernels import compiled, over_batch, to_numpy
 
 _ROWS = 256
 """Most rows, and most columns, of the grid in which targets are searched."""

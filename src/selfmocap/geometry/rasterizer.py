@@ -8,7 +8,7 @@ is in double precision.
 
 import numpy as np
 
-from selfmocap.kernels import compiled, over_batch
+from selfmocap.geometry.kernels import compiled, over_batch
 
 GRAZING = 1e-8
 """m^2. A face whose normal, twice its area long, has a smaller component along the ray is not hit by it (the first of

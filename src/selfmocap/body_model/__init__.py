@@ -1,0 +1,1 @@
+"""The body: SMPL's equation, its files, its skeleton and its motion."""

@@ -1,0 +1,1 @@
+"""Cameras, rotations, visibility and the kernels under them."""

@@ -1,0 +1,1 @@
+"""Files, video and plumbing that every room uses."""
