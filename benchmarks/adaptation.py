@@ -20,18 +20,18 @@ from pathlib import Path
 
 import torch
 
-from selfmocap.adapt import AdaptConfig, adapt, predict, with_shared_shape
+from selfmocap.adaptation.adapt import AdaptConfig, adapt, predict, with_shared_shape
+from selfmocap.adaptation.fit import OptimiseConfig, optimise, random_start
 from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.body_model.skeleton import JOINT
-from selfmocap.capturing.people import on_device
-from selfmocap.metrics import root_aligned_error
-from selfmocap.network.estimator import Estimator
-from selfmocap.network.sequences import load_temporal
-from selfmocap.network.weights import load_network
-from selfmocap.optimise import OptimiseConfig, optimise, random_start
-from selfmocap.reproduce.clips import AS_THE_PAPER, ClipChoice, benchmark_clips
-from selfmocap.reproduce.record import cpu_model
-from selfmocap.reproduce.rows import Experiment, RowConfig
+from selfmocap.evaluation.paper.clips import AS_THE_PAPER, ClipChoice, benchmark_clips
+from selfmocap.evaluation.paper.record import cpu_model
+from selfmocap.evaluation.paper.rows import Experiment, RowConfig
+from selfmocap.losses.metrics import root_aligned_error
+from selfmocap.models.checkpoints import load_network
+from selfmocap.models.estimator import Estimator
+from selfmocap.models.temporal_inference import load_temporal
+from selfmocap.pipeline.samples import on_device
 
 LENGTHS = (10, 25, 50, 100, 200, 400, 1200)
 """Steps that direct optimisation is given: each time from the start, since its learning rate falls with what is

@@ -75,7 +75,7 @@ def simulated(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     from ray.util import ActorPool
     from tests.bulk_jobs import Pause, run
 
-    from selfmocap.bulk import cluster
+    from selfmocap.pipeline.distributed import cluster
 
     def workers(kind: type) -> list[Any]:
         actor = ray.remote(kind).options(num_cpus=0, max_concurrency=PER_PROCESS)
@@ -176,7 +176,7 @@ def singles(videos: list[Path], folder: Path) -> dict[str, Any]:
     from tests.told_capture import results
 
     from selfmocap import CaptureConfig, capture
-    from selfmocap.bulk.sources import Clip
+    from selfmocap.pipeline.distributed.sources import Clip
 
     torch.set_num_threads(1)
     found = {}
@@ -188,7 +188,7 @@ def singles(videos: list[Path], folder: Path) -> dict[str, Any]:
 
 
 def driver(videos: Path, out: Path, workers: int) -> subprocess.Popen:
-    program = "from selfmocap.cli import main; main()"
+    program = "from selfmocap.cli.main import main; main()"
     command = [sys.executable, "-c", program, "capture-many", str(videos), "--out", str(out)]
     options = ["--workers", str(workers), "--quality", "fast", "--export", "bvh"]
     return subprocess.Popen([*command, *options], cwd=ROOT)

@@ -21,8 +21,8 @@ from frontend import CLIPS, excerpt
 
 from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
-from selfmocap.frontend.mediapipe_tasks import quiet_stderr
 from selfmocap.io.video import open_video
+from selfmocap.tracking.detectors.mediapipe import quiet_stderr
 
 CAPTURE = (
     "import json, sys, time; from pathlib import Path; import selfmocap; "

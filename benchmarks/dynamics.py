@@ -12,11 +12,11 @@ from collections.abc import Callable
 
 import torch
 
-from selfmocap.network.config import NetworkConfig
-from selfmocap.network.frame import FrameInputs, FrameNetwork
-from selfmocap.network.sequences import glimpses_of, load_temporal, predict_glimpses
-from selfmocap.network.temporal import TemporalConfig, TemporalNetwork
-from selfmocap.network.weights import load_network
+from selfmocap.models.checkpoints import load_network
+from selfmocap.models.config import NetworkConfig
+from selfmocap.models.frame import FrameInputs, FrameNetwork
+from selfmocap.models.temporal import TemporalConfig, TemporalNetwork
+from selfmocap.models.temporal_inference import glimpses_of, load_temporal, predict_glimpses
 
 
 def inputs_of(frames: int, rgb: bool) -> FrameInputs:

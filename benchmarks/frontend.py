@@ -21,14 +21,14 @@ from typing import Any
 import av
 import numpy as np
 
-from selfmocap.frontend.flow import WORK_SIZE, crop_flow, dis
-from selfmocap.frontend.mediapipe_tasks import quiet_stderr
-from selfmocap.frontend.windows import Window, cut
 from selfmocap.io.video import open_video
+from selfmocap.tracking.detectors.mediapipe import quiet_stderr
+from selfmocap.tracking.detectors.window import Window, cut
+from selfmocap.tracking.optical_flow import WORK_SIZE, crop_flow, dis
 
 CLIPS = Path(__file__).parents[2] / "shared" / "data" / "clips"
 OBSERVE = (
-    "import json, sys; from selfmocap.frontend.observe import observe; observe(sys.argv[1], sys.argv[2]); "
+    "import json, sys; from selfmocap.tracking.observe import observe; observe(sys.argv[1], sys.argv[2]); "
     "print(open(sys.argv[2] + '/observations.json').read())"
 )
 

@@ -16,28 +16,28 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from selfmocap.adapt import predict, with_shared_shape
+from selfmocap.adaptation.adapt import predict, with_shared_shape
+from selfmocap.adaptation.fit import optimise
+from selfmocap.adaptation.objective import gather_evidence
 from selfmocap.body_model.body import Body
 from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS, JOINT
-from selfmocap.cleaning.clean import clean
-from selfmocap.cleaning.contacts import FOOT_POINTS, find_contacts, rest_heights
-from selfmocap.cleaning.remade import keypoints_world, light
-from selfmocap.dynamics_data import FPS, smooth_windows
-from selfmocap.network.infer import camera_of, inputs_of, seen_share, to_world
-from selfmocap.network.sequences import load_temporal
-from selfmocap.network.temporal import TemporalNetwork
-from selfmocap.objective import gather_evidence
-from selfmocap.observations import Observations
-from selfmocap.optimise import optimise
-from selfmocap.reproduce.clips import unswapped
+from selfmocap.evaluation.paper.clips import unswapped
+from selfmocap.models.inference import camera_of, inputs_of, seen_share, to_world
+from selfmocap.models.temporal import TemporalNetwork
+from selfmocap.models.temporal_inference import load_temporal
+from selfmocap.pipeline.postprocessing.foot_contact import FOOT_POINTS, find_contacts, rest_heights
+from selfmocap.pipeline.postprocessing.postprocess import clean
+from selfmocap.pipeline.postprocessing.rebuild import keypoints_world, light
 from selfmocap.synthetic.batches import SyntheticConfig
 from selfmocap.synthetic.cameras import CameraConfig
 from selfmocap.synthetic.corrupt import KeypointErrors
 from selfmocap.synthetic.motions import MotionClip
 from selfmocap.synthetic.points import detected, point_scene
 from selfmocap.synthetic.scene import sample_scene
-from selfmocap.train_clips import ClipChoice, read_motions
+from selfmocap.tracking.observations import Observations
+from selfmocap.training.temporal_data import FPS, smooth_windows
+from selfmocap.training.temporal_recipe import ClipChoice, read_motions
 
 SEED = 70_000
 SPREAD = 0.2

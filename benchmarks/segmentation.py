@@ -15,8 +15,8 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from selfmocap.body_model.body import Body
-from selfmocap.losses import halved, halved_mask, segmentation_loss
-from selfmocap.reprojection import body_mask, observe
+from selfmocap.losses.reprojection import body_mask, observe
+from selfmocap.losses.self_supervised import halved, halved_mask, segmentation_loss
 
 Terms = tuple[Tensor, Tensor]
 

@@ -18,7 +18,9 @@ from torch import Tensor
 from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.geometry.camera import Camera, from_crop
 from selfmocap.geometry.visibility import visible_vertices
-from selfmocap.losses import (
+from selfmocap.losses.projection import Projection
+from selfmocap.losses.reprojection import body_mask, observe
+from selfmocap.losses.self_supervised import (
     compare,
     halved,
     halved_mask,
@@ -26,9 +28,7 @@ from selfmocap.losses import (
     robust_keypoint_loss,
     segmentation_loss,
 )
-from selfmocap.observations import Observations
-from selfmocap.projection import Projection
-from selfmocap.reprojection import body_mask, observe
+from selfmocap.tracking.observations import Observations
 
 
 def observations(body: Body, truth: BodyParameters, boxes: Tensor) -> Observations:

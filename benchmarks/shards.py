@@ -27,10 +27,10 @@ import torch
 
 from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.body_model.motion import Motion
-from selfmocap.dynamics_data import tracks_at
+from selfmocap.datasets.pseudo_labels import FRAMES, write_shard
 from selfmocap.geometry.camera import Camera
-from selfmocap.observations import Observations
-from selfmocap.pseudo_labels import FRAMES, write_shard
+from selfmocap.tracking.observations import Observations
+from selfmocap.training.temporal_data import tracks_at
 
 LONG, CLIP = 300, 30
 

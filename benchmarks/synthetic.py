@@ -26,13 +26,13 @@ os.environ.setdefault("PYOPENGL_PLATFORM", "osmesa")
 import torch
 
 from selfmocap import Body
-from selfmocap.frontend.flow import crop_flow, dis
+from selfmocap.datasets.motions_folder import load_motions
 from selfmocap.geometry.camera import CROP_SIZE
-from selfmocap.readers.motions_folder import load_motions
 from selfmocap.synthetic import batches, corrupt
 from selfmocap.synthetic.backgrounds import load_backgrounds, procedural_backgrounds
 from selfmocap.synthetic.batches import SyntheticConfig, sample_batch, training_batches
 from selfmocap.synthetic.motions import from_recording, procedural_motions
+from selfmocap.tracking.optical_flow import crop_flow, dis
 
 BATCH = 64
 

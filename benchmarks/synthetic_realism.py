@@ -18,7 +18,7 @@ from PIL import Image
 
 from selfmocap import Body
 from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS, KEYPOINT_SETS
-from selfmocap.readers.motions_folder import load_motions
+from selfmocap.datasets.motions_folder import load_motions
 from selfmocap.synthetic.backgrounds import load_backgrounds, procedural_backgrounds
 from selfmocap.synthetic.cameras import CameraConfig
 from selfmocap.synthetic.looks import LookConfig

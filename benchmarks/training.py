@@ -20,10 +20,17 @@ import torch
 from lightning_fabric import Fabric
 
 from selfmocap import Body
-from selfmocap.network.frame import FrameNetwork
-from selfmocap.train import ByName, batches, fabric_here, optimizer_of, supervised_body, train_step
-from selfmocap.train_frames import PRESETS, people
-from selfmocap.training_data import Material, gather
+from selfmocap.models.frame import FrameNetwork
+from selfmocap.training.frame_data import Material, gather
+from selfmocap.training.frame_recipe import PRESETS, people
+from selfmocap.training.train_frame import (
+    ByName,
+    batches,
+    fabric_here,
+    optimizer_of,
+    supervised_body,
+    train_step,
+)
 
 
 def measured(

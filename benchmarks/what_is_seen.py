@@ -17,10 +17,10 @@ from torch import Tensor
 from selfmocap import Body
 from selfmocap.body_model.body import BodyParameters
 from selfmocap.geometry.camera import CROP_SIZE, project
-from selfmocap.network.frame import FrameInputs, FrameNetwork
-from selfmocap.network.weights import load_network
-from selfmocap.train import validate
-from selfmocap.train_frames import MaterialChoice, validation_frames
+from selfmocap.models.checkpoints import load_network
+from selfmocap.models.frame import FrameInputs, FrameNetwork
+from selfmocap.training.frame_recipe import MaterialChoice, validation_frames
+from selfmocap.training.train_frame import validate
 
 Frames = list[tuple[FrameInputs, BodyParameters]]
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from selfmocap import Body, BodyParameters
 from selfmocap.body_model.named_poses import NAMED_POSES, named_pose
-from selfmocap.render import picture
+from selfmocap.visualization.render import picture
 
 body = Body.load()
 turn = roma.rotvec_to_rotmat(torch.tensor([0.0, 0.5, 0.0]))

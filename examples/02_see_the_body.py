@@ -16,8 +16,8 @@ from torch import Tensor
 from selfmocap import Body, BodyParameters, Camera
 from selfmocap.body_model.named_poses import named_pose
 from selfmocap.geometry.nearest import pixel_centres
-from selfmocap.losses import compare, halved, halved_mask
-from selfmocap.reprojection import body_mask, observe
+from selfmocap.losses.reprojection import body_mask, observe
+from selfmocap.losses.self_supervised import compare, halved, halved_mask
 
 body, camera = Body.load(), Camera.looking_along_z(600.0, 640, 480)
 boxes = torch.tensor([[320.0, 245.0, 175.0]]).expand(2, 3)

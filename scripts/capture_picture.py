@@ -16,7 +16,7 @@ from selfmocap.body_model.body import Body
 from selfmocap.body_model.motion import Motion
 from selfmocap.io.files import written_whole
 from selfmocap.io.video import open_video
-from selfmocap.render import picture
+from selfmocap.visualization.render import picture
 
 FRAMES, HEIGHT, WIDTH = 5, 300, 240
 FROM_THE_LEFT = roma.rotvec_to_rotmat(torch.tensor([0.0, -torch.pi / 2, 0.0]))

@@ -16,9 +16,9 @@ import torch
 
 from selfmocap.body_model.body import Body, forward_kinematics
 from selfmocap.body_model.skeleton import JOINT
+from selfmocap.datasets.motions_folder import MotionClip, load_motions
+from selfmocap.datasets.retargeting.ground import lowest_height
 from selfmocap.io.files import read_npz
-from selfmocap.readers.ground import lowest_height
-from selfmocap.readers.motions_folder import MotionClip, load_motions
 
 LIMBS = [
     f"{side}_{part}" for part in ("hip", "knee", "ankle", "shoulder", "elbow", "wrist") for side in ("l", "r")

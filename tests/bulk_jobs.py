@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from selfmocap.bulk.cluster import cluster
-from selfmocap.bulk.jobs import WORK, Report, recover
-from selfmocap.bulk.manifest import Manifest
-from selfmocap.bulk.schedule import Pool, Tally, do_all
+from selfmocap.pipeline.distributed.cluster import cluster
+from selfmocap.pipeline.distributed.jobs import WORK, Report, recover
+from selfmocap.pipeline.distributed.manifest import Manifest
+from selfmocap.pipeline.distributed.schedule import Pool, Tally, do_all
 
 
 @dataclass(frozen=True)

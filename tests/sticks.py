@@ -3,8 +3,8 @@
 import numpy as np
 
 from selfmocap.body_model.skeleton import KEYPOINT_SETS
-from selfmocap.frontend.poses import Pose, window_of
 from selfmocap.io.video import Frame
+from selfmocap.tracking.detectors.detection import Pose, window_of
 
 COCO = KEYPOINT_SETS["coco-17"]
 WIDTH, HEIGHT = 320, 240

@@ -10,15 +10,15 @@ from pathlib import Path
 import torch
 
 from selfmocap.body_model.body import Body
-from selfmocap.dynamics_data import ClipSource, SyntheticClips, TrackClips, tracks_at
-from selfmocap.network.config import NetworkConfig
-from selfmocap.network.frame import FrameNetwork
-from selfmocap.network.temporal import TemporalConfig
+from selfmocap.models.config import NetworkConfig
+from selfmocap.models.frame import FrameNetwork
+from selfmocap.models.temporal import TemporalConfig
 from selfmocap.synthetic.corrupt import KeypointErrors
 from selfmocap.synthetic.motions import procedural_motions
-from selfmocap.train import fabric_here
-from selfmocap.train_clips import real_poses
-from selfmocap.train_temporal import Lessons, TemporalTrainConfig, train_temporal
+from selfmocap.training.temporal_data import ClipSource, SyntheticClips, TrackClips, tracks_at
+from selfmocap.training.temporal_recipe import real_poses
+from selfmocap.training.train_frame import fabric_here
+from selfmocap.training.train_temporal import Lessons, TemporalTrainConfig, train_temporal
 
 
 def main() -> None:

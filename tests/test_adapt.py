@@ -4,23 +4,8 @@ import pytest
 import roma
 import torch
 
-from selfmocap.adapt import AdaptConfig, adapt, predict, settled, with_shared_shape
-from selfmocap.body_model.body import Body, BodyParameters
-from selfmocap.body_model.skeleton import JOINT
-from selfmocap.geometry.camera import project
-from selfmocap.network.frame import UPRIGHT, FrameInputs, FrameNetwork
-from selfmocap.network.temporal import TemporalConfig, TemporalNetwork
-from selfmocap.objective import (
-    Evidence,
-    LossWeights,
-    evenly,
-    gather_evidence,
-    objective,
-    self_check_px,
-    weighted,
-)
-from selfmocap.observations import Observations
-from selfmocap.optimise import (
+from selfmocap.adaptation.adapt import AdaptConfig, adapt, predict, settled, with_shared_shape
+from selfmocap.adaptation.fit import (
     AFTER_ADAPTATION,
     OptimiseConfig,
     optimise,
@@ -29,7 +14,22 @@ from selfmocap.optimise import (
     seen_as_large,
     started_from_truth,
 )
-from selfmocap.train import TrainConfig, train
+from selfmocap.adaptation.objective import (
+    Evidence,
+    LossWeights,
+    evenly,
+    gather_evidence,
+    objective,
+    self_check_px,
+    weighted,
+)
+from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.body_model.skeleton import JOINT
+from selfmocap.geometry.camera import project
+from selfmocap.models.frame import UPRIGHT, FrameInputs, FrameNetwork
+from selfmocap.models.temporal import TemporalConfig, TemporalNetwork
+from selfmocap.tracking.observations import Observations
+from selfmocap.training.train_frame import TrainConfig, train
 from tests.training_run import CONFIG, FourPoses, pretraining_poses
 
 FRAMES = 24
@@ -330,7 +330,7 @@ def test_the_papers_beginnings_hold_the_true_root_and_place(
 
 def test_images_join_the_objective_where_they_are_seen(body: Body, clips: list) -> None:
     from selfmocap.geometry.camera import Camera
-    from selfmocap.reprojection import body_mask
+    from selfmocap.losses.reprojection import body_mask
 
     seen, inputs, truth = clips[0]
     camera = Camera(inputs.focal, inputs.center, torch.eye(3).expand(FRAMES, 3, 3), torch.zeros(FRAMES, 3))

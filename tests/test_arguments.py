@@ -1,6 +1,6 @@
 import pytest
 
-from selfmocap.arguments import ours
+from selfmocap.cli.aliases import ours
 
 
 @pytest.mark.parametrize(

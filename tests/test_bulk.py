@@ -9,11 +9,11 @@ from unittest.mock import patch
 
 import pytest
 
-from selfmocap.bulk import jobs, sources
-from selfmocap.bulk.jobs import WORK, carry_out, recover
-from selfmocap.bulk.manifest import Manifest
-from selfmocap.bulk.schedule import TRIES, Outcome, Tally, Working, do_all
-from selfmocap.bulk.sources import Clip, brought, clips_in
+from selfmocap.pipeline.distributed import jobs, sources
+from selfmocap.pipeline.distributed.jobs import WORK, carry_out, recover
+from selfmocap.pipeline.distributed.manifest import Manifest
+from selfmocap.pipeline.distributed.schedule import TRIES, Outcome, Tally, Working, do_all
+from selfmocap.pipeline.distributed.sources import Clip, brought, clips_in
 from tests.bulk_jobs import Pause, results, run
 
 

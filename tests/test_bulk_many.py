@@ -7,13 +7,13 @@ from unittest.mock import patch
 
 import pytest
 
-from selfmocap.bulk import many
-from selfmocap.bulk.cluster import cluster
-from selfmocap.bulk.sources import Clip
-from selfmocap.capturing.capture import capture
-from selfmocap.capturing.config import CaptureConfig
-from selfmocap.cli import main
-from selfmocap.pseudo_labels import PseudoLabels
+from selfmocap.cli.main import main
+from selfmocap.datasets.pseudo_labels import PseudoLabels
+from selfmocap.pipeline.capture import capture
+from selfmocap.pipeline.config import CaptureConfig
+from selfmocap.pipeline.distributed import many
+from selfmocap.pipeline.distributed.cluster import cluster
+from selfmocap.pipeline.distributed.sources import Clip
 from tests.test_bulk import Here
 from tests.told_capture import little_work, results, told_video, untrained_weights
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from selfmocap.bulk.cluster import cluster
-from selfmocap.bulk.jobs import WORK
-from selfmocap.bulk.manifest import Manifest
+from selfmocap.pipeline.distributed.cluster import cluster
+from selfmocap.pipeline.distributed.jobs import WORK
+from selfmocap.pipeline.distributed.manifest import Manifest
 from tests.bulk_jobs import Pause, results, run
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'selfmocap[bulk]'")

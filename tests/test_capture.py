@@ -14,14 +14,14 @@ import torch
 
 from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.skeleton import keypoint_set
-from selfmocap.capturing import answer, capture
-from selfmocap.cli import main
-from selfmocap.frontend.poses import Pose
+from selfmocap.cli.main import main
 from selfmocap.io.video import Frame
-from selfmocap.network.config import NetworkConfig
-from selfmocap.network.sequences import load_temporal, save_temporal
-from selfmocap.network.temporal import TemporalConfig, TemporalNetwork
-from selfmocap.network.weights import load_network
+from selfmocap.models.checkpoints import load_network
+from selfmocap.models.config import NetworkConfig
+from selfmocap.models.temporal import TemporalConfig, TemporalNetwork
+from selfmocap.models.temporal_inference import load_temporal, save_temporal
+from selfmocap.pipeline import capture, solve
+from selfmocap.tracking.detectors.detection import Pose
 from tests import told_capture
 from tests.conftest import SHARED_DATA
 from tests.sticks import COCO, Told, scene
@@ -104,7 +104,7 @@ def test_other_exports_need_nothing_but_themselves(
     again: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = results(again / "out")["content"]
-    for module, name in ((answer, "adapt"), (answer, "optimise"), (capture, "clean"), (capture, "write_bodies"),
+    for module, name in ((solve, "adapt"), (solve, "optimise"), (capture, "clean"), (capture, "write_bodies"),
                          (capture, "measures"), (capture, "load_estimator")):  # fmt: skip
         monkeypatch.setattr(module, name, None)
     assert redo(again, weights, "--export", "csv", "trc", "--fps", "60") == 0
@@ -117,7 +117,7 @@ def test_another_height_cleans_and_draws_again_and_adapts_no_more(
     again: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = results(again / "out")["content"]
-    monkeypatch.setattr(answer, "optimise", None)
+    monkeypatch.setattr(solve, "optimise", None)
     assert redo(again, weights, "--height", "1.2", "--export", "csv") == 0
     after = results(again / "out")["content"]
     assert not {name for name in after if name.endswith(".bvh")}, "an export of the former motion is left"
@@ -151,7 +151,7 @@ def test_ctrl_c_ends_in_130_and_the_next_run_goes_on(
         assert redo(again, weights, "--export", "bvh") == 130
     assert "interrupted" in capfd.readouterr().err
     assert not (again / "out" / "report.json").exists()
-    monkeypatch.setattr(answer, "optimise", None)
+    monkeypatch.setattr(solve, "optimise", None)
     assert redo(again, weights, "--export", "bvh") == 0
     assert results(again / "out")["content"] == results(captured / "out")["content"]
 

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from selfmocap.body_model.motion import Motion
-from selfmocap.cli import main
+from selfmocap.cli.main import main
 from tests.sticks import HEIGHT, RED, WIDTH, scene
 from tests.told_capture import little_work, results, told_video, untrained_weights
 from tests.videos import write_video

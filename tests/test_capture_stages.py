@@ -5,26 +5,32 @@ from pathlib import Path
 import pytest
 import torch
 
-from selfmocap.adapt import predict
+from selfmocap.adaptation.adapt import predict
+from selfmocap.adaptation.fit import OptimiseConfig, optimise
+from selfmocap.adaptation.objective import gather_evidence
 from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.named_poses import named_pose
 from selfmocap.body_model.skeleton import keypoint_set
-from selfmocap.capturing import answer
-from selfmocap.capturing.answer import Answer
-from selfmocap.capturing.measures import background_speed, measures, residuals_px, stands_still, untrusted
-from selfmocap.capturing.people import BLOCK, Person, spread_rows
-from selfmocap.capturing.stages import Done, Stages
-from selfmocap.capturing.summary import summarised
 from selfmocap.geometry.camera import Camera, project
 from selfmocap.geometry.rotations import interpolate
 from selfmocap.geometry.tensors import joined
-from selfmocap.network.config import NetworkConfig
-from selfmocap.network.frame import FrameNetwork
-from selfmocap.objective import gather_evidence
-from selfmocap.observations import Observations
-from selfmocap.optimise import OptimiseConfig, optimise
-from selfmocap.reprojection import body_mask
+from selfmocap.losses.reprojection import body_mask
+from selfmocap.models.config import NetworkConfig
+from selfmocap.models.frame import FrameNetwork
+from selfmocap.pipeline import solve
+from selfmocap.pipeline.diagnostics import (
+    background_speed,
+    measures,
+    residuals_px,
+    stands_still,
+    untrusted,
+)
+from selfmocap.pipeline.samples import BLOCK, Person, spread_rows
+from selfmocap.pipeline.solve import Answer
+from selfmocap.pipeline.stage_cache import Done, Stages
+from selfmocap.pipeline.summary import summarised
+from selfmocap.tracking.observations import Observations
 
 # ---- stages ---------------------------------------------------------------------------------------------------
 
@@ -134,7 +140,7 @@ def test_windows_that_agree_join_to_the_whole() -> None:
     whole = turning(30)
     parts: list[BodyParameters] = []
     for begin, end, overlap in ((0, 12, 0), (8, 24, 4), (20, 30, 4)):
-        parts = answer._faded(parts, whole[begin:end], overlap)
+        parts = solve._faded(parts, whole[begin:end], overlap)
     found = joined(parts)
     torch.testing.assert_close(found.R_parent_joint, whole.R_parent_joint, atol=1e-5, rtol=0)
     torch.testing.assert_close(found.p_world_root, whole.p_world_root)
@@ -143,7 +149,7 @@ def test_windows_that_agree_join_to_the_whole() -> None:
 def test_windows_that_disagree_join_without_a_step() -> None:
     whole = turning(30)
     other = BodyParameters(whole.betas, whole.R_parent_joint, whole.p_world_root + 0.1)
-    found = joined(answer._faded([whole[:20]], other[10:], 10))
+    found = joined(solve._faded([whole[:20]], other[10:], 10))
     steps = found.p_world_root.diff(dim=0) - whole.p_world_root.diff(dim=0)
     assert len(found.p_world_root) == 30
     assert steps.abs().max() < 0.1 / 10

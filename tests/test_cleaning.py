@@ -9,19 +9,19 @@ import torch
 from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS, JOINT
-from selfmocap.cleaning.clean import clean
-from selfmocap.cleaning.confidence import joint_confidence
-from selfmocap.cleaning.contacts import FOOT_POINTS, find_contacts, rest_heights
-from selfmocap.cleaning.depth import with_depth_of_ground
-from selfmocap.cleaning.gaps import fill_gaps
-from selfmocap.cleaning.ground import level, upright
-from selfmocap.cleaning.legs import LEGS
-from selfmocap.cleaning.measures import foot_slide_mm, jitter
-from selfmocap.cleaning.remade import keypoints_world, light, remade
-from selfmocap.cleaning.scale import stature, with_stature
-from selfmocap.cleaning.smoothing import smooth, whittaker
 from selfmocap.geometry.camera import Camera
-from selfmocap.observations import Observations
+from selfmocap.pipeline.postprocessing.confidence import joint_confidence
+from selfmocap.pipeline.postprocessing.depth import with_depth_of_ground
+from selfmocap.pipeline.postprocessing.foot_contact import FOOT_POINTS, find_contacts, rest_heights
+from selfmocap.pipeline.postprocessing.gaps import fill_gaps
+from selfmocap.pipeline.postprocessing.ground import level, upright
+from selfmocap.pipeline.postprocessing.leg_ik import LEGS
+from selfmocap.pipeline.postprocessing.postprocess import clean
+from selfmocap.pipeline.postprocessing.rebuild import keypoints_world, light, remade
+from selfmocap.pipeline.postprocessing.scale import stature, with_stature
+from selfmocap.pipeline.postprocessing.smoothing import smooth, whittaker
+from selfmocap.pipeline.postprocessing.smoothness_metrics import foot_slide_mm, jitter
+from selfmocap.tracking.observations import Observations
 from tests.conftest import random_parameters
 from tests.exported import wandering_motion
 from tests.walking import FPS, LEVEL, pitched, reached, smoothstep, walk

@@ -10,10 +10,10 @@ import torch
 from selfmocap.body_model.body import Body
 from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.skeleton import JOINT
-from selfmocap.cleaning.clean import clean
-from selfmocap.cleaning.contacts import FOOT_POINTS, find_contacts, rest_heights
-from selfmocap.cleaning.remade import keypoints_world, light, remade
 from selfmocap.geometry.camera import Camera
+from selfmocap.pipeline.postprocessing.foot_contact import FOOT_POINTS, find_contacts, rest_heights
+from selfmocap.pipeline.postprocessing.postprocess import clean
+from selfmocap.pipeline.postprocessing.rebuild import keypoints_world, light, remade
 from tests.walking import pitched, walk
 
 FROM_ABOVE, FROM_THE_SIDE = 4.5, 1.0

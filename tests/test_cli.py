@@ -11,7 +11,7 @@ from PIL import Image
 from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.named_poses import named_pose
-from selfmocap.cli import main
+from selfmocap.cli.main import main
 from selfmocap.geometry.camera import Camera
 
 
@@ -99,7 +99,7 @@ def test_doctor_finds_nothing_missing_here(capsys: pytest.CaptureFixture) -> Non
 
 def test_help_starts_without_torch() -> None:
     program = (
-        "import sys; from selfmocap.cli import main\n"
+        "import sys; from selfmocap.cli.main import main\n"
         "try: main(['--help'])\n"
         "except SystemExit: assert 'torch' not in sys.modules"
     )

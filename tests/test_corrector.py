@@ -8,17 +8,15 @@ import numpy as np
 import pytest
 import torch
 
+from selfmocap.adaptation.objective import gather_evidence
 from selfmocap.body_model.body import Body, BodyParameters
-from selfmocap.dynamics_data import CLIPS, Looking, SyntheticClips
 from selfmocap.geometry.camera import Camera, project
-from selfmocap.network.config import NetworkConfig
-from selfmocap.network.corrector import KeypointCorrector, Located, gaussians
-from selfmocap.network.frame import FrameInputs, FrameNetwork
-from selfmocap.network.infer import inputs_of
-from selfmocap.network.supervision import located_losses
-from selfmocap.network.weights import begin_from
-from selfmocap.objective import gather_evidence
-from selfmocap.observations import Observations
+from selfmocap.losses.supervised import located_losses
+from selfmocap.models.checkpoints import begin_from
+from selfmocap.models.config import NetworkConfig
+from selfmocap.models.corrector import KeypointCorrector, Located, gaussians
+from selfmocap.models.frame import FrameInputs, FrameNetwork
+from selfmocap.models.inference import inputs_of
 from selfmocap.synthetic import pool
 from selfmocap.synthetic.backgrounds import procedural_backgrounds
 from selfmocap.synthetic.batches import SyntheticConfig
@@ -26,10 +24,12 @@ from selfmocap.synthetic.corrupt import KeypointErrors
 from selfmocap.synthetic.motions import procedural_motions
 from selfmocap.synthetic.pictured import halved, retaken, taken_again
 from selfmocap.synthetic.pool import SEEN
-from selfmocap.train import PART, TrainConfig, train, validate
-from selfmocap.train_clips import looking_of
-from selfmocap.training_data import PictureFrames
-from selfmocap.training_record import Progress
+from selfmocap.tracking.observations import Observations
+from selfmocap.training.frame_data import PictureFrames
+from selfmocap.training.run_log import Progress
+from selfmocap.training.temporal_data import CLIPS, Looking, SyntheticClips
+from selfmocap.training.temporal_recipe import looking_of
+from selfmocap.training.train_frame import PART, TrainConfig, train, validate
 
 CORRECTED = NetworkConfig(trunk="none", rgb=False, corrector=True)
 BOX = torch.tensor([200.0, 150.0, 100.0])
@@ -297,7 +297,7 @@ def test_pictures_are_halved_and_taken_again() -> None:
 def test_a_training_run_with_pictures_learns_all_parts_and_resumes(
     body: Body, sample: PictureFrames, seen: tuple[FrameInputs, BodyParameters], tmp_path: Path, monkeypatch
 ) -> None:
-    monkeypatch.setattr("selfmocap.train.fastest_precision", lambda *_: torch.float32)
+    monkeypatch.setattr("selfmocap.training.train_frame.fastest_precision", lambda *_: torch.float32)
     config = TrainConfig(CORRECTED, steps=3, batch=2 * PART)
     network = train(config, sample, body, tmp_path / "whole", validation=[seen])
     lines = [json.loads(line) for line in (tmp_path / "whole" / "history.jsonl").read_text().splitlines()]
@@ -310,7 +310,7 @@ def test_a_training_run_with_pictures_learns_all_parts_and_resumes(
 
     with pytest.raises(KeyboardInterrupt):
         train(config, sample, body, tmp_path / "cut", every=2, report=stop)
-    monkeypatch.setattr("selfmocap.train.fastest_precision", lambda *_: torch.bfloat16)
+    monkeypatch.setattr("selfmocap.training.train_frame.fastest_precision", lambda *_: torch.bfloat16)
     train(config, sample, body, tmp_path / "cut", every=2, resume=True)
     resumed = [json.loads(line) for line in (tmp_path / "cut" / "history.jsonl").read_text().splitlines()]
     assert [line["total"] for line in resumed] == [line["total"] for line in lines]

@@ -11,10 +11,10 @@ import torch
 from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.skeleton import JOINT
-from selfmocap.cli import main
-from selfmocap.evaluate import evaluate, joint_errors, means
+from selfmocap.cli.main import main
+from selfmocap.datasets.three_dpw import read_threedpw
+from selfmocap.evaluation.evaluate import evaluate, joint_errors, means
 from selfmocap.export.write import export
-from selfmocap.readers.threedpw import read_threedpw
 from tests.exported import wandering_motion
 from tests.test_readers_smpl import threedpw_data
 

@@ -90,7 +90,7 @@ import resource, sys, torch
 from dataclasses import replace
 from pathlib import Path
 from selfmocap.body_model.body import Body
-from selfmocap.cleaning.clean import clean
+from selfmocap.pipeline.postprocessing.postprocess import clean
 from selfmocap.export.write import export
 from tests.exported import wandering_motion
 body = Body.load()

@@ -8,9 +8,9 @@ from scipy.spatial.transform import Rotation
 from selfmocap.body_model.body import Body
 from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.skeleton import JOINT_NAMES
+from selfmocap.datasets.bvh import read_bvh
 from selfmocap.export.options import ExportOptions
 from selfmocap.export.write import export
-from selfmocap.readers.bvh import read_bvh
 from tests.exported import joints_world, wandering_motion
 
 SMPL_NAMES = ("Pelvis L_Hip R_Hip Spine1 L_Knee R_Knee Spine2 L_Ankle R_Ankle Spine3 L_Foot R_Foot Neck L_Collar "

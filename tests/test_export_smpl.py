@@ -8,9 +8,9 @@ import torch
 
 from selfmocap.body_model.body import Body
 from selfmocap.body_model.skeleton import JOINT
+from selfmocap.datasets.amass import read_amass
 from selfmocap.export.options import ExportOptions
 from selfmocap.export.write import export
-from selfmocap.readers.amass import read_amass
 from tests.exported import joints_world, wandering_motion, write_like_smpl
 from tests.smpl_file import smpl_arrays
 

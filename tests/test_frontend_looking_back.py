@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from selfmocap.frontend.following import Followed, follow_video
-from selfmocap.frontend.people import COMPANY, Pace, People
-from selfmocap.frontend.poses import Pose, window_of
-from selfmocap.frontend.sightings import part_paths, read_sighted, read_sightings
-from selfmocap.frontend.tracks import follow
-from selfmocap.frontend.windows import Window
 from selfmocap.io.stopwatch import Stopwatch
 from selfmocap.io.video import Frame, Video
+from selfmocap.tracking.detections_store import part_paths, read_sighted, read_sightings
+from selfmocap.tracking.detectors.detection import Pose, window_of
+from selfmocap.tracking.detectors.window import Window
+from selfmocap.tracking.track_state import COMPANY, Pace, People
+from selfmocap.tracking.tracker import follow
+from selfmocap.tracking.tracking_pass import Followed, follow_video
 from tests.sticks import BLUE, COCO, HEIGHT, RED, WIDTH, scene, stick
 
 GREEN, GOLD = (20, 180, 60), (220, 200, 20)

@@ -13,21 +13,23 @@ import pytest
 from PIL import Image
 
 from selfmocap.body_model.skeleton import keypoint_set
-from selfmocap.frontend import detectors, following, tracks
-from selfmocap.frontend.detectors import detector_named
-from selfmocap.frontend.mediapipe_legacy import MediaPipeLegacy
-from selfmocap.frontend.mediapipe_tasks import MediaPipeTasks, quiet_stderr
-from selfmocap.frontend.observe import Settings, observe
-from selfmocap.frontend.people import Detector, Pace, People
-from selfmocap.frontend.poses import body_distance
-from selfmocap.frontend.precomputed import PrecomputedKeypoints, PrecomputedMasks, read_flow
-from selfmocap.frontend.standing import standing
-from selfmocap.frontend.swaps import STATES
-from selfmocap.frontend.tiles import FIRST, tiles
-from selfmocap.frontend.tracks import follow
-from selfmocap.frontend.windows import Window
 from selfmocap.io.video import Frame, InputError, open_video
-from selfmocap.observations import Observations
+from selfmocap.tracking import tracker, tracking_pass
+from selfmocap.tracking.detectors import registry
+from selfmocap.tracking.detectors.detection import body_distance
+from selfmocap.tracking.detectors.mediapipe import MediaPipeTasks, quiet_stderr
+from selfmocap.tracking.detectors.mediapipe_legacy import MediaPipeLegacy
+from selfmocap.tracking.detectors.protocol import Detector
+from selfmocap.tracking.detectors.registry import detector_named
+from selfmocap.tracking.detectors.window import Window
+from selfmocap.tracking.hog_detector import standing
+from selfmocap.tracking.left_right_swaps import STATES
+from selfmocap.tracking.observations import Observations
+from selfmocap.tracking.observe import Settings, observe
+from selfmocap.tracking.precomputed import PrecomputedKeypoints, PrecomputedMasks, read_flow
+from selfmocap.tracking.tiles import FIRST, tiles
+from selfmocap.tracking.track_state import Pace, People
+from selfmocap.tracking.tracker import follow
 from tests.sticks import BLUE, COCO, HEIGHT, RED, WIDTH, Told, scene, stick
 from tests.videos import write_video
 
@@ -112,7 +114,7 @@ def test_swaps_in_precomputed_keypoints_are_undone_and_counted(tmp_path: Path) -
 def test_an_interrupted_run_goes_on_to_the_same_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(following, "WINDOW", 8)
+    monkeypatch.setattr(tracking_pass, "WINDOW", 8)
     video, keypoints = written(tmp_path)
     settings = Settings(people="all", keypoints=keypoints)
     whole = [path.read_bytes() for path in observe(video, tmp_path / "whole", settings)]
@@ -270,8 +272,8 @@ def test_looking_into_two_windows_at_once_finds_what_one_after_another_does(
         return states
 
     at_once = followed()
-    monkeypatch.setattr(tracks, "by_two", map)
-    monkeypatch.setattr(tracks, "AT_ONCE", 1)
+    monkeypatch.setattr(tracker, "by_two", map)
+    monkeypatch.setattr(tracker, "AT_ONCE", 1)
     assert len(at_once[-1].tracks) > 2
     for a, b in zip(at_once, followed(), strict=True):
         assert [t.number for t in a.tracks] == [t.number for t in b.tracks]
@@ -322,7 +324,7 @@ def test_where_the_tasks_cannot_be_built_the_legacy_interface_is_used(
     def broken() -> None:
         raise RuntimeError("no such graph")
 
-    monkeypatch.setattr(detectors, "MediaPipeTasks", broken)
+    monkeypatch.setattr(registry, "MediaPipeTasks", broken)
     assert detector_named("mediapipe").name == "mediapipe-legacy"
     assert "no such graph" in caplog.text
 

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 
 from selfmocap.body_model.skeleton import KEYPOINT_SETS, KeypointSet
-from selfmocap.frontend import swaps
-from selfmocap.frontend.boxes import MARGIN, boxes
-from selfmocap.frontend.detectors import detector_named
-from selfmocap.frontend.flow import crop_flow, dis, raft, warped
-from selfmocap.frontend.masks import EDGE, box_window, own_mask
-from selfmocap.frontend.mediapipe_tasks import believed
-from selfmocap.frontend.poses import MASK_SIDE, Pose
-from selfmocap.frontend.swaps import STATES, undo_swaps
-from selfmocap.frontend.windows import Window, cut
 from selfmocap.geometry.camera import to_crop
 from selfmocap.io.spool import Spool, write_npz_from_spools
+from selfmocap.tracking import left_right_swaps
+from selfmocap.tracking.crop_boxes import MARGIN, boxes
+from selfmocap.tracking.detectors.detection import MASK_SIDE, Pose
+from selfmocap.tracking.detectors.mediapipe import believed
+from selfmocap.tracking.detectors.registry import detector_named
+from selfmocap.tracking.detectors.window import Window, cut
+from selfmocap.tracking.left_right_swaps import STATES, undo_swaps
+from selfmocap.tracking.masks import EDGE, box_window, own_mask
+from selfmocap.tracking.optical_flow import crop_flow, dis, raft, warped
 
 SETS = [KEYPOINT_SETS[name] for name in ("mediapipe-33", "coco-17", "body-25")]
 
@@ -131,7 +131,7 @@ def test_swaps_are_compared_a_block_at_a_time_and_found_all_the_same(monkeypatch
     rest = (np.full(seen.shape[:2], 0.9), np.full(len(seen), 80.0), np.arange(len(seen)), points)
     whole = undo_swaps(seen, *rest)
     for block in (1, 7, len(seen) - 1):
-        monkeypatch.setattr(swaps, "_BLOCK", block)
+        monkeypatch.setattr(left_right_swaps, "_BLOCK", block)
         for of_blocks, of_all in zip(undo_swaps(seen, *rest), whole, strict=True):
             np.testing.assert_array_equal(of_blocks, of_all)
     monkeypatch.undo()

@@ -10,10 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from selfmocap.frontend.appearance import appearance, likeness
-from selfmocap.frontend.linking import Path2D, people_of
-from selfmocap.frontend.pan import background_shift, is_cut, small_view
-from selfmocap.frontend.people import (
+from selfmocap.io.prefetch import ahead, by_two
+from selfmocap.io.video import Frame
+from selfmocap.tracking.appearance import appearance, likeness
+from selfmocap.tracking.camera_motion import background_shift, is_cut, small_view
+from selfmocap.tracking.detectors.detection import Pose, moved, window_of
+from selfmocap.tracking.detectors.window import Window
+from selfmocap.tracking.stitching import Path2D, people_of
+from selfmocap.tracking.tiles import FIRST, tiles
+from selfmocap.tracking.track_state import (
     COMPANY,
     Pace,
     People,
@@ -24,12 +29,7 @@ from selfmocap.frontend.people import (
     convincing,
     in_company,
 )
-from selfmocap.frontend.poses import Pose, moved, window_of
-from selfmocap.frontend.tiles import FIRST, tiles
-from selfmocap.frontend.tracks import follow
-from selfmocap.frontend.windows import Window
-from selfmocap.io.prefetch import ahead, by_two
-from selfmocap.io.video import Frame
+from selfmocap.tracking.tracker import follow
 from tests.sticks import BLUE, COCO, HEIGHT, RED, WIDTH, Told, scene, stick
 
 PACE = Pace.at(30.0, 0)

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.autograd import gradcheck
 
-from selfmocap.losses import (
+from selfmocap.losses.self_supervised import (
     bilinear,
     halved,
     halved_mask,

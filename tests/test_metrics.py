@@ -4,7 +4,7 @@ import pytest
 import roma
 import torch
 
-from selfmocap.metrics import (
+from selfmocap.losses.metrics import (
     PCK_SHARE,
     acceleration_error,
     image_aligned,

@@ -9,14 +9,14 @@ from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.named_poses import named_pose
 from selfmocap.geometry.camera import Camera, project, to_crop, translation_to_crop
 from selfmocap.geometry.rotations import matrix_to_euler
-from selfmocap.network.config import NetworkConfig
-from selfmocap.network.estimator import infer
-from selfmocap.network.frame import UPRIGHT, FrameInputs, FrameNetwork, Prediction
-from selfmocap.network.heatmaps import coordinates, heatmaps
-from selfmocap.network.infer import inputs_of
-from selfmocap.network.supervision import paper_losses, supervised_losses
-from selfmocap.network.weights import begin_from, blend, copy_of, load_network, save_network
-from selfmocap.observations import Observations
+from selfmocap.losses.supervised import paper_losses, supervised_losses
+from selfmocap.models.checkpoints import begin_from, blend, copy_of, load_network, save_network
+from selfmocap.models.config import NetworkConfig
+from selfmocap.models.estimator import infer
+from selfmocap.models.frame import UPRIGHT, FrameInputs, FrameNetwork, Prediction
+from selfmocap.models.heatmaps import coordinates, heatmaps
+from selfmocap.models.inference import inputs_of
+from selfmocap.tracking.observations import Observations
 from tests.conftest import random_parameters
 
 SMALL = NetworkConfig(width=16)

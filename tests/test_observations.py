@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from selfmocap.io.files import read_npz, write_npz
-from selfmocap.observations import Observations, chosen_rows, joined, windows
+from selfmocap.tracking.observations import Observations, chosen_rows, joined, windows
 
 
 @pytest.fixture

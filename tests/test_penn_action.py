@@ -10,11 +10,11 @@ import torch
 from selfmocap.body_model.body import Body
 from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
-from selfmocap.cli import main
-from selfmocap.dynamics_data import TrackClips, tracks_at
-from selfmocap.evaluate_keypoints import evaluate_any, evaluate_keypoints
+from selfmocap.cli.main import main
+from selfmocap.datasets.penn_action import KEYPOINTS, label_files, read_penn_action
+from selfmocap.evaluation.pck import evaluate_any, evaluate_keypoints
 from selfmocap.geometry.camera import project
-from selfmocap.readers.penn_action import KEYPOINTS, label_files, read_penn_action
+from selfmocap.training.temporal_data import TrackClips, tracks_at
 from tests.exported import wandering_motion
 from tests.penn_films import COCO, JOINTS, film_labels, write_film
 

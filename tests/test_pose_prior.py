@@ -9,7 +9,7 @@ import torch
 from selfmocap.body_model.named_poses import named_pose
 from selfmocap.geometry.rotations import matrix_from_6d, matrix_to_6d
 from selfmocap.io.files import write_npz
-from selfmocap.pose_prior import DIMENSIONS, PosePrior, read_prior
+from selfmocap.losses.pose_prior import DIMENSIONS, PosePrior, read_prior
 
 
 def test_people_are_likelier_than_what_no_joint_can_do() -> None:

@@ -5,14 +5,14 @@ import torch
 
 from selfmocap.body_model.body import Body
 from selfmocap.body_model.motion import Motion
-from selfmocap.infer_folder import infer_folder
-from selfmocap.network.config import NetworkConfig
-from selfmocap.network.estimator import infer
-from selfmocap.network.sequences import save_temporal
-from selfmocap.network.temporal import TemporalConfig, TemporalNetwork
-from selfmocap.network.weights import save_network
-from selfmocap.observations import Observations
-from selfmocap.predict import extended
+from selfmocap.models.checkpoints import save_network
+from selfmocap.models.config import NetworkConfig
+from selfmocap.models.estimator import infer
+from selfmocap.models.temporal import TemporalConfig, TemporalNetwork
+from selfmocap.models.temporal_inference import save_temporal
+from selfmocap.pipeline.infer_folder import infer_folder
+from selfmocap.pipeline.predict import extended
+from selfmocap.tracking.observations import Observations
 
 NETWORK = TemporalConfig(width=32, hidden=16)
 

@@ -11,9 +11,9 @@ import torch
 from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.skeleton import keypoint_set
+from selfmocap.datasets.pseudo_labels import FRAMES, INDEX, PseudoLabels, write_shard
 from selfmocap.geometry.camera import Camera
-from selfmocap.observations import Observations
-from selfmocap.pseudo_labels import FRAMES, INDEX, PseudoLabels, write_shard
+from selfmocap.tracking.observations import Observations
 
 SIZE = (64, 48)
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from selfmocap.body_model.body import Body
-from selfmocap.readers.motions_folder import load_motions
+from selfmocap.datasets.motions_folder import load_motions
 from tests.recordings import asf_amc_text, bvh_text, random_motion
 from tests.test_readers_smpl import amass_arrays
 

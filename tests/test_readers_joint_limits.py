@@ -14,7 +14,7 @@ from selfmocap.body_model.joint_limits import (
 )
 from selfmocap.body_model.named_poses import NAMED_POSES, named_pose
 from selfmocap.body_model.skeleton import JOINT, JOINT_MIRROR
-from selfmocap.readers.skeletons import angle_deg
+from selfmocap.datasets.retargeting.skeletons import angle_deg
 
 
 def turned(joint: str, x: float, y: float, z: float, frames: int = 1) -> torch.Tensor:

@@ -6,11 +6,11 @@ import roma
 import torch
 
 from selfmocap.body_model.skeleton import JOINT_NAMES
-from selfmocap.readers.asf_amc import read_amc
-from selfmocap.readers.bvh import read_bvh
-from selfmocap.readers.cmu_exponential import CMU_UNIT, read_cmu_exponential
-from selfmocap.readers.repair import repaired
-from selfmocap.readers.skeletons import SkeletonMotion, angle_deg
+from selfmocap.datasets.asf_amc import read_amc
+from selfmocap.datasets.bvh import read_bvh
+from selfmocap.datasets.cmu_exponential import CMU_UNIT, read_cmu_exponential
+from selfmocap.datasets.retargeting.repair import repaired
+from selfmocap.datasets.retargeting.skeletons import SkeletonMotion, angle_deg
 from tests.recordings import DATA, asf_amc_text, bvh_text, joints, random_motion
 
 

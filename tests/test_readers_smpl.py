@@ -11,13 +11,13 @@ import torch
 
 from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.body_model.skeleton import KEYPOINT_SETS
+from selfmocap.datasets.amass import read_amass
+from selfmocap.datasets.human36m import CAMERAS, JOINTS_17_OF_32, read_cameras, read_joints
+from selfmocap.datasets.matlab import read_mat
+from selfmocap.datasets.retargeting.ground import lowest_height
+from selfmocap.datasets.surreal import read_surreal, read_surreal_parts, to_surreal
+from selfmocap.datasets.three_dpw import read_threedpw
 from selfmocap.geometry.camera import Camera
-from selfmocap.readers.amass import read_amass
-from selfmocap.readers.ground import lowest_height
-from selfmocap.readers.human36m import CAMERAS, JOINTS_17_OF_32, read_cameras, read_joints
-from selfmocap.readers.matlab import read_mat
-from selfmocap.readers.surreal import read_surreal, read_surreal_parts, to_surreal
-from selfmocap.readers.threedpw import read_threedpw
 from tests.recordings import joints, random_motion, smpl_translation, write_surreal
 
 R_ZUP_YUP = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])

@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 
 from selfmocap.body_model.body import Body
-from selfmocap.render import picture, vertex_normals, write_picture
+from selfmocap.visualization.render import picture, vertex_normals, write_picture
 
 
 def test_normals_of_a_sphere_point_outwards() -> None:

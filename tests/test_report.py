@@ -14,10 +14,10 @@ from selfmocap.body_model.body import Body
 from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
 from selfmocap.geometry.camera import Camera
-from selfmocap.observations import Observations
-from selfmocap.report import page, playback
-from selfmocap.report.page import write_report
-from selfmocap.report.residuals import keypoint_px_by_frame
+from selfmocap.tracking.observations import Observations
+from selfmocap.visualization.report import page, playback
+from selfmocap.visualization.report.page import write_report
+from selfmocap.visualization.report.residuals import keypoint_px_by_frame
 from tests.exported import wandering_motion
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"

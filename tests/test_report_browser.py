@@ -13,9 +13,9 @@ from PIL import Image
 
 from selfmocap.body_model.body import Body
 from selfmocap.body_model.motion import Motion
-from selfmocap.frontend.overlay import write_pictures
-from selfmocap.report import page
-from selfmocap.report.page import write_report
+from selfmocap.tracking.overlay import write_pictures
+from selfmocap.visualization.report import page
+from selfmocap.visualization.report.page import write_report
 from tests.exported import wandering_motion
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="pip install selenium")

@@ -6,19 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from selfmocap.adapt import AdaptConfig
-from selfmocap.adapt_folder import AdaptFolderConfig, adapt_folder
+from selfmocap.adaptation.adapt import AdaptConfig
+from selfmocap.adaptation.fit import OptimiseConfig
+from selfmocap.adaptation.objective import LossWeights, of_each_clip
 from selfmocap.body_model.body import Body
 from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS, JOINT, WITH_JOINTS
-from selfmocap.cli import main
-from selfmocap.geometry.camera import Camera, project, to_crop
-from selfmocap.network.config import NetworkConfig
-from selfmocap.network.frame import FrameNetwork
-from selfmocap.network.weights import load_network, save_network
-from selfmocap.objective import LossWeights, of_each_clip
-from selfmocap.optimise import OptimiseConfig
-from selfmocap.reproduce.clips import (
+from selfmocap.cli.main import main
+from selfmocap.evaluation.paper.clips import (
     AS_THE_PAPER,
     SHIFTED,
     BenchmarkClip,
@@ -28,14 +23,19 @@ from selfmocap.reproduce.clips import (
     relit,
     weakened,
 )
-from selfmocap.reproduce.curves import figure, losses
-from selfmocap.reproduce.experience import experience
-from selfmocap.reproduce.paper import PUBLISHED
-from selfmocap.reproduce.record import row_fingerprint
-from selfmocap.reproduce.rows import ROWS, RowConfig
-from selfmocap.reproduce.scores import depth_signs_wrong, harm, scores_of
-from selfmocap.reproduce.tables import clips_folder, table
-from selfmocap.reprojection import body_mask
+from selfmocap.evaluation.paper.curves import figure, losses
+from selfmocap.evaluation.paper.experience import experience
+from selfmocap.evaluation.paper.paper import PUBLISHED
+from selfmocap.evaluation.paper.record import row_fingerprint
+from selfmocap.evaluation.paper.rows import ROWS, RowConfig
+from selfmocap.evaluation.paper.scores import depth_signs_wrong, harm, scores_of
+from selfmocap.evaluation.paper.tables import clips_folder, table
+from selfmocap.geometry.camera import Camera, project, to_crop
+from selfmocap.losses.reprojection import body_mask
+from selfmocap.models.checkpoints import load_network, save_network
+from selfmocap.models.config import NetworkConfig
+from selfmocap.models.frame import FrameNetwork
+from selfmocap.pipeline.adapt_folder import AdaptFolderConfig, adapt_folder
 from tests.exported import wandering_motion
 
 TEST_SET = ClipChoice(clips=2, frames=4)
@@ -238,7 +238,7 @@ def test_finished_rows_are_kept_until_their_settings_change(out: Path, weights: 
 
 
 def test_the_truth_scores_nothing(clips: list[BenchmarkClip], body: Body, weights: Path) -> None:
-    from selfmocap.reproduce.clips import evidence_of, truth_of
+    from selfmocap.evaluation.paper.clips import evidence_of, truth_of
 
     evidence = evidence_of(clips, load_network(weights)[0])
     scores = scores_of(body, truth_of(clips), truth_of(clips), evidence)

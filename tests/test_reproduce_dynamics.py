@@ -9,23 +9,23 @@ import numpy as np
 import pytest
 import torch
 
-from selfmocap import dynamics_scores, train_clips
 from selfmocap.body_model.body import Body
-from selfmocap.cli import main
-from selfmocap.dynamics_data import SyntheticClips
-from selfmocap.dynamics_scores import hallucination_scores, surface_scores
+from selfmocap.cli.main import main
+from selfmocap.evaluation.paper import dynamics
+from selfmocap.evaluation.paper.clips import ClipChoice
+from selfmocap.evaluation.paper.dynamics import TRAINED, Trainings, hmmr
 from selfmocap.geometry.camera import translation_to_crop
-from selfmocap.network.config import NetworkConfig
-from selfmocap.network.frame import Prediction
-from selfmocap.network.sequences import load_temporal, save_temporal
-from selfmocap.network.temporal import TemporalConfig, TemporalNetwork
-from selfmocap.reproduce import dynamics
-from selfmocap.reproduce.clips import ClipChoice
-from selfmocap.reproduce.dynamics import TRAINED, Trainings, hmmr
+from selfmocap.models.config import NetworkConfig
+from selfmocap.models.frame import Prediction
+from selfmocap.models.temporal import TemporalConfig, TemporalNetwork
+from selfmocap.models.temporal_inference import load_temporal, save_temporal
 from selfmocap.synthetic.motions import procedural_motions
-from selfmocap.train_clips import ClipChoice as TrainingChoice
-from selfmocap.train_clips import lessons_of, read_motions, validation_clips
-from selfmocap.training_data import TRAINING_ERRORS
+from selfmocap.training import temporal_recipe, validate_temporal
+from selfmocap.training.frame_data import TRAINING_ERRORS
+from selfmocap.training.temporal_data import SyntheticClips
+from selfmocap.training.temporal_recipe import ClipChoice as TrainingChoice
+from selfmocap.training.temporal_recipe import lessons_of, read_motions, validation_clips
+from selfmocap.training.validate_temporal import hallucination_scores, surface_scores
 
 TEST_SET = ClipChoice(clips=2, frames=14)
 QUICK = Trainings(seeds=2, steps=3)
@@ -49,8 +49,8 @@ def quiet_drawing(path: Path, result: dict) -> None:
 def _motions_made_once(body: Body) -> Iterator[None]:
     made = functools.cache(lambda count, seed: procedural_motions(body, count, seed=seed))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train_clips, "procedural_motions", lambda _, count=48, seed=0: made(count, seed))
-        patch.setattr(dynamics_scores, "_SPEEDS", (0.0, 1.0))
+        patch.setattr(temporal_recipe, "procedural_motions", lambda _, count=48, seed=0: made(count, seed))
+        patch.setattr(validate_temporal, "_SPEEDS", (0.0, 1.0))
         yield
 
 

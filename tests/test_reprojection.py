@@ -8,10 +8,10 @@ from torch.autograd import gradcheck
 from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.body_model.named_poses import named_pose
 from selfmocap.geometry.camera import Camera, from_crop, to_crop
-from selfmocap.losses import Difference, compare, overlap
-from selfmocap.observations import Observations
-from selfmocap.projection import Projection
-from selfmocap.reprojection import body_mask, consecutive, observe
+from selfmocap.losses.projection import Projection
+from selfmocap.losses.reprojection import body_mask, consecutive, observe
+from selfmocap.losses.self_supervised import Difference, compare, overlap
+from selfmocap.tracking.observations import Observations
 from tests.conftest import random_parameters
 
 CAMERA = Camera.looking_along_z(600.0, 640, 480)

@@ -10,12 +10,12 @@ import torch
 from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.body_model.named_poses import named_pose
 from selfmocap.body_model.skeleton import JOINT, JOINT_NAMES
-from selfmocap.readers.asf_amc import read_amc
-from selfmocap.readers.bvh import read_bvh
-from selfmocap.readers.ground import lowest_height
-from selfmocap.readers.reference import borrowed_reference, reference_pose, without_first_pose
-from selfmocap.readers.retarget import fitted_betas, reshaped, retarget
-from selfmocap.readers.skeletons import SkeletonMotion, angle_deg
+from selfmocap.datasets.asf_amc import read_amc
+from selfmocap.datasets.bvh import read_bvh
+from selfmocap.datasets.retargeting.ground import lowest_height
+from selfmocap.datasets.retargeting.reference import borrowed_reference, reference_pose, without_first_pose
+from selfmocap.datasets.retargeting.retarget import fitted_betas, reshaped, retarget
+from selfmocap.datasets.retargeting.skeletons import SkeletonMotion, angle_deg
 from tests.recordings import DATA, bvh_text, joints
 
 LIMBS = [
@@ -167,7 +167,7 @@ REAL = (
 
 
 def test_real_recordings_of_every_rig_stay_near_their_reference_joints(tmp_path: Path, body: Body) -> None:
-    from selfmocap.readers.motions_folder import load_motions
+    from selfmocap.datasets.motions_folder import load_motions
 
     if not DATA.is_dir():
         pytest.skip(f"{DATA} is absent")

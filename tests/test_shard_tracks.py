@@ -14,11 +14,11 @@ import torch
 
 from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.body_model.motion import Motion
-from selfmocap.dynamics_data import TrackClips, tracks_at
+from selfmocap.datasets.pseudo_labels import write_shard
 from selfmocap.geometry.camera import Camera
-from selfmocap.network.sequences import load_temporal
-from selfmocap.observations import Observations
-from selfmocap.pseudo_labels import write_shard
+from selfmocap.models.temporal_inference import load_temporal
+from selfmocap.tracking.observations import Observations
+from selfmocap.training.temporal_data import TrackClips, tracks_at
 
 FRAMES = 30
 

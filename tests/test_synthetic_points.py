@@ -10,7 +10,7 @@ from selfmocap.synthetic.batches import SyntheticConfig
 from selfmocap.synthetic.corrupt import CorruptionConfig, KeypointErrors
 from selfmocap.synthetic.motions import procedural_motions
 from selfmocap.synthetic.points import detected, point_scene
-from selfmocap.training_data import KeypointFrames
+from selfmocap.training.frame_data import KeypointFrames
 
 EXACT = KeypointErrors(clean=1.0, blind=1.0)
 

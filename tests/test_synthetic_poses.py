@@ -9,9 +9,9 @@ from selfmocap.body_model.body import Body, BodyParameters, forward_kinematics
 from selfmocap.body_model.joint_limits import beyond, limits
 from selfmocap.body_model.named_poses import named_pose, pose_from_degrees
 from selfmocap.body_model.skeleton import JOINT, JOINT_MIRROR
-from selfmocap.readers.ground import lowest_height
-from selfmocap.readers.motions_folder import MotionClip
-from selfmocap.readers.skeletons import angle_deg
+from selfmocap.datasets.motions_folder import MotionClip
+from selfmocap.datasets.retargeting.ground import lowest_height
+from selfmocap.datasets.retargeting.skeletons import angle_deg
 from selfmocap.synthetic.penetration import _segment_distance, capsules, depth
 from selfmocap.synthetic.pose_kinds import POSE_KINDS, RELAXED
 from selfmocap.synthetic.poses import PoseConfig, apart, mirrored, mixed, procedural, time_warped, widened

@@ -12,11 +12,9 @@ import torch
 
 from selfmocap.body_model.body import Body
 from selfmocap.body_model.motion import Motion
-from selfmocap.frontend.flow import dis
+from selfmocap.datasets.surreal import read_surreal, read_surreal_parts
 from selfmocap.geometry.camera import to_crop
 from selfmocap.io.video import open_video
-from selfmocap.observations import Observations
-from selfmocap.readers.surreal import read_surreal, read_surreal_parts
 from selfmocap.synthetic import write
 from selfmocap.synthetic.backgrounds import procedural_backgrounds
 from selfmocap.synthetic.cameras import CameraConfig
@@ -26,6 +24,8 @@ from selfmocap.synthetic.pictures import photographs
 from selfmocap.synthetic.scene import stage_of
 from selfmocap.synthetic.shading import draw
 from selfmocap.synthetic.write import synthesize
+from selfmocap.tracking.observations import Observations
+from selfmocap.tracking.optical_flow import dis
 
 FRAMES = 4
 
@@ -109,7 +109,7 @@ def test_the_video_shows_the_crops(ours: Path) -> None:
     assert len(frames) == FRAMES and video.fps == 30
     observed = Observations.load(ours / "observations.npz")
     assert observed.crops is not None and observed.image_size == video.size
-    from selfmocap.frontend.windows import Window, cut
+    from selfmocap.tracking.detectors.window import Window, cut
 
     for frame, box, crop in zip(frames, observed.boxes.tolist(), observed.crops.numpy(), strict=True):
         again = cut(frame.image, Window(box[0], box[1], 2 * box[2]), 128)

@@ -6,12 +6,21 @@ import torch
 
 from selfmocap.body_model.body import Body
 from selfmocap.geometry.camera import project, translation_from_crop, translation_to_crop
-from selfmocap.network.config import NetworkConfig
-from selfmocap.network.frame import FrameInputs, Prediction
-from selfmocap.network.heatmaps import view_angles
-from selfmocap.network.pose_discriminator import PoseDiscriminator, adversary_loss, discriminator_loss
-from selfmocap.network.sequences import load_temporal, predict_sequence, save_temporal, window_begins
-from selfmocap.network.temporal import (
+from selfmocap.losses.temporal import (
+    Targets,
+    acceleration_loss,
+    best_camera,
+    figure_losses,
+    figures,
+    mean_of,
+    steady_shape,
+)
+from selfmocap.models.checkpoints import save_network
+from selfmocap.models.config import NetworkConfig
+from selfmocap.models.frame import FrameInputs, Prediction
+from selfmocap.models.heatmaps import view_angles
+from selfmocap.models.pose_discriminator import PoseDiscriminator, adversary_loss, discriminator_loss
+from selfmocap.models.temporal import (
     Glimpses,
     MovieStrip,
     Regressor,
@@ -21,16 +30,12 @@ from selfmocap.network.temporal import (
     prediction_of,
     steady_place,
 )
-from selfmocap.network.temporal_supervision import (
-    Targets,
-    acceleration_loss,
-    best_camera,
-    figure_losses,
-    figures,
-    mean_of,
-    steady_shape,
+from selfmocap.models.temporal_inference import (
+    load_temporal,
+    predict_sequence,
+    save_temporal,
+    window_begins,
 )
-from selfmocap.network.weights import save_network
 from tests.conftest import random_parameters
 
 FRAME = NetworkConfig(trunk="none", rgb=False)

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from selfmocap.body_model.body import Body
-from selfmocap.network.frame import FrameNetwork
-from selfmocap.network.weights import load_network
-from selfmocap.train import PART, TrainConfig, learning_rate, train, validate
+from selfmocap.models.checkpoints import load_network
+from selfmocap.models.frame import FrameNetwork
+from selfmocap.training.train_frame import PART, TrainConfig, learning_rate, train, validate
 from tests.training_run import CONFIG, FourPoses
 
 SCRIPT = Path(__file__).parent / "training_run.py"

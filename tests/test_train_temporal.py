@@ -10,7 +10,16 @@ import pytest
 import torch
 
 from selfmocap.body_model.body import Body
-from selfmocap.dynamics_data import (
+from selfmocap.models.config import NetworkConfig
+from selfmocap.models.frame import FrameNetwork, Prediction
+from selfmocap.models.inference import camera_of
+from selfmocap.models.pose_discriminator import PoseDiscriminator
+from selfmocap.models.temporal import TemporalConfig, TemporalNetwork, prediction_of
+from selfmocap.synthetic.corrupt import KeypointErrors
+from selfmocap.synthetic.motions import procedural_motions
+from selfmocap.tracking.observations import Observations
+from selfmocap.training.baseline_filters import butterworth, one_euro, one_euro_both_ways
+from selfmocap.training.temporal_data import (
     CLIPS,
     Clips,
     SyntheticClips,
@@ -22,24 +31,20 @@ from selfmocap.dynamics_data import (
     tracks_at,
     wandering,
 )
-from selfmocap.dynamics_scores import clip_scores, filtered_scores, frame_answers, validation_scores
-from selfmocap.filters import butterworth, one_euro, one_euro_both_ways
-from selfmocap.network.config import NetworkConfig
-from selfmocap.network.frame import FrameNetwork, Prediction
-from selfmocap.network.infer import camera_of
-from selfmocap.network.pose_discriminator import PoseDiscriminator
-from selfmocap.network.temporal import TemporalConfig, TemporalNetwork, prediction_of
-from selfmocap.observations import Observations
-from selfmocap.synthetic.corrupt import KeypointErrors
-from selfmocap.synthetic.motions import procedural_motions
-from selfmocap.train_clips import ClipChoice, real_poses
-from selfmocap.train_temporal import (
+from selfmocap.training.temporal_recipe import ClipChoice, real_poses
+from selfmocap.training.train_temporal import (
     Lessons,
     Rivals,
     TemporalTrainConfig,
     generator_losses,
     judge_losses,
     train_temporal,
+)
+from selfmocap.training.validate_temporal import (
+    clip_scores,
+    filtered_scores,
+    frame_answers,
+    validation_scores,
 )
 
 FRAME = NetworkConfig(trunk="none", rgb=False)

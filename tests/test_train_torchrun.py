@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from selfmocap.network.weights import load_network
-from selfmocap.train import PART
+from selfmocap.models.checkpoints import load_network
+from selfmocap.training.train_frame import PART
 
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/task").exists(), reason="finds processes as Linux shows them"

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from selfmocap.frontend.observe import observe
 from selfmocap.io.video import InputError, _later, open_video
+from selfmocap.tracking.observe import observe
 from tests.videos import write_video
 
 WIDTH, HEIGHT = 96, 64

@@ -9,8 +9,8 @@ import pytest
 
 from selfmocap.body_model.body import Body
 from selfmocap.body_model.motion import Motion
-from selfmocap.frontend.overlay import write_pictures
-from selfmocap.viewer import _pictures, open_viewer
+from selfmocap.tracking.overlay import write_pictures
+from selfmocap.visualization.viewer import _pictures, open_viewer
 from tests.exported import wandering_motion
 
 

@@ -14,12 +14,12 @@ from unittest.mock import patch
 
 import torch
 
-from selfmocap.capturing import answer, capture, config
-from selfmocap.frontend import following, observe
-from selfmocap.network.config import NetworkConfig
-from selfmocap.network.frame import FrameNetwork
-from selfmocap.network.weights import save_network
-from selfmocap.optimise import OptimiseConfig
+from selfmocap.adaptation.fit import OptimiseConfig
+from selfmocap.models.checkpoints import save_network
+from selfmocap.models.config import NetworkConfig
+from selfmocap.models.frame import FrameNetwork
+from selfmocap.pipeline import capture, config, solve
+from selfmocap.tracking import observe, tracking_pass
 from tests.sticks import BLUE, RED, Told, scene
 from tests.videos import write_video
 
@@ -49,10 +49,10 @@ def little_work(
     steps = OptimiseConfig(steps=12)
     with (
         patch.object(observe, "detector_named", lambda name: detector),
-        patch.object(following, "WINDOW", 6),
-        patch.object(answer, "WINDOW", 6),
-        patch.object(answer, "OVERLAP", 2),
-        patch.object(answer, "_refinement", lambda accepted: steps),
+        patch.object(tracking_pass, "WINDOW", 6),
+        patch.object(solve, "WINDOW", 6),
+        patch.object(solve, "OVERLAP", 2),
+        patch.object(solve, "_refinement", lambda accepted: steps),
         patch.dict(config.EPOCHS, balanced=2),
     ):
         yield

@@ -13,9 +13,9 @@ import torch
 
 from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.geometry.camera import project
-from selfmocap.network.config import NetworkConfig
-from selfmocap.network.frame import UPRIGHT, FrameInputs
-from selfmocap.train import PART, TrainConfig, fabric_here, train
+from selfmocap.models.config import NetworkConfig
+from selfmocap.models.frame import UPRIGHT, FrameInputs
+from selfmocap.training.train_frame import PART, TrainConfig, fabric_here, train
 
 CONFIG = TrainConfig(NetworkConfig(trunk="none", rgb=False), steps=12, batch=PART)
 

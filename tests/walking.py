@@ -10,8 +10,8 @@ from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.named_poses import pose_from_degrees
 from selfmocap.body_model.skeleton import JOINT
-from selfmocap.cleaning.legs import LEGS, Leg, reach
 from selfmocap.geometry.camera import Camera
+from selfmocap.pipeline.postprocessing.leg_ik import LEGS, Leg, reach
 
 FPS = 30.0
 LEVEL = Camera.looking_along_z(1000.0, 1280, 720)

@@ -2,14 +2,16 @@
 
 from typing import TYPE_CHECKING, Any
 
+from selfmocap._version import __version__
+
 if TYPE_CHECKING:
     from selfmocap.body_model.body import Body, BodyParameters
     from selfmocap.body_model.motion import Motion
-    from selfmocap.capturing.capture import capture
-    from selfmocap.capturing.config import CaptureConfig
     from selfmocap.export.options import ExportOptions
     from selfmocap.geometry.camera import Camera
-    from selfmocap.observations import Observations
+    from selfmocap.pipeline.capture import capture
+    from selfmocap.pipeline.config import CaptureConfig
+    from selfmocap.tracking.observations import Observations
 
 __all__ = [
     "Body",
@@ -22,17 +24,16 @@ __all__ = [
     "__version__",
     "capture",
 ]
-__version__ = "0.1.0"
 
 _HOME = {
     "Body": "selfmocap.body_model.body",
     "BodyParameters": "selfmocap.body_model.body",
     "Camera": "selfmocap.geometry.camera",
-    "CaptureConfig": "selfmocap.capturing.config",
+    "CaptureConfig": "selfmocap.pipeline.config",
     "ExportOptions": "selfmocap.export.options",
     "Motion": "selfmocap.body_model.motion",
-    "Observations": "selfmocap.observations",
-    "capture": "selfmocap.capturing.capture",
+    "Observations": "selfmocap.tracking.observations",
+    "capture": "selfmocap.pipeline.capture",
 }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from selfmocap import __version__
+from selfmocap._version import __version__
 from selfmocap.body_model.body import Body
 from selfmocap.body_model.skeleton import JOINT, JOINT_PARENTS
 from selfmocap.export.names import children

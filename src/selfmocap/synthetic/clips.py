@@ -10,10 +10,7 @@ from torch import Tensor
 from selfmocap.body_model.body import Body
 from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS, keypoint_set
-from selfmocap.frontend.flow import WORK_SIZE, crop_flow, dis
-from selfmocap.frontend.windows import Window, cut
 from selfmocap.geometry.camera import CROP_SIZE, Camera
-from selfmocap.observations import Observations
 from selfmocap.synthetic import corrupt
 from selfmocap.synthetic.backgrounds import Backgrounds
 from selfmocap.synthetic.batches import boxes_around, in_image_of
@@ -41,6 +38,9 @@ from selfmocap.synthetic.truth import (
     person_pixels,
     seen_keypoints,
 )
+from selfmocap.tracking.detectors.window import Window, cut
+from selfmocap.tracking.observations import Observations
+from selfmocap.tracking.optical_flow import WORK_SIZE, crop_flow, dis
 
 _AT_ONCE = 8
 

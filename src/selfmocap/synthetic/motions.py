@@ -14,9 +14,9 @@ from torch import Tensor
 from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.body_model.named_poses import NAMED_POSES, named_pose
 from selfmocap.body_model.skeleton import JOINT, JOINT_PARENTS
+from selfmocap.datasets.motions_folder import MotionClip as Recording
+from selfmocap.datasets.retargeting.retarget import reshaped
 from selfmocap.geometry.rotations import interpolate
-from selfmocap.readers.motions_folder import MotionClip as Recording
-from selfmocap.readers.retarget import reshaped
 
 
 @runtime_checkable

@@ -16,9 +16,9 @@ from torch import Tensor
 from selfmocap.body_model.body import Body, BodyParameters, forward_kinematics
 from selfmocap.body_model.joint_limits import from_coordinates, limited, limits, to_coordinates
 from selfmocap.body_model.skeleton import JOINT, JOINT_MIRROR, JOINT_NAMES, mirrored_name
+from selfmocap.datasets.motions_folder import MotionClip
+from selfmocap.datasets.retargeting.ground import lowest_height
 from selfmocap.geometry.rotations import interpolate
-from selfmocap.readers.ground import lowest_height
-from selfmocap.readers.motions_folder import MotionClip
 from selfmocap.synthetic.penetration import Capsules, capsules, depth
 from selfmocap.synthetic.pose_kinds import POSE_KINDS, RELAXED, PoseKind
 

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from selfmocap.body_model.body import Body
+from selfmocap.datasets.motions_folder import load_motions
+from selfmocap.datasets.surreal import FOCAL, GENDERS, HEIGHT, WIDTH, to_surreal
 from selfmocap.io.files import write_npz, written_whole
-from selfmocap.readers.motions_folder import load_motions
-from selfmocap.readers.surreal import FOCAL, GENDERS, HEIGHT, WIDTH, to_surreal
 from selfmocap.synthetic.backgrounds import Backgrounds, load_backgrounds, procedural_backgrounds
 from selfmocap.synthetic.cameras import CameraConfig
 from selfmocap.synthetic.clips import (

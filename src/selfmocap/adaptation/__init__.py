@@ -1,0 +1,1 @@
+"""Test-time adaptation and direct fitting."""

@@ -1,0 +1,136 @@
+"""Human3.6M: joints and cameras. Angles and SMPL parameters are not read: the set is for evaluation.
+
+Joints come as the widespread `data_3d_h36m.npz` (one dict by subject and action), cameras from the data set's own
+`metadata.xml`. The world is turned from z up to y up.
+"""
+
+import re
+import shutil
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import roma
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from selfmocap.datasets.text import numbers, read_text
+from selfmocap.geometry.camera import Camera
+from selfmocap.io.files import MAX_PICKLE_BYTES, existing_file, read_pickle
+
+FPS = 50.0
+CAMERAS = ("54138969", "55011271", "58860488", "60457274")
+JOINTS_17_OF_32 = (0, 1, 2, 3, 6, 7, 8, 12, 13, 14, 15, 17, 18, 19, 25, 26, 27)
+"""The 17 joints in use, in the order of the keypoint set `human36m-17`, among the 32 of the data set (the others
+repeat them or are fingers and toes)."""
+
+_SUBJECTS = 11
+_EXTRINSICS, _INTRINSICS = 6, 9
+_R_YUP_ZUP = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]], dtype=torch.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class Human36mCamera:
+    """A camera of the data set with its lens' distortion."""
+
+    camera: Camera
+    """Without distortion. Pixels are counted as the data set does."""
+    radial: Float[Tensor, "3"]
+    """Of r^2, r^4, r^6, on coordinates divided by depth."""
+    tangential: Float[Tensor, "2"]
+
+    def project(self, p_world: Float[Tensor, "*batch n 3"]) -> Float[Tensor, "*batch n 2"]:
+        """Distorted pixels of world points in front of the camera."""
+        p_cam = self.camera.to_camera(p_world)
+        xy = p_cam[..., :2] / p_cam[..., 2:]
+        r2 = (xy * xy).sum(-1, keepdim=True)
+        stretch = 1 + (torch.cat([r2, r2**2, r2**3], dim=-1) * self.radial).sum(-1, keepdim=True)
+        shear = (xy * self.tangential.flip(0)).sum(-1, keepdim=True)
+        bent = xy * (stretch + shear) + r2 * self.tangential.flip(0)
+        return bent * self.camera.focal + self.camera.center
+
+
+def read_cameras(path: Path | str) -> dict[str, dict[str, Human36mCamera]]:
+    """The cameras by subject (`S1` ...) and camera name, from `metadata.xml`. Raises ValueError."""
+    text = read_text(path)
+    match = re.search(r"<w0>\[([^\]<]*)\]</w0>", text)
+    if match is None:
+        raise ValueError(f"{path}: no <w0>[...]</w0>; expected the metadata.xml of Human3.6M")
+    extrinsics = len(CAMERAS) * _SUBJECTS * _EXTRINSICS
+    line = text.count("\n", 0, match.start()) + 1
+    values = numbers(path, line, match[1].split(), extrinsics + len(CAMERAS) * _INTRINSICS)
+    poses = torch.tensor(values[:extrinsics], dtype=torch.float64).view(len(CAMERAS), _SUBJECTS, _EXTRINSICS)
+    lenses = torch.tensor(values[extrinsics:], dtype=torch.float64).view(len(CAMERAS), _INTRINSICS)
+    return {
+        f"S{subject + 1}": {
+            name: _camera(poses[index, subject], lenses[index]) for index, name in enumerate(CAMERAS)
+        }
+        for subject in range(_SUBJECTS)
+    }
+
+
+def _camera(pose: Float[Tensor, "6"], lens: Float[Tensor, "9"]) -> Human36mCamera:
+    R_cam_zup = roma.euler_to_rotmat("XYZ", pose[:3])
+    camera = Camera(
+        focal=lens[:2],
+        center=lens[2:4],
+        R_cam_world=R_cam_zup @ _R_YUP_ZUP.T,
+        t_cam_world=-R_cam_zup @ (pose[3:] / 1000),
+    )
+    return Human36mCamera(camera.to(torch.float32), lens[4:7].float(), lens[7:9].float())
+
+
+def read_joints(path: Path | str) -> dict[str, dict[str, Float[Tensor, "time 32 3"]]]:
+    """World positions (y up, metres) of the 32 joints at FPS, by subject and action, from `data_3d_h36m.npz`. Its
+    pickled dict is read without running any code of its choosing. Raises ValueError."""
+    path = existing_file(path)
+    positions = _pickled_member(path, "positions_3d.npy")
+    while isinstance(positions, list) and len(positions) == 1:
+        positions = positions[0]
+    if not isinstance(positions, dict) or not all(
+        isinstance(actions, dict) for actions in positions.values()
+    ):
+        raise ValueError(f"{path}: positions_3d is no dict of dicts; expected subject, then action")
+    return {
+        str(subject): {
+            str(action): _joints(path, array, f"{subject}, {action}") for action, array in actions.items()
+        }
+        for subject, actions in positions.items()
+    }
+
+
+def _joints(path: Path, array: np.ndarray, what: str) -> Float[Tensor, "time 32 3"]:
+    array = np.asarray(array)
+    if (
+        array.ndim != 3
+        or array.shape[1:] != (32, 3)
+        or array.dtype.kind != "f"
+        or not np.isfinite(array).all()
+    ):
+        raise ValueError(
+            f"{path}: {what}: {array.dtype} of shape {array.shape}; expected numbers (time, 32, 3)"
+        )
+    return (torch.from_numpy(array.astype(np.float64)) @ _R_YUP_ZUP.T).float()
+
+
+def _pickled_member(path: Path, name: str) -> object:
+    """The object in an array of one object, through the same safe door as any pickle."""
+    try:
+        with zipfile.ZipFile(path) as archive, tempfile.NamedTemporaryFile(suffix=".pkl") as copy:
+            if archive.getinfo(name).file_size > MAX_PICKLE_BYTES:
+                raise ValueError(f"{path}: {name} is larger than the {MAX_PICKLE_BYTES} bytes allowed")
+            with archive.open(name) as member:
+                version = np.lib.format.read_magic(member)
+                read_header = {
+                    (1, 0): np.lib.format.read_array_header_1_0,
+                    (2, 0): np.lib.format.read_array_header_2_0,
+                }
+                read_header[version](member)
+                shutil.copyfileobj(member, copy)
+            copy.flush()
+            return read_pickle(copy.name)
+    except (zipfile.BadZipFile, KeyError, EOFError) as error:
+        raise ValueError(f"{path}: expected data_3d_h36m.npz with {name} ({error})") from error

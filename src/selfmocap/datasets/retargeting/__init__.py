@@ -1,0 +1,1 @@
+"""Other skeletons' motion put on the body."""

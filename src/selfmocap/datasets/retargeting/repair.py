@@ -1,0 +1,95 @@
+"""Moments of a recording that cannot be a person's movement: interpolated where short, cut out where long."""
+
+from dataclasses import replace
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from selfmocap.datasets.retargeting.skeletons import SkeletonMotion, angle_deg
+from selfmocap.geometry.rotations import interpolate
+
+GLITCH_ANGLE_DEG = 15.0
+"""A joint that leaves its path by more than this, and returns, within GLITCH_SECONDS is a tracking error ..."""
+GLITCH_FACTOR = 5.0
+"""... if it leaves by this many times what it moves from the frame before to the frame after."""
+GLITCH_SECONDS = 0.03
+GREATEST_ACCELERATION = 200.0
+"""m/s^2 of the root: beyond it, the root was lost and found elsewhere. Landing from a jump stays below 100."""
+FROZEN_SECONDS = 0.05
+"""A person who does not move at all for this long is a dropout that was filled with its last frame."""
+LONGEST_REPAIR_SECONDS = 0.25
+SHORTEST_PIECE_SECONDS = 0.5
+
+
+def repaired(motion: SkeletonMotion) -> list[SkeletonMotion]:
+    """The trustworthy pieces of a recording, with wrong moments of up to LONGEST_REPAIR_SECONDS interpolated. Longer
+    ones, and those at an end, are cut out; pieces after the first have `#2`, `#3` in their name."""
+    wrong = glitches(motion) | jumps(motion) | frozen(motion)
+    runs = _runs(wrong)
+    longest = LONGEST_REPAIR_SECONDS * motion.fps
+    cuts = [(a, b) for a, b in runs if b - a > longest or a == 0 or b == len(motion)]
+    motion = _interpolated(motion, [run for run in runs if run not in cuts])
+    starts = [0, *(b for _, b in cuts)]
+    ends = [*(a for a, _ in cuts), len(motion)]
+    shortest = min(SHORTEST_PIECE_SECONDS * motion.fps, len(motion))
+    pieces = [motion.frames(slice(a, b)) for a, b in zip(starts, ends, strict=True) if 0 < b - a >= shortest]
+    return [
+        replace(piece, name=f"{piece.name}#{number}") if number > 1 else piece
+        for number, piece in enumerate(pieces, start=1)
+    ]
+
+
+def glitches(motion: SkeletonMotion) -> Bool[Tensor, " time"]:
+    """Frames in which a joint jumps off its path and back again."""
+    R = motion.R_parent_joint
+    found = torch.zeros(len(R), dtype=torch.bool)
+    for width in range(1, round(GLITCH_SECONDS * motion.fps) + 1):
+        if len(R) < width + 2:
+            break
+        left = torch.minimum(angle_deg(R[: -width - 1], R[1:-width]), angle_deg(R[width:-1], R[width + 1 :]))
+        moved = angle_deg(R[: -width - 1], R[width + 1 :])
+        off = ((left > GLITCH_ANGLE_DEG) & (left > GLITCH_FACTOR * moved)).any(1)
+        for shift in range(1, width + 1):
+            found[shift : shift + len(off)] |= off
+    return found
+
+
+def jumps(motion: SkeletonMotion) -> Bool[Tensor, " time"]:
+    """Frames around which the root's acceleration is beyond any person's, and their neighbours."""
+    found = torch.zeros(len(motion), dtype=torch.bool)
+    p = motion.p_world_root
+    acceleration = (p[2:] - 2 * p[1:-1] + p[:-2]).norm(dim=-1) * motion.fps**2
+    for shift in range(3):
+        found[shift : shift + len(acceleration)] |= acceleration > GREATEST_ACCELERATION
+    return found
+
+
+def frozen(motion: SkeletonMotion) -> Bool[Tensor, " time"]:
+    """Frames that repeat the one before, in runs of FROZEN_SECONDS or more."""
+    same = torch.zeros(len(motion), dtype=torch.bool)
+    same[1:] = (motion.p_world_root.diff(dim=0).abs() < 1e-7).all(1) & (
+        motion.R_parent_joint.diff(dim=0).abs() < 1e-7
+    ).flatten(1).all(1)
+    for a, b in _runs(same):
+        if b - a < FROZEN_SECONDS * motion.fps:
+            same[a:b] = False
+    return same
+
+
+def _runs(flags: Bool[Tensor, " time"]) -> list[tuple[int, int]]:
+    """Start and end (not included) of each run of true."""
+    padded = torch.cat([flags.new_zeros(1), flags, flags.new_zeros(1)]).int()
+    change = padded.diff()
+    return list(
+        zip((change > 0).nonzero().flatten().tolist(), (change < 0).nonzero().flatten().tolist(), strict=True)
+    )
+
+
+def _interpolated(motion: SkeletonMotion, runs: list[tuple[int, int]]) -> SkeletonMotion:
+    R, p = motion.R_parent_joint.clone(), motion.p_world_root.clone()
+    for a, b in runs:
+        share = torch.arange(1, b - a + 1, dtype=R.dtype)[:, None] / (b - a + 1)
+        R[a:b] = interpolate(R[a - 1], R[b], share)
+        p[a:b] = torch.lerp(p[a - 1], p[b], share)
+    return replace(motion, R_parent_joint=R, p_world_root=p)

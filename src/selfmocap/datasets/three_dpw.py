@@ -1,0 +1,90 @@
+"""3D Poses in the Wild (`sequenceFiles/*/*.pkl`): one or two people, a moving camera."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from selfmocap.datasets.smpl_motion import SmplMotion, smpl_rotations
+from selfmocap.geometry.camera import Camera
+from selfmocap.io.files import read_pickle
+
+VIDEO_FPS = 30.0
+_KEYS = {"sequence", "poses", "trans", "betas", "genders", "cam_poses", "cam_intrinsics", "campose_valid"}
+_GENDERS = {"m": "male", "f": "female"}
+_BETAS = 10
+
+
+@dataclass(frozen=True, eq=False)
+class ThreedpwPerson:
+    """One person of one sequence, a frame a video frame."""
+
+    motion: SmplMotion
+    camera: Camera
+    """One a frame."""
+    camera_valid: Bool[Tensor, " time"]
+    """Frames whose camera was aligned with the image; the others are not for evaluation."""
+
+
+def read_threedpw(path: Path | str) -> list[ThreedpwPerson]:
+    """The people in a 3DPW sequence file. No code of the pickle's choosing is run.
+
+    Raises ValueError naming the file, the key, and what was expected there."""
+    path = Path(path)
+    data = read_pickle(path)
+    if not isinstance(data, dict) or not data.keys() >= _KEYS:
+        lacks = sorted(_KEYS - data.keys()) if isinstance(data, dict) else sorted(_KEYS)
+        raise ValueError(f"{path}: not a 3DPW sequence, it lacks {', '.join(lacks)}")
+    people = len(data["poses"])
+    for key in ("trans", "betas", "genders", "campose_valid"):
+        if len(data[key]) != people:
+            raise ValueError(
+                f"{path}: {key} is for {len(data[key])} people, poses for {people}; download it again"
+            )
+    return [_person(path, data, person) for person in range(people)]
+
+
+def _person(path: Path, data: dict[str, Any], person: int) -> ThreedpwPerson:
+    poses = _numbers(path, data["poses"][person], f"poses[{person}]", (-1, 72))
+    frames = len(poses)
+    extrinsics = torch.from_numpy(_numbers(path, data["cam_poses"], "cam_poses", (frames, 4, 4)))
+    K = torch.from_numpy(_numbers(path, data["cam_intrinsics"], "cam_intrinsics", (3, 3)))
+    betas = np.ravel(data["betas"][person])[:_BETAS]
+    gender = str(data["genders"][person])
+    if gender not in _GENDERS:
+        raise ValueError(f"{path}: genders[{person}] is {gender!r}; expected one of {', '.join(_GENDERS)}")
+    motion = SmplMotion(
+        name=f"{path.stem}_{person}",
+        subject=f"{path.stem}_{person}",
+        gender=_GENDERS[gender],
+        fps=VIDEO_FPS,
+        betas=torch.from_numpy(_numbers(path, betas, f"betas[{person}]", (_BETAS,))),
+        R_parent_joint=smpl_rotations(poses),
+        transl=torch.from_numpy(_numbers(path, data["trans"][person], f"trans[{person}]", (frames, 3))),
+        R_world_file=torch.eye(3, dtype=torch.float64),
+    )
+    camera = Camera(
+        focal=K.diagonal()[:2],
+        center=K[:2, 2],
+        R_cam_world=extrinsics[:, :3, :3],
+        t_cam_world=extrinsics[:, :3, 3],
+    )
+    valid = _numbers(path, data["campose_valid"][person], f"campose_valid[{person}]", (frames,)) > 0.5
+    return ThreedpwPerson(motion, camera.to(torch.float32), torch.from_numpy(valid))
+
+
+def _numbers(path: Path, value: Any, key: str, shape: tuple[int, ...]) -> Float[np.ndarray, "*shape"]:
+    """float64 of that shape (-1: any length but zero), all finite."""
+    array = np.asarray(value)
+    fits = array.ndim == len(shape) and all(
+        n in (m, -1) and m for n, m in zip(shape, array.shape, strict=True)
+    )
+    if array.dtype.kind not in "biuf" or not fits or not np.isfinite(array).all():
+        raise ValueError(
+            f"{path}: {key} is {array.dtype} of shape {array.shape}; expected finite numbers {shape}"
+        )
+    return array.astype(np.float64)

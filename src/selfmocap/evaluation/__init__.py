@@ -1,0 +1,1 @@
+"""Scores of motions against the truth."""

@@ -1,0 +1,1 @@
+"""Losses, priors and metrics."""

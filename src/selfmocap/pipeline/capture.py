@@ -1,0 +1,333 @@
+"""From a video file to the motions of its people: observe, infer, adapt, refine, clean, export, draw, report.
+
+Every stage's result lies in the output folder: a run that was interrupted goes on where it stopped, and one with other
+settings does again what depends on them (see `stages`). Of a long video only the motions are in memory, not the images.
+"""
+
+import functools
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from selfmocap._version import __version__
+from selfmocap.adaptation.adapt import AdaptConfig
+from selfmocap.adaptation.fit import AFTER_ADAPTATION, OF_FAST_MOTION, OptimiseConfig
+from selfmocap.body_model.body import Body
+from selfmocap.body_model.motion import Motion
+from selfmocap.export.write import export
+from selfmocap.io.files import existing_file, remove_partials
+from selfmocap.io.memory import give_memory_back
+from selfmocap.io.video import open_video
+from selfmocap.models.estimator import Estimator, load_estimator, save_estimator
+from selfmocap.models.inference import seen_share, to_world
+from selfmocap.pipeline.config import EPOCHS, SAMPLE, CaptureConfig
+from selfmocap.pipeline.diagnostics import background_speed, measures, stands_still, untrusted
+from selfmocap.pipeline.postprocessing.confidence import joint_confidence
+from selfmocap.pipeline.postprocessing.ground import level
+from selfmocap.pipeline.postprocessing.postprocess import clean
+from selfmocap.pipeline.postprocessing.rebuild import light
+from selfmocap.pipeline.samples import Person
+from selfmocap.pipeline.solve import Answer, Solver, adapted, answer_for, choices
+from selfmocap.pipeline.stage_cache import Done, Stages
+from selfmocap.pipeline.summary import summarised, write_json
+from selfmocap.tracking.observe import Settings, observe
+from selfmocap.visualization.overlay import write_bodies
+from selfmocap.visualization.report.page import write_report
+from selfmocap.visualization.report.residuals import keypoint_px_by_frame
+
+Report = Callable[[str, int, int], None]
+"""Called with the name of a stage, how far it is, and how far it has to go (0 where nobody knows)."""
+
+
+def capture(
+    video: Path | str,
+    out: Path | str,
+    config: CaptureConfig | None = None,
+    report: Report = lambda stage, done, total: None,
+    device: str = "cpu",
+) -> list[Motion]:
+    """The motions of the people in `video`, cleaned: `out/person-N/motion.npz` with the exports beside it,
+    `out/overlay.mp4` and `out/report.json`. What `out` holds of an earlier run is used as far as it still holds.
+
+    Raises FileNotFoundError or ValueError where the video or a setting cannot be used, OSError where nothing can be
+    written."""
+    run = _Run(Path(video), Path(out), config or CaptureConfig(), report, _device(device))
+    existing_file(run.config.weights_file)
+    paths = observe(run.video, run.out, Settings(people=run.config.people), report)
+    give_memory_back()
+    _without_partials(run.out)
+    people = [Person.load(n, path.parent, run.config.focal) for n, path in enumerate(paths, start=1)]
+    seen = _observed(run.out)
+    choice = _choice(run, people, seen)
+    answers = [_answer(run, person, choice) for person in people]
+    upright = _level(run, people, answers) if _camera(run, people, seen) else None
+    cleaned = [_cleaned(run, person, answer, upright) for person, answer in zip(people, answers, strict=True)]
+    motions = [Motion.load(person.folder / "motion.npz") for person in people]
+    for person, motion, done in zip(people, motions, cleaned, strict=True):
+        _exported(run, person, motion, done)
+    _drawn(run, motions, cleaned)
+    measured = [_measured(run, *of_one) for of_one in zip(people, motions, answers, cleaned, strict=True)]
+    summary = summarised(run.video, seen, run.stages.done.values(), people, choice.result["people"], measured)
+    run.stages.sweep()
+    _paged(run, people, motions, [*cleaned, *measured], summary)
+    write_json(run.out / "report.json", summary)
+    return motions
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What all stages share; what costs time is loaded when it is first needed."""
+
+    video: Path
+    out: Path
+    config: CaptureConfig
+    report: Report
+    device: torch.device
+
+    @functools.cached_property
+    def stages(self) -> Stages:
+        return Stages(self.out / ".capture", self.out / "report.json")
+
+    @property
+    def body(self) -> Body:
+        return _body()
+
+    @functools.cached_property
+    def small_body(self) -> Body:
+        return light(self.body)
+
+    @functools.cached_property
+    def weights(self) -> str:
+        path = existing_file(self.config.weights_file)
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+
+    @functools.cached_property
+    def solver(self) -> Solver:
+        network = _network(self.config.weights_file, self.weights, self.device)
+        return Solver(network, self.body.to(self.device), self.device, SAMPLE[self.config.quality])
+
+    @property
+    def adapted_weights(self) -> Path:
+        return self.out / ".capture" / "adapted.safetensors"
+
+    @property
+    def settled_weights(self) -> Path:
+        return self.out / ".capture" / "settled.safetensors"
+
+    @functools.cached_property
+    def adapted_network(self) -> Estimator | None:
+        return self._of_this_video(self.adapted_weights)
+
+    @functools.cached_property
+    def settled_network(self) -> Estimator | None:
+        return self._of_this_video(self.settled_weights)
+
+    def _of_this_video(self, weights: Path) -> Estimator | None:
+        return load_estimator(weights)[0].to(self.device) if EPOCHS[self.config.quality] else None
+
+    def progress(self, stage: str) -> Callable[[int, int], None]:
+        return lambda done, total: self.report(stage, done, total)
+
+
+@functools.cache
+def _body() -> Body:
+    """Kept for the next video of the process, as the network is."""
+    return Body.load()
+
+
+@functools.lru_cache(maxsize=1)
+def _network(path: Path, sha256: str, device: torch.device) -> Estimator:
+    """The network of a weights file whose bytes have that sum."""
+    return load_estimator(path)[0].to(device)
+
+
+def _device(name: str) -> torch.device:
+    if name not in ("cpu", "cuda") and not name.startswith("cuda:"):
+        raise ValueError(f"device: {name!r}; expected cpu, cuda or cuda:N")
+    if name != "cpu" and not torch.cuda.is_available():
+        raise ValueError(f"device: {name!r}; PyTorch finds no CUDA device here: choose cpu")
+    return torch.device(name)
+
+
+def _without_partials(out: Path) -> None:
+    """What a killed run left behind."""
+    for folder in (out, *out.glob("person-*")):
+        for stems in ("motion*", "overlay", "report", "observations"):
+            remove_partials(folder, stems)
+    remove_partials(out / ".capture")
+
+
+# ---- the stages -----------------------------------------------------------------------------------------------
+
+
+def _observed(out: Path) -> Done:
+    """What `observe` has done, as a stage that others follow."""
+    report = json.loads((out / "observations.json").read_bytes())
+    seconds = next(stage["seconds"] for stage in report["stages"] if stage["name"] == "whole")
+    key = hashlib.sha256(json.dumps(report["settings"], sort_keys=True).encode()).hexdigest()
+    return Done("observe", key, report, seconds)
+
+
+def _choice(run: _Run, people: list[Person], seen: Done) -> Done:
+    """Adapts the network where that is asked for, and decides what to trust."""
+    refining = [asdict(how) for how in (OptimiseConfig(), AFTER_ADAPTATION, OF_FAST_MOTION)]
+    needs = {"version": __version__, "weights": run.weights, "focal": run.config.focal,
+             "sample": SAMPLE[run.config.quality]}  # fmt: skip
+    after = [seen]
+    if epochs := EPOCHS[run.config.quality]:
+        settings, paths = AdaptConfig(epochs=epochs), [run.adapted_weights, run.settled_weights]
+
+        def adapt() -> tuple[dict[str, Any], list[Path]]:
+            networks = adapted(run.solver, people, settings, run.progress("adapt"))
+            for path, network in zip(paths, networks, strict=True):
+                save_estimator(path, network, {"adapted_from": run.weights})
+            return {}, paths
+
+        names = [path.name for path in paths]
+        after = [run.stages.run("adapt", {**needs, "adapt": asdict(settings), "for": names}, after, adapt)]
+    return run.stages.run(
+        "choose",
+        {**needs, "refine": refining},
+        after,
+        lambda: ({"people": choices(run.solver, run.adapted_network, people, run.progress("choose"))}, []),
+    )
+
+
+def _answer(run: _Run, person: Person, choice: Done) -> Done:
+    path = run.out / ".capture" / f"person-{person.number}.npz"
+
+    def work() -> tuple[dict[str, Any], list[Path]]:
+        mine = choice.result["people"][person.number - 1]
+        name = f"refine {person.number}"
+        answer_for(run.solver, run.settled_network, person, mine, run.progress(name)).save(path)
+        return mine, [path]
+
+    return run.stages.run(f"refine-{person.number}", {}, [choice], work)
+
+
+def _camera(run: _Run, people: list[Person], seen: Done) -> bool:
+    """Whether it stands still."""
+    if run.config.static_camera != "auto":
+        return run.config.static_camera == "yes"
+
+    def work() -> tuple[dict[str, Any], list[Path]]:
+        return {"background_speeds": [background_speed(person) for person in people]}, []
+
+    return stands_still(run.stages.run("camera", {}, [seen], work).result["background_speeds"])
+
+
+def _level(run: _Run, people: list[Person], answers: list[Done]) -> Done:
+    """Which way is up for everybody."""
+
+    def work() -> tuple[dict[str, Any], list[Path]]:
+        motions = [_motion(run, person, after=True) for person in people]
+        return {"R_level_world": level(motions, run.body).tolist()}, []
+
+    return run.stages.run("level", {"version": __version__}, answers, work)
+
+
+def _cleaned(run: _Run, person: Person, answer: Done, upright: Done | None) -> Done:
+    """`upright` is the level under a camera that stands still."""
+    path, still = person.folder / "motion.npz", upright is not None
+
+    def work() -> tuple[dict[str, Any], list[Path]]:
+        made = {
+            "version": __version__,
+            "weights": run.weights,
+            "settings": _settings(run.config),
+            **answer.result,
+        }
+        del made["betas"]
+        raw = _motion(run, person, after=True)
+        seen = joint_confidence(person.seen, raw.frame_index)
+        R_level_world = None if upright is None else torch.tensor(upright.result["R_level_world"])
+        motion = clean(raw, run.body, run.config.height, seen, still, R_level_world)
+        replace(motion, provenance=made | motion.provenance).save(path)
+        return {"frames": len(motion)}, [path]
+
+    needs = {"settings": _settings(run.config), "still": still}
+    after = [answer] if upright is None else [answer, upright]
+    return run.stages.run(f"clean-{person.number}", needs, after, work)
+
+
+def _settings(config: CaptureConfig) -> dict[str, str]:
+    """What the motion depends on; of the weights there is a sum."""
+    others = ("weights", "export", "options")
+    return {name: str(value) for name, value in vars(config).items() if name not in others}
+
+
+def _motion(run: _Run, person: Person, after: bool) -> Motion:
+    found = Answer.load(run.out / ".capture" / f"person-{person.number}.npz")
+    return Motion.from_parameters(
+        run.small_body,
+        to_world(found.after if after else found.before, person.camera),
+        person.camera,
+        person.seen.image_size,
+        person.seen.frame_times,
+        person.seen.frame_index,
+        seen_share(person.seen.keypoint_confidence),
+    )
+
+
+def _exported(run: _Run, person: Person, motion: Motion, cleaned: Done) -> None:
+    options = {name: str(value) for name, value in asdict(run.config.options).items()}
+    for name in dict.fromkeys(run.config.export):
+        run.stages.run(
+            f"export-{person.number}-{name}",
+            {"format": name, "options": options},
+            [cleaned],
+            lambda name=name: ({}, export(motion, run.body, person.folder, [name], run.config.options)),
+        )
+
+
+def _drawn(run: _Run, motions: list[Motion], cleaned: list[Done]) -> None:
+    path = run.out / "overlay.mp4"
+
+    def work() -> tuple[dict[str, Any], list[Path]]:
+        write_bodies(path, open_video(run.video), motions, run.body, run.progress("draw"))
+        return {}, [path]
+
+    run.stages.run("draw", {}, cleaned, work)
+
+
+def _measured(run: _Run, person: Person, motion: Motion, answer: Done, cleaned: Done) -> Done:
+    def work() -> tuple[dict[str, Any], list[Path]]:
+        before = measures(_motion(run, person, after=False), person, run.body)
+        after = measures(motion, person, run.body)
+        run.report("measure", person.number, person.number)
+        return {"before": before, "after": after, "untrusted": untrusted(motion, person.seen)}, []
+
+    return run.stages.run(f"measure-{person.number}", {}, [answer, cleaned], work)
+
+
+def _paged(
+    run: _Run, people: list[Person], motions: list[Motion], made: list[Done], summary: dict[str, Any]
+) -> None:
+    """`report.html`, with the residuals of every frame, which would be too many for `report.json`."""
+    path = run.out / "report.html"
+
+    def work() -> tuple[dict[str, Any], list[Path]]:
+        curves = [_curves(run, person, motion) for person, motion in zip(people, motions, strict=True)]
+        detailed = [
+            of_person | {when: of_person[when] | {"keypoint_px_by_frame": px} for when, px in curve.items()}
+            for of_person, curve in zip(summary["people"], curves, strict=True)
+        ]
+        write_report(path, motions, run.body, summary | {"people": detailed}, run.out / "overlay.mp4")
+        return {}, [path]
+
+    run.stages.run("page", {"report": summary, "exports": list(run.config.export)}, made, work)
+
+
+def _curves(run: _Run, person: Person, motion: Motion) -> dict[str, list[float | None]]:
+    """The residual of every frame of the motion, before and after."""
+    curves = {}
+    for when, its_motion in (("before", _motion(run, person, after=False)), ("after", motion)):
+        px = keypoint_px_by_frame(its_motion, person.seen)
+        of_frame = dict(zip(its_motion.frame_index.tolist(), px, strict=True))
+        curves[when] = [of_frame.get(index) for index in motion.frame_index.tolist()]
+    return curves

@@ -1,0 +1,1 @@
+"""Pictures of the body, overlays and the viewer."""

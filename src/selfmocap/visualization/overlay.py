@@ -1,0 +1,68 @@
+"""The captured bodies, drawn over the video."""
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from selfmocap.body_model.body import Body
+from selfmocap.body_model.motion import Motion
+from selfmocap.io.prefetch import ahead, by_two
+from selfmocap.io.video import Frame, Video
+from selfmocap.tracking.overlay import write_pictures
+from selfmocap.visualization.render import drawn_over
+
+PERSON_COLOURS = (
+    (0.40, 0.70, 1.00),
+    (1.00, 0.62, 0.30),
+    (0.50, 0.88, 0.52),
+    (0.92, 0.52, 0.82),
+    (0.95, 0.85, 0.35),
+)
+_OPACITY, _FADED = 0.75, 0.4
+"""Of a body, and of one in a frame in which the person was not seen."""
+_BLOCK = 64
+"""Frames that are posed together."""
+
+
+def write_bodies(
+    path: Path,
+    video: Video,
+    motions: Sequence[Motion],
+    body: Body,
+    report: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
+    """Writes `path`, an mp4 of the video with every motion's body drawn into it, the nearest on top, whole or not at
+    all. Memory does not grow with the length of the video."""
+    rows = [{int(frame): row for row, frame in enumerate(motion.frame_index)} for motion in motions]
+
+    @functools.lru_cache(maxsize=2 * len(motions))
+    def posed(number: int, block: int) -> Float[Tensor, "time vertices 3"]:
+        return _posed(motions[number][block * _BLOCK : (block + 1) * _BLOCK], body)
+
+    def drawn(frame: Frame) -> tuple[float, UInt8[np.ndarray, "height width 3"]]:
+        image = frame.image[: frame.image.shape[0] // 2 * 2, : frame.image.shape[1] // 2 * 2]
+        here = [(n, of[frame.index]) for n, of in enumerate(rows) if frame.index in of]
+        for n, row in sorted(here, key=lambda found: -float(motions[found[0]].joints_cam[found[1], 0, 2])):
+            vertices = posed(n, row // _BLOCK)[row % _BLOCK]
+            opacity = _FADED if motions[n].filled[row] else _OPACITY
+            colour = PERSON_COLOURS[n % len(PERSON_COLOURS)]
+            image = drawn_over(image, vertices, body.faces, motions[n].camera, colour, opacity)
+        return frame.time, np.ascontiguousarray(image)
+
+    def pictures() -> Iterator[tuple[float, UInt8[np.ndarray, "height width 3"]]]:
+        for number, picture in enumerate(by_two(drawn, ahead(video.frames())), start=1):
+            report(number, video.declared_frames)
+            yield picture
+
+    write_pictures(path, pictures(), video.fps)
+
+
+def _posed(motion: Motion, body: Body) -> Float[Tensor, "time vertices 3"]:
+    """Vertices in the camera frame, metres."""
+    with torch.no_grad():
+        return motion.camera.to_camera(body.pose(motion.parameters).vertices)

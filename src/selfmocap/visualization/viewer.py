@@ -1,0 +1,211 @@
+"""A capture's folder in an interactive viewer in the browser, by viser (an optional extra)."""
+
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import av
+import numpy as np
+import roma
+import torch
+from jaxtyping import UInt8
+
+from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.body_model.motion import Motion
+from selfmocap.io.video import open_video
+from selfmocap.visualization.overlay import PERSON_COLOURS
+
+_WIDEST_PICTURE = 480
+_AHEAD = 2.0
+"""Seconds: a picture further ahead is jumped to instead of being decoded up to."""
+
+Picture = UInt8[np.ndarray, "height width 3"]
+
+
+def view(folder: Path, port: int) -> None:
+    """Serves a capture's folder on this machine until it is interrupted. Raises FileNotFoundError where there is no
+    capture in the folder, ImportError without viser."""
+    viewer = open_viewer(folder, Body.load(), port)
+    try:
+        while True:
+            viewer.play_on()
+    except KeyboardInterrupt:
+        viewer.server.stop()
+
+
+@dataclass(frozen=True, eq=False)
+class Viewer:
+    """A running server and what it shows."""
+
+    server: Any
+    """viser's."""
+    show: Callable[[int], None]
+    """Poses every person, and sets the video's picture, for one of the shown frames."""
+    frame: Any
+    """The slider: which of the shown frames it is."""
+    playing: Any
+    """A checkbox."""
+    speed: Any
+    times: Sequence[float]
+    """When each shown frame is, s."""
+
+    def play_on(self) -> None:
+        """Waits for as long as the frame lasts, then moves to the next one if it is playing."""
+        now = self.frame.value
+        following = (now + 1) % len(self.times)
+        lasts = max(self.times[following] - self.times[now], 1 / 60) / float(self.speed.value)
+        time.sleep(min(lasts, 1.0))
+        if self.playing.value:
+            self.frame.value = following
+
+
+def open_viewer(folder: Path, body: Body, port: int) -> Viewer:
+    """Starts to serve a capture's folder: each person's body on a ground, and the video's camera with the overlay's
+    picture. `port` is the first to be tried."""
+    motions = _motions(folder, body)
+    viser = _viser()
+    times = dict(sorted((n, t) for m in motions for n, t in zip(*_clock(m), strict=True)))
+    server = viser.ViserServer(host="127.0.0.1", port=port, label="selfmocap", verbose=False)
+    server.gui.configure_theme(show_share_button=False)
+    server.scene.set_up_direction("+y")
+    server.scene.add_grid(
+        "/ground", 20, 20, plane="xz", section_color=(170, 170, 170), cell_color=(220, 220, 220)
+    )
+    _look(server, motions[0])
+    show = _shown(server.scene, motions, body, folder / "overlay.mp4", list(times.items()))
+    frame = server.gui.add_slider("Frame", 0, max(len(times) - 1, 1), 1, 0)
+    playing = server.gui.add_checkbox("Play", initial_value=len(times) > 1)
+    speed = server.gui.add_dropdown("Speed", ("0.25", "0.5", "1", "2"), initial_value="1")
+    frame.on_update(lambda _: show(min(frame.value, len(times) - 1)))
+    show(0)
+    return Viewer(server, show, frame, playing, speed, list(times.values()))
+
+
+def _viser() -> ModuleType:
+    try:
+        import viser  # pyright: ignore
+    except ImportError as error:
+        raise ImportError(
+            "the viewer needs the package viser, which is not installed; run: pip install 'selfmocap[view]' "
+            "(report.html in the same folder needs nothing)"
+        ) from error
+    return viser
+
+
+def _motions(folder: Path, body: Body) -> list[Motion]:
+    paths = sorted(
+        folder.glob("person-*/motion.npz"), key=lambda path: (len(path.parent.name), path.parent.name)
+    )
+    motions = [motion for path in paths if len(motion := Motion.load(path))]
+    if not motions:
+        raise FileNotFoundError(f"{folder}: no person-N/motion.npz in it; capture a video into it first")
+    if foreign := {motion.body for motion in motions} - {body.identity}:
+        raise ValueError(f"{folder}: its motions are of the body {foreign.pop()}, not of {body.identity}")
+    return motions
+
+
+def _clock(motion: Motion) -> tuple[list[int], list[float]]:
+    return motion.frame_index.tolist(), motion.frame_times.tolist()
+
+
+def _look(server: Any, motion: Motion) -> None:
+    """Places the first view behind the video's camera and to its right, towards where the person is on the whole."""
+    middle = motion.parameters.p_world_root.mean(0)
+    x, y, z = (_camera_pose(motion, 0)[1] - middle).tolist()
+    away = torch.tensor([x + 0.5 * z, y + 1, z - 0.5 * x])
+    server.initial_camera.fov = 0.7
+    server.initial_camera.look_at = middle.tolist()
+    server.initial_camera.position = (middle + away * (1 + 2 / away.norm())).tolist()
+
+
+def _camera_pose(motion: Motion, row: int) -> tuple[torch.Tensor, torch.Tensor]:
+    camera = motion.camera
+    R, t = (x.reshape(-1, *shape) for x, shape in ((camera.R_cam_world, (3, 3)), (camera.t_cam_world, (3,))))
+    row = min(row, len(R) - 1)
+    return R[row].mT, -R[row].mT @ t[row]
+
+
+def _shown(
+    scene: Any, motions: Sequence[Motion], body: Body, overlay: Path, frames: Sequence[tuple[int, float]]
+) -> Callable[[int], None]:
+    rest = body.pose(body.rest_parameters()).vertices.numpy()
+    meshes = [
+        scene.add_mesh_simple(
+            f"/person-{n + 1}", rest, body.faces.numpy(), color=PERSON_COLOURS[n % len(PERSON_COLOURS)]
+        )
+        for n in range(len(motions))
+    ]
+    rows = [{frame: row for row, frame in enumerate(motion.frame_index.tolist())} for motion in motions]
+    frustum = _frustum(scene, motions[0])
+    picture_at = _pictures(overlay) if overlay.is_file() else None
+    one_at_a_time = threading.Lock()
+
+    def show(number: int) -> None:
+        with one_at_a_time:
+            pose(*frames[number])
+
+    def pose(index: int, moment: float) -> None:
+        for motion, mesh, row_of in zip(motions, meshes, rows, strict=True):
+            mesh.visible = index in row_of
+            if index in row_of:
+                mesh.vertices = _vertices(motion, row_of[index], body)
+        R_world_cam, p_camera = _camera_pose(motions[0], rows[0].get(index, 0))
+        x, y, z, w = roma.rotmat_to_unitquat(R_world_cam).tolist()
+        frustum.wxyz, frustum.position = (w, x, y, z), tuple(p_camera.tolist())
+        if picture_at is not None:
+            frustum.image = picture_at(moment)
+
+    return show
+
+
+def _frustum(scene: Any, motion: Motion) -> Any:
+    width, height = motion.image_size
+    fov = 2 * math.atan(height / 2 / float(motion.camera.focal.flatten()[1]))
+    return scene.add_camera_frustum("/camera", fov, width / height, scale=0.4, color=(90, 90, 90))
+
+
+def _vertices(motion: Motion, row: int, body: Body) -> np.ndarray:
+    parameters = motion.parameters
+    with torch.no_grad():
+        posed = body.pose(
+            BodyParameters(parameters.betas, parameters.R_parent_joint[row], parameters.p_world_root[row])
+        )
+    return posed.vertices.numpy()
+
+
+def _pictures(path: Path) -> Callable[[float], Picture]:
+    """Of a moment (s) the picture of the video, small; moments that follow each other are decoded in one go."""
+    open_video(path)
+    last: tuple[float, Picture] | None = None
+    coming = iter(())
+
+    def picture_at(moment: float) -> Picture:
+        nonlocal last, coming
+        if last is None or not last[0] - 1e-3 <= moment < last[0] + _AHEAD:
+            last, coming = None, _decoded(path, moment)
+        while last is None or last[0] < moment - 2e-3:
+            following = next(coming, None)
+            if following is None:
+                break
+            last = following
+        if last is None:
+            raise ValueError(f"{path}: no picture at {moment:.2f} s; capture the video again")
+        return last[1]
+
+    return picture_at
+
+
+def _decoded(path: Path, moment: float) -> Iterator[tuple[float, Picture]]:
+    """Times and pictures from the last key frame before a moment on."""
+    with av.open(str(path), format="mp4", options={"protocol_whitelist": "file"}) as container:
+        stream = container.streams.video[0]
+        container.seek(max(int(moment * av.time_base), 0))
+        for frame in container.decode(stream):
+            width = min(frame.width, _WIDEST_PICTURE)
+            height = max(round(frame.height * width / frame.width), 1)
+            yield float(frame.time or 0), frame.to_ndarray(format="rgb24", width=width, height=height)
