@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
-from tests.smpl_file import write_smpl_pickle
+from tests.helpers.smpl_files import write_smpl_pickle
 
 from selfmocap import Body, BodyParameters
 

@@ -73,7 +73,7 @@ class Waiter:
 def simulated(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     import ray
     from ray.util import ActorPool
-    from tests.bulk_jobs import Pause, run
+    from tests.helpers.bulk_jobs import Pause, run
 
     from selfmocap.pipeline.distributed import cluster
 
@@ -151,7 +151,7 @@ def cut(video: Path, folder: Path, clips: int, frames: int) -> list[Path]:
     """Clips of some frames, 160 px high, each four frames after the one before."""
     import numpy as np
     from PIL import Image
-    from tests.videos import write_video
+    from tests.helpers.videos import write_video
 
     from selfmocap.io.video import open_video
 
@@ -173,7 +173,7 @@ def cut(video: Path, folder: Path, clips: int, frames: int) -> list[Path]:
 def singles(videos: list[Path], folder: Path) -> dict[str, Any]:
     """Of each video what `capture` leaves, under the name that capture-many has for it."""
     import torch
-    from tests.told_capture import results
+    from tests.helpers.stub_capture import results
 
     from selfmocap import CaptureConfig, capture
     from selfmocap.pipeline.distributed.sources import Clip
@@ -226,7 +226,7 @@ def spent(out: Path) -> float:
 
 
 def judged(out: Path, expected: dict[str, Any], broken: list[Path], code: int) -> dict[str, Any]:
-    from tests.told_capture import results
+    from tests.helpers.stub_capture import results
 
     done = [line["name"] for line in lines(out) if line["state"] == "done"]
     failed = {line["source"]: line["error"] for line in lines(out) if line["state"] == "failed"}

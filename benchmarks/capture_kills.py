@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.told_capture import killed_and_run_again
+from tests.helpers.stub_capture import killed_and_run_again
 
 
 def main() -> int:

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from selfmocap.body_model.body import Body, BodyParameters
-from tests.smpl_file import write_smpl_pickle
+from tests.helpers.smpl_files import write_smpl_pickle
 
-SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+ROOT = Path(__file__).resolve().parents[1]
+SHARED_DATA = ROOT.parent / "shared" / "data"
 
 
 @pytest.fixture(autouse=True)

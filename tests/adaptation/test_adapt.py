@@ -1,0 +1,348 @@
+from dataclasses import replace
+
+import pytest
+import roma
+import torch
+
+from selfmocap.adaptation.adapt import AdaptConfig, adapt, predict, settled, with_shared_shape
+from selfmocap.adaptation.fit import (
+    AFTER_ADAPTATION,
+    OptimiseConfig,
+    optimise,
+    random_start,
+    refined_by_speed,
+    seen_as_large,
+    started_from_truth,
+)
+from selfmocap.adaptation.objective import (
+    Evidence,
+    LossWeights,
+    evenly,
+    gather_evidence,
+    objective,
+    self_check_px,
+    weighted,
+)
+from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.body_model.skeleton import JOINT
+from selfmocap.geometry.camera import project
+from selfmocap.models.frame import UPRIGHT, FrameInputs, FrameNetwork
+from selfmocap.models.temporal import TemporalConfig, TemporalNetwork
+from selfmocap.tracking.observations import Observations
+from selfmocap.training.train_frame import TrainConfig, train
+from tests.helpers.training_run import CONFIG, FourPoses, pretraining_poses
+
+FRAMES = 24
+
+
+def walk(body: Body, seed: int) -> tuple[Observations, FrameInputs, BodyParameters]:
+    """A clip that passes from near one pose of the pretraining to near another, its clean keypoints, and the truth in
+    the camera frame."""
+    random = torch.Generator().manual_seed(seed)
+    ends = pretraining_poses()[[seed, seed - 1]] + torch.randn(2, 24, 3, generator=random) * 0.08
+    share = torch.linspace(0, 1, FRAMES)[:, None, None]
+    rotations = roma.rotvec_to_rotmat(ends[0] * (1 - share) + ends[1] * share)
+    turn = torch.tensor([0.0, 6.28 * float(torch.rand((), generator=random)), 0.0])
+    rotations[:, 0] = UPRIGHT @ roma.rotvec_to_rotmat(turn) @ rotations[:, 0]
+    place = torch.tensor([0.0, 0.0, 4.0]) + share[:, 0] * torch.tensor([0.3, 0.0, 0.2])
+    return seen_exactly(
+        body, BodyParameters(torch.randn(16, generator=random).expand(FRAMES, 16), rotations, place)
+    )
+
+
+def seen_exactly(body: Body, truth: BodyParameters) -> tuple[Observations, FrameInputs, BodyParameters]:
+    """A clip by its truth."""
+    focal, center = torch.full((FRAMES, 2), 600.0), torch.full((FRAMES, 2), 319.5)
+    pixels = project(body.keypoints(body.pose(truth).vertices, "coco-23"), focal, center)
+    low, high = pixels.amin(1), pixels.amax(1)
+    boxes = torch.cat([(low + high) / 2, (high - low).amax(1, keepdim=True) * 0.6], dim=1)
+    seen = Observations(
+        torch.arange(FRAMES),
+        torch.arange(FRAMES).double() / 30,
+        (640, 640),
+        boxes,
+        "coco-23",
+        pixels,
+        torch.ones(FRAMES, 23),
+    )
+    return seen, FrameInputs(None, pixels, torch.ones(FRAMES, 23), boxes, focal, center), truth
+
+
+@pytest.fixture(scope="module")
+def clips(body: Body) -> list[tuple[Observations, FrameInputs, BodyParameters]]:
+    return [walk(body, seed) for seed in (1, 2, 3)]
+
+
+@pytest.fixture(scope="module")
+def evidence(clips: list) -> Evidence:
+    return gather_evidence([(seen, inputs, 30.0) for seen, inputs, _ in clips], keep_out=0.15)
+
+
+@pytest.fixture(scope="module")
+def truth(clips: list) -> BodyParameters:
+    return BodyParameters(*(torch.cat([getattr(t, name) for *_, t in clips]) for name in vars(clips[0][2])))
+
+
+@pytest.fixture(scope="module")
+def network(body: Body, tmp_path_factory: pytest.TempPathFactory) -> FrameNetwork:
+    config: TrainConfig = replace(CONFIG, steps=250, average=0.9)
+    return train(config, FourPoses(body), body, tmp_path_factory.mktemp("pretrained"))
+
+
+def test_the_objective_is_least_at_the_truth(body: Body, evidence: Evidence, truth: BodyParameters) -> None:
+    weights = LossWeights(betas=0.0, shape=0.0, smoothness=0.0, pose=0.0)
+    at_truth = objective(body, truth, evidence, weights)
+    assert set(at_truth) == {"keypoints"}
+    assert at_truth["keypoints"].max() < 1e-3
+    moved = replace(truth, p_world_root=truth.p_world_root + torch.tensor([0.05, 0.0, 0.0]))
+    assert objective(body, moved, evidence, weights)["keypoints"].min() > 1
+    assert self_check_px(body, truth, evidence).max() < 1e-3
+    assert self_check_px(body, moved, evidence).min() > 1
+
+
+def test_what_is_kept_out_is_seen_by_no_loss_and_by_no_network(evidence: Evidence, clips: list) -> None:
+    hidden = evidence.kept_out > 0
+    assert 0.08 < hidden.float().mean() < 0.25
+    assert (evidence.seen.keypoint_confidence[hidden] == 0).all()
+    assert (evidence.inputs.confidence[hidden] == 0).all()
+    eyes = torch.tensor(["eye" in name or "ear" in name for name in walk_names()])
+    whole = gather_evidence([(clips[0][0], clips[0][1], 30.0)])
+    assert (whole.seen.keypoint_confidence[:, eyes] == 0.5).all()
+    assert (whole.seen.keypoint_confidence[:, ~eyes] == 1).all()
+
+
+def walk_names() -> tuple[str, ...]:
+    from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
+
+    return DEFAULT_KEYPOINTS.names
+
+
+def test_nothing_reaches_over_a_gap_or_into_another_clip(
+    body: Body, evidence: Evidence, truth: BodyParameters
+) -> None:
+    ends = torch.tensor([FRAMES - 1, 2 * FRAMES - 1, 3 * FRAMES - 1])
+    assert not evidence.has_next[ends].any()
+    assert evidence.has_next.sum() == 3 * (FRAMES - 1)
+    rough = objective(body, truth, evidence, LossWeights(keypoints=0.0))["smoothness"]
+    jump = replace(
+        truth, p_world_root=truth.p_world_root + (evidence.clip == 1)[:, None] * torch.tensor([3.0, 3.0, 0.0])
+    )
+    assert torch.allclose(
+        objective(body, jump, evidence, LossWeights(keypoints=0.0))["smoothness"], rough, atol=1e-3
+    )
+    chosen = evidence[torch.tensor([3, 4, 8, 9])]
+    assert chosen.has_next.tolist() == [True, False, True, False]
+
+
+def test_known_acceleration(body: Body, evidence: Evidence) -> None:
+    """Every joint accelerates by 4 mm per frame^2: 3 (sqrt(1 + (4/3)^2) - 1) = 2 in the middle of a clip."""
+    rest = body.rest_parameters(len(evidence))
+    time = torch.arange(len(evidence)) % FRAMES
+    place = torch.stack([0.002 * time**2, torch.zeros(len(time)), torch.full((len(time),), 4.0)], dim=1)
+    rough = objective(body, replace(rest, p_world_root=place), evidence, LossWeights(keypoints=0.0))[
+        "smoothness"
+    ]
+    assert rough[5] == pytest.approx(2.0, abs=1e-2)
+    assert rough[0] == rough[FRAMES - 1] == rough[FRAMES] == 0
+
+
+def test_smoothness_pulls_neither_at_the_shape_nor_at_the_distance(
+    body: Body, evidence: Evidence, truth: BodyParameters
+) -> None:
+    """A body of half the size at half the distance would move half as much in the same picture."""
+    betas, scale = truth.betas.clone().requires_grad_(), torch.ones((), requires_grad=True)
+    moving = replace(truth, betas=betas, p_world_root=truth.p_world_root * scale)
+    objective(body, moving, evidence, LossWeights(keypoints=0.0))["smoothness"].sum().backward()
+    assert betas.grad is None or betas.grad.abs().max() == 0
+    assert scale.grad is not None and scale.grad.abs() < 1e-4
+    R = truth.R_parent_joint.clone().requires_grad_()
+    turning = replace(truth, R_parent_joint=R)
+    objective(body, turning, evidence, LossWeights(keypoints=0.0))["smoothness"].sum().backward()
+    assert R.grad is not None and R.grad.abs().max() > 0
+
+
+def test_replay_is_minimised_too(body: Body, evidence: Evidence, network: FrameNetwork) -> None:
+    config = AdaptConfig(epochs=3, windows=2, weights=LossWeights(motion=0.0, segmentation=0.0))
+    asked: list[int] = []
+
+    def replay(adapted: FrameNetwork, step: int) -> torch.Tensor:
+        asked.append(step)
+        return 100 * sum(p.square().sum() for p in adapted.parameters())
+
+    plain = adapt(network, body, evidence, config).network
+    held = adapt(network, body, evidence, config, replay=replay).network
+    assert asked == list(range(len(asked))) and len(asked) >= 3
+    size = [sum(float(p.detach().square().sum()) for p in n.parameters()) for n in (held, plain)]
+    assert size[0] < size[1]
+
+
+def test_who_is_seen_badly_counts_less(evidence: Evidence) -> None:
+    mixed = replace(evidence, clip=torch.arange(len(evidence)) % 4)
+    px, as_it_was = torch.tensor([4.0, 1.0, 64.0, torch.nan]), evidence.seen.keypoint_confidence
+    for power, expected in ((0.5, [1.0, 2.0, 0.25, 1.0]), (1.0, [1.0, 4.0, 0.2, 1.0])):
+        counted = evenly(mixed, px, power).seen.keypoint_confidence
+        assert torch.allclose(counted, as_it_was * torch.tensor(expected)[mixed.clip, None])
+
+
+def test_settling_learns_what_was_kept_out(
+    body: Body, clips: list, evidence: Evidence, network: FrameNetwork
+) -> None:
+    config = AdaptConfig(epochs=40, learning_rate=3e-4)
+    whole = gather_evidence([(seen, inputs, 30.0) for seen, inputs, _ in clips])
+    found = adapt(network, body, evidence, config)
+    final = settled(found, body, whole, config)
+    px = self_check_px(body, with_shared_shape(predict(final, whole), whole), evidence)
+    assert (px < found.after_px).all()
+
+
+def test_adaptation_improves_what_it_never_saw(body: Body, evidence: Evidence, network: FrameNetwork) -> None:
+    before = predict(network, evidence)
+    weights_before = {name: value.clone() for name, value in network.state_dict().items()}
+    history: list[float] = []
+    config = AdaptConfig(epochs=40, learning_rate=1e-3)
+    found = adapt(network, body, evidence, config, report=lambda step, steps, loss: history.append(loss))
+    assert sum(history[-5:]) < 0.5 * sum(history[:5])
+    assert (found.after_px < found.before_px).all()
+    assert found.accepted.all()
+    assert found.after_px.mean() < 0.75 * found.before_px.mean()
+    assert all(torch.equal(value, network.state_dict()[name]) for name, value in weights_before.items())
+    spread = predict(found.network, evidence).betas[:FRAMES].std(0).mean()
+    assert spread < 0.5 * before.betas[:FRAMES].std(0).mean()
+
+
+def test_a_temporal_network_adapts_with_the_one_that_it_looks_through(
+    body: Body, evidence: Evidence, network: FrameNetwork
+) -> None:
+    torch.manual_seed(0)
+    temporal = TemporalNetwork(network.config, TemporalConfig(width=32, hidden=16, blocks=1, frames=13))
+    temporal.frame.load_state_dict(network.state_dict())
+    weights_before = {name: value.clone() for name, value in temporal.state_dict().items()}
+    found = adapt(temporal, body, evidence, AdaptConfig(epochs=30, learning_rate=1e-3))
+    assert found.after_px.mean() < 0.85 * found.before_px.mean()
+    assert all(torch.equal(value, temporal.state_dict()[name]) for name, value in weights_before.items())
+    after = found.network.state_dict()
+    moved = {name for name, value in weights_before.items() if not torch.equal(value, after[name])}
+    assert {"frame.heads.pose.weight", "movie.blocks.0.first.weight"} < moved
+
+
+def test_adaptation_that_makes_it_worse_is_not_accepted(
+    body: Body, evidence: Evidence, network: FrameNetwork
+) -> None:
+    misled = replace(evidence, seen=replace(evidence.seen, keypoints=evidence.seen.keypoints.flip(0)))
+    checked = replace(misled, kept_out=evidence.kept_out)
+    found = adapt(network, body, checked, AdaptConfig(epochs=8, learning_rate=1e-2))
+    true_check = self_check_px(body, with_shared_shape(predict(found.network, evidence), evidence), evidence)
+    assert not (true_check < self_check_px(body, predict(network, evidence), evidence)).any(), "or not finite"
+    alone = replace(evidence, kept_out=torch.zeros_like(evidence.kept_out))
+    assert not adapt(network, body, alone, AdaptConfig(epochs=1)).accepted.any()
+
+
+def test_refinement_from_the_network_lowers_pixels(
+    body: Body, evidence: Evidence, network: FrameNetwork
+) -> None:
+    start = with_shared_shape(predict(network, evidence), evidence)
+    refined = optimise(body, start, evidence, OptimiseConfig(steps=100))
+    before_px, after_px = (self_check_px(body, parameters, evidence) for parameters in (start, refined))
+    assert (after_px < before_px).all()
+    assert after_px.mean() < 0.7 * before_px.mean()
+    assert torch.equal(refined.betas[0], refined.betas[FRAMES - 1])
+    assert AFTER_ADAPTATION.steps < OptimiseConfig().steps
+    assert AFTER_ADAPTATION.learning_rate < OptimiseConfig().learning_rate
+
+
+def test_people_of_another_shape_look_as_large(body: Body, truth: BodyParameters) -> None:
+    def spread(people: BodyParameters) -> torch.Tensor:
+        focal = torch.full((len(people.betas), 2), 600.0)
+        pixels = project(
+            body.keypoints(body.pose(people).vertices, "coco-23"), focal, torch.zeros_like(focal)
+        )
+        return pixels.std(1).norm(dim=-1)
+
+    tall = truth.betas.clone()
+    tall[:, 0] += 3
+    taller = seen_as_large(body, truth, tall)
+    assert torch.equal(taller.betas, tall) and torch.equal(taller.R_parent_joint, truth.R_parent_joint)
+    enlarged = taller.p_world_root[:, 2] / truth.p_world_root[:, 2]
+    assert ((1.08 < enlarged) & (enlarged < 1.25)).all()
+    assert torch.allclose(spread(taller), spread(truth), rtol=0.05)
+    assert (spread(replace(truth, betas=tall)) / spread(truth)).mean() > 1.08
+
+
+def test_refinement_finds_how_tall_people_are(body: Body, evidence: Evidence, truth: BodyParameters) -> None:
+    """One camera sees no size, but proportions go with it."""
+
+    def short_by(people: BodyParameters) -> torch.Tensor:
+        heights = [body.shape(one.betas[::FRAMES]).joints[..., 1] for one in (truth, people)]
+        true, found = (y.amax(-1) - y.amin(-1) for y in heights)
+        return (true - found).abs().mean()
+
+    average = seen_as_large(body, truth, torch.zeros_like(truth.betas))
+    found = optimise(body, average, evidence, AFTER_ADAPTATION)
+    assert short_by(found) < 0.65 * short_by(average)
+    held = optimise(body, average, evidence, replace(AFTER_ADAPTATION, free_shape=False))
+    assert torch.equal(held.betas, average.betas)
+
+
+def test_only_fast_motion_is_refined_less_smoothly(body: Body, clips: list) -> None:
+    seen, inputs, calm = clips[0]
+    swings = torch.zeros(FRAMES, 3)
+    swings[:, 2] = 0.6 * torch.sin(torch.arange(FRAMES) * 2 * torch.pi / 10)
+    R = calm.R_parent_joint.clone()
+    R[:, JOINT["left_shoulder"]] @= roma.rotvec_to_rotmat(swings)
+    R[:, JOINT["right_shoulder"]] @= roma.rotvec_to_rotmat(-swings)
+    waving_seen, waving_inputs, _ = seen_exactly(body, replace(calm, R_parent_joint=R))
+    noise = 4 * torch.randn(seen.keypoints.shape, generator=torch.Generator().manual_seed(0))
+    noisy = replace(seen, keypoints=seen.keypoints + noise)
+    evidence = gather_evidence([(noisy, inputs, 30.0), (waving_seen, waving_inputs, 30.0)], keep_out=0.15)
+    start = BodyParameters(*(torch.cat([part, part]) for part in vars(calm).values()))
+    answer, fast = refined_by_speed(body, start, evidence)
+    assert fast.tolist() == [False, True]
+    whole = optimise(body, start, evidence, AFTER_ADAPTATION)
+    same = (answer.R_parent_joint == whole.R_parent_joint).flatten(1).all(1)
+    assert same[:FRAMES].all() and not same[FRAMES:].any()
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "gradient descent", "lbfgs"])
+def test_optimisation_from_scratch_fits_pixels(body: Body, evidence: Evidence, optimizer: str) -> None:
+    start = random_start(evidence, body.num_betas)
+    rate = {"adam": 0.03, "gradient descent": 2e-3, "lbfgs": 1.0}[optimizer]
+    history: list[float] = []
+    config = OptimiseConfig(
+        3 if optimizer == "lbfgs" else 30, rate, "constant", optimizer, LossWeights(shape=0.0, smoothness=0.0)
+    )
+    optimise(body, start, evidence, config, report=lambda step, steps, loss: history.append(loss))
+    assert history[-1] < 0.7 * history[0]
+
+
+def test_the_papers_beginnings_hold_the_true_root_and_place(
+    evidence: Evidence, truth: BodyParameters
+) -> None:
+    start = random_start(evidence, 16)
+    with_R = started_from_truth(start, truth, place=False)
+    with_R_T = started_from_truth(start, truth, place=True)
+    assert torch.equal(with_R.R_parent_joint[:, 0], truth.R_parent_joint[:, 0])
+    assert torch.equal(with_R.p_world_root, start.p_world_root)
+    assert torch.equal(with_R_T.p_world_root, truth.p_world_root)
+    assert torch.allclose(start.R_parent_joint.det(), torch.ones(len(evidence), 24), atol=1e-5)
+    upright = start.R_parent_joint[:, 0] @ torch.tensor([0.0, 1.0, 0.0])
+    assert torch.allclose(upright, torch.tensor([0.0, -1.0, 0.0]).expand(len(evidence), 3))
+
+
+def test_images_join_the_objective_where_they_are_seen(body: Body, clips: list) -> None:
+    from selfmocap.geometry.camera import Camera
+    from selfmocap.losses.reprojection import body_mask
+
+    seen, inputs, truth = clips[0]
+    camera = Camera(inputs.focal, inputs.center, torch.eye(3).expand(FRAMES, 3, 3), torch.zeros(FRAMES, 3))
+    masks = body_mask(body, truth, camera, seen.boxes)
+    flow = torch.zeros(FRAMES, 128, 128, 2)
+    with_images = replace(
+        seen, masks=masks, mask_certain=torch.ones_like(masks), flow=flow, flow_confidence=flow[..., 0] + 1
+    )
+    evidence = gather_evidence([(with_images, inputs, 30.0)])
+    terms = objective(body, truth, evidence, LossWeights(smoothness=0.0, betas=0.0, pose=0.0))
+    assert set(terms) == {"keypoints", "motion", "segmentation"}
+    assert terms["segmentation"].max() < 2.5
+    moved = replace(truth, p_world_root=truth.p_world_root + torch.tensor([0.3, 0.0, 0.0]))
+    assert objective(body, moved, evidence, LossWeights())["segmentation"].min() > 10
+    assert weighted(terms, LossWeights()).isfinite()

@@ -1,0 +1,65 @@
+"""Jobs that only take time, and a driver of them as a program of its own, to be killed and run again.
+
+python -m tests.helpers.bulk_jobs OUT JOBS SECONDS WORKERS
+"""
+
+import os
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from selfmocap.pipeline.distributed.cluster import cluster
+from selfmocap.pipeline.distributed.jobs import WORK, Report, recover
+from selfmocap.pipeline.distributed.manifest import Manifest
+from selfmocap.pipeline.distributed.schedule import Pool, Tally, do_all
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Writes a result after some seconds, or fails."""
+
+    name: str
+    seconds: float = 0.0
+    broken: bool = False
+
+    @property
+    def source(self) -> str:
+        return f"/videos/{self.name}.mp4"
+
+    @property
+    def result(self) -> Path:
+        return Path(self.name)
+
+    def make(self, place: Path, out: Path, report: Report) -> dict[str, Any]:
+        place.mkdir(exist_ok=True)
+        (place / "worker.txt").write_text(str(os.getpid()))
+        report("pause", 0, 1)
+        time.sleep(self.seconds)
+        if self.broken:
+            raise ValueError(f"{self.source}: a damaged video")
+        (place / "result.txt").write_text(self.name)
+        return {"frames": 1}
+
+
+def run(jobs: Iterable[Pause], pool: Pool, out: Path) -> Tally:
+    (out / WORK).mkdir(parents=True, exist_ok=True)
+    with Manifest(out / "manifest.jsonl", {}) as manifest:
+        recover(out, manifest)
+        return do_all(jobs, pool, out, manifest, lambda tally, working: None)
+
+
+def results(out: Path) -> dict[str, str]:
+    return {path.parent.name: path.read_text() for path in out.glob("*/result.txt")}
+
+
+def main() -> None:
+    out, count, seconds, workers = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])
+    with cluster(out, None, workers) as pool:
+        run([Pause(f"job-{number}", seconds) for number in range(count)], pool, out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+
+from selfmocap.cli.main import main
+from selfmocap.datasets.pseudo_labels import PseudoLabels
+from selfmocap.pipeline.capture import capture
+from selfmocap.pipeline.config import CaptureConfig
+from selfmocap.pipeline.distributed import many
+from selfmocap.pipeline.distributed.cluster import cluster
+from selfmocap.pipeline.distributed.sources import Clip
+from tests.helpers.stub_capture import little_work, results, told_video, untrained_weights
+from tests.pipeline.distributed.test_jobs import Here
+
+
+class HereOnCpu(Here):
+    on_gpus = False
+
+
+@contextlib.contextmanager
+def here(out: Path, address: str | None, workers: int | None) -> Iterator[Here]:
+    yield HereOnCpu(out)
+
+
+def test_a_folder_of_videos_is_captured_like_each_by_itself(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    videos, out = tmp_path / "videos", tmp_path / "out"
+    videos.mkdir()
+    good = [told_video(videos / f"{name}.mp4", frames) for name, frames in (("two", 8), ("short", 6))]
+    (videos / "broken.mp4").write_bytes(good[0].read_bytes()[:300])
+    weights = untrained_weights(tmp_path / "untrained.safetensors")
+    command = [
+        "capture-many", str(videos), "--out", str(out), "--weights", str(weights), "--export", "bvh",
+        "--pseudo-labels",
+    ]  # fmt: skip
+
+    def run() -> int:
+        with (
+            little_work(),
+            patch.object(many, "cluster", here),
+            patch.object(many, "CLIPS_A_SHARD", 1),
+            pytest.raises(SystemExit) as ended,
+        ):
+            main(command)
+        assert isinstance(ended.value.code, int)
+        return ended.value.code
+
+    assert run() == 1
+    printed = capsys.readouterr()
+    assert "2 videos captured, 0 were before, 1 failed" in printed.out.replace("\n", " ")
+    assert f"{videos / 'broken.mp4'}: failed 2 times: " in printed.err
+    for video in good:
+        with little_work():
+            capture(video, tmp_path / video.stem, CaptureConfig(weights=weights, export=("bvh",)))
+        assert results(out / Clip(str(video)).name) == results(tmp_path / video.stem)
+    assert len(list((out / "pseudo-labels").glob("*.tar"))) == 2
+    labels = PseudoLabels(out / "pseudo-labels")
+    assert len(labels) == 4
+    assert {labels[number].key.rpartition("-person")[0] for number in range(4)} == {
+        Clip(str(video)).name for video in good
+    }
+
+    before = {path: path.stat().st_mtime_ns for path in out.glob("*-*/**/*")}
+    told_video(videos / "more.mp4", 6)
+    assert run() == 1
+    assert "1 videos captured, 2 were before, 1 failed" in capsys.readouterr().out.replace("\n", " ")
+    assert {path: path.stat().st_mtime_ns for path in before if path.name != "shards.jsonl"} == {
+        path: time for path, time in before.items() if path.name != "shards.jsonl"
+    }
+    assert len(PseudoLabels(out / "pseudo-labels")) == 6
+    told = [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
+    assert [line["people"] for line in told[1:] if line.get("people")] == [2, 2, 2]
+
+
+def test_without_ray_one_line_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    with patch.dict(sys.modules, ray=None), pytest.raises(SystemExit) as ended:
+        main(["capture-many", str(tmp_path), "--out", str(tmp_path / "out")])
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert "pip install 'selfmocap[bulk]'" in error
+    assert error.strip().count("\n") == 0
+
+
+def test_no_workers_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="0 workers"):
+        many.capture_many([], tmp_path, workers=0)
+    with patch.dict(sys.modules, ray=None), pytest.raises(ImportError), cluster(tmp_path, None, 1):
+        pass

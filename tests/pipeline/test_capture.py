@@ -1,0 +1,351 @@
+import errno
+import itertools
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+
+from selfmocap.body_model.motion import Motion
+from selfmocap.body_model.skeleton import keypoint_set
+from selfmocap.cli.main import main
+from selfmocap.io.video import Frame
+from selfmocap.models.checkpoints import load_network
+from selfmocap.models.config import NetworkConfig
+from selfmocap.models.temporal import TemporalConfig, TemporalNetwork
+from selfmocap.models.temporal_inference import load_temporal, save_temporal
+from selfmocap.pipeline import capture, solve
+from selfmocap.tracking.detectors.detection import Pose
+from tests.conftest import SHARED_DATA
+from tests.helpers import stub_capture
+from tests.helpers.stick_figures import COCO, Told, scene
+from tests.helpers.stub_capture import FRAMES, little_work, places, results, told_video, untrained_weights
+from tests.helpers.videos import write_video
+
+DOG = SHARED_DATA / "clips" / "sam2_dog.mp4"
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return untrained_weights(tmp_path_factory.mktemp("weights") / "untrained.safetensors")
+
+
+def run(*args: object) -> int:
+    with pytest.raises(SystemExit) as exit_info:
+        main([str(arg) for arg in args])
+    assert isinstance(exit_info.value.code, int)
+    return exit_info.value.code
+
+
+# ---- people whom the tests draw -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def captured(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Path:
+    """A folder with a video and what a capture of its two people gave."""
+    folder = tmp_path_factory.mktemp("captured")
+    video = told_video(folder / "two.mp4")
+    with little_work():
+        assert (
+            run("capture", "--video", video, "--out", folder / "out", "--weights", weights, "--export", "bvh")
+            == 0
+        )
+    return folder
+
+
+@pytest.fixture
+def again(captured: Path, tmp_path: Path) -> Path:
+    """A copy of it to work on."""
+    return Path(shutil.copytree(captured, tmp_path / "again"))
+
+
+def redo(folder: Path, weights: Path, *options: object) -> int:
+    with little_work():
+        return run("capture", folder / "two.mp4", "-o", folder / "out", "--weights", weights, *options)
+
+
+def test_a_capture_leaves_what_the_formats_say(captured: Path, weights: Path) -> None:
+    out = captured / "out"
+    assert set(results(out)["files"]) == {
+        *(f"person-{n}/{name}" for n in (1, 2) for name in ("motion.npz", "motion.bvh", "observations.npz")),
+        *("observations.json", "observations.mp4", "overlay.mp4", "report.html", "report.json"),
+    }
+    report = json.loads((out / "report.json").read_text())
+    assert report["video"]["frames"] == FRAMES
+    assert {"observe", "adapt", "choose", "refine", "clean", "export", "draw", "measure", "whole"} <= {
+        stage["name"] for stage in report["stages"]
+    }
+    for person in report["people"]:
+        assert person["after"]["self_check_px"] <= person["before"]["self_check_px"]
+        assert {"keypoint_px", "mask_iou", "flow_px", "jitter", "foot_slide_mm"} < person["after"].keys()
+    motion = Motion.load(out / "person-1" / "motion.npz")
+    assert motion.provenance["weights"] == load_network(weights)[1]["sha256"]
+    with av.open(str(out / "overlay.mp4")) as overlay:
+        assert sum(1 for _ in overlay.decode(video=0)) == FRAMES
+
+
+def test_a_temporal_network_captures_too(again: Path, tmp_path: Path) -> None:
+    path = tmp_path / "temporal.safetensors"
+    config = TemporalConfig(width=32, hidden=16, blocks=1, frames=13)
+    save_temporal(path, TemporalNetwork(NetworkConfig(trunk="none", rgb=False), config), {})
+    assert redo(again, path, "--export", "bvh") == 0
+    motion = Motion.load(again / "out" / "person-1" / "motion.npz")
+    assert motion.provenance["weights"] == load_temporal(path)[1]["sha256"]
+    assert load_temporal(again / "out" / ".capture" / "adapted.safetensors")[0].config == config
+
+
+def test_other_exports_need_nothing_but_themselves(
+    again: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = results(again / "out")["content"]
+    for module, name in ((solve, "adapt"), (solve, "optimise"), (capture, "clean"), (capture, "write_bodies"),
+                         (capture, "measures"), (capture, "load_estimator")):  # fmt: skip
+        monkeypatch.setattr(module, name, None)
+    assert redo(again, weights, "--export", "csv", "trc", "--fps", "60") == 0
+    after = results(again / "out")["content"]
+    assert {name.rpartition(".")[2] for name in after.keys() - before.keys()} == {"csv", "trc"}
+    assert before.items() <= after.items()
+
+
+def test_another_height_cleans_and_draws_again_and_adapts_no_more(
+    again: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = results(again / "out")["content"]
+    monkeypatch.setattr(solve, "optimise", None)
+    assert redo(again, weights, "--height", "1.2", "--export", "csv") == 0
+    after = results(again / "out")["content"]
+    assert not {name for name in after if name.endswith(".bvh")}, "an export of the former motion is left"
+    assert before["person-1/motion.npz"] != after["person-1/motion.npz"]
+    assert before["overlay.mp4"] != after["overlay.mp4"]
+    assert before["person-1/observations.npz"] == after["person-1/observations.npz"]
+
+
+def test_another_focal_length_moves_the_people(again: Path, weights: Path) -> None:
+    near = Motion.load(again / "out" / "person-1" / "motion.npz").joints_cam[:, 0, 2].mean()
+    assert redo(again, weights, "--quality", "fast", "--focal", "3840", "--export") == 0
+    assert Motion.load(again / "out" / "person-1" / "motion.npz").joints_cam[:, 0, 2].mean() > 5 * near
+    assert not (again / "out" / ".capture" / "adapted.safetensors").exists()
+
+
+def test_one_person_less_leaves_no_second_motion(again: Path, weights: Path) -> None:
+    assert redo(again, weights, "--people", "largest", "--export", "bvh") == 0
+    assert not list((again / "out" / "person-2").iterdir())
+
+
+def test_ctrl_c_ends_in_130_and_the_next_run_goes_on(
+    again: Path, captured: Path, weights: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> None:
+    shutil.rmtree(again / "out")
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(capture, "write_bodies", interrupted)
+        assert redo(again, weights, "--export", "bvh") == 130
+    assert "interrupted" in capfd.readouterr().err
+    assert not (again / "out" / "report.json").exists()
+    monkeypatch.setattr(solve, "optimise", None)
+    assert redo(again, weights, "--export", "bvh") == 0
+    assert results(again / "out")["content"] == results(captured / "out")["content"]
+
+
+def test_from_python_in_a_few_lines(again: Path, weights: Path) -> None:
+    from selfmocap import CaptureConfig, capture
+
+    stages: list[str] = []
+    with little_work():
+        first, second = capture(
+            again / "two.mp4",
+            again / "out",
+            CaptureConfig(weights=weights, export=("bvh",)),
+            report=lambda stage, done, total: stages.append(stage),
+        )
+    assert len(first) == len(second) == FRAMES
+    assert not stages, "all of it was done before"
+
+
+# ---- a real video ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def dog() -> list[np.ndarray]:
+    """The first twelve frames of a real clip, half as large."""
+    if not DOG.is_file():
+        pytest.skip(f"{DOG} is not there: real clips are not part of the project")
+    with av.open(str(DOG)) as source:
+        decoded = itertools.islice(source.decode(video=0), 12)
+        frames = [frame.to_ndarray(format="rgb24")[::2, ::2] for frame in decoded]
+    return [np.ascontiguousarray(frame) for frame in frames]
+
+
+def test_a_short_real_clip_becomes_a_motion_that_stands_on_the_person(
+    dog: list[np.ndarray], tmp_path: Path
+) -> None:
+    """With the weights that come with the project."""
+    clip = write_video(tmp_path / "dog.mp4", dog)
+    assert run("capture", clip, "--out", tmp_path, "--quality", "fast") == 0
+    motion = Motion.load(tmp_path / "person-1" / "motion.npz")
+    assert len(motion) == 12
+    assert motion.fps == pytest.approx(30, rel=0.02)
+    observations = np.load(tmp_path / "person-1" / "observations.npz", allow_pickle=False)
+    points = keypoint_set(str(observations["keypoint_set"]))
+    hips = [points.index("left_hip"), points.index("right_hip")]
+    seen = torch.from_numpy(observations["keypoints"][:, hips]).mean(1)
+    pelvis = motion.camera.project(motion.camera.to_world(motion.joints_cam[:, :1]))[:, 0]
+    side = 2 * float(observations["boxes"][:, 2].mean())
+    assert (pelvis - seen).norm(dim=-1).max() < 0.12 * side
+    (person,) = json.loads((tmp_path / "report.json").read_text())["people"]
+    assert person["after"]["self_check_px"] < person["before"]["self_check_px"]
+    assert person["after"]["mask_iou"] > person["before"]["mask_iou"]
+
+    assert run("infer", tmp_path, "--out", tmp_path / "first") == 0
+    assert len(Motion.load(tmp_path / "first" / "person-1" / "motion.npz")) == 12
+    assert run("infer", tmp_path / "first", "--out", tmp_path / "no") == 2
+
+
+# ---- what can be captured in part -----------------------------------------------------------------------------
+
+
+def captured_in_part(video: Path, out: Path, weights: Path, told=None) -> tuple[list[Motion], list[str]]:
+    """The motions and the warnings of a capture that must not fail."""
+    with little_work(told):
+        assert (
+            run("capture", video, "--out", out, "--weights", weights, "--quality", "fast", "--export", "bvh")
+            == 0
+        )
+    paths = sorted(out.glob("person-*/motion.npz"))
+    return [Motion.load(path) for path in paths], json.loads((out / "report.json").read_text())["warnings"]
+
+
+def test_two_frames_are_captured_with_a_warning(
+    tmp_path: Path, weights: Path, capfd: pytest.CaptureFixture
+) -> None:
+    video = told_video(tmp_path / "two.mp4", frames=2)
+    motions, warnings = captured_in_part(video, tmp_path / "out", weights, places(2))
+    assert [len(motion) for motion in motions] == [2, 2]
+    assert "seen in 2 frames only" in warnings[0]
+    assert f"warning: {warnings[0]}" in capfd.readouterr().err
+
+
+def test_240_frames_a_second_stay_240(tmp_path: Path, weights: Path) -> None:
+    video = told_video(tmp_path / "fast.mkv", times=[round(k / 240, 3) for k in range(FRAMES)])
+    motions, _ = captured_in_part(video, tmp_path / "out", weights)
+    assert float(motions[0].frame_times[-1]) == pytest.approx((FRAMES - 1) / 240, abs=0.01)
+
+
+def test_a_cut_between_shots_makes_other_people(tmp_path: Path, weights: Path) -> None:
+    """Nobody is carried over from the red and blue of one shot to those of a shot that shows another place."""
+    frames = places(FRAMES)
+    noise = np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)
+    empty = [{} for _ in range(8)]
+    video = write_video(tmp_path / "cut.mp4", [scene(f) for f in frames] + [noise] * 8)
+    motions, _ = captured_in_part(video, tmp_path / "out", weights, [*frames, *empty])
+    assert [int(motion.frame_index[-1]) for motion in motions] == [FRAMES - 1, FRAMES - 1]
+
+
+def test_a_video_that_is_cut_off_gives_what_it_holds(tmp_path: Path, weights: Path) -> None:
+    whole = told_video(tmp_path / "whole.mkv").read_bytes()
+    (tmp_path / "cut.mkv").write_bytes(whole[: len(whole) * 9 // 10])
+    motions, _ = captured_in_part(tmp_path / "cut.mkv", tmp_path / "out", weights)
+    assert 2 <= len(motions[0]) < FRAMES
+
+
+def test_somebody_whose_legs_are_never_seen_is_captured_with_a_warning(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = np.array([0.0 if name.endswith(("knee", "ankle")) else 1.0 for name in COCO.names], np.float32)
+
+    class Behind(Told):
+        def everybody(self, frame: Frame) -> list[Pose]:
+            return [replace(pose, confidence=pose.confidence * shown) for pose in super().everybody(frame)]
+
+    monkeypatch.setattr(stub_capture, "Told", Behind)
+    motions, warnings = captured_in_part(told_video(tmp_path / "two.mp4"), tmp_path / "out", weights)
+    assert len(motions) == 2
+    assert "person 1 is hardly ever seen whole: its legs are guessed" in warnings
+
+
+# ---- what cannot ----------------------------------------------------------------------------------------------
+
+
+def refused(capfd: pytest.CaptureFixture, video: Path, out: Path, *options: object) -> str:
+    """The one line on standard error of a capture that fails, and leaves nothing that looks whole."""
+    capfd.readouterr()
+    assert run("capture", video, "--out", out, *options) == 2
+    lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("selfmocap:")]
+    assert len(lines) == 1
+    if out.is_dir():
+        assert not [path for path in out.rglob("*") if path.name.startswith(("motion", "overlay", "report"))]
+    return lines[0]
+
+
+def test_videos_that_are_none(tmp_path: Path, weights: Path, capfd: pytest.CaptureFixture) -> None:
+    (tmp_path / "text.mp4").write_text("hello")
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "folder").mkdir()
+    for name, says in (("text.mp4", "not a video"), ("empty.mp4", "is empty"), ("folder", "without pictures"),
+                       ("absent.mp4", "does not exist")):  # fmt: skip
+        assert says in refused(capfd, tmp_path / name, tmp_path / "out", "--weights", weights)
+
+
+def test_a_video_of_nobody(tmp_path: Path, weights: Path, capfd: pytest.CaptureFixture) -> None:
+    video = write_video(tmp_path / "grey.mp4", [np.full((240, 320, 3), 128, np.uint8)] * 3)
+    with little_work([{}] * 3):
+        assert "nobody is seen" in refused(capfd, video, tmp_path / "out", "--weights", weights)
+
+
+def test_8k_without_anybody(tmp_path: Path, weights: Path, capfd: pytest.CaptureFixture) -> None:
+    video = write_video(tmp_path / "8k.mp4", [np.full((4320, 7680, 3), 90, np.uint8)])
+    with little_work([{}]):
+        assert "nobody is seen" in refused(capfd, video, tmp_path / "out", "--weights", weights)
+
+
+def test_a_full_disk_and_a_folder_that_is_none(
+    again: Path, weights: Path, tmp_path: Path, capfd: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with little_work():
+        assert "file" in refused(capfd, again / "two.mp4", tmp_path / "file" / "out", "--weights", weights)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    shutil.rmtree(again / "out" / ".capture")
+    for stale in [*(again / "out").glob("person-*/motion*"), *(again / "out").glob("[or][ve]*.[mhj]*")]:
+        if not stale.name.startswith("observations"):
+            stale.unlink()
+    monkeypatch.setattr("selfmocap.io.files.np.savez_compressed", full)
+    with little_work():
+        line = refused(capfd, again / "two.mp4", again / "out", "--weights", weights, "--quality", "fast")
+    assert "No space left on device" in line
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--people", "some"], "'some'"),
+        (["--height", "180"], "metres from 0.5 to 2.6"),
+        (["--focal", "0"], "focal length"),
+        (["--export", "fbx"], "no format 'fbx'"),
+        (["--fps", "0"], "1 to 1000"),
+        (["--device", "tpu"], "expected cpu, cuda"),
+        (["--weights", "absent.safetensors"], "absent.safetensors does not exist"),
+    ],
+)
+def test_settings_that_cannot_be(
+    captured: Path, tmp_path: Path, capfd: pytest.CaptureFixture, options: list[str], says: str
+) -> None:
+    assert says in refused(capfd, captured / "two.mp4", tmp_path / "out", *options)
+    assert not list(tmp_path.rglob("observations*")), "a mistake is told before any work is done"
+
+
+def test_importing_the_package_stays_light() -> None:
+    program = "import sys, selfmocap; assert 'torch' not in sys.modules; assert callable(selfmocap.capture)"
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)

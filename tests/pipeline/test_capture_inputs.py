@@ -1,0 +1,164 @@
+"""Captures of videos whose frames are turned or come at odd times, and into folders that nobody may write to."""
+
+import csv
+import os
+import shutil
+import struct
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+
+from selfmocap.body_model.motion import Motion
+from selfmocap.cli.main import main
+from tests.helpers.stick_figures import HEIGHT, RED, WIDTH, scene
+from tests.helpers.stub_capture import little_work, results, told_video, untrained_weights
+from tests.helpers.videos import write_video
+
+NOBODY = 65534
+"""User number of `nobody`."""
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return untrained_weights(tmp_path_factory.mktemp("weights") / "untrained.safetensors")
+
+
+def capture(video: Path, out: Path, weights: Path, *options: object) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(["capture", str(video), "--out", str(out), "--weights", str(weights), "--quality", "fast",
+              *map(str, options)])  # fmt: skip
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
+
+
+# ---- a telephone held upright ---------------------------------------------------------------------------------
+
+
+def turned(path: Path, clockwise: bool) -> None:
+    """Tells players of an MP4 file to turn its frames by a right angle."""
+    data = bytearray(path.read_bytes())
+    matrix = data.index(b"tkhd") + 4 + 40
+    side = 65536 if clockwise else -65536
+    data[matrix : matrix + 36] = struct.pack(">9i", 0, side, 0, -side, 0, 0, 0, 0, 1 << 30)
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("clockwise", [True, False])
+def test_a_video_that_is_to_be_turned_is_captured_upright(
+    tmp_path: Path, weights: Path, clockwise: bool
+) -> None:
+    """The person is told in the upright picture; the file holds the picture lying down."""
+    places = [{RED: (150.0 + k, 100.0)} for k in range(8)]
+    upright = [np.full((WIDTH, HEIGHT, 3), 128, np.uint8) for _ in places]
+    for image, place in zip(upright, places, strict=True):
+        image[:HEIGHT] = scene(place)[:, :HEIGHT]
+    lying = [np.ascontiguousarray(np.rot90(image, 1 if clockwise else -1)) for image in upright]
+    video = write_video(tmp_path / "tall.mp4", lying)
+    turned(video, clockwise)
+    with little_work(places):
+        assert capture(video, tmp_path / "out", weights, "--export", "bvh") == 0
+    motion = Motion.load(tmp_path / "out" / "person-1" / "motion.npz")
+    assert motion.image_size == (HEIGHT, WIDTH)
+    pelvis = motion.camera.project(motion.camera.to_world(motion.joints_cam[:, :1]))[:, 0]
+    assert torch.allclose(pelvis[:, 0], torch.tensor([p[RED][0] for p in places]), atol=25)
+    assert 80 < float(pelvis[:, 1].mean()) < 190
+    with av.open(str(tmp_path / "out" / "overlay.mp4")) as film:
+        frame = next(film.decode(video=0)).to_ndarray(format="rgb24")
+    assert np.abs(frame[5:60].astype(int) - upright[0][5:60]).mean() < 12, "above the person nothing is drawn"
+    assert frame.shape == (WIDTH, HEIGHT, 3)
+
+
+# ---- frames that come when they like --------------------------------------------------------------------------
+
+
+def test_exports_of_a_video_of_a_varying_rate_keep_its_clock(tmp_path: Path, weights: Path) -> None:
+    """Frames of 20 to 100 ms: tables hold each frame's own time, a BVH the motion at even times between them."""
+    durations = [20, 40, 100, 20, 20, 60, 40, 40, 20, 100, 40]
+    times = [float(t) / 1000 for t in np.cumsum([0, *durations])]
+    video = told_video(tmp_path / "odd.mkv", times=times)
+    with little_work():
+        assert capture(video, tmp_path / "out", weights, "--people", "1", "--export", "bvh", "csv") == 0
+    folder = tmp_path / "out" / "person-1"
+    motion = Motion.load(folder / "motion.npz")
+    assert motion.frame_times.tolist() == pytest.approx(times, abs=1e-3)
+    with (folder / "motion.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["time_s"]) for row in rows] == pytest.approx(times, abs=1e-3)
+    with av.open(str(tmp_path / "out" / "overlay.mp4")) as film:
+        assert [float(frame.time or 0) for frame in film.decode(video=0)] == pytest.approx(times, abs=1e-3)
+
+    lines = (folder / "motion.bvh").read_text().partition("MOTION\n")[2].splitlines()
+    frames, step = int(lines[0].split()[1]), float(lines[1].split()[2])
+    assert step == pytest.approx(0.04, abs=1e-3)
+    assert times[-1] - step < (frames - 1) * step <= times[-1] + 1e-6
+    root_cm = np.array([line.split()[:3] for line in lines[2:]], float)
+    place = motion.parameters.p_world_root.numpy()
+    expected = [[np.interp(k * step, times, place[:, axis]) for axis in range(3)] for k in range(frames)]
+    between = np.linalg.norm(np.diff(expected, axis=0), axis=1)
+    found = np.linalg.norm(np.diff(root_cm / 100, axis=0), axis=1)
+    assert found == pytest.approx(between, abs=2e-3)
+    assert between.max() > 0.005
+
+
+# ---- folders that nobody may write to -------------------------------------------------------------------------
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Root may write everywhere: somebody else may not."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+
+
+@pytest.fixture
+def everybodys() -> Iterator[Path]:
+    """A folder that everybody may look into, which those of pytest are not."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    yield folder
+    for path in [folder, *folder.rglob("*")]:
+        if path.is_dir():
+            path.chmod(0o755)
+    shutil.rmtree(folder)
+
+
+def sealed(folder: Path) -> None:
+    for path in [folder, *folder.rglob("*")]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="folders have no such permissions there")
+def test_a_folder_that_cannot_be_written_to_is_named_and_left_alone(
+    everybodys: Path, capfd: pytest.CaptureFixture
+) -> None:
+    video = told_video(everybodys / "two.mp4")
+    weights = untrained_weights(everybodys / "untrained.safetensors")
+    empty, whole = everybodys / "empty", everybodys / "whole"
+    empty.mkdir()
+    with little_work():
+        assert capture(video, whole, weights, "--export", "bvh") == 0
+        sealed(everybodys)
+        before = results(whole)
+        capfd.readouterr()
+        with as_nobody():
+            for out, *options in [(empty,), (empty / "deeper",), (whole, "--export", "csv"),
+                                  (whole, "--height", "1.5"), (whole, "--people", "largest")]:  # fmt: skip
+                assert capture(video, out, weights, *options) == 2
+                lines = [line for line in capfd.readouterr().err.splitlines() if line.strip()]
+                assert len(lines) == 1
+                assert "Permission denied" in lines[0] and str(out) in lines[0]
+    assert not list(empty.iterdir())
+    assert results(whole) == before

@@ -1,0 +1,269 @@
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.body_model.motion import Motion
+from selfmocap.datasets.pseudo_labels import write_shard
+from selfmocap.geometry.camera import Camera
+from selfmocap.models.temporal_inference import load_temporal
+from selfmocap.tracking.observations import Observations
+from selfmocap.training.temporal_data import TrackClips, tracks_at
+from tests.conftest import ROOT
+
+FRAMES = 30
+
+
+def quiet(stage: str, done: int, total: int) -> None:
+    pass
+
+
+def someone(
+    seed: int, index: torch.Tensor, fps: float = 30.0, size: tuple[int, int] = (640, 480)
+) -> Observations:
+    """Who moves and is seen with changing confidence."""
+    random = torch.Generator().manual_seed(seed)
+    frames = len(index)
+    place = torch.rand(1, 23, 2, generator=random) * 200 + 200
+    masks = torch.zeros(frames, 128, 128, dtype=torch.bool)
+    return Observations(
+        index,
+        index.double() / fps,
+        size,
+        torch.tensor([320.0, 240.0, 150.0]) + torch.rand(frames, 3, generator=random),
+        "coco-23",
+        place + 10 * torch.rand(frames, 23, 2, generator=random),
+        0.5 + 0.5 * torch.rand(frames, 23, generator=random),
+        masks=masks,
+        mask_certain=~masks,
+    )
+
+
+def people() -> dict[str, Observations]:
+    """Longer and shorter than samples, of fast video, with a gap, hidden for a while, of two sizes."""
+    hidden = someone(3, torch.arange(190))
+    hidden.keypoint_confidence[70:100] = 0
+    every = torch.arange(230)
+    return {
+        "a/person-1": someone(0, torch.arange(7, 157)),
+        "a/person-2": someone(1, torch.arange(45)),
+        "b/person-1": someone(2, torch.arange(200), fps=60.0, size=(720, 1280)),
+        "c/person-1": hidden,
+        "c/person-2": someone(4, torch.arange(20)),
+        "d/person-1": someone(5, every[(every < 90) | (every > 93)]),
+    }
+
+
+def captured(folder: Path, body: Body) -> list[Path]:
+    for name, seen in people().items():
+        (folder / name).mkdir(parents=True)
+        seen.save(folder / name / "observations.npz")
+        frames = int(seen.frame_index[-1]) + 1
+        at = torch.zeros(frames, 3)
+        parameters = BodyParameters(torch.zeros(16), torch.eye(3).expand(frames, 24, 3, 3), at)
+        camera = Camera.looking_along_z(500.0, *seen.image_size)
+        times = torch.arange(frames, dtype=torch.float64) / 30
+        motion = Motion.from_parameters(body, parameters, camera, seen.image_size, times)
+        motion.save(folder / name / "motion.npz")
+    return sorted(folder.iterdir())
+
+
+@pytest.fixture(scope="module")
+def captures(tmp_path_factory: pytest.TempPathFactory, body: Body) -> list[Path]:
+    return captured(tmp_path_factory.mktemp("captures"), body)
+
+
+@pytest.fixture
+def shards(tmp_path: Path, captures: list[Path]) -> Path:
+    """Of one, two and one capture, in their order."""
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    for name, chosen in (("0", captures[:1]), ("1", captures[1:3]), ("2", captures[3:])):
+        write_shard(folder / f"{name}.tar", chosen, quiet)
+    return folder
+
+
+def drawn(place: Path, index: Path, share: float = 1.0) -> TrackClips:
+    return TrackClips(tracks_at(place, FRAMES, share, index, quiet), FRAMES, 16)
+
+
+def same(ours: TrackClips, theirs: TrackClips, seeds: range = range(0, 60, 2)) -> bool:
+    def tensors(clips: TrackClips, seed: int) -> list[torch.Tensor]:
+        made = clips(seed)
+        return [x for part in (made.inputs, made.targets) for x in vars(part).values() if x is not None]
+
+    return all(
+        torch.equal(a.nan_to_num(-1.0), b.nan_to_num(-1.0))
+        for seed in seeds
+        for a, b in zip(tensors(ours, seed), tensors(theirs, seed), strict=True)
+    )
+
+
+# ---- what is drawn --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_shards_give_the_clips_of_the_folder_that_they_were_made_of(
+    tmp_path: Path, captures: list[Path], shards: Path, share: float
+) -> None:
+    folder, streamed = drawn(captures[0].parent, tmp_path, share), drawn(shards, tmp_path / "index", share)
+    assert (folder.tracks.found, folder.tracks.frames) == (streamed.tracks.found, streamed.tracks.frames)
+    assert folder.tracks.found == 7
+    assert same(folder, streamed)
+
+
+def test_a_glob_and_a_single_shard_name_some_of_them(
+    tmp_path: Path, captures: list[Path], shards: Path
+) -> None:
+    for place, lengths in (("[01].tar", [150, 45, 100, 70, 90]), ("2.tar", [90, 136])):
+        tracks = tracks_at(shards / place, FRAMES, 1.0, tmp_path / f"index of {place}", quiet)
+        assert [len(track) for pile in tracks.piles for track in pile] == lengths
+    with pytest.raises(ValueError, match=r"no shards \(\*.tar\), .*0 observations.npz"):
+        tracks_at(shards / "*.tgz", FRAMES, 1.0, tmp_path / "index", quiet)
+    with pytest.raises(ValueError, match="1 shards, and in them no track of 200 frames"):
+        tracks_at(shards / "0.tar", 200, 1.0, tmp_path / "index", quiet)
+
+
+def test_a_run_keeps_to_the_shards_that_it_began_with(
+    tmp_path: Path, captures: list[Path], shards: Path
+) -> None:
+    index = tmp_path / "index"
+    before = drawn(shards, index)
+    write_shard(shards / "00.tar", captures[2:], quiet)
+    assert same(before, drawn(shards, index))
+    assert drawn(shards, tmp_path / "other").tracks.found > before.tracks.found
+    (shards / "1.tar").write_bytes((shards / "0.tar").read_bytes())
+    with pytest.raises(ValueError, match=r"1.tar is gone or has changed since this began; bring it back"):
+        drawn(shards, index)
+    (shards / "1.tar").unlink()
+    with pytest.raises(ValueError, match=r"1.tar is gone or has changed since this began; bring it back"):
+        drawn(shards, index)
+
+
+def test_only_the_samples_of_a_clip_are_read(
+    tmp_path: Path, shards: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clips = drawn(shards, tmp_path / "index")
+    read, load = [], Observations.load
+    monkeypatch.setattr(Observations, "load", lambda *a, **k: read.append(a) or load(*a, **k))
+    for seed in range(20):
+        clips(seed)
+    assert 40 <= len(read) <= 80  # 30 frames of 2 clips, from one or two samples; of fast video, from two.
+
+
+# ---- training -------------------------------------------------------------------------------------------------
+
+
+def training(out: Path, shards: Path, pause: float) -> subprocess.Popen:
+    """Six steps, with a checkpoint after every other."""
+    script = ROOT / "tests" / "helpers" / "temporal_run.py"
+    command = [sys.executable, str(script), str(out), "6", str(shards), str(pause)]
+    return subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+def history(out: Path) -> list[dict]:
+    path = out / "history.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def test_training_on_shards_is_killed_and_goes_on_exactly(
+    tmp_path: Path, captures: list[Path], shards: Path
+) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert training(whole, shards, 0.0).wait(timeout=240) == 0
+    running = training(killed, shards, 1.5)
+    try:
+        while len(history(killed)) < 3:
+            assert running.poll() is None
+            time.sleep(0.02)
+    finally:
+        running.kill()
+        running.wait()
+    assert 3 <= len(history(killed)) < 6
+    write_shard(shards / "3.tar", captures[:2], quiet)  # For later runs.
+    assert training(killed, shards, 0.0).wait(timeout=240) == 0
+    assert history(killed) == history(whole)
+    ours, theirs = (load_temporal(out / "network.safetensors")[0].state_dict() for out in (killed, whole))
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+# ---- hostile shards -------------------------------------------------------------------------------------------
+
+
+def rewritten(shard: Path, change: Callable[[str, bytes], tuple[str, bytes]]) -> None:
+    with tarfile.open(shard) as tar:
+        members = [(member.name, tar.extractfile(member).read()) for member in tar]  # pyright: ignore
+    with tarfile.open(shard, "w") as tar:
+        for name, data in members:
+            name, data = change(name, data)
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+
+
+def with_arrays(**others: np.ndarray) -> Callable[[str, bytes], tuple[str, bytes]]:
+    """Replaces arrays of observations."""
+
+    def change(name: str, data: bytes) -> tuple[str, bytes]:
+        if "observations" not in name:
+            return name, data
+        arrays = dict(np.load(io.BytesIO(data)))
+        file = io.BytesIO()
+        np.savez_compressed(file, **arrays | others)
+        return name, file.getvalue()
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (lambda name, data: (name, data[: len(data) // 2]), "expected an .npz file"),
+        (lambda name, data: (name.replace("a-person-1-0000007", "../x"), data), "not part of a sample"),
+        (lambda name, data: (name.replace("-0000007", "-9"), data), None),
+        (lambda name, data: (name.replace("person-2-0000000", "person-1-9"), data), "do not follow each other"),
+        (with_arrays(keypoints=np.array([object()])), "pickled objects, which are never read"),
+        (with_arrays(keypoints=np.full((60, 23, 2), "x")), "can't convert"),
+        (with_arrays(keypoints=np.full((60, 23, 2), np.nan, np.float32)), "not finite|shape"),
+        (with_arrays(keypoints=np.zeros((20000, 23, 2), np.float32)), "more than the 1048576 allowed"),
+        (with_arrays(keypoint_set=np.array("coco-99")), "coco-99"),
+    ],
+)  # fmt: skip
+def test_hostile_samples_are_refused_with_the_name_of_the_shard(
+    tmp_path: Path, shards: Path, change: Callable, match: str | None
+) -> None:
+    rewritten(shards / "0.tar", change)
+    if match is None:
+        assert drawn(shards, tmp_path / "index").tracks.found == 7
+        return
+    with pytest.raises(ValueError, match=match) as refused:
+        drawn(shards, tmp_path / "index")
+    assert str(refused.value).startswith(str(shards / "0.tar"))
+    assert "delete it and run capture-many" in str(refused.value)
+
+
+@pytest.mark.parametrize("missing", [512, 10240, 30000, 512 * 60])
+def test_a_shard_that_was_cut_off_is_refused(tmp_path: Path, shards: Path, missing: int) -> None:
+    whole = (shards / "1.tar").read_bytes()
+    end = len(whole.rstrip(b"\0")) // 512 * 512 + 512
+    (shards / "1.tar").write_bytes(whole[: end + 512 - missing])
+    with pytest.raises(ValueError, match=r"1.tar: .*; delete it and run capture-many"):
+        drawn(shards, tmp_path / "index")
+
+
+def test_a_shard_that_is_damaged_while_training_is_named(tmp_path: Path, shards: Path) -> None:
+    clips = drawn(shards, tmp_path / "index")
+    for shard in shards.iterdir():
+        shard.write_bytes(b"x" * shard.stat().st_size)
+    with pytest.raises(ValueError, match=r"\d.tar: the sample at byte \d+: .*; delete it and run"):
+        clips(0)

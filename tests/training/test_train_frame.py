@@ -1,0 +1,117 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from selfmocap.body_model.body import Body
+from selfmocap.models.checkpoints import load_network
+from selfmocap.models.frame import FrameNetwork
+from selfmocap.training.train_frame import PART, TrainConfig, learning_rate, train, validate
+from tests.conftest import ROOT
+from tests.helpers.training_run import CONFIG, FourPoses
+
+SCRIPT = ROOT / "tests" / "helpers" / "training_run.py"
+
+
+def history(out: Path) -> list[dict]:
+    return [json.loads(line) for line in (out / "history.jsonl").read_text().splitlines()]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(SCRIPT.parents[1]), "OMP_NUM_THREADS": "1"}
+
+
+def run(out: Path, *args: object, launcher: tuple[str, ...] = ()) -> None:
+    command = [sys.executable, *launcher, str(SCRIPT), str(out), *map(str, args)]
+    subprocess.run(command, check=True, timeout=120, env=environment(), capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("whole")
+    run(out, 12, PART)
+    return out
+
+
+def test_two_hundred_steps_more_than_halve_the_loss_and_the_error(body: Body, tmp_path: Path) -> None:
+    sample = FourPoses(body)
+    batch = [sample(-1)]
+    before = validate(FrameNetwork(CONFIG.network), body, batch)
+    network = train(replace(CONFIG, steps=200, average=0.9), sample, body, tmp_path / "out", validation=batch)
+    losses = [line["total"] for line in history(tmp_path / "out")]
+    assert sum(losses[-10:]) < 0.5 * sum(losses[:10])
+    after = validate(network, body, batch)
+    assert after["mpjpe_mm"] < 0.5 * before["mpjpe_mm"]
+    assert history(tmp_path / "out")[-1]["validation"] == pytest.approx(after)
+    weights, about = load_network(tmp_path / "out" / "network.safetensors")
+    assert about["step"] == 200
+    assert about["training"]["learning_rate"] == CONFIG.learning_rate
+    assert validate(weights, body, batch) == pytest.approx(after)
+
+
+def test_killed_and_resumed_goes_on_exactly(uninterrupted: Path, tmp_path: Path) -> None:
+    out = tmp_path / "killed"
+    process = subprocess.Popen(
+        [sys.executable, str(SCRIPT), str(out), "12", str(PART), "0.15"], env=environment()
+    )
+    path, deadline = out / "history.jsonl", time.time() + 90
+    while not path.exists() or len(path.read_text().splitlines()) < 6:
+        assert time.time() < deadline and process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert len(history(out)) < 12
+    run(out, 12, PART)
+    assert history(out) == history(uninterrupted)
+    ours, theirs = (
+        load_network(folder / "network.safetensors")[0].state_dict() for folder in (out, uninterrupted)
+    )
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_two_processes_equal_one_with_the_double_batch(tmp_path: Path) -> None:
+    run(tmp_path / "one", 5, 2 * PART)
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+    run(tmp_path / "two", 5, 2 * PART, launcher=launcher)
+    assert (tmp_path / "two-of-2-0").exists()
+    assert (tmp_path / "two-of-2-1").exists()
+    for one, two in zip(history(tmp_path / "one"), history(tmp_path / "two"), strict=True):
+        assert two == pytest.approx(one, rel=2e-4)
+
+
+def test_workers_do_not_change_what_is_learned(body: Body, uninterrupted: Path, tmp_path: Path) -> None:
+    train(CONFIG, FourPoses(body), body, tmp_path, workers=2, every=4)
+    for ours, theirs in zip(history(tmp_path), history(uninterrupted), strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-5)
+
+
+def test_a_folder_with_another_run_is_refused(body: Body, uninterrupted: Path) -> None:
+    with pytest.raises(ValueError, match="already holds a training run: resume it"):
+        train(CONFIG, FourPoses(body), body, uninterrupted)
+    with pytest.raises(ValueError, match="holds a run of another configuration"):
+        train(replace(CONFIG, seed=1), FourPoses(body), body, uninterrupted, resume=True)
+    with pytest.raises(ValueError, match="expected a multiple of 32"):
+        TrainConfig(batch=48)
+
+
+def test_the_papers_losses_train_the_papers_network(body: Body, tmp_path: Path) -> None:
+    paper = TrainConfig.paper()
+    config = replace(paper, network=replace(paper.network, width=2, rgb=False), steps=12, learning_rate=1e-3)
+    train(config, FourPoses(body), body, tmp_path)
+    losses = [line["total"] for line in history(tmp_path)]
+    assert set(history(tmp_path)[0]) == {"step", "theta", "betas", "root", "translation", "total"}
+    assert losses[-1] < losses[0]
+
+
+def test_learning_rates() -> None:
+    config = TrainConfig(steps=1000)
+    assert learning_rate(config, 0) == pytest.approx(config.learning_rate / 200, rel=1e-3)
+    assert learning_rate(config, 999) < 1e-5
+    assert learning_rate(TrainConfig.paper(), 9_999) == 1e-4

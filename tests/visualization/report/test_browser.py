@@ -1,0 +1,173 @@
+"""The report in headless Chromium, driven by selenium; skipped where either is missing."""
+
+import io
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from selfmocap.body_model.body import Body
+from selfmocap.body_model.motion import Motion
+from selfmocap.tracking.overlay import write_pictures
+from selfmocap.visualization.report import page
+from selfmocap.visualization.report.page import write_report
+from tests.helpers.exported_files import wandering_motion
+
+webdriver = pytest.importorskip("selenium.webdriver", reason="pip install selenium")
+CHROMIUM, DRIVER = (shutil.which(name) for name in ("chromium", "chromedriver"))
+pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="apt-get install chromium chromium-driver")
+
+REPORT = {
+    "video": {"path": "clip.mp4"},
+    "people": [
+        {
+            "accepted": True,
+            "before": {"self_check_px": 4.2, "keypoint_px_by_frame": [4.0] * 40},
+            "after": {"self_check_px": 0.9, "keypoint_px_by_frame": [1.0] * 40},
+            "untrusted": [[30, 33, "half outside the picture"]],
+        }
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def motion(body: Body) -> Motion:
+    return wandering_motion(body, frames=40)
+
+
+@pytest.fixture(scope="module")
+def folder(motion: Motion, body: Body, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page that holds a video whose frames are each of another grey, one that links to it, one without."""
+    folder = tmp_path_factory.mktemp("report")
+    pictures = ((n / 30, np.full((64, 96, 3), 6 * n, np.uint8)) for n in range(40))
+    write_pictures(folder / "overlay.mp4", pictures, 30.0)
+    write_report(folder / "filmed.html", [motion, motion[:20]], body, REPORT, folder / "overlay.mp4")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(page, "MOST_EMBEDDED_BYTES", 0)
+        write_report(folder / "linked.html", [motion], body, REPORT, folder / "overlay.mp4")
+    write_report(folder / "plain.html", [motion], body, REPORT, None)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "use-angle=swiftshader"):
+        options.add_argument(f"--{flag}")
+    options.add_argument("--enable-unsafe-swiftshader")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    yield driver
+    driver.quit()
+
+
+def sized(browser, width: int, height: int, scheme: str = "light") -> None:
+    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    browser.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    )
+
+
+def until(said: Callable[[], bool], seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not said():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+def opened(browser, path: Path) -> None:
+    browser.get(path.as_uri())
+    until(
+        lambda: browser.execute_script(
+            "return document.readyState === 'complete' && (!film || film.readyState > 1)"
+        )
+    )
+
+
+def pixels(element) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(element.screenshot_as_png)).convert("RGB")).astype(int)
+
+
+def by_id(browser, name: str):
+    return browser.find_element("id", name)
+
+
+def test_the_slider_moves_the_body_the_video_and_the_words(
+    browser, folder: Path, motion: Motion, body: Body
+) -> None:
+    sized(browser, 1280, 800)
+    opened(browser, folder / "filmed.html")
+    slider, scene = by_id(browser, "frame"), by_id(browser, "scene")
+    before = pixels(scene)
+    slider.send_keys(*["\ue014"] * 31)
+    assert by_id(browser, "number").text == "frame 31"
+    assert by_id(browser, "doubt").text == "Person 1: not to be trusted here: half outside the picture"
+    after = pixels(scene)
+    assert (np.abs(after - before).max(-1) > 40).mean() > 0.01
+    posed = browser.execute_script(
+        "return posedJoints(people[0], people[0].row[shown], parents).map(({ p }) => p)"
+    )
+    assert np.abs(np.array(posed) - body.pose(motion[31:32].parameters).joints[0].numpy()).max() < 1e-3
+    until(lambda: not browser.execute_script("return film.seeking"))
+    middle = pixels(by_id(browser, "film"))
+    grey = middle[middle.shape[0] // 2, middle.shape[1] // 2].mean()
+    assert grey == pytest.approx(6 * 31, abs=5)
+
+
+def test_dragging_and_the_videos_view_move_the_camera(browser, folder: Path) -> None:
+    sized(browser, 1280, 800)
+    opened(browser, folder / "plain.html")
+    scene = by_id(browser, "scene")
+    views = [pixels(scene)]
+    webdriver.ActionChains(browser).drag_and_drop_by_offset(scene, 120, 30).perform()
+    views.append(pixels(scene))
+    by_id(browser, "from-video").click()
+    views.append(pixels(scene))
+    for one, other in ((0, 1), (1, 2), (0, 2)):
+        assert (np.abs(views[one] - views[other]).max(-1) > 40).mean() > 0.01
+
+
+@pytest.mark.parametrize("name", ["filmed", "linked", "plain"])
+def test_it_plays_round_and_stops(browser, folder: Path, name: str) -> None:
+    sized(browser, 1280, 800)
+    opened(browser, folder / f"{name}.html")
+    frame = lambda: int(by_id(browser, "number").text.split()[1])  # noqa: E731
+    by_id(browser, "play").click()
+    until(lambda: frame() > 5)
+    until(lambda: frame() > 30)
+    until(lambda: frame() < 20)
+    by_id(browser, "play").click()
+    stopped = frame()
+    time.sleep(0.3)
+    assert frame() == stopped
+
+
+def test_nothing_is_fetched_and_nothing_complained_of(browser, folder: Path) -> None:
+    sized(browser, 1280, 800)
+    for log in ("browser", "performance"):
+        browser.get_log(log)
+    for name in ("filmed", "linked", "plain"):
+        opened(browser, folder / f"{name}.html")
+        by_id(browser, "play").click()
+        time.sleep(0.5)
+    assert browser.get_log("browser") == []
+    sent = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    addresses = [m["params"]["request"]["url"] for m in sent if m["method"] == "Network.requestWillBeSent"]
+    assert len(addresses) >= 2
+    assert {address.split(":")[0] for address in addresses} <= {"file", "blob", "data"}
+
+
+def test_it_fits_a_phone_and_darkens_with_the_system(browser, folder: Path) -> None:
+    sized(browser, 390, 844)
+    opened(browser, folder / "filmed.html")
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
+    light = pixels(by_id(browser, "scene")).mean()
+    sized(browser, 390, 844, "dark")
+    until(lambda: pixels(by_id(browser, "scene")).mean() < light - 100)
