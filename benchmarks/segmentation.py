@@ -15,7 +15,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from selfmocap.body_model.body import Body
-from selfmocap.losses.reprojection import body_mask, observe
+from selfmocap.losses.reprojection import body_mask, reproject
 from selfmocap.losses.self_supervised import halved, halved_mask, segmentation_loss
 
 Terms = tuple[Tensor, Tensor]
@@ -70,7 +70,7 @@ def main() -> None:
     body = Body.load()
     parameters = random_bodies(body, options.batch)
     boxes = boxes_around(CAMERA.project(body.pose(parameters).vertices))
-    projection = observe(body, parameters, CAMERA, boxes)
+    projection = reproject(body, parameters, CAMERA, boxes)
     # The mask of the next body, shifted by 3 px: what a first guess meets.
     shift = torch.tensor([3.0, 0.0, 0.0]) * boxes[:, 2:] / 64
     masks = halved_mask(body_mask(body, parameters, CAMERA, boxes + shift)).roll(1, 0)

@@ -19,7 +19,7 @@ from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.geometry.camera import Camera, from_crop
 from selfmocap.geometry.visibility import visible_vertices
 from selfmocap.losses.projection import Projection
-from selfmocap.losses.reprojection import body_mask, observe
+from selfmocap.losses.reprojection import body_mask, reproject
 from selfmocap.losses.self_supervised import (
     compare,
     halved,
@@ -35,7 +35,7 @@ def observations(body: Body, truth: BodyParameters, boxes: Tensor) -> Observatio
     """What a detector would give of the truth; the flow is noise."""
     count = len(boxes)
     masks = body_mask(body, truth, CAMERA, boxes)
-    keypoints = observe(body, truth, CAMERA, boxes).keypoints
+    keypoints = reproject(body, truth, CAMERA, boxes).keypoints
     return Observations(
         frame_index=torch.arange(count),
         frame_times=torch.arange(count).double(),
@@ -60,12 +60,12 @@ def stages(
     ]
 
     def forward() -> Tensor:
-        difference = compare(observe(body, guess, camera, seen.boxes), seen)
+        difference = compare(reproject(body, guess, camera, seen.boxes), seen)
         return sum((getattr(difference, field.name).mean() for field in fields(difference)), torch.zeros(()))
 
     with torch.no_grad():
         p_cam = camera.to_camera(body.pose(guess).vertices)
-        projection: Projection = observe(body, guess, camera, seen.boxes)
+        projection: Projection = reproject(body, guess, camera, seen.boxes)
         masks = halved_mask(seen.masks)
         points, certain = halved(projection.vertices), torch.ones_like(masks)
 

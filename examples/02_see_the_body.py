@@ -16,7 +16,7 @@ from torch import Tensor
 from selfmocap import Body, BodyParameters, Camera
 from selfmocap.body_model.named_poses import named_pose
 from selfmocap.geometry.nearest import pixel_centres
-from selfmocap.losses.reprojection import body_mask, observe
+from selfmocap.losses.reprojection import body_mask, reproject
 from selfmocap.losses.self_supervised import compare, halved, halved_mask
 
 body, camera = Body.load(), Camera.looking_along_z(600.0, 640, 480)
@@ -46,7 +46,7 @@ def draw_terms(axes, points: Tensor, mask: Tensor) -> None:
 
 
 run = frames("run", "kick", 0.15)
-seen = observe(body, run, camera, boxes)
+seen = reproject(body, run, camera, boxes)
 points, visible = seen.vertices[0], seen.visible[0]
 mask = halved_mask(body_mask(body, frames("lunge", "lunge", 0.0), camera, boxes))[0]
 
@@ -68,7 +68,7 @@ for axes, size in ((left, 128), (middle, 128), (right, 64)):
     axes.set(xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5), aspect="equal")
 figure.savefig(Path(sys.argv[1]) / "see_the_body.png", dpi=90)
 
-lunge = observe(body, frames("lunge", "lunge", 0.0), camera, boxes)
+lunge = reproject(body, frames("lunge", "lunge", 0.0), camera, boxes)
 against_lunge, against_itself = vars(compare(seen, lunge)), vars(compare(seen, seen))
 for name, value in against_lunge.items():
     print(

@@ -200,7 +200,7 @@ def test_adaptation_improves_what_it_never_saw(body: Body, evidence: Evidence, n
     weights_before = {name: value.clone() for name, value in network.state_dict().items()}
     history: list[float] = []
     config = AdaptConfig(epochs=40, learning_rate=1e-3)
-    found = adapt(network, body, evidence, config, report=lambda step, steps, loss: history.append(loss))
+    found = adapt(network, body, evidence, config, progress=lambda step, steps, loss: history.append(loss))
     assert sum(history[-5:]) < 0.5 * sum(history[:5])
     assert (found.after_px < found.before_px).all()
     assert found.accepted.all()
@@ -310,7 +310,7 @@ def test_optimisation_from_scratch_fits_pixels(body: Body, evidence: Evidence, o
     config = OptimiseConfig(
         3 if optimizer == "lbfgs" else 30, rate, "constant", optimizer, LossWeights(shape=0.0, smoothness=0.0)
     )
-    optimise(body, start, evidence, config, report=lambda step, steps, loss: history.append(loss))
+    optimise(body, start, evidence, config, progress=lambda step, steps, loss: history.append(loss))
     assert history[-1] < 0.7 * history[0]
 
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from selfmocap.io.progress import ProgressCallback
 from selfmocap.pipeline.distributed.cluster import cluster
-from selfmocap.pipeline.distributed.jobs import WORK, Report, recover
+from selfmocap.pipeline.distributed.jobs import WORK, recover
 from selfmocap.pipeline.distributed.manifest import Manifest
 from selfmocap.pipeline.distributed.schedule import Pool, Tally, do_all
 
@@ -33,10 +34,10 @@ class Pause:
     def result(self) -> Path:
         return Path(self.name)
 
-    def make(self, place: Path, out: Path, report: Report) -> dict[str, Any]:
+    def make(self, place: Path, out: Path, progress: ProgressCallback) -> dict[str, Any]:
         place.mkdir(exist_ok=True)
         (place / "worker.txt").write_text(str(os.getpid()))
-        report("pause", 0, 1)
+        progress("pause", 0, 1)
         time.sleep(self.seconds)
         if self.broken:
             raise ValueError(f"{self.source}: a damaged video")

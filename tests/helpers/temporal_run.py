@@ -52,7 +52,7 @@ def main() -> None:
         workers=1,
         resume=True,
         every=2,
-        report=lambda _: time.sleep(pause),
+        progress=lambda _: time.sleep(pause),
         fabric=fabric,
     )
 

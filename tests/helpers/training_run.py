@@ -62,7 +62,7 @@ def main() -> None:
         out,
         resume=True,
         every=4,
-        report=lambda _: time.sleep(pause),
+        progress=lambda _: time.sleep(pause),
         fabric=fabric,
     )
 

@@ -9,7 +9,7 @@ from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.body_model.named_poses import named_pose
 from selfmocap.geometry.camera import Camera, from_crop, to_crop
 from selfmocap.losses.projection import Projection
-from selfmocap.losses.reprojection import body_mask, consecutive, observe
+from selfmocap.losses.reprojection import body_mask, consecutive, reproject
 from selfmocap.losses.self_supervised import Difference, compare, overlap
 from selfmocap.tracking.observations import Observations
 from tests.conftest import random_parameters
@@ -30,7 +30,7 @@ def _total(difference: Difference) -> Tensor:
 
 def _seen(body: Body, parameters: BodyParameters) -> Observations:
     """What a perfect detector that measures no flow would give."""
-    truth = observe(body, parameters, CAMERA, BOXES)
+    truth = reproject(body, parameters, CAMERA, BOXES)
     masks = body_mask(body, parameters, CAMERA, BOXES)
     return Observations(
         frame_index=torch.arange(3),
@@ -46,7 +46,7 @@ def _seen(body: Body, parameters: BodyParameters) -> Observations:
 
 
 def test_flow_goes_to_where_the_next_frame_is_in_this_window(body: Body) -> None:
-    projection = observe(body, _walk(body), CAMERA, BOXES)
+    projection = reproject(body, _walk(body), CAMERA, BOXES)
     in_image = from_crop(projection.vertices, BOXES)
     arrival = to_crop(in_image[1:], BOXES[:-1])
     torch.testing.assert_close(projection.vertices[:-1] + projection.flow[:-1], arrival, rtol=0, atol=1e-3)
@@ -57,14 +57,17 @@ def test_flow_goes_to_where_the_next_frame_is_in_this_window(body: Body) -> None
 def test_a_crop_camera_projects_to_the_same_pixels(body: Body) -> None:
     parameters = _walk(body)
     posed = body.pose(parameters).vertices
-    projection = observe(body, parameters, CAMERA, BOXES, keypoints="smpl-24")
+    projection = reproject(body, parameters, CAMERA, BOXES, keypoints="smpl-24")
     torch.testing.assert_close(projection.vertices, CAMERA.crop(BOXES).project(posed), rtol=0, atol=1e-3)
     joints = CAMERA.crop(BOXES).project(body.keypoints(posed, "smpl-24"))
     torch.testing.assert_close(projection.keypoints, joints, rtol=0, atol=1e-3)
 
 
 def test_visible_vertices_lie_on_the_drawn_body(body: Body) -> None:
-    projection, mask = observe(body, _walk(body), CAMERA, BOXES), body_mask(body, _walk(body), CAMERA, BOXES)
+    projection, mask = (
+        reproject(body, _walk(body), CAMERA, BOXES),
+        body_mask(body, _walk(body), CAMERA, BOXES),
+    )
     near = torch.nn.functional.max_pool2d(mask[:, None].float(), 3, 1, 1)[:, 0] > 0
     for pixels, visible, image in zip(projection.vertices, projection.visible, near, strict=True):
         column, row = pixels[visible].round().long().unbind(-1)
@@ -75,14 +78,14 @@ def test_visible_vertices_lie_on_the_drawn_body(body: Body) -> None:
 
 @pytest.mark.parametrize("batch", [(3,), (1, 3), (2, 2, 3)])
 def test_any_batch_of_clips_equals_each_clip_alone(body: Body, batch: tuple[int, ...]) -> None:
-    one = observe(body, _walk(body), CAMERA, BOXES)
+    one = reproject(body, _walk(body), CAMERA, BOXES)
     alike = _walk(body)
     many = replace(
         alike,
         R_parent_joint=alike.R_parent_joint.expand(*batch, 24, 3, 3),
         p_world_root=alike.p_world_root.expand(*batch, 3),
     )
-    several = observe(body, many, CAMERA, BOXES.expand(*batch, 3))
+    several = reproject(body, many, CAMERA, BOXES.expand(*batch, 3))
     for name in ("keypoints", "vertices", "flow"):
         value, expected = getattr(several, name), getattr(one, name)
         assert value.shape[:-2] == batch
@@ -93,7 +96,7 @@ def test_any_batch_of_clips_equals_each_clip_alone(body: Body, batch: tuple[int,
 def test_frames_that_do_not_follow_each_other_have_no_flow(body: Body) -> None:
     has_next = consecutive(torch.tensor([4, 5, 7]))
     assert has_next.tolist() == [True, False, False]
-    projection = observe(body, _walk(body), CAMERA, BOXES, has_next)
+    projection = reproject(body, _walk(body), CAMERA, BOXES, has_next)
     assert projection.flow[0].any()
     assert not projection.flow[1:].any()
 
@@ -106,7 +109,7 @@ def test_gradient_of_all_that_is_seen(small_body: Body) -> None:
 
     def seen(betas: Tensor, R: Tensor, place: Tensor, focal: Tensor, t: Tensor) -> tuple[Tensor, ...]:
         moved = replace(camera, focal=focal, t_cam_world=t)
-        projection = observe(
+        projection = reproject(
             small_body, BodyParameters(betas, R, place), moved, BOXES[:2].double(), keypoints="smpl-24"
         )
         return projection.keypoints, projection.vertices, projection.flow
@@ -123,9 +126,9 @@ def test_a_motion_does_not_differ_from_itself_and_is_not_pulled(body: Body) -> N
         x.clone().requires_grad_()
         for x in (parameters.betas, parameters.R_parent_joint, parameters.p_world_root)
     ]
-    projection = observe(body, BodyParameters(*inputs), CAMERA, BOXES)
+    projection = reproject(body, BodyParameters(*inputs), CAMERA, BOXES)
     with torch.no_grad():
-        truth = observe(body, parameters, CAMERA, BOXES)
+        truth = reproject(body, parameters, CAMERA, BOXES)
     total = _total(compare(projection, truth))
     assert total == 0
     assert not any(gradient.any() for gradient in torch.autograd.grad(total, inputs))
@@ -133,13 +136,13 @@ def test_a_motion_does_not_differ_from_itself_and_is_not_pulled(body: Body) -> N
 
 def test_every_loss_sees_every_parameter(body: Body) -> None:
     with torch.no_grad():
-        truth = observe(body, _walk(body), CAMERA, BOXES)
+        truth = reproject(body, _walk(body), CAMERA, BOXES)
     other = _walk(body, step=(0.05, 0.0, 0.02))
     inputs = [
         x.clone().requires_grad_()
         for x in (other.betas + 0.3, other.R_parent_joint, other.p_world_root + 0.02)
     ]
-    difference = compare(observe(body, BodyParameters(*inputs), CAMERA, BOXES), truth)
+    difference = compare(reproject(body, BodyParameters(*inputs), CAMERA, BOXES), truth)
     for field in fields(difference):
         gradients = torch.autograd.grad(getattr(difference, field.name).sum(), inputs, retain_graph=True)
         assert all(gradient.isfinite().all() and gradient.any() for gradient in gradients), field.name
@@ -149,7 +152,7 @@ def test_every_loss_sees_every_parameter(body: Body) -> None:
 def test_a_perturbed_motion_descends_to_what_was_seen(body: Body, evidence: str) -> None:
     truth = _walk(body)
     with torch.no_grad():
-        seen = observe(body, truth, CAMERA, BOXES) if evidence == "projection" else _seen(body, truth)
+        seen = reproject(body, truth, CAMERA, BOXES) if evidence == "projection" else _seen(body, truth)
         place = truth.p_world_root + torch.tensor([0.08, -0.06, 0.2])
         turn = torch.linalg.matrix_exp(torch.tensor([[0.0, 0.3, 0.0], [-0.3, 0.0, 0.0], [0.0, 0.0, 0.0]]))
     rotation = torch.zeros(3, 3, 3, requires_grad=True)
@@ -159,7 +162,7 @@ def test_a_perturbed_motion_descends_to_what_was_seen(body: Body, evidence: str)
     for _ in range(60):
         root, *joints = truth.R_parent_joint.unbind(1)
         R = torch.stack([turn @ torch.linalg.matrix_exp(rotation - rotation.mT) @ root, *joints], dim=1)
-        projection = observe(body, BodyParameters(truth.betas, R, place), CAMERA, BOXES)
+        projection = reproject(body, BodyParameters(truth.betas, R, place), CAMERA, BOXES)
         difference = compare(projection, seen)
         total = (
             difference.keypoints.mean()
@@ -170,7 +173,7 @@ def test_a_perturbed_motion_descends_to_what_was_seen(body: Body, evidence: str)
         optimizer.step()
         totals.append(float(total.detach()))
     assert totals[-1] < 0.15 * totals[0]
-    truth_projection = observe(body, truth, CAMERA, BOXES)
+    truth_projection = reproject(body, truth, CAMERA, BOXES)
     assert (projection.vertices - truth_projection.vertices).norm(dim=-1).mean() < 1.5
 
 
@@ -183,13 +186,14 @@ def test_measured_flow_is_explained_by_the_motion_that_made_it(body: Body) -> No
     flow = torch.zeros(3, 128, 128, 2) + torch.tensor([0.03, -0.03]) * 600 / 4.5 * 128 / 300
     seen = replace(_seen(body, moving), boxes=boxes, flow=flow, flow_confidence=torch.ones(3, 128, 128))
     at_rest = compare(
-        observe(body, replace(still, p_world_root=moving.p_world_root[:1].expand(3, 3)), CAMERA, boxes), seen
+        reproject(body, replace(still, p_world_root=moving.p_world_root[:1].expand(3, 3)), CAMERA, boxes),
+        seen,
     )
-    explained = compare(observe(body, moving, CAMERA, boxes), seen)
+    explained = compare(reproject(body, moving, CAMERA, boxes), seen)
     assert (explained.motion[:2] < 0.2 * at_rest.motion[:2]).all()
     assert explained.motion[2] == at_rest.motion[2] == 0
     mistrusted = compare(
-        observe(body, still, CAMERA, boxes), replace(seen, flow_confidence=torch.zeros(3, 128, 128))
+        reproject(body, still, CAMERA, boxes), replace(seen, flow_confidence=torch.zeros(3, 128, 128))
     )
     assert not mistrusted.motion.any()
 
@@ -197,7 +201,7 @@ def test_measured_flow_is_explained_by_the_motion_that_made_it(body: Body) -> No
 def test_what_was_not_measured_has_no_loss(body: Body) -> None:
     parameters = _walk(body)
     bare = replace(_seen(body, parameters), masks=None, mask_certain=None)
-    difference = compare(observe(body, parameters, CAMERA, BOXES), bare)
+    difference = compare(reproject(body, parameters, CAMERA, BOXES), bare)
     assert not difference.over.any()
     assert not difference.under.any()
     assert not difference.motion.any()
@@ -206,7 +210,7 @@ def test_what_was_not_measured_has_no_loss(body: Body) -> None:
 
 def test_different_keypoints_are_not_compared(body: Body) -> None:
     parameters = _walk(body)
-    projection: Projection = observe(body, parameters, CAMERA, BOXES, keypoints="smpl-24")
+    projection: Projection = reproject(body, parameters, CAMERA, BOXES, keypoints="smpl-24")
     with pytest.raises(ValueError, match="cannot compare smpl-24 with coco-23"):
         compare(projection, _seen(body, parameters))
 
@@ -223,7 +227,7 @@ def test_a_body_at_or_behind_the_camera_gives_finite_losses(body: Body, depth: f
     seen = _seen(body, _walk(body))
     place = torch.tensor([0.0, 0.0, depth]).expand(3, 3).clone().requires_grad_()
     parameters = replace(_walk(body), p_world_root=place)
-    total = _total(compare(observe(body, parameters, CAMERA, BOXES), seen))
+    total = _total(compare(reproject(body, parameters, CAMERA, BOXES), seen))
     (gradient,) = torch.autograd.grad(total, place)
     assert total.isfinite()
     assert gradient.isfinite().all()

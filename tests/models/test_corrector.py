@@ -309,7 +309,7 @@ def test_a_training_run_with_pictures_learns_all_parts_and_resumes(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(config, sample, body, tmp_path / "cut", every=2, report=stop)
+        train(config, sample, body, tmp_path / "cut", every=2, progress=stop)
     monkeypatch.setattr("selfmocap.training.train_frame.fastest_precision", lambda *_: torch.bfloat16)
     train(config, sample, body, tmp_path / "cut", every=2, resume=True)
     resumed = [json.loads(line) for line in (tmp_path / "cut" / "history.jsonl").read_text().splitlines()]

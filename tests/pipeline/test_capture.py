@@ -165,7 +165,7 @@ def test_from_python_in_a_few_lines(again: Path, weights: Path) -> None:
             again / "two.mp4",
             again / "out",
             CaptureConfig(weights=weights, export=("bvh",)),
-            report=lambda stage, done, total: stages.append(stage),
+            progress=lambda stage, done, total: stages.append(stage),
         )
     assert len(first) == len(second) == FRAMES
     assert not stages, "all of it was done before"

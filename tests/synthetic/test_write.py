@@ -180,9 +180,9 @@ def test_an_interrupted_run_goes_on(tmp_path: Path) -> None:
     synthesize(tmp_path, 1, 2, 3, workers=0)
     made = (tmp_path / "clip_00000" / "video.mp4").stat().st_mtime_ns
     (tmp_path / ".clip_00001.partial").mkdir()
-    heard: list[tuple[int, int, str]] = []
+    heard: list[tuple[str, int, int]] = []
     synthesize(tmp_path, 2, 2, 3, workers=0, progress=lambda *news: heard.append(news))
-    assert heard == [(2, 2, "clip_00001")]
+    assert heard == [("synthesize", 2, 2)]
     assert (tmp_path / "clip_00000" / "video.mp4").stat().st_mtime_ns == made
     assert sorted(p.name for p in tmp_path.iterdir()) == ["clip_00000", "clip_00001", write.SETTINGS]
 

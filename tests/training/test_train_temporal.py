@@ -222,7 +222,7 @@ def test_stopped_and_resumed_goes_on_exactly(body: Body, lessons: Lessons, tmp_p
 
     out = tmp_path / "stopped"
     with pytest.raises(Stop):
-        train_temporal(CONFIG, frame, lessons, body, out, every=2, report=stop)
+        train_temporal(CONFIG, frame, lessons, body, out, every=2, progress=stop)
     with pytest.raises(ValueError, match="already holds a training run"):
         train_temporal(CONFIG, frame, lessons, body, out)
     with pytest.raises(ValueError, match="another configuration"):

@@ -68,7 +68,7 @@ def adapt(
     body: Body,
     evidence: Evidence,
     config: AdaptConfig | None = None,
-    report: Callable[[int, int, float], None] = lambda step, steps, loss: None,
+    progress: Callable[[int, int, float], None] = lambda step, steps, loss: None,
     watch: Callable[[int, Network], None] = lambda step, network: None,
     replay: Callable[[Network, int], Float[Tensor, ""]] | None = None,
 ) -> Adaptation[Network]:
@@ -82,7 +82,7 @@ def adapt(
     before = self_check_px(body, with_shared_shape(first, evidence), evidence)
     counted = evenly(evidence, before, _BEFORE) if config.evenly else evidence
     shapes = _mean_shapes(first.betas, evidence)
-    adapted = _learned(network, body, counted, config, first, shapes, report, watch, replay)
+    adapted = _learned(network, body, counted, config, first, shapes, progress, watch, replay)
     after = self_check_px(body, with_shared_shape(predict(adapted, evidence), evidence), evidence)
     return Adaptation(adapted, before, after, accepted=after < before)
 
@@ -92,7 +92,7 @@ def settled(
     body: Body,
     whole: Evidence,
     config: AdaptConfig | None = None,
-    report: Callable[[int, int, float], None] = lambda step, steps, loss: None,
+    progress: Callable[[int, int, float], None] = lambda step, steps, loss: None,
 ) -> Network:
     """An adapted network, once it has been checked, adapted for a quarter as long to all that is seen: what was kept
     out for the check would be missed (docs/results.md)."""
@@ -101,7 +101,7 @@ def settled(
     shorter = replace(config, epochs=max(config.epochs // 4, 1))
     first = predict(adaptation.network, whole)
     return _learned(
-        adaptation.network, body, counted, shorter, first, _mean_shapes(first.betas, counted), report
+        adaptation.network, body, counted, shorter, first, _mean_shapes(first.betas, counted), progress
     )
 
 
@@ -112,7 +112,7 @@ def _learned(
     config: AdaptConfig,
     first: BodyParameters,
     shapes: Float[Tensor, "clips betas"],
-    report: Callable[[int, int, float], None],
+    progress: Callable[[int, int, float], None],
     watch: Callable[[int, Network], None] = lambda step, network: None,
     replay: Callable[[Network, int], Float[Tensor, ""]] | None = None,
 ) -> Network:
@@ -137,15 +137,15 @@ def _learned(
         loss.backward()
         optimizer.step()
         shapes = _moved_shapes(shapes, parameters.betas.detach(), seen.clip)
-        report(step + 1, steps, float(loss.detach()))
+        progress(step + 1, steps, float(loss.detach()))
         if (step + 1) % per_epoch == 0:
             watch(step + 1, adapted)
     return adapted
 
 
-def as_stage(report: Callable[[str, int, int], None], stage: str) -> Callable[[int, int, float], None]:
+def as_stage(progress: Callable[[str, int, int], None], stage: str) -> Callable[[int, int, float], None]:
     """What `adapt` and `optimise` report, told as a stage of longer work: without the loss."""
-    return lambda step, steps, _: report(stage, step, steps)
+    return lambda step, steps, _: progress(stage, step, steps)
 
 
 def predict(network: Estimator, evidence: Evidence) -> BodyParameters:

@@ -59,7 +59,7 @@ def optimise(
     start: BodyParameters,
     evidence: Evidence,
     config: OptimiseConfig | None = None,
-    report: Callable[[int, int, float], None] = lambda step, steps, loss: None,
+    progress: Callable[[int, int, float], None] = lambda step, steps, loss: None,
 ) -> BodyParameters:
     """Minimises the `objective` over each frame's rotations and place, and each clip's one shape, from `start` (in the
     camera frame), whose rotations are the first answer that `closeness` holds to. Rotations move as 6D, the place as
@@ -99,7 +99,7 @@ def optimise(
 
         loss = optimizer.step(closure) or 0.0
         schedule.step()
-        report(step + 1, config.steps, loss / len(evidence))
+        progress(step + 1, config.steps, loss / len(evidence))
     with torch.no_grad():
         return current()
 

@@ -15,7 +15,7 @@ from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS, WITH_JOINTS, keypoi
 from selfmocap.geometry.camera import Camera, project, to_crop
 from selfmocap.geometry.tensors import joined, weighted_sum
 from selfmocap.losses.pose_prior import PosePrior
-from selfmocap.losses.reprojection import observe
+from selfmocap.losses.reprojection import reproject
 from selfmocap.losses.self_supervised import compare, robust_keypoint_loss
 from selfmocap.models.frame import FrameInputs
 from selfmocap.tracking.observations import Observations
@@ -190,7 +190,7 @@ def objective(
     )
     terms: dict[str, Tensor] = {}
     if images:
-        projection = observe(
+        projection = reproject(
             body, parameters, camera, evidence.seen.boxes, evidence.has_next, evidence.seen.keypoint_set
         )
         difference = compare(projection, evidence.seen)

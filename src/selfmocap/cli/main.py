@@ -96,8 +96,8 @@ def observe(
     from selfmocap.tracking.observe import observe as observe_video
 
     settings = Settings(people, person_box, detector, flow, keypoints, masks, flow_folder)
-    with stages() as report:
-        paths = observe_video(video, out, settings, report)
+    with stages() as progress:
+        paths = observe_video(video, out, settings, progress)
     _console.print(f"{len(paths)} people in [bold]{out}[/]")
 
 
@@ -117,8 +117,8 @@ def infer(
     """
     from selfmocap.pipeline.infer_folder import infer_folder
 
-    with stages() as report:
-        paths = infer_folder(observations, out, focal, weights, report)
+    with stages() as progress:
+        paths = infer_folder(observations, out, focal, weights, progress)
     _console.print("wrote " + ", ".join(f"[bold]{path}[/]" for path in paths))
 
 
@@ -140,8 +140,8 @@ def adapt(
     """
     from selfmocap.pipeline.adapt_folder import AdaptFolderConfig, adapt_folder
 
-    with stages() as report:
-        clips = adapt_folder(observations, out, AdaptFolderConfig(focal, learn_from, save_weights), report)
+    with stages() as progress:
+        clips = adapt_folder(observations, out, AdaptFolderConfig(focal, learn_from, save_weights), progress)
     _console.print(f"{len(clips)} motions in [bold]{out}[/], {sum(c['accepted'] for c in clips)} adapted")
 
 
@@ -163,8 +163,8 @@ def evaluate(
     from selfmocap.evaluation.pck import evaluate_any
     from selfmocap.io.files import written_whole
 
-    with stages() as report:
-        scores = evaluate_any(estimates, truth, smpl_model, report)
+    with stages() as progress:
+        scores = evaluate_any(estimates, truth, smpl_model, progress)
     if out is not None:
         with written_whole(out) as partial:
             partial.write_text(json.dumps(scores, indent=1))
@@ -212,8 +212,8 @@ def reproduce(
         backgrounds,
         held_out,
     )
-    with stages() as report:
-        run_experiment(what, out, test_set, weights, report, Trainings(seeds) if train else None)
+    with stages() as progress:
+        run_experiment(what, out, test_set, weights, progress, Trainings(seeds) if train else None)
     _console.print(f"[bold]{out / what}.json[/]")
 
 
@@ -253,8 +253,8 @@ def capture(
     config = selfmocap.CaptureConfig(
         people, quality, focal, network, weights, height, static_camera, export, options
     )
-    with stages() as report:
-        motions = selfmocap.capture(video, out, config, report, device)
+    with stages() as progress:
+        motions = selfmocap.capture(video, out, config, progress, device)
     for warning in json.loads((out / "report.json").read_bytes())["warnings"]:
         _errors.print(f"selfmocap: warning: {warning}")
     _console.print(f"{len(motions)} people in [bold]{out}[/]")
@@ -318,11 +318,8 @@ def synthesize(
     """
     from selfmocap.synthetic.write import synthesize as write_clips
 
-    with stages() as report:
-        write_clips(
-            out, clips, frames, seed, motions, backgrounds, layout, workers,
-            lambda done, total, name: report("synthesize", done, total),
-        )  # fmt: skip
+    with stages() as progress:
+        write_clips(out, clips, frames, seed, motions, backgrounds, layout, workers, progress)
     _console.print(f"{clips} clips in [bold]{out}[/]")
 
 

@@ -44,8 +44,8 @@ def train(
     from selfmocap.training.frame_recipe import MaterialChoice, train_frames
 
     material = MaterialChoice(motions, backgrounds, held_out, validation_frames)
-    with stages() as report:
-        scores = train_frames(out, preset, steps, batch, material, begin, resume, workers, report)
+    with stages() as progress:
+        scores = train_frames(out, preset, steps, batch, material, begin, resume, workers, progress)
     _console.print(f"[bold]{out / 'network.safetensors'}[/]: {json.dumps(scores)}")
 
 
@@ -67,8 +67,8 @@ def validate(
     """
     from selfmocap.training.frame_recipe import MaterialChoice, validate_weights
 
-    with stages() as report:
-        scores = validate_weights(weights, MaterialChoice(motions, backgrounds, held_out, frames), report)
+    with stages() as progress:
+        scores = validate_weights(weights, MaterialChoice(motions, backgrounds, held_out, frames), progress)
     _console.print_json(json.dumps(scores))
 
 
@@ -113,8 +113,8 @@ def train_temporal(
     choice = ClipChoice(
         motions, backgrounds, held_out, untold, unlabelled, unlabelled_share, validation_clips
     )
-    with stages() as report:
-        scores = train_clips(out, preset, steps, choice, weights, seed, resume, workers, report)
+    with stages() as progress:
+        scores = train_clips(out, preset, steps, choice, weights, seed, resume, workers, progress)
     _console.print(f"[bold]{out / 'network.safetensors'}[/]: {json.dumps(scores)}")
 
 
@@ -137,9 +137,9 @@ def validate_temporal(
     from selfmocap.training.temporal_recipe import ClipChoice
     from selfmocap.training.temporal_recipe import validate_temporal as validated
 
-    with stages() as report:
+    with stages() as progress:
         scores = validated(
-            weights, ClipChoice(motions, backgrounds, held_out, validation_clips=clips), report
+            weights, ClipChoice(motions, backgrounds, held_out, validation_clips=clips), progress
         )
     _console.print_json(json.dumps(scores))
 
@@ -164,6 +164,6 @@ def predict(
     """
     from selfmocap.pipeline.predict import predict as predict_motions
 
-    with stages() as report:
-        motions = predict_motions(source, out, people, focal, weights, export, report)
+    with stages() as progress:
+        motions = predict_motions(source, out, people, focal, weights, export, progress)
     _console.print(f"{len(motions)} people in [bold]{out}[/]")

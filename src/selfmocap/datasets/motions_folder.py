@@ -3,7 +3,6 @@
 import csv
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from selfmocap.datasets.retargeting.skeletons import SkeletonMotion
 from selfmocap.datasets.smpl_motion import SmplMotion
 from selfmocap.datasets.three_dpw import read_threedpw
 from selfmocap.io.files import read_npz, write_npz
+from selfmocap.io.progress import ProgressCallback, no_progress
 
 MANIFEST = "motions.csv"
 MAX_FILES = 100_000
@@ -29,7 +29,6 @@ _CACHE_VERSION = 2
 _ALONE = {".bvh", ".amc", ".npz", ".pkl"}
 """Read wherever they are found; `.txt` only where the manifest names it."""
 
-Progress = Callable[[int, int, str], None]
 """Called with how many files are done, how many there are, and the one that comes."""
 
 
@@ -59,7 +58,7 @@ def load_motions(
     body: Body,
     fps: float = 30.0,
     cache: Path | str | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback = no_progress,
 ) -> list[MotionClip]:
     """All recordings in a folder (BVH, ASF/AMC, AMASS `.npz`, 3DPW `.pkl`, and exponential-map `.txt` that
     `motions.csv` names), repaired, retargeted to the body and resampled, in the order of their names.
@@ -75,7 +74,7 @@ def load_motions(
         and (clips := _read_cache(Path(cache), key, fps)) is not None
     ):
         return clips
-    clips = _retargeted(sources, body, fps, progress or (lambda done, total, name: None))
+    clips = _retargeted(sources, body, fps, progress)
     if cache is not None:
         _write_cache(Path(cache), key, clips)
     return clips
@@ -157,12 +156,14 @@ def _with_skeleton(folder: Path, source: _Source) -> _Source:
 # ---- reading ---------------------------------------------------------------------------------------------------
 
 
-def _retargeted(sources: list[_Source], body: Body, fps: float, progress: Progress) -> list[MotionClip]:
+def _retargeted(
+    sources: list[_Source], body: Body, fps: float, progress: ProgressCallback
+) -> list[MotionClip]:
     clips: list[MotionClip] = []
     waiting: list[SkeletonMotion] = []
     references: list[SkeletonMotion] = []
     for done, source in enumerate(sources):
-        progress(done, len(sources), source.path.name)
+        progress("read motions", done, len(sources))
         for recording in _read(source):
             if isinstance(recording, SmplMotion):
                 clips.append(_smpl_clip(recording, body, fps))

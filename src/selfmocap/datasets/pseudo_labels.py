@@ -35,6 +35,7 @@ from selfmocap.io.files import (
     write_npz,
     written_whole,
 )
+from selfmocap.io.progress import ProgressCallback
 from selfmocap.io.video import numbered
 from selfmocap.tracking.observations import Observations, joined, windows
 
@@ -49,10 +50,6 @@ _MAX_SEEN_BYTES = 1 << 20
 _REMEDY = "delete it and run capture-many --pseudo-labels again, or train without it"
 _BLOCK = 512
 """Bytes of which a tar file is made; it ends with empty ones."""
-
-
-Report = Callable[[str, int, int], None]
-"""Called with what is done, how far it is, and how far it has to go."""
 
 
 class Part(NamedTuple):
@@ -74,7 +71,7 @@ class PseudoLabel:
     motion: Motion
 
 
-def write_shard(path: Path, captures: Sequence[Path], report: Report) -> int:
+def write_shard(path: Path, captures: Sequence[Path], progress: ProgressCallback) -> int:
     """Writes the samples of captures (folders with `person-N`), and gives how many there are. The same bytes for the
     same captures."""
     count = 0
@@ -88,7 +85,7 @@ def write_shard(path: Path, captures: Sequence[Path], report: Report) -> int:
                         member.size = len(data)
                         tar.addfile(member, io.BytesIO(data))
                     count += 1
-            report("label", done, len(captures))
+            progress("label", done, len(captures))
     return count
 
 
@@ -208,7 +205,7 @@ Pick = Callable[[Observations], Sequence[Observations]]
 """From all that was seen of a person to pieces of it, each of frames (two or more) at equal distances."""
 
 
-def indexed_shards(place: Path, pick: Pick, folder: Path, report: Report) -> list[IndexedShard]:
+def indexed_shards(place: Path, pick: Pick, folder: Path, progress: ProgressCallback) -> list[IndexedShard]:
     """The shards in a folder, or those that a path or glob names, whose tracks are what `pick` makes of their people.
     Where those are is written to `folder`, once: then the shards of that place stay the same, whatever is added to it.
 
@@ -222,7 +219,7 @@ def indexed_shards(place: Path, pick: Pick, folder: Path, report: Report) -> lis
     # In an order of its own: processes that begin together share the work.
     for done, one in enumerate(random.Random().sample(shards, len(shards)), start=1):
         _look_up(one, pick)
-        report("index shards", done, len(shards))
+        progress("index shards", done, len(shards))
     with written_whole(record) as partial:
         partial.write_text(json.dumps({"place": str(place.absolute()), "shards": paths}))
     return shards

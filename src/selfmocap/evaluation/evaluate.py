@@ -209,7 +209,7 @@ def evaluate(
     estimates: Path,
     truth: Path,
     smpl_model: Path | None = None,
-    report: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> dict[str, Any]:
     """The scores of docs/formats.md, for every person of every clip and for `all` frames together; what is missing on
     either side is counted and named. AMASS and 3DPW parameters are posed by `smpl_model`. Raises FileNotFoundError or
@@ -228,7 +228,7 @@ def evaluate(
         people = [track for path in theirs[clip] for track in read_tracks(path, bodies)]
         guesses = [track for path in ours.get(clip, ()) for track in read_tracks(path, bodies)]
         _score_clip(clip or truth.stem, guesses, people, found)
-        report("evaluate", number + 1, len(theirs))
+        progress("evaluate", number + 1, len(theirs))
     if not found.errors:
         raise ValueError(f"{estimates} and {truth} have no frame in common: their frame indices differ")
     found.extra.extend(clip for clip in ours if clip not in theirs)

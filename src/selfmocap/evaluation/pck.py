@@ -2,7 +2,7 @@
 labels of Penn Action."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,23 +23,23 @@ from selfmocap.evaluation.evaluate import (
     some_of,
 )
 from selfmocap.geometry.camera import project
+from selfmocap.io.progress import ProgressCallback, no_progress
 from selfmocap.losses.metrics import right_keypoints
-
-Report = Callable[[str, int, int], None]
-"""Called with the name of the stage, how far it is, and how far it has to go."""
 
 _COLUMNS = [DEFAULT_KEYPOINTS.index(name) for name in KEYPOINTS.names]
 
 
-def evaluate_any(estimates: Path, truth: Path, smpl_model: Path | None, report: Report) -> dict[str, Any]:
+def evaluate_any(
+    estimates: Path, truth: Path, smpl_model: Path | None, progress: ProgressCallback
+) -> dict[str, Any]:
     """`evaluate.evaluate`; `evaluate_keypoints` where the truth is Penn Action's."""
     if label_files(truth):
-        return evaluate_keypoints(estimates, truth, report)
-    return evaluate(estimates, truth, smpl_model, report)
+        return evaluate_keypoints(estimates, truth, progress)
+    return evaluate(estimates, truth, smpl_model, progress)
 
 
 def evaluate_keypoints(
-    estimates: Path, truth: Path, report: Report = lambda stage, done, total: None
+    estimates: Path, truth: Path, progress: ProgressCallback = no_progress
 ) -> dict[str, Any]:
     """`pck` (see `metrics.right_keypoints`) of every film of Penn Action and of `all` together, in the form of
     `evaluate.evaluate`. A film's estimate has its number as place; of several people, the one nearest to the labels
@@ -57,7 +57,7 @@ def evaluate_keypoints(
     for number, name in enumerate(shared):
         people = [track for path in ours[name] for track in read_tracks(path, bodies)]
         found[name] = _nearest(people, films[name])
-        report("evaluate", number + 1, len(shared))
+        progress("evaluate", number + 1, len(shared))
     return {
         "all": _scores(list(found.values())),
         "clips": {name: _scores([match]) | {"estimate": match.name} for name, match in found.items()},

@@ -11,7 +11,7 @@ from selfmocap.geometry.visibility import rendered_mask, visible_vertices
 from selfmocap.losses.projection import Projection
 
 
-def observe(
+def reproject(
     body: Body,
     parameters: BodyParameters,
     camera: Camera,

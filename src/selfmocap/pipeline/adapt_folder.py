@@ -49,7 +49,7 @@ def adapt_folder(
     observations: Path,
     out: Path,
     config: AdaptFolderConfig | None = None,
-    report: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> list[dict[str, Any]]:
     """Adapts one network to an `observations.npz`, or to all in a folder (but those in folders called `truth`) at once,
     and writes a motion.npz for each to the same place in `out`. A clip whose self-check gets worse keeps the first
@@ -66,9 +66,9 @@ def adapt_folder(
     ]
     checked, whole = checked_and_whole(clips)
 
-    adaptation = adapt(network, body, checked, config.adapt, as_stage(report, "adapt"))
-    final = settled(adaptation, body, whole, config.adapt, as_stage(report, "settle"))
-    answer = refined(network, adaptation, final, body, checked, whole, report)
+    adaptation = adapt(network, body, checked, config.adapt, as_stage(progress, "adapt"))
+    final = settled(adaptation, body, whole, config.adapt, as_stage(progress, "settle"))
+    answer = refined(network, adaptation, final, body, checked, whole, progress)
     scores = [_score(name, adaptation, number) for number, name in enumerate(found)]
     for number, (name, seen, camera) in enumerate(zip(found, people, cameras, strict=True)):
         provenance = {"version": __version__, "weights": about["sha256"], **scores[number]}
@@ -101,7 +101,7 @@ def refined(
     body: Body,
     checked: Evidence,
     whole: Evidence,
-    report: Callable[[str, int, int], None],
+    progress: Callable[[str, int, int], None],
 ) -> BodyParameters:
     """Every clip's answer, by the `final` network where the adapted one was accepted, refined frame by frame: as
     smoothly as the keypoints that `checked` keeps out allow."""
@@ -113,7 +113,7 @@ def refined(
     start = best(final, whole)
 
     def by(settings: OptimiseConfig) -> BodyParameters:
-        return optimise(body, start, whole, settings, as_stage(report, "refine"))
+        return optimise(body, start, whole, settings, as_stage(progress, "refine"))
 
     if not adaptation.accepted.any():
         return by(OptimiseConfig())

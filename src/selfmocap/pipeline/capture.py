@@ -22,6 +22,7 @@ from selfmocap.body_model.motion import Motion
 from selfmocap.export.write import export
 from selfmocap.io.files import existing_file, remove_partials
 from selfmocap.io.memory import give_memory_back
+from selfmocap.io.progress import ProgressCallback, no_progress
 from selfmocap.io.video import open_video
 from selfmocap.models.estimator import Estimator, load_estimator, save_estimator
 from selfmocap.models.inference import seen_share, to_world
@@ -40,15 +41,12 @@ from selfmocap.visualization.overlay import write_bodies
 from selfmocap.visualization.report.page import write_report
 from selfmocap.visualization.report.residuals import keypoint_px_by_frame
 
-Report = Callable[[str, int, int], None]
-"""Called with the name of a stage, how far it is, and how far it has to go (0 where nobody knows)."""
-
 
 def capture(
     video: Path | str,
     out: Path | str,
     config: CaptureConfig | None = None,
-    report: Report = lambda stage, done, total: None,
+    progress: ProgressCallback = no_progress,
     device: str = "cpu",
 ) -> list[Motion]:
     """The motions of the people in `video`, cleaned: `out/person-N/motion.npz` with the exports beside it,
@@ -56,9 +54,9 @@ def capture(
 
     Raises FileNotFoundError or ValueError where the video or a setting cannot be used, OSError where nothing can be
     written."""
-    run = _Run(Path(video), Path(out), config or CaptureConfig(), report, _device(device))
+    run = _Run(Path(video), Path(out), config or CaptureConfig(), progress, _device(device))
     existing_file(run.config.weights_file)
-    paths = observe(run.video, run.out, Settings(people=run.config.people), report)
+    paths = observe(run.video, run.out, Settings(people=run.config.people), progress)
     give_memory_back()
     _without_partials(run.out)
     people = [Person.load(n, path.parent, run.config.focal) for n, path in enumerate(paths, start=1)]
@@ -86,7 +84,7 @@ class _Run:
     video: Path
     out: Path
     config: CaptureConfig
-    report: Report
+    on_progress: ProgressCallback
     device: torch.device
 
     @functools.cached_property
@@ -131,7 +129,7 @@ class _Run:
         return load_estimator(weights)[0].to(self.device) if EPOCHS[self.config.quality] else None
 
     def progress(self, stage: str) -> Callable[[int, int], None]:
-        return lambda done, total: self.report(stage, done, total)
+        return lambda done, total: self.on_progress(stage, done, total)
 
 
 @functools.cache
@@ -299,7 +297,7 @@ def _measured(run: _Run, person: Person, motion: Motion, answer: Done, cleaned: 
     def work() -> tuple[dict[str, Any], list[Path]]:
         before = measures(_motion(run, person, after=False), person, run.body)
         after = measures(motion, person, run.body)
-        run.report("measure", person.number, person.number)
+        run.on_progress("measure", person.number, person.number)
         return {"before": before, "after": after, "untrusted": untrusted(motion, person.seen)}, []
 
     return run.stages.run(f"measure-{person.number}", {}, [answer, cleaned], work)

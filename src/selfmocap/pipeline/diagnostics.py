@@ -10,7 +10,7 @@ from selfmocap.body_model.body import Body
 from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
 from selfmocap.geometry.camera import CROP_SIZE, project, to_crop
-from selfmocap.losses.reprojection import body_mask, consecutive, observe
+from selfmocap.losses.reprojection import body_mask, consecutive, reproject
 from selfmocap.losses.self_supervised import compare, overlap, robust_keypoint_loss
 from selfmocap.pipeline.postprocessing.smoothness_metrics import measured
 from selfmocap.pipeline.samples import Person, spread_rows
@@ -117,7 +117,7 @@ def _images(motion: Motion, seen: Observations, body: Body) -> tuple[Tensor, Ten
         if of_seen.flow is not None:
             follows = consecutive(part.frame_index)
             with torch.no_grad():
-                projection = observe(
+                projection = reproject(
                     body, part.parameters, part.camera, of_seen.boxes, follows, DEFAULT_KEYPOINTS.name
                 )
             flows.append(compare(projection, replace(of_seen, masks=None)).motion[follows])

@@ -1,20 +1,17 @@
 """The network's own answer for observations that lie in files."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 from selfmocap._version import __version__
 from selfmocap.body_model.body import Body
+from selfmocap.io.progress import ProgressCallback
 from selfmocap.models.checkpoints import shipped_weights
 from selfmocap.models.estimator import infer, load_estimator
 from selfmocap.tracking.observations import Observations
 
-Report = Callable[[str, int, int], None]
-"""Called with the name of the stage, how far it is, and how far it has to go."""
-
 
 def infer_folder(
-    observations: Path, out: Path, focal: float | None, weights: Path | None, report: Report
+    observations: Path, out: Path, focal: float | None, weights: Path | None, progress: ProgressCallback
 ) -> list[Path]:
     """Writes `out/person-N/motion.npz` for an `observations.npz`, or for all in a folder's `person-N`: the network's
     own answer, be it a frame network or a temporal one. Raises FileNotFoundError where there are none, ValueError for a
@@ -33,5 +30,5 @@ def infer_folder(
         folder.mkdir(parents=True, exist_ok=True)
         motion.save(folder / "motion.npz")
         paths.append(folder / "motion.npz")
-        report("infer", number + 1, len(found))
+        progress("infer", number + 1, len(found))
     return paths

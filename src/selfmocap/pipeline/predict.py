@@ -2,7 +2,6 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from selfmocap.body_model.motion import Motion
 from selfmocap.export.write import export
 from selfmocap.geometry.rotations import interpolate
 from selfmocap.io.files import written_whole
+from selfmocap.io.progress import ProgressCallback, no_progress
 from selfmocap.io.video import open_video
 from selfmocap.models.estimator import infer
 from selfmocap.models.inference import camera_of, inputs_of, to_world
@@ -23,9 +23,6 @@ from selfmocap.models.temporal_inference import load_temporal, past_and_future
 from selfmocap.tracking.observations import Observations
 from selfmocap.tracking.observe import Settings, observe
 from selfmocap.visualization.render import picture
-
-Report = Callable[[str, int, int], None]
-"""Called with the name of a stage, how far it is, and how far it has to go."""
 
 _FPS = 30.0
 """Of the motion that an image becomes: that of the clips that networks learn from."""
@@ -40,7 +37,7 @@ def predict(
     focal: float | None = None,
     weights: Path | None = None,
     formats: tuple[str, ...] = ("bvh", "glb"),
-    report: Report = lambda stage, done, total: None,
+    progress: ProgressCallback = no_progress,
 ) -> list[Motion]:
     """Writes `out/person-N/motion.npz` for each person of an image or a video, the exported `formats`, and
     `prediction.png` with its past, first, last and future pose.
@@ -51,7 +48,7 @@ def predict(
     still = source.is_file() and open_video(source).declared_frames == 1
     with tempfile.TemporaryDirectory() as folder:
         film = _still_film(source, Path(folder)) if still else source
-        paths = observe(film, out, Settings(people=people), report)
+        paths = observe(film, out, Settings(people=people), progress)
     motions = []
     for number, path in enumerate(paths):
         seen = Observations.load(path, images=network.frame.config.images)
@@ -61,7 +58,7 @@ def predict(
         export(motion, body, path.parent, formats)
         _write_sheet(path.parent / "prediction.png", motion, body)
         motions.append(motion)
-        report("predict", number + 1, len(paths))
+        progress("predict", number + 1, len(paths))
     return motions
 
 

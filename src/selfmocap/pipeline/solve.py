@@ -49,22 +49,26 @@ class Solver:
 
 
 def adapted(
-    solver: Solver, people: Sequence[Person], config: AdaptConfig, report: Report
+    solver: Solver, people: Sequence[Person], config: AdaptConfig, progress: Report
 ) -> tuple[Estimator, Estimator]:
     """The network, adapted to a sample of the frames of all people together: to be checked, and settled, for the answer
     if the check accepts it."""
     images = images_for(solver.network, config.weights)
     checked, whole = sample(people, solver.network, solver.most, images, solver.device)
     found = adapt(
-        solver.network, solver.body, checked, config, lambda done, total, _: report(done, total + total // 4)
+        solver.network,
+        solver.body,
+        checked,
+        config,
+        lambda done, total, _: progress(done, total + total // 4),
     )
     return found.network, settled(
-        found, solver.body, whole, config, lambda done, total, _: report(4 * total + done, 5 * total)
+        found, solver.body, whole, config, lambda done, total, _: progress(4 * total + done, 5 * total)
     )
 
 
 def choices(
-    solver: Solver, adapted_network: Estimator | None, people: Sequence[Person], report: Report
+    solver: Solver, adapted_network: Estimator | None, people: Sequence[Person], progress: Report
 ) -> list[dict[str, Any]]:
     """For each person, judged by keypoints that nothing has seen (`self_check_px`, before and after): whether the
     adapted network is `accepted`, whether its answer is to be `refined`, whether it moves `fast`, and the `betas` of
@@ -76,7 +80,7 @@ def choices(
     for number in range(len(people)):
         mine = alone(evidence, number)
         found.append(_choice(solver, adapted_network, mine))
-        report(number + 1, len(people))
+        progress(number + 1, len(people))
     return found
 
 
@@ -149,7 +153,7 @@ def answer_for(
     adapted_network: Estimator | None,
     person: Person,
     choice: dict[str, Any],
-    report: Report,
+    progress: Report,
 ) -> Answer:
     """The person in all frames. Each window is refined by itself with the clip's shape (which moves on where the clip
     is one window); where two overlap, one fades into the other."""
@@ -169,7 +173,7 @@ def answer_for(
         before.append(first[done - begin :].to("cpu"))
         after = _faded(after, found.to("cpu"), done - begin)
         done = begin + len(window)
-        report(done, len(person.seen))
+        progress(done, len(person.seen))
     seen = person.seen.keypoint_confidence.mean(-1, keepdim=True).clamp_min(1e-3)
     whole = joined(before)
     betas = (whole.betas * seen).sum(0) / seen.sum()

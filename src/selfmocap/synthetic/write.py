@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +16,7 @@ from selfmocap.body_model.body import Body
 from selfmocap.datasets.motions_folder import load_motions
 from selfmocap.datasets.surreal import FOCAL, GENDERS, HEIGHT, WIDTH, to_surreal
 from selfmocap.io.files import write_npz, written_whole
+from selfmocap.io.progress import ProgressCallback, no_progress
 from selfmocap.synthetic.backgrounds import Backgrounds, load_backgrounds, procedural_backgrounds
 from selfmocap.synthetic.cameras import CameraConfig
 from selfmocap.synthetic.clips import (
@@ -31,7 +32,6 @@ from selfmocap.synthetic.corrupt import CorruptionConfig
 from selfmocap.synthetic.motions import MotionClip, from_recording, procedural_motions
 
 Layout = Literal["selfmocap", "surreal"]
-Progress = Callable[[int, int, str], None]
 """Called with how many clips are done, how many there are, and the one that was last."""
 
 SETTINGS = "synthesis.json"
@@ -46,7 +46,7 @@ _BEHIND_ALL = 1e10
 
 def synthesize(
     out: Path, clips: int, frames: int, seed: int, motions_dir: Path | None = None, backgrounds_dir: Path | None = None,
-    layout: Layout = "selfmocap", workers: int = 1, progress: Progress | None = None,
+    layout: Layout = "selfmocap", workers: int = 1, progress: ProgressCallback = no_progress,
 ) -> None:  # fmt: skip
     """Writes `clips` clips of `frames` frames into the folder `out`, each whole or not at all; those that are there are
     kept, so that an interrupted run goes on where it was. What is written depends on `seed` and the two folders, and
@@ -67,10 +67,9 @@ def synthesize(
                  "backgrounds": None if backgrounds_dir is None else backgrounds_dir.name})  # fmt: skip
     missing = [index for index in range(clips) if not studio.folder(index).is_dir()]
     done = clips - len(missing)
-    for name in _written(studio, missing, workers):
+    for _ in _written(studio, missing, workers):
         done += 1
-        if progress is not None:
-            progress(done, clips, name)
+        progress("synthesize", done, clips)
 
 
 def _studio(

@@ -75,7 +75,7 @@ def look_back(
     tracks: Mapping[int, Track],
     detector: Detector,
     pace: Pace,
-    report: Callable[[int, int], None],
+    progress: Callable[[int, int], None],
 ) -> None:
     """Follows every confirmed one of the `tracks` back from its first frame, and writes what is seen beside the windows
     of the first pass. Frames are decoded again only as far as somebody was found after the first one."""
@@ -108,7 +108,7 @@ def look_back(
             break
         if frame.index >= births[0] - most:
             kept.append(frame)
-        report(frame.index + 1, births[-1])
+        progress(frame.index + 1, births[-1])
     for part, sightings in earlier.items():
         write_earlier(parts[part], sightings)
     done.touch()

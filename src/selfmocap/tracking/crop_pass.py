@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Float32, Int, UInt8
 from selfmocap.body_model.skeleton import KeypointSet
 from selfmocap.geometry.camera import CROP_SIZE
 from selfmocap.io.prefetch import ahead
+from selfmocap.io.progress import ProgressCallback
 from selfmocap.io.spool import Spool
 from selfmocap.io.stopwatch import Stopwatch
 from selfmocap.io.video import Frame, Video
@@ -28,7 +29,6 @@ from selfmocap.tracking.left_right_swaps import undo_swaps
 from selfmocap.tracking.masks import box_window, own_mask
 from selfmocap.tracking.optical_flow import WORK_SIZE, CropFlow, FlowMethod, crop_flow
 from selfmocap.tracking.precomputed import PrecomputedFlow, PrecomputedMasks
-from selfmocap.tracking.tracking_pass import Progress
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +120,7 @@ def measure(
     folder: Path,
     measures: Measures,
     watch: Stopwatch,
-    progress: Progress,
+    progress: ProgressCallback,
 ) -> None:
     """Fills the people's spools, going on where an earlier run stopped."""
     for _, spools in people:

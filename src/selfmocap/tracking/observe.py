@@ -15,6 +15,7 @@ from selfmocap.body_model.skeleton import KeypointSet
 from selfmocap.io.files import written_whole
 from selfmocap.io.memory import peak_memory_gb
 from selfmocap.io.prefetch import ahead
+from selfmocap.io.progress import ProgressCallback, no_progress
 from selfmocap.io.spool import write_npz_from_spools
 from selfmocap.io.stopwatch import Stopwatch
 from selfmocap.io.video import InputError, Video, open_video
@@ -26,7 +27,7 @@ from selfmocap.tracking.left_right_swaps import STATES
 from selfmocap.tracking.observations import FORMAT, VERSION
 from selfmocap.tracking.overlay import Drawn, write_overlay
 from selfmocap.tracking.precomputed import PrecomputedFlow, PrecomputedKeypoints, PrecomputedMasks
-from selfmocap.tracking.tracking_pass import Box, Followed, Progress, follow_video
+from selfmocap.tracking.tracking_pass import Box, Followed, follow_video
 
 _VERSION = 2
 """Of the intermediate files: another version's are not gone on with."""
@@ -52,15 +53,11 @@ class Settings:
     """Flow files, used instead of measuring it."""
 
 
-def _no_progress(stage: str, done: int, total: int) -> None:
-    pass
-
-
 def observe(
     video_path: Path | str,
     out: Path | str,
     settings: Settings | None = None,
-    progress: Progress = _no_progress,
+    progress: ProgressCallback = no_progress,
 ) -> list[Path]:
     """Finds, follows and measures the people of a video; the paths of their `person-N/observations.npz`.
 
@@ -210,7 +207,7 @@ def _placed(path: Path, folder: Path) -> Path:
 
 
 def _drawn(
-    video: Video, people: list[tuple[Person, Images]], points: KeypointSet, progress: Progress
+    video: Video, people: list[tuple[Person, Images]], points: KeypointSet, progress: ProgressCallback
 ) -> Iterator[tuple[Any, list[Drawn]]]:
     for frame in ahead(video.frames()):
         yield frame, [_draw(p, s, row) for p, s in people if (row := p.row(frame.index)) is not None]

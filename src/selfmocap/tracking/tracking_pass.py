@@ -1,13 +1,14 @@
 """First pass over a video: everybody is followed; what is seen goes to disk, window by window."""
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from selfmocap.io.prefetch import ahead
+from selfmocap.io.progress import ProgressCallback
 from selfmocap.io.stopwatch import Stopwatch
 from selfmocap.io.video import Frame, InputError, Video
 from selfmocap.tracking.backward_pass import look_back
@@ -30,8 +31,6 @@ from selfmocap.tracking.tracker import follow
 WINDOW = 64
 """Frames between two writes; what an interruption loses at most."""
 
-Progress = Callable[[str, int, int], None]
-"""Called with a stage, the frames done, and the frames in all (0 where nobody knows)."""
 
 Box = tuple[float, float, float, float]
 
@@ -53,7 +52,7 @@ def follow_video(
     folder: Path,
     person_box: Box | None,
     watch: Stopwatch,
-    progress: Progress,
+    progress: ProgressCallback,
 ) -> Followed:
     """Follows everybody through the video, going on after the windows that `folder` already holds."""
     pace, people, parts = Pace.at(video.fps, video.declared_frames), People(), part_paths(folder)
@@ -84,8 +83,7 @@ def follow_video(
     tracks = {track.number: track for part in parts for track in read_people(part)[1]}
     if detector.follows:
         with watch.stage("look back"):
-            report = functools.partial(progress, "look back")
-            look_back(video, folder, tracks, detector, pace, report)
+            look_back(video, folder, tracks, detector, pace, functools.partial(progress, "look back"))
     return _linked(video, parts, tracks, pace, person_box)
 
 

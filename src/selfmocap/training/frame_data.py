@@ -9,7 +9,8 @@ from torch import Tensor
 
 from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.datasets.motions_folder import MotionClip as Recording
-from selfmocap.datasets.motions_folder import Progress, load_motions
+from selfmocap.datasets.motions_folder import load_motions
+from selfmocap.io.progress import ProgressCallback, no_progress
 from selfmocap.models.frame import FrameInputs
 from selfmocap.synthetic.backgrounds import Backgrounds, load_backgrounds, procedural_backgrounds
 from selfmocap.synthetic.batches import SyntheticConfig, TrainingBatch, sample_batch
@@ -167,7 +168,7 @@ def gather(
     held_out: Sequence[str],
     widen: int = 0,
     cache: Path | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback = no_progress,
 ) -> Material:
     """Reads a folder of recordings (or makes procedural motions) and one of pictures (or makes procedural ones), and
     keeps the recordings of the subjects `held_out` for validation; `widen` motions are made of the others. A ValueError
@@ -187,7 +188,7 @@ def recordings(
     motions: Path,
     held_out: Sequence[str],
     cache: Path | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback = no_progress,
 ) -> tuple[list[Recording], list[Recording]]:
     """The recordings of a folder to train on, and those of the subjects `held_out`. Errors as in `gather`."""
     clips = load_motions(motions, body, cache=cache, progress=progress)

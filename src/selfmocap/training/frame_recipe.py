@@ -1,11 +1,11 @@
 """The training run that a user asks for: which network, on which people, validated on whom."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.io.progress import ProgressCallback
 from selfmocap.models.checkpoints import load_network
 from selfmocap.models.config import NetworkConfig
 from selfmocap.models.frame import FrameInputs
@@ -23,9 +23,6 @@ from selfmocap.training.frame_data import (
     validation_batches,
 )
 from selfmocap.training.train_frame import PART, Pool, Sample, TrainConfig, train, validate
-
-Report = Callable[[str, int, int], None]
-"""Called with the name of a stage, how far it is, and how far it has to go."""
 
 PRESETS = {
     "default": TrainConfig(
@@ -52,12 +49,9 @@ class MaterialChoice:
     validation_frames: int = 2000
     """How many frames to validate on."""
 
-    def gathered(self, body: Body, cache: Path | None, widen: int, report: Report) -> Material:
+    def gathered(self, body: Body, cache: Path | None, widen: int, progress: ProgressCallback) -> Material:
         """The recordings and pictures, read, and `widen` motions more."""
-        return gather(
-            body, self.motions, self.backgrounds, self.held_out, widen, cache,
-            lambda done, total, name: report("read motions", done, total),
-        )  # fmt: skip
+        return gather(body, self.motions, self.backgrounds, self.held_out, widen, cache, progress)
 
 
 def train_frames(
@@ -69,7 +63,7 @@ def train_frames(
     begin: Path | None,
     resume: bool,
     workers: int,
-    report: Report,
+    progress: ProgressCallback,
 ) -> dict[str, float]:
     """Trains a preset's network into `out` (see `train.train`) and gives the validation of its averaged weights.
 
@@ -79,12 +73,12 @@ def train_frames(
     config = replace(PRESETS[preset], **{name: value for name, value in wanted.items() if value is not None})
     body = Body.load()
     out.mkdir(parents=True, exist_ok=True)
-    found = material.gathered(body, out / "motions.npz", WIDENED, report)
+    found = material.gathered(body, out / "motions.npz", WIDENED, progress)
     sample = people(config.network, found, body)
     validation = validation_frames(found, body, bool(config.network.images), material.validation_frames)
     network = train(
         config, sample, body, out, workers, resume, load_network(begin)[0] if begin else None, validation,
-        report=lambda now: report("train", now.step, now.steps),
+        progress=lambda now: progress("train", now.step, now.steps),
     )  # fmt: skip
     return validate(network, body, validation) if validation else {}
 
@@ -103,13 +97,15 @@ def people(network: NetworkConfig, found: Material, body: Body) -> Sample | Pool
     return SyntheticFrames(found.training, found.backgrounds, body, looks)
 
 
-def validate_weights(weights: Path | None, material: MaterialChoice, report: Report) -> dict[str, float]:
+def validate_weights(
+    weights: Path | None, material: MaterialChoice, progress: ProgressCallback
+) -> dict[str, float]:
     """The errors (mm) of a network's weights, the shipped ones by default, on synthetic people who move like the
     recordings that are held out, seen through a corrupted detector; the same people for every network."""
     (network, _), body = load_network(weights), Body.load()
     if not material.held_out and material.motions is not None:
         raise ValueError("no subject is held out: name those that the network was not trained on")
-    found = material.gathered(body, None, 0, report)
+    found = material.gathered(body, None, 0, progress)
     return validate(
         network, body, validation_frames(found, body, bool(network.config.images), material.validation_frames)
     )

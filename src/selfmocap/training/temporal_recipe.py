@@ -1,7 +1,7 @@
 """The training of a temporal network that a user asks for: over which frame network, on which clips, validated on
 whom."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from selfmocap.body_model.body import Body
 from selfmocap.datasets.motions_folder import MotionClip as Recording
+from selfmocap.io.progress import ProgressCallback
 from selfmocap.models.checkpoints import load_network
 from selfmocap.models.frame import FrameNetwork
 from selfmocap.models.temporal_inference import load_temporal
@@ -33,9 +34,6 @@ from selfmocap.training.temporal_data import (
 )
 from selfmocap.training.train_temporal import Lessons, TemporalTrainConfig, train_temporal
 from selfmocap.training.validate_temporal import filtered_scores, validation_scores
-
-Report = Callable[[str, int, int], None]
-"""Called with the name of a stage, how far it is, and how far it has to go."""
 
 PRESETS = {"compact": TemporalTrainConfig(), "paper": TemporalTrainConfig.paper()}
 _POSES = 20_000
@@ -87,7 +85,7 @@ def train_clips(
     seed: int,
     resume: bool,
     workers: int,
-    report: Report,
+    progress: ProgressCallback,
 ) -> dict[str, float]:
     """Trains a preset's temporal network over the frame network of some weights (the shipped one by default) into `out`
     (see `train_temporal.train_temporal`) and gives its validation.
@@ -98,23 +96,23 @@ def train_clips(
     config = config if steps is None else replace(config, steps=steps)
     body, (frame, _) = Body.load(), load_network(weights)
     out.mkdir(parents=True, exist_ok=True)
-    lessons = _lessons(choice, config, looking_of(frame, choice.backgrounds), body, out, report)
+    lessons = _lessons(choice, config, looking_of(frame, choice.backgrounds), body, out, progress)
     last: list[dict[str, float]] = [{}]
 
     def told(now: Any) -> None:
         last[0] = now.validation or last[0]
-        report("train", now.step, now.steps)
+        progress("train", now.step, now.steps)
 
-    train_temporal(config, frame, lessons, body, out, workers, resume, report=told)
+    train_temporal(config, frame, lessons, body, out, workers, resume, progress=told)
     return last[0]
 
 
-def validate_temporal(weights: Path | None, choice: ClipChoice, report: Report) -> dict[str, Any]:
+def validate_temporal(weights: Path | None, choice: ClipChoice, progress: ProgressCallback) -> dict[str, Any]:
     """The scores of a temporal network's weights (the shipped ones by default) beside those of its frame network, plain
     and filtered, on clips of people who move like the recordings that are held out, seen through a corrupted
     detector; the same clips for every network."""
     (network, _), body = load_temporal(weights), Body.load()
-    motions = read_motions(choice, 0, body, None, report)
+    motions = read_motions(choice, 0, body, None, progress)
     looking = looking_of(network.frame, choice.backgrounds)
     clips = validation_clips(motions.validation, choice.validation_clips, body, looking=looking)
     return {**validation_scores(network, body, clips), **filtered_scores(network, body, clips)}
@@ -129,7 +127,9 @@ class Motions:
     validation: Sequence[MotionClip]
 
 
-def read_motions(choice: ClipChoice, widen: int, body: Body, cache: Path | None, report: Report) -> Motions:
+def read_motions(
+    choice: ClipChoice, widen: int, body: Body, cache: Path | None, progress: ProgressCallback
+) -> Motions:
     """The recordings of a choice, with about `widen` motions more that are made of those that are not held out; kept in
     the file `cache`. Untold recordings are parted from the others before that: nothing of them is told. Raises what
     `training_data.recordings` raises."""
@@ -141,7 +141,7 @@ def read_motions(choice: ClipChoice, widen: int, body: Body, cache: Path | None,
         choice.motions,
         choice.held_out,
         cache,
-        lambda done, total, _: report("read motions", done, total),
+        progress,
     )
     hidden = [int((i + 1) * choice.untold) > int(i * choice.untold) for i in range(len(known))]
     told, untold = (
@@ -166,15 +166,18 @@ def looking_of(frame: FrameNetwork, backgrounds: Path | None) -> Looking | None:
 
 def _lessons(
     choice: ClipChoice, config: TemporalTrainConfig, looking: Looking | None, body: Body, out: Path,
-    report: Report,
+    progress: ProgressCallback,
 ) -> Lessons:  # fmt: skip
-    motions, frames = read_motions(choice, WIDENED, body, out / "motions.npz", report), config.network.frames
+    motions, frames = (
+        read_motions(choice, WIDENED, body, out / "motions.npz", progress),
+        config.network.frames,
+    )
     labelled = SyntheticClips(motions.told, body, frames, TRAINING_ERRORS, variety=Variety(), looking=looking)
     if looking is not None:
         labelled = replace(labelled, scenes=_PICTURED_SCENES)
     lessons = lessons_of(choice, motions, labelled)
     if choice.unlabelled is not None:
-        tracks = tracks_at(choice.unlabelled, frames, choice.unlabelled_share, out / "tracks", report)
+        tracks = tracks_at(choice.unlabelled, frames, choice.unlabelled_share, out / "tracks", progress)
         seen = TrackClips(tracks, frames, body.num_betas) if tracks.frames else labelled
         lessons = replace(lessons, unlabelled=seen)
     if not motions.validation:

@@ -117,7 +117,7 @@ def train(
     begin: FrameNetwork | None = None,
     validation: Sequence[tuple[FrameInputs, BodyParameters]] = (),
     every: int = 1000,
-    report: Callable[[Progress], None] = lambda _: None,
+    progress: Callable[[Progress], None] = lambda _: None,
     fabric: Fabric | None = None,
 ) -> FrameNetwork:
     """Trains a network into the folder `out` and gives its averaged weights.
@@ -151,7 +151,7 @@ def train(
                 if fabric.is_global_zero:
                     _save(config, out, done, precision, network, average, optimizer, scores)
             history.add(done, losses, scores)
-            report(Progress(done, config.steps, losses, scores))
+            progress(Progress(done, config.steps, losses, scores))
     return average
 
 

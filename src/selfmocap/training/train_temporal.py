@@ -125,7 +125,7 @@ def train_temporal(
     workers: int = 0,
     resume: bool = False,
     every: int = 500,
-    report: Callable[[Progress], None] = lambda _: None,
+    progress: Callable[[Progress], None] = lambda _: None,
     fabric: Fabric | None = None,
 ) -> TemporalNetwork:
     """Trains a temporal network over `frame`, which sees keypoints (as they are, or corrected) and stays as it is, into
@@ -162,7 +162,7 @@ def train_temporal(
                 if fabric.is_global_zero:
                     run.save(out, done, scores)
             history.add(done, losses, scores)
-            report(Progress(done, config.steps, losses, scores))
+            progress(Progress(done, config.steps, losses, scores))
     return average
 
 

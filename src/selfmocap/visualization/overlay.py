@@ -34,7 +34,7 @@ def write_bodies(
     video: Video,
     motions: Sequence[Motion],
     body: Body,
-    report: Callable[[int, int], None] = lambda done, total: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
     """Writes `path`, an mp4 of the video with every motion's body drawn into it, the nearest on top, whole or not at
     all. Memory does not grow with the length of the video."""
@@ -56,7 +56,7 @@ def write_bodies(
 
     def pictures() -> Iterator[tuple[float, UInt8[np.ndarray, "height width 3"]]]:
         for number, picture in enumerate(by_two(drawn, ahead(video.frames())), start=1):
-            report(number, video.declared_frames)
+            progress(number, video.declared_frames)
             yield picture
 
     write_pictures(path, pictures(), video.fps)

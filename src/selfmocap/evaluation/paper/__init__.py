@@ -3,11 +3,12 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from selfmocap.evaluation.paper.clips import ClipChoice, Report
+from selfmocap.evaluation.paper.clips import ClipChoice
 from selfmocap.evaluation.paper.curves import figure
 from selfmocap.evaluation.paper.dynamics import Trainings, hmmr
 from selfmocap.evaluation.paper.experience import experience
 from selfmocap.evaluation.paper.tables import table
+from selfmocap.io.progress import ProgressCallback
 
 What = Literal["table1", "table2", "figure3", "experience", "hmmr"]
 
@@ -22,7 +23,7 @@ def reproduce(
     out: Path,
     test_set: ClipChoice,
     weights: Path | None,
-    report: Report,
+    progress: ProgressCallback,
     trainings: Trainings | None = None,
 ) -> dict[str, Any]:
     """Runs one experiment into the folder `out`, going on where an interrupted run was, and gives its result. Only
@@ -33,9 +34,9 @@ def reproduce(
         raise ValueError(f"{what} trains no network from its beginning; --train is for hmmr")
     out.mkdir(parents=True, exist_ok=True)
     if what == "hmmr":
-        return hmmr(out, test_set, weights, report, trainings)
+        return hmmr(out, test_set, weights, progress, trainings)
     if what == "figure3":
-        return figure(out, test_set, weights, report)
+        return figure(out, test_set, weights, progress)
     if what == "experience":
-        return experience(out, test_set, weights, report)
-    return table(what, out, test_set, weights, report)
+        return experience(out, test_set, weights, progress)
+    return table(what, out, test_set, weights, progress)

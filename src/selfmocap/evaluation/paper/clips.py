@@ -2,7 +2,7 @@
 and their truth; kept in a folder, so that they are made once."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from selfmocap.datasets.motions_folder import MotionClip as Recording
 from selfmocap.datasets.motions_folder import load_motions
 from selfmocap.geometry.camera import Camera
 from selfmocap.io.files import written_whole
+from selfmocap.io.progress import ProgressCallback, no_progress
 from selfmocap.models.frame import FrameNetwork
 from selfmocap.models.inference import inputs_of
 from selfmocap.synthetic.backgrounds import Backgrounds, load_backgrounds, procedural_backgrounds
@@ -38,9 +39,6 @@ from selfmocap.synthetic.looks import LookConfig
 from selfmocap.synthetic.motions import MotionClip, from_recording, procedural_motions
 from selfmocap.tracking.left_right_swaps import undo_swaps
 from selfmocap.tracking.observations import Observations
-
-Report = Callable[[str, int, int], None]
-"""Called with the name of a stage, how far it is, and how far it has to go."""
 
 FPS = 30.0
 
@@ -149,7 +147,11 @@ class ClipChoice:
 
 
 def benchmark_clips(
-    protocol: Protocol, test_set: ClipChoice, folder: Path, body: Body, report: Report = lambda *_: None
+    protocol: Protocol,
+    test_set: ClipChoice,
+    folder: Path,
+    body: Body,
+    progress: ProgressCallback = no_progress,
 ) -> list[BenchmarkClip]:
     """The clips, made where `folder` has them not yet: clip_00000/observations.npz and its truth/motion.npz; the
     recordings that were read are kept beside it. A ValueError where `folder` holds clips of another protocol or test
@@ -158,11 +160,11 @@ def benchmark_clips(
     _claim(folder, {"protocol": asdict(protocol), "test_set": {**test_set.named(), "clips": None}})
     paths = [folder / f"clip_{number:05d}" for number in range(test_set.clips)]
     if not all(path.joinpath("observations.npz").is_file() for path in paths):
-        motions, backgrounds = _motions(test_set, folder, body, report), _backgrounds(test_set)
+        motions, backgrounds = _motions(test_set, folder, body, progress), _backgrounds(test_set)
         for number, path in enumerate(paths):
             if not path.joinpath("observations.npz").is_file():
                 _write(path, protocol, [test_set.seed, number], test_set.frames, motions, backgrounds, body)
-            report("film", number + 1, len(paths))
+            progress("film", number + 1, len(paths))
     return [read_clip(path) for path in paths]
 
 
@@ -194,10 +196,10 @@ def _claim(folder: Path, settings: dict[str, object]) -> None:
         partial.write_text(json.dumps(wanted, indent=1))
 
 
-def _motions(test_set: ClipChoice, folder: Path, body: Body, report: Report) -> list[MotionClip]:
+def _motions(test_set: ClipChoice, folder: Path, body: Body, progress: ProgressCallback) -> list[MotionClip]:
     if test_set.motions is None:
         return [*procedural_motions(body, count=16, seed=1)]
-    recordings = _recordings(test_set.motions, folder, body, report)
+    recordings = _recordings(test_set.motions, folder, body, progress)
     subjects = {recording.subject for recording in recordings}
     if unknown := sorted(set(test_set.held_out) - subjects):
         raise ValueError(
@@ -208,22 +210,19 @@ def _motions(test_set: ClipChoice, folder: Path, body: Body, report: Report) -> 
     ]
 
 
-def other_motions(test_set: ClipChoice, folder: Path, body: Body, report: Report) -> list[MotionClip]:
+def other_motions(
+    test_set: ClipChoice, folder: Path, body: Body, progress: ProgressCallback
+) -> list[MotionClip]:
     """What no clip of the test set moves like: the recordings of other subjects, else procedural motion."""
     others: list[MotionClip] = []
     if test_set.motions is not None and test_set.held_out:
-        recordings = _recordings(test_set.motions, folder, body, report)
+        recordings = _recordings(test_set.motions, folder, body, progress)
         others = [from_recording(r, body) for r in recordings if r.subject not in test_set.held_out]
     return others or [*procedural_motions(body, count=64, seed=2)]
 
 
-def _recordings(motions: Path, folder: Path, body: Body, report: Report) -> list[Recording]:
-    return load_motions(
-        motions,
-        body,
-        cache=folder.with_name("motions.npz"),
-        progress=lambda i, n, _: report("read motions", i, n),
-    )
+def _recordings(motions: Path, folder: Path, body: Body, progress: ProgressCallback) -> list[Recording]:
+    return load_motions(motions, body, cache=folder.with_name("motions.npz"), progress=progress)
 
 
 def _backgrounds(test_set: ClipChoice) -> Backgrounds:

@@ -17,7 +17,6 @@ from selfmocap.evaluation.paper.clips import (
     AS_THE_PAPER,
     BenchmarkClip,
     ClipChoice,
-    Report,
     benchmark_clips,
     evidence_of,
     truth_of,
@@ -26,6 +25,7 @@ from selfmocap.evaluation.paper.clips import (
 from selfmocap.evaluation.paper.paper import draw_curves, heading
 from selfmocap.evaluation.paper.record import about, fingerprint, once, save_json, save_text
 from selfmocap.evaluation.paper.tables import clips_folder
+from selfmocap.io.progress import ProgressCallback
 from selfmocap.losses.metrics import root_aligned_error
 from selfmocap.models.checkpoints import load_network
 from selfmocap.models.frame import FrameNetwork
@@ -49,28 +49,32 @@ def losses(weights: LossWeights) -> dict[str, LossWeights]:
 
 
 def figure(
-    out: Path, test_set: ClipChoice, weights: Path | None, report: Report, config: AdaptConfig | None = None
+    out: Path,
+    test_set: ClipChoice,
+    weights: Path | None,
+    progress: ProgressCallback,
+    config: AdaptConfig | None = None,
 ) -> dict[str, Any]:
     """Adapts with every sum of losses, on complete and on weak keypoints, three times each; writes `figure3.json` with
     the error before and after every epoch, the same in words and as a picture. Runs that are there are kept."""
     config, body = config or AdaptConfig(learning_rate=2e-4, weights=LossWeights()), Body.load()
     network, known = load_network(weights)
-    clips = benchmark_clips(AS_THE_PAPER, test_set, clips_folder(out, AS_THE_PAPER.name), body, report)
+    clips = benchmark_clips(AS_THE_PAPER, test_set, clips_folder(out, AS_THE_PAPER.name), body, progress)
     header = about("figure3", test_set, AS_THE_PAPER.name, known["sha256"])
     (out / "figure3").mkdir(exist_ok=True)
     runs = [(kind, name, seed) for kind in EVIDENCE for name in losses(config.weights) for seed in _SEEDS]
     found: dict[tuple[str, str, int], dict[str, Any]] = {}
     for number, (kind, name, seed) in enumerate(runs):
-        report("figure3: runs", number, len(runs))
+        progress("figure3: runs", number, len(runs))
         settings = replace(config, weights=losses(config.weights)[name], seed=seed)
         mark = fingerprint(kind, asdict(settings), test_set.named(), known["sha256"])
         shown = [weakened(clip, [seed, i]) for i, clip in enumerate(clips)] if kind == "weak" else clips
         found[kind, name, seed] = once(
             out / "figure3" / f"{kind}-{name}-{seed}.json",
             mark,
-            partial(run, network, body, shown, settings, report),
+            partial(run, network, body, shown, settings, progress),
         )
-    report("figure3: runs", len(runs), len(runs))
+    progress("figure3: runs", len(runs), len(runs))
     seconds = round(sum(curve["seconds"] for curve in found.values()), 1)
     result = {"about": header | {"seconds": seconds}, **_gathered(found, list(losses(config.weights)))}
     save_json(out / "figure3.json", result)
@@ -88,7 +92,11 @@ def figure(
 
 
 def run(
-    network: FrameNetwork, body: Body, clips: Sequence[BenchmarkClip], config: AdaptConfig, report: Report
+    network: FrameNetwork,
+    body: Body,
+    clips: Sequence[BenchmarkClip],
+    config: AdaptConfig,
+    progress: ProgressCallback,
 ) -> dict[str, list[Any]]:
     """One adaptation's `steps`, and the `mpjpe_mm` after them."""
     evidence, truth = evidence_of(clips, network), truth_of(clips)
@@ -103,7 +111,7 @@ def run(
         steps.append(step)
         errors_mm.append(round(1000 * float(error.mean()), 3))
 
-    adapt(network, body, evidence, config, as_stage(report, "adapt"), watch)
+    adapt(network, body, evidence, config, as_stage(progress, "adapt"), watch)
     return {"steps": steps, "mpjpe_mm": errors_mm}
 
 

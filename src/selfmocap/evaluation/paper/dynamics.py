@@ -14,7 +14,7 @@ import torch
 
 from selfmocap._version import __version__
 from selfmocap.body_model.body import Body
-from selfmocap.evaluation.paper.clips import ClipChoice, Report
+from selfmocap.evaluation.paper.clips import ClipChoice
 from selfmocap.evaluation.paper.dynamics_in_words import draw_unlabelled, hmmr_in_words
 from selfmocap.evaluation.paper.record import (
     about,
@@ -25,6 +25,7 @@ from selfmocap.evaluation.paper.record import (
     save_text,
     sha256_of,
 )
+from selfmocap.io.progress import ProgressCallback
 from selfmocap.models.frame import Prediction
 from selfmocap.models.temporal import TemporalNetwork, prediction_of
 from selfmocap.models.temporal_inference import load_temporal
@@ -106,7 +107,11 @@ class _Test:
 
 
 def hmmr(
-    out: Path, test_set: ClipChoice, weights: Path | None, report: Report, trainings: Trainings | None = None
+    out: Path,
+    test_set: ClipChoice,
+    weights: Path | None,
+    progress: ProgressCallback,
+    trainings: Trainings | None = None,
 ) -> dict[str, Any]:
     """Scores temporal weights (the shipped ones by default) and what there is without them, and runs the `trainings`;
     writes `hmmr.json` with the scores of every row, the same in words, and the curve over unlabelled video as a
@@ -115,20 +120,20 @@ def hmmr(
     _check(test_set, network)
     choice = TrainingChoice(test_set.motions, test_set.backgrounds, test_set.held_out, _UNTOLD)
     looking = looking_of(network.frame, choice.backgrounds)
-    motions = read_motions(choice, 0, body, out / "motions.npz", report)
+    motions = read_motions(choice, 0, body, out / "motions.npz", progress)
     clips = validation_clips(
         motions.validation, test_set.clips, body, test_set.frames, test_set.seed, looking
     )
     test = _Test(network, body, clips, fingerprint(test_set.named(), known["sha256"], __version__))
     (out / "hmmr").mkdir(exist_ok=True)
-    shipped = once(out / "hmmr" / "shipped.json", test.name, partial(_shipped, test, report))
+    shipped = once(out / "hmmr" / "shipped.json", test.name, partial(_shipped, test, progress))
     more = ["--train", f"--seeds {trainings.seeds}"] if trainings else []
     header = about("hmmr", test_set, "held-out people, as a detector sees them", known["sha256"], more)
     result = _saved(out, header, shipped, {}, trainings)
     if trainings is not None:
         beneath = sha256_of(network.frame)
         source = fingerprint(test_set.named()["motions"], test_set.held_out, beneath, __version__)
-        for found in _trained(out / "hmmr", trainings, choice, motions, test, source, report):
+        for found in _trained(out / "hmmr", trainings, choice, motions, test, source, progress):
             result = _saved(out, header, shipped, found, trainings)
         draw_unlabelled(out / "hmmr.png", result)
     return result
@@ -149,7 +154,7 @@ def _check(test_set: ClipChoice, network: TemporalNetwork) -> None:
 # ---- what the weights do --------------------------------------------------------------------------------------
 
 
-def _shipped(test: _Test, report: Report) -> dict[str, Any]:
+def _shipped(test: _Test, progress: ProgressCallback) -> dict[str, Any]:
     """The rows for which nothing is trained, and how well past and future are hallucinated."""
     network, body, clips = test.network, test.body, test.clips
     filters = tuned_filters(network, body, clips)
@@ -161,9 +166,9 @@ def _shipped(test: _Test, report: Report) -> dict[str, Any]:
     }
     rows: dict[str, dict[str, Any]] = {}
     for number, (row, prediction) in enumerate(answers.items()):
-        report("hmmr: rows", number, len(answers))
+        progress("hmmr: rows", number, len(answers))
         rows[row] = dict(test.scores(prediction))
-    report("hmmr: rows", len(answers), len(answers))
+    progress("hmmr: rows", len(answers), len(answers))
     for name, filtered in filters.items():
         rows[name]["setting"] = filtered.setting
     told = hallucination_scores(network, body, clips)
@@ -194,7 +199,7 @@ def _short(scores: Mapping[str, float]) -> Scores:
 
 def _trained(
     folder: Path, trainings: Trainings, choice: TrainingChoice, motions: Motions, test: _Test, source: str,
-    report: Report,
+    progress: ProgressCallback,
 ) -> Iterator[dict[str, list[dict[str, Any]]]]:  # fmt: skip
     """The scores of each row's trainings, as far as they are done, after each one; all rows of a seed, which share the
     clips with truth, then the next with others. `source` names what they learn from."""
@@ -206,17 +211,18 @@ def _trained(
             motions.told, test.body, test.network.config.frames, TRAINING_ERRORS, looking=looking
         )
         for number, (row, kind) in enumerate(TRAINED.items(), start=seed * len(TRAINED)):
-            report("hmmr: trainings", number, total)
+            progress("hmmr: trainings", number, total)
             lessons = lessons_of(replace(choice, unlabelled_share=kind.unlabelled), motions, labelled)
             place = folder / f"{row}-{seed}"
-            scores = _training(place, row, seed, trainings, lessons, test, source, report)
+            scores = _training(place, row, seed, trainings, lessons, test, source, progress)
             found.setdefault(row, []).append(scores)
             yield found
-    report("hmmr: trainings", total, total)
+    progress("hmmr: trainings", total, total)
 
 
 def _training(
-    folder: Path, row: str, seed: int, trainings: Trainings, lessons: Lessons, test: _Test, source: str, report: Report
+    folder: Path, row: str, seed: int, trainings: Trainings, lessons: Lessons, test: _Test, source: str,
+    progress: ProgressCallback,
 ) -> dict[str, Any]:  # fmt: skip
     """The scores of one training of a row, which is kept in a folder of its own."""
     config = TemporalTrainConfig(
@@ -232,7 +238,7 @@ def _training(
         start = time.perf_counter()
         train_temporal(
             config, test.network.frame, lessons, test.body, folder, resume=True, every=_EVERY,
-            report=lambda now: report("train", now.step, now.steps),
+            progress=lambda now: progress("train", now.step, now.steps),
         )  # fmt: skip
         save_json(folder / "trained.json", {"train_seconds": round(time.perf_counter() - start, 1)})
         (folder / "training.pt").unlink()

@@ -16,7 +16,6 @@ from selfmocap.evaluation.paper.clips import (
     AS_THE_PAPER,
     BenchmarkClip,
     ClipChoice,
-    Report,
     benchmark_clips,
     evidence_of,
     other_motions,
@@ -26,6 +25,7 @@ from selfmocap.evaluation.paper.record import about, fingerprint, load_json, sav
 from selfmocap.evaluation.paper.scores import scores_of
 from selfmocap.evaluation.paper.tables import clips_folder
 from selfmocap.geometry.tensors import weighted_sum
+from selfmocap.io.progress import ProgressCallback
 from selfmocap.losses.supervised import SupervisedWeights, supervised_losses
 from selfmocap.models.checkpoints import load_network
 from selfmocap.models.frame import FrameNetwork
@@ -44,7 +44,11 @@ _EPOCHS = 20
 
 
 def experience(
-    out: Path, test_set: ClipChoice, weights: Path | None, report: Report, config: AdaptConfig | None = None
+    out: Path,
+    test_set: ClipChoice,
+    weights: Path | None,
+    progress: ProgressCallback,
+    config: AdaptConfig | None = None,
 ) -> dict[str, Any]:
     """Adapts to the first half of the clips, three times, with what training taught replayed beside, and writes
     `experience.json` with the error on the second half, without adapting to it, before and after: its mean, and the
@@ -55,18 +59,18 @@ def experience(
     body = Body.load()
     network, known = load_network(weights)
     folder = clips_folder(out, AS_THE_PAPER.name)
-    clips = benchmark_clips(AS_THE_PAPER, test_set, folder, body, report)
+    clips = benchmark_clips(AS_THE_PAPER, test_set, folder, body, progress)
     mark = fingerprint(asdict(config), test_set.named(), known["sha256"])
     before = load_json(out / "experience.json")
     if before.get("fingerprint") == mark:
         return before
     start = time.perf_counter()
     known_clips, others = clips[: len(clips) // 2], clips[len(clips) // 2 :]
-    replayed = other_motions(test_set, folder, body, report)
+    replayed = other_motions(test_set, folder, body, progress)
     first = _errors_mm(network, body, others)
     learned = [
         _errors_mm(
-            _adapted(network, body, known_clips, replayed, replace(config, seed=seed), report), body, others
+            _adapted(network, body, known_clips, replayed, replace(config, seed=seed), progress), body, others
         )
         for seed in _SEEDS
     ]
@@ -93,11 +97,11 @@ def experience(
 
 def _adapted(
     network: FrameNetwork, body: Body, clips: Sequence[BenchmarkClip], known: Sequence[MotionClip],
-    config: AdaptConfig, report: Report,
+    config: AdaptConfig, progress: ProgressCallback,
 ) -> FrameNetwork:  # fmt: skip
     evidence = evidence_of(clips, network)
     return adapt(
-        network, body, evidence, config, as_stage(report, "adapt"),
+        network, body, evidence, config, as_stage(progress, "adapt"),
         replay=_replay(network, body, known, config.seed),
     ).network  # fmt: skip
 

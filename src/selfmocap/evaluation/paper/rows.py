@@ -32,8 +32,9 @@ from selfmocap.adaptation.objective import (
     of_each_clip,
 )
 from selfmocap.body_model.body import Body, BodyParameters
-from selfmocap.evaluation.paper.clips import BenchmarkClip, Report, evidence_of, truth_of
+from selfmocap.evaluation.paper.clips import BenchmarkClip, evidence_of, truth_of
 from selfmocap.geometry.tensors import joined
+from selfmocap.io.progress import ProgressCallback
 from selfmocap.models.estimator import Estimator
 from selfmocap.models.frame import FrameNetwork
 from selfmocap.models.temporal import TemporalNetwork
@@ -133,7 +134,7 @@ class Experiment:
 
 
 Answers = Mapping[str, Answer]
-Compute = Callable[[Experiment, Answers, Report], Answer]
+Compute = Callable[[Experiment, Answers, ProgressCallback], Answer]
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ class Row:
 def _first(network: str) -> Row:
     """The network as it came."""
 
-    def first(experiment: Experiment, answers: Answers, report: Report) -> Answer:
+    def first(experiment: Experiment, answers: Answers, progress: ProgressCallback) -> Answer:
         evidence = experiment.whole
         return Answer(with_shared_shape(predict(experiment.networks[network], evidence), evidence))
 
@@ -165,10 +166,10 @@ def _adapted(config: str, then: str | None = None, network: str = "frame") -> Ro
     """The network adapted to all clips, and then by the settings that `then` names to each of them; where those are
     None, settled."""
 
-    def adapted(experiment: Experiment, answers: Answers, report: Report) -> Answer:
+    def adapted(experiment: Experiment, answers: Answers, progress: ProgressCallback) -> Answer:
         together, body = getattr(experiment.config, config), experiment.body
         found = adapt(
-            experiment.networks[network], body, experiment.checked, together, as_stage(report, "adapt")
+            experiment.networks[network], body, experiment.checked, together, as_stage(progress, "adapt")
         )
         networks, after_px, clips = [found.network], found.after_px, [experiment.whole]
         settings: AdaptConfig | None = getattr(experiment.config, then) if then else None
@@ -176,10 +177,10 @@ def _adapted(config: str, then: str | None = None, network: str = "frame") -> Ro
             clips, alone = of_each_clip(experiment.whole), []
             for clip in of_each_clip(experiment.checked):
                 alone.append(adapt(found.network, body, clip, settings))
-                report("adapt to each clip", len(alone), len(clips))
+                progress("adapt to each clip", len(alone), len(clips))
             networks, after_px = [one.network for one in alone], torch.cat([one.after_px for one in alone])
         elif then is not None:
-            networks = [settled(found, body, experiment.whole, together, as_stage(report, "settle"))]
+            networks = [settled(found, body, experiment.whole, together, as_stage(progress, "settle"))]
         told = [with_shared_shape(predict(n, clip), clip) for n, clip in zip(networks, clips, strict=True)]
         accepted = after_px < found.before_px
         return Answer(joined(told), accepted, torch.stack([found.before_px, after_px], dim=1))
@@ -190,7 +191,7 @@ def _adapted(config: str, then: str | None = None, network: str = "frame") -> Ro
 def _accepted(adapted: str, first: str, network: str = "frame") -> Row:
     """The adapted network's answer where the self-check accepts it."""
 
-    def accepted(experiment: Experiment, answers: Answers, report: Report) -> Answer:
+    def accepted(experiment: Experiment, answers: Answers, progress: ProgressCallback) -> Answer:
         second, clip = answers[adapted], experiment.whole.clip
         assert second.accepted is not None
         return Answer(chosen(second.accepted[clip], second.parameters, answers[first].parameters))
@@ -201,8 +202,8 @@ def _accepted(adapted: str, first: str, network: str = "frame") -> Row:
 def _from(row: str, config: str, network: str = "frame") -> Row:
     """Direct optimisation that starts at another row's answer."""
 
-    def optimised(experiment: Experiment, answers: Answers, report: Report) -> Answer:
-        return _optimised(experiment, answers[row].parameters, config, report)
+    def optimised(experiment: Experiment, answers: Answers, progress: ProgressCallback) -> Answer:
+        return _optimised(experiment, answers[row].parameters, config, progress)
 
     return Row(optimised, (config,), (row,), network)
 
@@ -210,16 +211,18 @@ def _from(row: str, config: str, network: str = "frame") -> Row:
 def _from_scratch(R: bool, T: bool, config: str) -> Row:
     """The paper's baseline: from random poses, with the true rotation and place of the root to begin with, or not."""
 
-    def optimised(experiment: Experiment, answers: Answers, report: Report) -> Answer:
+    def optimised(experiment: Experiment, answers: Answers, progress: ProgressCallback) -> Answer:
         start = random_start(experiment.whole, experiment.body.num_betas, experiment.seed)
         if R:
             start = started_from_truth(start, experiment.truth, place=T)
-        return _optimised(experiment, start, config, report)
+        return _optimised(experiment, start, config, progress)
 
     return Row(optimised, (config,), lasts=True)
 
 
-def _optimised(experiment: Experiment, start: BodyParameters, config: str, report: Report) -> Answer:
+def _optimised(
+    experiment: Experiment, start: BodyParameters, config: str, progress: ProgressCallback
+) -> Answer:
     settings = getattr(experiment.config, config)
     return Answer(
         optimise(
@@ -227,7 +230,7 @@ def _optimised(experiment: Experiment, start: BodyParameters, config: str, repor
             start,
             experiment.whole,
             settings,
-            as_stage(report, "optimise"),
+            as_stage(progress, "optimise"),
         )
     )
 

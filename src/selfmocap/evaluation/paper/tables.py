@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from selfmocap.body_model.body import Body
-from selfmocap.evaluation.paper.clips import AS_THE_PAPER, SHIFTED, ClipChoice, Report, benchmark_clips
+from selfmocap.evaluation.paper.clips import AS_THE_PAPER, SHIFTED, ClipChoice, benchmark_clips
 from selfmocap.evaluation.paper.paper import draw_table, table_in_words
 from selfmocap.evaluation.paper.record import (
     about,
@@ -20,6 +20,7 @@ from selfmocap.evaluation.paper.record import (
 )
 from selfmocap.evaluation.paper.rows import ROWS, Answer, Experiment, RowConfig
 from selfmocap.evaluation.paper.scores import harm, scores_of
+from selfmocap.io.progress import ProgressCallback
 from selfmocap.models.checkpoints import load_network
 from selfmocap.models.temporal_inference import load_temporal
 
@@ -32,7 +33,7 @@ def table(
     out: Path,
     test_set: ClipChoice,
     weights: Path | None,
-    report: Report,
+    progress: ProgressCallback,
     config: RowConfig | None = None,
 ) -> dict[str, Any]:
     """Runs all rows and writes `table1.json` (or `table2.json`) with the scores of each, the same in words and as a
@@ -40,7 +41,7 @@ def table(
     (protocol, usual), body = PROTOCOLS[what], Body.load()
     config = config or usual
     (network, known), (temporal, known_temporal) = load_network(weights), load_temporal()
-    clips = benchmark_clips(protocol, test_set, clips_folder(out, protocol.name), body, report)
+    clips = benchmark_clips(protocol, test_set, clips_folder(out, protocol.name), body, progress)
     experiment = Experiment.of(clips, network, temporal, body, config, test_set.seed)
     header = about(what, test_set, protocol.name, known["sha256"])
     on = {
@@ -54,12 +55,12 @@ def table(
     result: dict[str, Any] = {}
     (out / "answers").mkdir(exist_ok=True)
     for number, row in enumerate(sorted(ROWS, key=lambda row: ROWS[row].lasts)):
-        report(f"{what}: rows", number, len(ROWS))
+        progress(f"{what}: rows", number, len(ROWS))
         path = out / "answers" / f"{what}-{row}.npz"
-        answers[row], rows[row] = _row(row, experiment, answers, rows.get(row), path, marks[row], report)
+        answers[row], rows[row] = _row(row, experiment, answers, rows.get(row), path, marks[row], progress)
         result = _result(header, {row: rows[row] for row in ROWS if row in rows})
         save_json(out / f"{what}.json", result)
-    report(f"{what}: rows", len(ROWS), len(ROWS))
+    progress(f"{what}: rows", len(ROWS), len(ROWS))
     save_text(out / f"{what}.md", table_in_words(what, result))
     draw_table(out / f"{what}.png", what, result)
     return result
@@ -72,13 +73,13 @@ def clips_folder(out: Path, protocol: str) -> Path:
 
 def _row(
     row: str, experiment: Experiment, answers: dict[str, Answer], scores: dict[str, Any] | None, path: Path, mark: str,
-    report: Report,
+    progress: ProgressCallback,
 ) -> tuple[Answer, dict[str, Any]]:  # fmt: skip
     kept = load_answer(path, mark)
     if kept is not None and scores is not None:
         return kept, scores
     start = time.perf_counter()
-    answer = ROWS[row].answer(experiment, answers, report)
+    answer = ROWS[row].answer(experiment, answers, progress)
     seconds = time.perf_counter() - start
     save_answer(path, answer, mark)
     scores = scores_of(experiment.body, answer.parameters, experiment.truth, experiment.whole)

@@ -8,7 +8,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -16,6 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 from selfmocap._version import __version__
 from selfmocap.datasets.pseudo_labels import write_shard
 from selfmocap.io.files import remove_partials, written_whole
+from selfmocap.io.progress import ProgressCallback
 from selfmocap.pipeline.capture import capture
 from selfmocap.pipeline.config import CaptureConfig
 from selfmocap.pipeline.distributed.manifest import Manifest
@@ -24,9 +25,6 @@ from selfmocap.pipeline.distributed.sources import Clip, brought
 WORK, SHARDS = ".work", "pseudo-labels"
 _PATIENCE = 60.0
 """Seconds that the process of a killed run is given to end."""
-
-Report = Callable[[str, int, int], None]
-"""Called with the name of a stage, how far it is, and how far it has to go (0 where nobody knows)."""
 
 
 @runtime_checkable
@@ -48,7 +46,7 @@ class Job(Protocol):
         """Where the result lies in the end, in the output folder."""
         ...
 
-    def make(self, place: Path, out: Path, report: Report) -> dict[str, Any]:
+    def make(self, place: Path, out: Path, progress: ProgressCallback) -> dict[str, Any]:
         """Makes the result at `place`, going on with what lies there; what is to be said of it (JSON data)."""
         ...
 
@@ -73,10 +71,10 @@ class Capture:
     def result(self) -> Path:
         return Path(self.name)
 
-    def make(self, place: Path, out: Path, report: Report) -> dict[str, Any]:
+    def make(self, place: Path, out: Path, progress: ProgressCallback) -> dict[str, Any]:
         """What `selfmocap capture` writes, but for what it keeps to go on from."""
-        with brought(self.source, place.parent, lambda done: report("bring", done, 0)) as video:
-            people = capture(video, place, self.config, report, self.device)
+        with brought(self.source, place.parent, lambda done: progress("bring", done, 0)) as video:
+            people = capture(video, place, self.config, progress, self.device)
         shutil.rmtree(place / ".capture")
         told = json.loads((place / "report.json").read_bytes())
         return {
@@ -106,13 +104,13 @@ class Shard:
     def result(self) -> Path:
         return Path(SHARDS) / f"{self.name}.tar"
 
-    def make(self, place: Path, out: Path, report: Report) -> dict[str, Any]:
+    def make(self, place: Path, out: Path, progress: ProgressCallback) -> dict[str, Any]:
         """A tar file: see `pseudo_labels`."""
-        samples = write_shard(place, [out / clip for clip in self.clips], report)
+        samples = write_shard(place, [out / clip for clip in self.clips], progress)
         return {"samples": samples, "bytes": place.stat().st_size, "clips": list(self.clips)}
 
 
-def carry_out(job: Job, out: Path, report: Report) -> None:
+def carry_out(job: Job, out: Path, progress: ProgressCallback) -> None:
     """Does a job in `out/.work`, unless it is done there already. What a killed process left is gone on with; one that
     still lives is waited for."""
     place, record = _places(out, job.name)
@@ -120,7 +118,7 @@ def carry_out(job: Job, out: Path, report: Report) -> None:
         if record.is_file():
             return
         began = time.perf_counter()
-        said = job.make(place, out, report)
+        said = job.make(place, out, progress)
         line = {
             "name": job.name,
             "state": "done",
