@@ -1,4 +1,4 @@
-"""Builds the embedded default body, writes it, and prints its report as JSON; see docs/body.md."""
+"""Builds the embedded default body, writes it, and prints its report as JSON; see docs/explanation/body-model.md."""
 
 import argparse
 import json

@@ -42,7 +42,7 @@ class AdaptConfig:
     windows: int = 4
     """Windows a step, mixed over clips: mixing is worth more than any other setting; half as many long ones."""
     weights: LossWeights = field(default_factory=lambda: KEYPOINTS_ALONE)
-    """Where a detector sees people in motion, its masks and flow take 3D from the truth: docs/results.md."""
+    """Where a detector sees people in motion, its masks and flow take 3D from the truth: docs/explanation/results.md."""
     evenly: bool = True
     """Whether clips count less where keypoints that were kept out are explained badly (`objective.evenly`): a detector
     errs more in some than in others."""
@@ -95,7 +95,7 @@ def settled(
     progress: Callable[[int, int, float], None] = lambda step, steps, loss: None,
 ) -> Network:
     """An adapted network, once it has been checked, adapted for a quarter as long to all that is seen: what was kept
-    out for the check would be missed (docs/results.md)."""
+    out for the check would be missed (docs/explanation/results.md)."""
     config = config or AdaptConfig()
     counted = evenly(whole, adaptation.after_px, _AFTER) if config.evenly else whole
     shorter = replace(config, epochs=max(config.epochs // 4, 1))

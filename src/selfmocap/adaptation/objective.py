@@ -65,7 +65,7 @@ class Evidence:
 
     seen: Observations
     """Confidences are weights, 0 where a keypoint is kept out: cube roots of a detector's, which doubts more what it
-    cannot see than it errs there (docs/results.md)."""
+    cannot see than it errs there (docs/explanation/results.md)."""
     inputs: FrameInputs
     """What a network sees of the same frames."""
     clip: Int[Tensor, " time"]

@@ -211,7 +211,7 @@ def evaluate(
     smpl_model: Path | None = None,
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> dict[str, Any]:
-    """The scores of docs/formats.md, for every person of every clip and for `all` frames together; what is missing on
+    """The scores of docs/reference/file-formats.md, for every person of every clip and for `all` frames together; what is missing on
     either side is counted and named. AMASS and 3DPW parameters are posed by `smpl_model`. Raises FileNotFoundError or
     ValueError where nothing matches, or frame rates differ."""
     bodies, (ours, theirs) = Bodies(Body.load(), smpl_model), (files_by_clip(estimates), files_by_clip(truth))

@@ -1,5 +1,5 @@
 """How far an estimate is from the truth, unreduced: in 3D metres, in the image right or wrong; the names are those of
-docs/conventions.md."""
+docs/reference/conventions.md."""
 
 import torch
 from jaxtyping import Bool, Float

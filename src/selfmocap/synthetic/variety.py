@@ -31,7 +31,7 @@ _POOL = 8
 
 @dataclass(frozen=True)
 class Variety:
-    """How far synthetic people leave the recordings, which a network otherwise learns by heart: docs/model-card.md."""
+    """How far synthetic people leave the recordings, which a network otherwise learns by heart: docs/explanation/model-card.md."""
 
     share: float = 0.6
     """Of the clips that are changed at all."""

@@ -290,7 +290,7 @@ def fastest_precision(config: NetworkConfig, device: torch.device) -> torch.dtyp
 def validate(
     network: FrameNetwork, body: Body, batches: Sequence[tuple[FrameInputs, BodyParameters]]
 ) -> dict[str, float]:
-    """Mean errors in mm over batches of frames with their truth (in the camera frame): the keys of docs/formats.md."""
+    """Mean errors in mm over batches of frames with their truth (in the camera frame): the keys of docs/reference/file-formats.md."""
     errors: dict[str, list[Float[Tensor, " batch"]]] = {}
     device = next(network.parameters()).device
     training = network.training
