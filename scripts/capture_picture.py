@@ -14,7 +14,7 @@ from PIL import Image
 
 from selfmocap.body_model.body import Body
 from selfmocap.body_model.motion import Motion
-from selfmocap.io.files import written_whole
+from selfmocap.io.atomic import atomic_write
 from selfmocap.io.video import open_video
 from selfmocap.visualization.render import picture
 
@@ -57,7 +57,7 @@ def main() -> None:
     posed = body.pose(motion.parameters[chosen]).vertices
     side = [picture(vertices @ FROM_THE_LEFT.T, body.faces, HEIGHT) for vertices in posed]
     whole = Image.fromarray(np.concatenate([*rows, np.concatenate(side, axis=1)], axis=0))
-    with written_whole(options.out) as partial:
+    with atomic_write(options.out) as partial:
         whole.quantize(256).save(partial, "PNG", optimize=True)
 
 

@@ -14,7 +14,7 @@ from selfmocap.body_model.body import Body
 from selfmocap.body_model.skeleton import JOINT_MIRROR
 from selfmocap.datasets.motions_folder import MotionClip, load_motions
 from selfmocap.geometry.rotations import matrix_to_6d
-from selfmocap.io.files import write_npz
+from selfmocap.io.npz import write_npz
 from selfmocap.losses.pose_prior import DIMENSIONS
 
 PARTS = 8

@@ -18,7 +18,7 @@ from selfmocap.body_model.body import Body, forward_kinematics
 from selfmocap.body_model.skeleton import JOINT
 from selfmocap.datasets.motions_folder import MotionClip, load_motions
 from selfmocap.datasets.retargeting.ground import lowest_height
-from selfmocap.io.files import read_npz
+from selfmocap.io.npz import read_npz
 
 LIMBS = [
     f"{side}_{part}" for part in ("hip", "knee", "ankle", "shoulder", "elbow", "wrist") for side in ("l", "r")

@@ -161,6 +161,7 @@ def test_smoothness_pulls_neither_at_the_shape_nor_at_the_distance(
     assert R.grad is not None and R.grad.abs().max() > 0
 
 
+@pytest.mark.slow
 def test_replay_is_minimised_too(body: Body, evidence: Evidence, network: FrameNetwork) -> None:
     config = AdaptConfig(epochs=3, windows=2, weights=LossWeights(motion=0.0, segmentation=0.0))
     asked: list[int] = []
@@ -184,6 +185,7 @@ def test_who_is_seen_badly_counts_less(evidence: Evidence) -> None:
         assert torch.allclose(counted, as_it_was * torch.tensor(expected)[mixed.clip, None])
 
 
+@pytest.mark.slow
 def test_settling_learns_what_was_kept_out(
     body: Body, clips: list, evidence: Evidence, network: FrameNetwork
 ) -> None:
@@ -195,6 +197,7 @@ def test_settling_learns_what_was_kept_out(
     assert (px < found.after_px).all()
 
 
+@pytest.mark.slow
 def test_adaptation_improves_what_it_never_saw(body: Body, evidence: Evidence, network: FrameNetwork) -> None:
     before = predict(network, evidence)
     weights_before = {name: value.clone() for name, value in network.state_dict().items()}
@@ -210,6 +213,7 @@ def test_adaptation_improves_what_it_never_saw(body: Body, evidence: Evidence, n
     assert spread < 0.5 * before.betas[:FRAMES].std(0).mean()
 
 
+@pytest.mark.slow
 def test_a_temporal_network_adapts_with_the_one_that_it_looks_through(
     body: Body, evidence: Evidence, network: FrameNetwork
 ) -> None:
@@ -225,6 +229,7 @@ def test_a_temporal_network_adapts_with_the_one_that_it_looks_through(
     assert {"frame.heads.pose.weight", "movie.blocks.0.first.weight"} < moved
 
 
+@pytest.mark.slow
 def test_adaptation_that_makes_it_worse_is_not_accepted(
     body: Body, evidence: Evidence, network: FrameNetwork
 ) -> None:
@@ -237,6 +242,7 @@ def test_adaptation_that_makes_it_worse_is_not_accepted(
     assert not adapt(network, body, alone, AdaptConfig(epochs=1)).accepted.any()
 
 
+@pytest.mark.slow
 def test_refinement_from_the_network_lowers_pixels(
     body: Body, evidence: Evidence, network: FrameNetwork
 ) -> None:
@@ -268,6 +274,7 @@ def test_people_of_another_shape_look_as_large(body: Body, truth: BodyParameters
     assert (spread(replace(truth, betas=tall)) / spread(truth)).mean() > 1.08
 
 
+@pytest.mark.slow
 def test_refinement_finds_how_tall_people_are(body: Body, evidence: Evidence, truth: BodyParameters) -> None:
     """One camera sees no size, but proportions go with it."""
 
@@ -283,6 +290,7 @@ def test_refinement_finds_how_tall_people_are(body: Body, evidence: Evidence, tr
     assert torch.equal(held.betas, average.betas)
 
 
+@pytest.mark.slow
 def test_only_fast_motion_is_refined_less_smoothly(body: Body, clips: list) -> None:
     seen, inputs, calm = clips[0]
     swings = torch.zeros(FRAMES, 3)

@@ -9,7 +9,7 @@ import torch
 from selfmocap.body_model.body import Body
 from selfmocap.body_model.motion import Motion
 from selfmocap.geometry.camera import Camera
-from selfmocap.io.files import read_npz, write_npz
+from selfmocap.io.npz import read_npz, write_npz
 from tests.conftest import random_parameters
 
 
@@ -97,7 +97,7 @@ def test_a_part_of_a_motion(motion: Motion) -> None:
             {"format": "selfmocap-observations"},
             "expected a selfmocap-motion file, found selfmocap-observations",
         ),
-        ({"version": 99}, "version 99; this program reads up to 1"),
+        ({"version": 99}, "version 1 or older, found 99"),
         ({"rotations": None}, "lacks rotations"),
         ({"confidence": np.ones(3)}, r"confidence has shape \(3,\), expected \(4\)"),
         ({"joint_names": np.array(["hip"] * 24)}, "SMPL's 24"),

@@ -74,6 +74,7 @@ def test_smplx_gives_amass_joints_with_smpl_h(tmp_path: Path) -> None:
     assert np.abs(joints.numpy() @ R_YUP_ZUP.T - expected).max() < 1e-4
 
 
+@pytest.mark.slow
 def test_a_motion_of_the_embedded_body_is_fitted_to_the_users_file(
     body: Body, person_path: Path, tmp_path: Path
 ) -> None:

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from selfmocap.body_model.body import Body
+from selfmocap.body_model.frame_rates import nominal_fps
 from selfmocap.export.options import ExportOptions
-from selfmocap.export.takes import frame_rate, takes
+from selfmocap.export.takes import takes
 from selfmocap.export.write import SUFFIXES, export
 from tests.helpers.exported_files import wandering_motion
 
@@ -42,7 +43,7 @@ def test_a_long_absence_ends_a_take_and_a_short_one_does_not(body: Body, tmp_pat
     ],
 )
 def test_the_rate_is_the_usual_one_that_fits_the_times(times: list[float], rate: float) -> None:
-    found = frame_rate(torch.arange(len(times)), torch.tensor(times, dtype=torch.float64))
+    found = nominal_fps(torch.arange(len(times)), torch.tensor(times, dtype=torch.float64))
     assert found == pytest.approx(rate, abs=1e-9 if rate != 12.5 else 1e-3)
 
 
@@ -103,6 +104,7 @@ for frames in (300, 6300):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is told in other units")
 def test_cleaning_and_exporting_take_little_memory_a_frame(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", _LONG, tmp_path], capture_output=True, text=True, check=True)

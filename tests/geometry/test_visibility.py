@@ -33,6 +33,7 @@ def _vertices_of(faces: Tensor, seen: Tensor, count: int) -> Tensor:
     return torch.zeros(count, dtype=torch.bool).index_fill(0, faces[seen].flatten(), True)
 
 
+@pytest.mark.slow
 def test_equals_ray_casting_on_a_posed_body(body: Body) -> None:
     p_cam = _posed(body)[3]
     expected = visible_faces_by_ray_casting(p_cam, body.faces)

@@ -11,14 +11,9 @@ import pytest
 from scipy.sparse import coo_matrix, csc_matrix, csr_matrix
 
 from selfmocap.body_model.body import Body
-from selfmocap.io.files import (
-    check_shapes,
-    read_npz,
-    read_pickle,
-    remove_partials,
-    write_npz,
-    written_whole,
-)
+from selfmocap.io.atomic import atomic_write, remove_temporaries
+from selfmocap.io.npz import check_shapes, read_npz, write_npz
+from selfmocap.io.pickles import read_pickle
 
 
 class RunsACommand:
@@ -105,7 +100,7 @@ def test_nesting_and_size_are_bounded(tmp_path: Path) -> None:
     refused(tmp_path, pickle.dumps(nested), "nested deeper")
     path = tmp_path / "large.pkl"
     path.write_bytes(pickle.dumps(np.zeros(1000)))
-    with pytest.raises(ValueError, match="more than the 100 allowed"):
+    with pytest.raises(ValueError, match="at most 100 bytes"):
         read_pickle(path, max_bytes=100)
 
 
@@ -186,7 +181,7 @@ def test_npz_headers_are_checked_before_memory_is_taken(tmp_path: Path, content:
 def test_npz_bombs_and_damage_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "bomb.npz"
     np.savez_compressed(path, a=np.zeros(1 << 20))
-    with pytest.raises(ValueError, match="more than the 1000 allowed"):
+    with pytest.raises(ValueError, match="expected at most 1000 bytes"):
         read_npz(path, max_bytes=1000)
     np.savez_compressed(path, a=np.random.default_rng(0).random(100))
     whole = path.read_bytes()
@@ -197,7 +192,7 @@ def test_npz_bombs_and_damage_are_refused(tmp_path: Path) -> None:
     path.write_bytes(b"")
     with pytest.raises(ValueError, match="is empty"):
         read_npz(path)
-    with pytest.raises(FileNotFoundError, match="is a folder"):
+    with pytest.raises(FileNotFoundError, match="found a folder"):
         read_npz(tmp_path)
 
 
@@ -210,14 +205,14 @@ def test_only_some_arrays_are_read_beside_pickled_ones(tmp_path: Path) -> None:
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "result.npz"
     write_npz(path, {"a": np.ones(1)})
-    with pytest.raises(RuntimeError, match="disk"), written_whole(path) as partial:
+    with pytest.raises(RuntimeError, match="disk"), atomic_write(path) as partial:
         partial.write_bytes(b"half")
         raise RuntimeError("disk")
     assert read_npz(path)["a"] == 1
     assert [file.name for file in tmp_path.iterdir()] == ["result.npz"]
     with (
         pytest.raises(FileNotFoundError, match="does not exist; create it"),
-        written_whole(tmp_path / "no" / "a"),
+        atomic_write(tmp_path / "no" / "a"),
     ):
         pass
 
@@ -234,5 +229,5 @@ def test_only_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
     for name in [*mine, ".overlay-abc_123x.mp4", ".motion-2-abcdefgh.npz"]:
         (tmp_path / name).touch()
     for stems in ("overlay", "motion*"):
-        remove_partials(tmp_path, stems)
+        remove_temporaries(tmp_path, stems)
     assert {path.name for path in tmp_path.iterdir()} == {*mine}

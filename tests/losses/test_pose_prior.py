@@ -8,7 +8,7 @@ import torch
 
 from selfmocap.body_model.named_poses import named_pose
 from selfmocap.geometry.rotations import matrix_from_6d, matrix_to_6d
-from selfmocap.io.files import write_npz
+from selfmocap.io.npz import write_npz
 from selfmocap.losses.pose_prior import DIMENSIONS, PosePrior, read_prior
 
 

@@ -100,6 +100,7 @@ def test_a_new_corrector_believes_the_detector_more_than_itself() -> None:
     assert torch.allclose(located.log_heat.exp().sum(-1), torch.ones(4, 23), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_pictures_are_looked_at_once_and_count() -> None:
     torch.manual_seed(0)
     seen, camera = observed(300), Camera.looking_along_z(700.0, 640, 480)
@@ -250,6 +251,7 @@ def test_losses_of_places_are_least_at_the_truth(
     assert (unsure["places"] > right["places"]).all() and (unsure["depths"] > right["depths"]).all()
 
 
+@pytest.mark.slow
 def test_it_learns_where_keypoints_are() -> None:
     """Dots of a keypoint each in the picture, and a detector that sees them 10 % of the crop aside."""
     torch.manual_seed(0)
@@ -294,6 +296,7 @@ def test_pictures_are_halved_and_taken_again() -> None:
     assert 0.5 < np.median(alike) < 1
 
 
+@pytest.mark.slow
 def test_a_training_run_with_pictures_learns_all_parts_and_resumes(
     body: Body, sample: PictureFrames, seen: tuple[FrameInputs, BodyParameters], tmp_path: Path, monkeypatch
 ) -> None:

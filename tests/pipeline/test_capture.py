@@ -90,6 +90,7 @@ def test_a_capture_leaves_what_the_formats_say(captured: Path, weights: Path) ->
         assert sum(1 for _ in overlay.decode(video=0)) == FRAMES
 
 
+@pytest.mark.slow
 def test_a_temporal_network_captures_too(again: Path, tmp_path: Path) -> None:
     path = tmp_path / "temporal.safetensors"
     config = TemporalConfig(width=32, hidden=16, blocks=1, frames=13)
@@ -113,6 +114,7 @@ def test_other_exports_need_nothing_but_themselves(
     assert before.items() <= after.items()
 
 
+@pytest.mark.slow
 def test_another_height_cleans_and_draws_again_and_adapts_no_more(
     again: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,6 +128,7 @@ def test_another_height_cleans_and_draws_again_and_adapts_no_more(
     assert before["person-1/observations.npz"] == after["person-1/observations.npz"]
 
 
+@pytest.mark.slow
 def test_another_focal_length_moves_the_people(again: Path, weights: Path) -> None:
     near = Motion.load(again / "out" / "person-1" / "motion.npz").joints_cam[:, 0, 2].mean()
     assert redo(again, weights, "--quality", "fast", "--focal", "3840", "--export") == 0
@@ -133,11 +136,13 @@ def test_another_focal_length_moves_the_people(again: Path, weights: Path) -> No
     assert not (again / "out" / ".capture" / "adapted.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_one_person_less_leaves_no_second_motion(again: Path, weights: Path) -> None:
     assert redo(again, weights, "--people", "largest", "--export", "bvh") == 0
     assert not list((again / "out" / "person-2").iterdir())
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_in_130_and_the_next_run_goes_on(
     again: Path, captured: Path, weights: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
 ) -> None:
@@ -185,6 +190,7 @@ def dog() -> list[np.ndarray]:
     return [np.ascontiguousarray(frame) for frame in frames]
 
 
+@pytest.mark.slow
 def test_a_short_real_clip_becomes_a_motion_that_stands_on_the_person(
     dog: list[np.ndarray], tmp_path: Path
 ) -> None:
@@ -224,6 +230,7 @@ def captured_in_part(video: Path, out: Path, weights: Path, told=None) -> tuple[
     return [Motion.load(path) for path in paths], json.loads((out / "report.json").read_text())["warnings"]
 
 
+@pytest.mark.slow
 def test_two_frames_are_captured_with_a_warning(
     tmp_path: Path, weights: Path, capfd: pytest.CaptureFixture
 ) -> None:
@@ -234,12 +241,14 @@ def test_two_frames_are_captured_with_a_warning(
     assert f"warning: {warnings[0]}" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_240_frames_a_second_stay_240(tmp_path: Path, weights: Path) -> None:
     video = told_video(tmp_path / "fast.mkv", times=[round(k / 240, 3) for k in range(FRAMES)])
     motions, _ = captured_in_part(video, tmp_path / "out", weights)
     assert float(motions[0].frame_times[-1]) == pytest.approx((FRAMES - 1) / 240, abs=0.01)
 
 
+@pytest.mark.slow
 def test_a_cut_between_shots_makes_other_people(tmp_path: Path, weights: Path) -> None:
     """Nobody is carried over from the red and blue of one shot to those of a shot that shows another place."""
     frames = places(FRAMES)
@@ -250,6 +259,7 @@ def test_a_cut_between_shots_makes_other_people(tmp_path: Path, weights: Path) -
     assert [int(motion.frame_index[-1]) for motion in motions] == [FRAMES - 1, FRAMES - 1]
 
 
+@pytest.mark.slow
 def test_a_video_that_is_cut_off_gives_what_it_holds(tmp_path: Path, weights: Path) -> None:
     whole = told_video(tmp_path / "whole.mkv").read_bytes()
     (tmp_path / "cut.mkv").write_bytes(whole[: len(whole) * 9 // 10])
@@ -257,6 +267,7 @@ def test_a_video_that_is_cut_off_gives_what_it_holds(tmp_path: Path, weights: Pa
     assert 2 <= len(motions[0]) < FRAMES
 
 
+@pytest.mark.slow
 def test_somebody_whose_legs_are_never_seen_is_captured_with_a_warning(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -301,12 +312,14 @@ def test_a_video_of_nobody(tmp_path: Path, weights: Path, capfd: pytest.CaptureF
         assert "nobody is seen" in refused(capfd, video, tmp_path / "out", "--weights", weights)
 
 
+@pytest.mark.slow
 def test_8k_without_anybody(tmp_path: Path, weights: Path, capfd: pytest.CaptureFixture) -> None:
     video = write_video(tmp_path / "8k.mp4", [np.full((4320, 7680, 3), 90, np.uint8)])
     with little_work([{}]):
         assert "nobody is seen" in refused(capfd, video, tmp_path / "out", "--weights", weights)
 
 
+@pytest.mark.slow
 def test_a_full_disk_and_a_folder_that_is_none(
     again: Path, weights: Path, tmp_path: Path, capfd: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -321,7 +334,7 @@ def test_a_full_disk_and_a_folder_that_is_none(
     for stale in [*(again / "out").glob("person-*/motion*"), *(again / "out").glob("[or][ve]*.[mhj]*")]:
         if not stale.name.startswith("observations"):
             stale.unlink()
-    monkeypatch.setattr("selfmocap.io.files.np.savez_compressed", full)
+    monkeypatch.setattr("selfmocap.io.npz.np.savez_compressed", full)
     with little_work():
         line = refused(capfd, again / "two.mp4", again / "out", "--weights", weights, "--quality", "fast")
     assert "No space left on device" in line

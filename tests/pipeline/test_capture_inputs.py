@@ -21,6 +21,8 @@ from tests.helpers.stick_figures import HEIGHT, RED, WIDTH, scene
 from tests.helpers.stub_capture import little_work, results, told_video, untrained_weights
 from tests.helpers.videos import write_video
 
+pytestmark = pytest.mark.slow
+
 NOBODY = 65534
 """User number of `nobody`."""
 

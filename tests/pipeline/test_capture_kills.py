@@ -4,6 +4,8 @@ import pytest
 
 from tests.helpers.stub_capture import killed_and_run_again
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.skipif(
     not Path("/proc/self/stat").is_file(), reason="needs /proc to know how long a process has worked"

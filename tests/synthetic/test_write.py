@@ -197,6 +197,7 @@ def test_other_settings_and_absurd_ones_are_refused(tmp_path: Path) -> None:
         synthesize(tmp_path, 1, 2, 3, motions_dir=tmp_path / "missing")
 
 
+@pytest.mark.slow
 def test_workers_write_the_same(ours: Path, tmp_path: Path) -> None:
     synthesize(tmp_path, 1, FRAMES, 7, workers=1)
     for name in ("observations.npz", "truth/motion.npz", "truth/pixels.npz", "truth/keypoints.npz"):

@@ -102,6 +102,7 @@ def test_who_is_found_late_is_followed_back_across_a_window_and_once_only(tmp_pa
     assert followed(walk(110, 75), tmp_path / "a", eyes) == found and eyes.looks == looks
 
 
+@pytest.mark.slow
 def test_looking_back_that_was_interrupted_ends_alike(tmp_path: Path) -> None:
     straight = followed(walk(110, 75), tmp_path / "a", Eyes())
     followed(walk(110, 75), tmp_path / "b", Eyes())
@@ -133,6 +134,7 @@ def test_looking_back_ends_where_the_person_was_hidden_or_came_in(
         assert frames_of(tmp_path, blue)[0] == 0
 
 
+@pytest.mark.slow
 def test_in_a_crowd_somebody_is_looked_for_beside_the_others() -> None:
     places: Places = {RED: (60.0, 100.0), BLUE: (140.0, 100.0), GREEN: (220.0, 100.0), GOLD: (108.0, 100.0)}
     pace = Pace.at(30.0, 0)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from selfmocap.io.files import read_npz, write_npz
+from selfmocap.io.npz import read_npz, write_npz
 from selfmocap.tracking.observations import Observations, chosen_rows, joined, windows
 
 

@@ -112,6 +112,7 @@ def test_swaps_in_precomputed_keypoints_are_undone_and_counted(tmp_path: Path) -
     assert sorted(p["swapped_frames"]["all"] for p in report["people"]) == [6]
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_to_the_same_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -244,6 +245,7 @@ def test_hostile_flow_is_refused(tmp_path: Path, name: str, data: bytes) -> None
 # ---- MediaPipe on real footage --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @needs_clips
 def test_both_interfaces_see_the_same_person() -> None:
     frame = next(open_video(CLIPS / "sam2_dog.mp4").frames())
@@ -259,6 +261,7 @@ def test_both_interfaces_see_the_same_person() -> None:
     assert 200 < tasks.keypoints[:, 0].mean() < 480
 
 
+@pytest.mark.slow
 @needs_clips
 def test_looking_into_two_windows_at_once_finds_what_one_after_another_does(
     monkeypatch: pytest.MonkeyPatch,
@@ -273,7 +276,7 @@ def test_looking_into_two_windows_at_once_finds_what_one_after_another_does(
         return states
 
     at_once = followed()
-    monkeypatch.setattr(tracker, "by_two", map)
+    monkeypatch.setattr(tracker, "map_in_threads", map)
     monkeypatch.setattr(tracker, "AT_ONCE", 1)
     assert len(at_once[-1].tracks) > 2
     for a, b in zip(at_once, followed(), strict=True):
@@ -295,6 +298,7 @@ def test_somebody_in_a_crowd_whom_the_detector_misses_stands_out() -> None:
     assert standing(np.full((360, 640, 3), 128, np.uint8)) == []
 
 
+@pytest.mark.slow
 @needs_clips
 def test_a_signing_woman_is_one_person_without_legs_and_a_room_without_people_has_none(
     tmp_path: Path,

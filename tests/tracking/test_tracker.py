@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from selfmocap.io.prefetch import ahead, by_two
+from selfmocap.io.prefetch import map_in_threads, prefetched
 from selfmocap.io.video import Frame
 from selfmocap.tracking.appearance import appearance, likeness
 from selfmocap.tracking.camera_motion import background_shift, is_cut, small_view
@@ -323,8 +323,8 @@ def test_items_made_ahead_come_in_order_and_errors_in_their_place() -> None:
 
     got: list[int] = []
     with pytest.raises(ValueError, match="broken"):
-        got.extend(ahead(items()))
-    assert got == list(range(20)) and list(ahead([])) == []
+        got.extend(prefetched(items()))
+    assert got == list(range(20)) and list(prefetched([])) == []
 
 
 def test_an_endless_source_is_left_alone_when_nobody_wants_more() -> None:
@@ -336,7 +336,7 @@ def test_an_endless_source_is_left_alone_when_nobody_wants_more() -> None:
             yield made[-1]
 
     before = threading.active_count()
-    wanted = ahead(items())
+    wanted = prefetched(items())
     assert [next(wanted) for _ in range(3)] == [0, 1, 2]
     wanted.close()
     assert threading.active_count() == before and len(made) <= 8
@@ -358,7 +358,7 @@ def test_two_threads_keep_the_order_and_take_no_more_than_they_need() -> None:
 
     got: list[int] = []
     with pytest.raises(ValueError, match="twenty"):
-        for made in by_two(slowly, items()):
+        for made in map_in_threads(slowly, items()):
             got.append(made)
             assert len(taken) <= len(got) + 3
     assert got == [10 * number for number in range(20)]

@@ -176,6 +176,7 @@ def history(out: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
+@pytest.mark.slow
 def test_training_on_shards_is_killed_and_goes_on_exactly(
     tmp_path: Path, captures: list[Path], shards: Path
 ) -> None:

@@ -14,9 +14,12 @@ from selfmocap.models.checkpoints import load_network
 from selfmocap.training.train_frame import PART
 from tests.conftest import ROOT
 
-pytestmark = pytest.mark.skipif(
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
     not Path("/proc/self/task").exists(), reason="finds processes as Linux shows them"
-)
+),
+]
 SCRIPT = ROOT / "tests" / "helpers" / "training_run.py"
 
 

@@ -40,6 +40,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_two_hundred_steps_more_than_halve_the_loss_and_the_error(body: Body, tmp_path: Path) -> None:
     sample = FourPoses(body)
     batch = [sample(-1)]
@@ -56,6 +57,7 @@ def test_two_hundred_steps_more_than_halve_the_loss_and_the_error(body: Body, tm
     assert validate(weights, body, batch) == pytest.approx(after)
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_goes_on_exactly(uninterrupted: Path, tmp_path: Path) -> None:
     out = tmp_path / "killed"
     process = subprocess.Popen(
@@ -76,6 +78,7 @@ def test_killed_and_resumed_goes_on_exactly(uninterrupted: Path, tmp_path: Path)
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one_with_the_double_batch(tmp_path: Path) -> None:
     run(tmp_path / "one", 5, 2 * PART)
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
@@ -86,12 +89,14 @@ def test_two_processes_equal_one_with_the_double_batch(tmp_path: Path) -> None:
         assert two == pytest.approx(one, rel=2e-4)
 
 
+@pytest.mark.slow
 def test_workers_do_not_change_what_is_learned(body: Body, uninterrupted: Path, tmp_path: Path) -> None:
     train(CONFIG, FourPoses(body), body, tmp_path, workers=2, every=4)
     for ours, theirs in zip(history(tmp_path), history(uninterrupted), strict=True):
         assert ours == pytest.approx(theirs, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_folder_with_another_run_is_refused(body: Body, uninterrupted: Path) -> None:
     with pytest.raises(ValueError, match="already holds a training run: resume it"):
         train(CONFIG, FourPoses(body), body, uninterrupted)

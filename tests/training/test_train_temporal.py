@@ -236,6 +236,7 @@ def test_stopped_and_resumed_goes_on_exactly(body: Body, lessons: Lessons, tmp_p
     assert all(torch.equal(p, frame.state_dict()[n]) for n, p in parted.frame.state_dict().items())
 
 
+@pytest.mark.slow
 def test_fifty_steps_teach_what_a_frame_network_cannot_know(
     body: Body, lessons: Lessons, tmp_path: Path
 ) -> None:
@@ -249,6 +250,7 @@ def test_fifty_steps_teach_what_a_frame_network_cannot_know(
     assert again["temporal"]["mpjpe_mm"] == pytest.approx(scores["temporal/mpjpe_mm"], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
     script = ROOT / "tests" / "helpers" / "temporal_run.py"
     environment = {**os.environ, "PYTHONPATH": str(script.parents[1]), "OMP_NUM_THREADS": "1"}

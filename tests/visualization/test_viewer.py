@@ -9,7 +9,7 @@ import pytest
 
 from selfmocap.body_model.body import Body
 from selfmocap.body_model.motion import Motion
-from selfmocap.tracking.overlay import write_pictures
+from selfmocap.io.video_writer import write_video
 from selfmocap.visualization.viewer import _pictures, open_viewer
 from tests.helpers.exported_files import wandering_motion
 
@@ -27,7 +27,7 @@ def folder(motions: list[Motion], tmp_path_factory: pytest.TempPathFactory) -> P
         (folder / f"person-{number}").mkdir()
         motion.save(folder / f"person-{number}" / "motion.npz")
     pictures = ((n / 30, np.full((64, 96, 3), 6 * n, np.uint8)) for n in range(40))
-    write_pictures(folder / "overlay.mp4", pictures, 30.0)
+    write_video(folder / "overlay.mp4", pictures, 30.0)
     return folder
 
 

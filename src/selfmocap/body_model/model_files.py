@@ -8,17 +8,16 @@ from pathlib import Path
 import numpy as np
 
 from selfmocap.body_model.skeleton import JOINT, JOINT_NAMES, JOINT_PARENTS
-from selfmocap.io.files import (
-    check_format,
-    check_shapes,
-    existing_file,
-    read_npz,
-    read_pickle,
-)
+from selfmocap.io.files import existing_file
+from selfmocap.io.npz import check_format, check_shapes, read_npz
+from selfmocap.io.pickles import read_pickle
 
 FORMAT, VERSION = "selfmocap-body", 1
 USER_BETAS = 10
-"""Shape coefficients used of a user's file."""
+"""Number of shape coefficients read from a user's file."""
+
+SMPL_MEAN_PELVIS = (0.0, -0.23, 0.03)
+"""Pelvis of SMPL's mean bodies in the rest pose, metres, accurate to 2 cm: what is known without an SMPL file."""
 
 _SMPL_KEYS = {"v_template", "shapedirs", "posedirs", "weights", "J_regressor", "kintree_table", "f"}
 _BODY_KEYS = {

@@ -11,10 +11,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.body_model.frame_rates import median_fps
 from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS, JOINT_NAMES
 from selfmocap.geometry.camera import Camera
-from selfmocap.geometry.tensors import frames_a_second
-from selfmocap.io.files import PartOfFile, check_format, check_shapes, read_npz, write_npz
+from selfmocap.io.npz import NamedBytesIO, check_format, check_shapes, read_npz, write_npz
 
 FORMAT, VERSION = "selfmocap-motion", 1
 
@@ -114,7 +114,7 @@ class Motion:
     @property
     def fps(self) -> float:
         """Frames a second of the video: the median over frames that follow each other, 0 for a single frame."""
-        return frames_a_second(self.frame_times, self.frame_index)
+        return median_fps(self.frame_times, self.frame_index)
 
     def save(self, path: Path | str) -> None:
         """Writes `motion.npz`, whole or not at all."""
@@ -142,7 +142,7 @@ class Motion:
         )
 
     @classmethod
-    def load(cls, path: Path | str | PartOfFile) -> "Motion":
+    def load(cls, path: Path | str | NamedBytesIO) -> "Motion":
         """Reads `motion.npz`; a ValueError names what is wrong with a damaged or foreign file."""
         arrays = read_npz(path)
         check_format(path, arrays, FORMAT, VERSION, _SHAPES.keys() | _MOVING)

@@ -161,12 +161,12 @@ def evaluate(
     """
     from selfmocap.evaluation.evaluate import table_of
     from selfmocap.evaluation.pck import evaluate_any
-    from selfmocap.io.files import written_whole
+    from selfmocap.io.atomic import atomic_write
 
     with stages() as progress:
         scores = evaluate_any(estimates, truth, smpl_model, progress)
     if out is not None:
-        with written_whole(out) as partial:
+        with atomic_write(out) as partial:
             partial.write_text(json.dumps(scores, indent=1))
     _console.print(table_of(scores))
 

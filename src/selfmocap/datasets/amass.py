@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from selfmocap.datasets.smpl_motion import SmplMotion, smpl_rotations
-from selfmocap.io.files import check_shapes, read_npz
+from selfmocap.io.npz import check_shapes, read_npz
 
 _KEYS = ("trans", "poses", "betas", "gender")
 _RATES = ("mocap_framerate", "mocap_frame_rate")

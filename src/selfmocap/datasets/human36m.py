@@ -19,7 +19,8 @@ from torch import Tensor
 
 from selfmocap.datasets.text import numbers, read_text
 from selfmocap.geometry.camera import Camera
-from selfmocap.io.files import MAX_PICKLE_BYTES, existing_file, read_pickle
+from selfmocap.io.files import existing_file
+from selfmocap.io.pickles import MAX_PICKLE_BYTES, read_pickle
 
 FPS = 50.0
 CAMERAS = ("54138969", "55011271", "58860488", "60457274")

@@ -20,7 +20,7 @@ from selfmocap.datasets.retargeting.retarget import retarget
 from selfmocap.datasets.retargeting.skeletons import SkeletonMotion
 from selfmocap.datasets.smpl_motion import SmplMotion
 from selfmocap.datasets.three_dpw import read_threedpw
-from selfmocap.io.files import read_npz, write_npz
+from selfmocap.io.npz import read_npz, write_npz
 from selfmocap.io.progress import ProgressCallback, no_progress
 
 MANIFEST = "motions.csv"

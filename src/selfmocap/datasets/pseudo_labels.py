@@ -28,13 +28,9 @@ from jaxtyping import Int
 
 from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
-from selfmocap.io.files import (
-    PartOfFile,
-    existing_file,
-    read_npz,
-    write_npz,
-    written_whole,
-)
+from selfmocap.io.atomic import atomic_write
+from selfmocap.io.files import existing_file
+from selfmocap.io.npz import NamedBytesIO, read_npz, write_npz
 from selfmocap.io.progress import ProgressCallback
 from selfmocap.io.video import numbered
 from selfmocap.tracking.observations import Observations, joined, windows
@@ -75,7 +71,7 @@ def write_shard(path: Path, captures: Sequence[Path], progress: ProgressCallback
     """Writes the samples of captures (folders with `person-N`), and gives how many there are. The same bytes for the
     same captures."""
     count = 0
-    with written_whole(path) as partial, tarfile.open(partial, "w", format=tarfile.USTAR_FORMAT) as tar:
+    with atomic_write(path) as partial, tarfile.open(partial, "w", format=tarfile.USTAR_FORMAT) as tar:
         for done, capture in enumerate(captures, start=1):
             for person in sorted(capture.glob("person-*"), key=numbered):
                 for first, parts in _samples(person):
@@ -220,7 +216,7 @@ def indexed_shards(place: Path, pick: Pick, folder: Path, progress: ProgressCall
     for done, one in enumerate(random.Random().sample(shards, len(shards)), start=1):
         _look_up(one, pick)
         progress("index shards", done, len(shards))
-    with written_whole(record) as partial:
+    with atomic_write(record) as partial:
         partial.write_text(json.dumps({"place": str(place.absolute()), "shards": paths}))
     return shards
 
@@ -295,10 +291,10 @@ def _seen(shard: Path, part: Part) -> Observations:
 # ---- what lies in a shard -------------------------------------------------------------------------------------
 
 
-def _part(shard: Path, part: Part) -> PartOfFile:
+def _part(shard: Path, part: Part) -> NamedBytesIO:
     with existing_file(shard).open("rb") as file:
         file.seek(part.offset)
-        return PartOfFile(file.read(part.size), f"the sample at byte {part.offset}")
+        return NamedBytesIO(file.read(part.size), f"the sample at byte {part.offset}")
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from selfmocap.datasets.smpl_motion import SmplMotion, smpl_rotations
 from selfmocap.geometry.camera import Camera
-from selfmocap.io.files import read_pickle
+from selfmocap.io.pickles import read_pickle
 
 VIDEO_FPS = 30.0
 _KEYS = {"sequence", "poses", "trans", "betas", "genders", "cam_poses", "cam_intrinsics", "campose_valid"}

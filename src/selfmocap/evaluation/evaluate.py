@@ -17,14 +17,14 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from selfmocap.body_model.body import Body
+from selfmocap.body_model.model_files import SMPL_MEAN_PELVIS
 from selfmocap.body_model.motion import FORMAT, Motion
 from selfmocap.body_model.skeleton import JOINT, JOINT_NAMES
 from selfmocap.datasets.amass import read_amass
 from selfmocap.datasets.smpl_motion import SmplMotion
 from selfmocap.datasets.three_dpw import read_threedpw
-from selfmocap.export.smpl import SMPL_MEAN_PELVIS
 from selfmocap.geometry.camera import Camera
-from selfmocap.io.files import read_npz
+from selfmocap.io.npz import read_npz
 from selfmocap.losses.metrics import (
     absolute_error,
     acceleration_error,

@@ -13,7 +13,7 @@ from selfmocap.export.names import children
 from selfmocap.export.options import ExportOptions
 from selfmocap.export.rig import Rig, rig
 from selfmocap.export.takes import Take
-from selfmocap.io.files import written_whole
+from selfmocap.io.atomic import atomic_write
 
 
 def write_bvh(path: Path, take: Take, body: Body, options: ExportOptions) -> None:
@@ -26,7 +26,7 @@ def write_bvh(path: Path, take: Take, body: Body, options: ExportOptions) -> Non
     lines += ["MOTION", f"Frames: {len(take)}", f"Frame Time: {1 / take.fps:.9f}"]
     angles_deg = [continuous_euler(R[:, joint], orders[joint]) for joint in _depth_first(0)]
     table = np.concatenate([skeleton.p_world_root.numpy(), *angles_deg], axis=1)
-    with written_whole(path) as partial, partial.open("w", encoding="ascii") as file:
+    with atomic_write(path) as partial, partial.open("w", encoding="ascii") as file:
         file.write("\n".join(lines) + "\n")
         np.savetxt(file, table, fmt="%.6f")
 

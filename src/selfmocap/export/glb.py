@@ -17,7 +17,7 @@ from selfmocap.export.rig import Rig, rig
 from selfmocap.export.skin import Skin, skin
 from selfmocap.export.takes import Take
 from selfmocap.geometry.rotations import continuous_quaternions
-from selfmocap.io.files import written_whole
+from selfmocap.io.atomic import atomic_write
 
 _TYPES = {1: "SCALAR", 3: "VEC3", 4: "VEC4", 16: "MAT4"}
 _COMPONENTS = {"float32": 5126, "uint32": 5125, "uint8": 5121}
@@ -127,7 +127,7 @@ def _animation(skeleton: Rig, buffer: _Buffer) -> dict[str, Any]:
 def _write(path: Path, document: dict[str, Any], data: bytes) -> None:
     text = json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
     text += b" " * (-len(text) % 4)
-    with written_whole(path) as partial, partial.open("wb") as file:
+    with atomic_write(path) as partial, partial.open("wb") as file:
         file.write(struct.pack("<4sII", b"glTF", 2, 12 + 8 + len(text) + 8 + len(data)))
         for kind, chunk in ((b"JSON", text), (b"BIN\0", data)):
             file.write(struct.pack("<I4s", len(chunk), kind) + chunk)

@@ -6,7 +6,7 @@ import trimesh
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from selfmocap.io.files import written_whole
+from selfmocap.io.atomic import atomic_write
 
 MESH_SUFFIXES = (".glb", ".ply", ".obj", ".stl")
 
@@ -22,5 +22,5 @@ def write_mesh(
             f"{path}: a mesh is written as {', '.join(MESH_SUFFIXES)}, not as {path.suffix or 'no suffix'}"
         )
     mesh = trimesh.Trimesh(vertices.detach().cpu().numpy(), faces.cpu().numpy(), process=False)
-    with written_whole(path) as partial:
+    with atomic_write(path) as partial:
         mesh.export(partial, file_type=path.suffix[1:])

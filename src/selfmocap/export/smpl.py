@@ -10,16 +10,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from selfmocap.body_model.body import Body
-from selfmocap.body_model.model_files import USER_BETAS
+from selfmocap.body_model.model_files import SMPL_MEAN_PELVIS, USER_BETAS
 from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.skeleton import JOINT
 from selfmocap.export.rig import R_ZUP_YUP
 from selfmocap.export.smpl_fit import refit
 from selfmocap.export.takes import Take
-from selfmocap.io.files import write_npz
+from selfmocap.io.npz import write_npz
 
-SMPL_MEAN_PELVIS = (0.0, -0.23, 0.03)
-"""Metres. About where the pelvis is in SMPL's mean bodies at rest, to 2 cm: what is known without an SMPL file."""
 _AMASS_JOINTS, _AMASS_BETAS, _AMASS_SOFT_TISSUE = 52, 16, 8
 
 

@@ -14,7 +14,7 @@ from selfmocap.export.euler import ORDERS, continuous_euler
 from selfmocap.export.options import METRES, ExportOptions
 from selfmocap.export.rig import Rig, out_of_world, rig
 from selfmocap.export.takes import Take
-from selfmocap.io.files import written_whole
+from selfmocap.io.atomic import atomic_write
 
 _ANGLES = ORDERS[0]
 _UNIT_OF = {metres: unit for unit, metres in METRES.items()}
@@ -34,7 +34,7 @@ def write_csv(path: Path, take: Take, body: Body, options: ExportOptions) -> Non
     titles += [f"{name}_{axis}_{unit}" for name in skeleton.names for axis in "xyz"]
     titles += [f"{name}_{axis}rotation_deg" for name in skeleton.names for axis in _ANGLES]
     table = np.concatenate([joints.flatten(1).numpy(), angles_deg.reshape(len(take), -1)], axis=1)
-    with written_whole(path) as partial, partial.open("w", newline="", encoding="ascii") as file:
+    with atomic_write(path) as partial, partial.open("w", newline="", encoding="ascii") as file:
         rows = csv.writer(file)
         rows.writerow(titles)
         for time, confidence, filled, numbers in zip(
@@ -69,7 +69,7 @@ def write_trc(path: Path, take: Take, body: Body, options: ExportOptions) -> Non
         zip(skeleton.times.tolist(), points.flatten(1).tolist(), strict=True), 1
     ):
         lines.append(f"{number}\t{time:.6f}\t" + "\t".join(f"{x:.6f}" for x in row))
-    with written_whole(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text("\n".join(lines) + "\n", encoding="ascii")
 
 

@@ -9,33 +9,14 @@ from dataclasses import dataclass, replace
 
 import roma
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from selfmocap.body_model.body import BodyParameters
+from selfmocap.body_model.frame_rates import FRAME_TOLERANCE, LONGEST_GAP, nominal_fps
 from selfmocap.body_model.motion import Motion
 from selfmocap.geometry.rotations import interpolate
 from selfmocap.geometry.tensors import in_parts
-
-LONGEST_GAP = 0.5
-"""Seconds."""
-_RATES = (
-    24000 / 1001,
-    24.0,
-    25.0,
-    30000 / 1001,
-    30.0,
-    48.0,
-    50.0,
-    60000 / 1001,
-    60.0,
-    90.0,
-    100.0,
-    120.0,
-    240.0,
-)
-_SNAP = 0.05
-"""Frames: a moment this near to a frame is that frame (files round times to a millisecond)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,12 +41,12 @@ class Take:
         fps = fps or self.fps
         step, start = 1 / fps, float(self.times[0])
         length = float(self.times[-1]) - start
-        moments = start + step * torch.arange(math.floor(length / step + _SNAP) + 1, dtype=torch.float64)
+        moments = start + step * torch.arange(math.floor(length / step + FRAME_TOLERANCE) + 1, dtype=torch.float64)
         before = (torch.searchsorted(self.times, moments, right=True) - 1).clamp(0, max(len(self) - 2, 0))
         after = (before + 1).clamp(max=len(self) - 1)
         interval = (self.times[after] - self.times[before]).clamp_min(1e-9)
         share = ((moments - self.times[before]) / interval).clamp(0, 1)
-        near = _SNAP * min(step, 1 / self.fps)
+        near = FRAME_TOLERANCE * min(step, 1 / self.fps)
         share[moments - self.times[before] < near] = 0
         share[self.times[after] - moments < near] = 1
         if torch.equal(before + share, torch.arange(len(self)).double()):
@@ -97,7 +78,7 @@ def takes(motion: Motion) -> list[Take]:
         raise ValueError("the motion has no frames; there is nothing to export")
     times = motion.frame_times.double().cpu()
     cuts = (torch.nonzero(times.diff() > LONGEST_GAP + 1e-6).flatten() + 1).tolist()
-    fps = frame_rate(motion.frame_index.cpu(), times)
+    fps = nominal_fps(motion.frame_index.cpu(), times)
     parameters = motion.parameters.to("cpu")
     R = in_parts(_nearest_rotations, parameters.R_parent_joint.detach())
     betas, p = parameters.betas.double(), parameters.p_world_root.double()
@@ -130,22 +111,6 @@ def joined(parts: list[Take]) -> Take:
         confidence=torch.cat([part.confidence for part in parts]),
         filled=torch.cat([part.filled for part in parts]),
     )
-
-
-def frame_rate(frame_index: Int[Tensor, " time"], frame_times: Float[Tensor, " time"]) -> float:
-    """Frames a second of a video from some of its frames: the usual rate that fits their times to _SNAP of a frame,
-    else the mean rate if that fits, else the median one (of a video whose rate varies). 30 for a single frame."""
-    if len(frame_index) < 2:
-        return 30.0
-    index, times = (frame_index - frame_index[0]).double(), frame_times.double() - frame_times[0]
-
-    def misfit(fps: float) -> float:
-        offset = times * fps - index
-        return float(offset.max() - offset.min()) / 2
-
-    best, mean = min(_RATES, key=misfit), float(index[-1] / times[-1])
-    median = float((index.diff() / times.diff()).median())
-    return next((rate for rate in (best, mean) if misfit(rate) < _SNAP), median)
 
 
 def _part(take: Take, frames: slice) -> Take:

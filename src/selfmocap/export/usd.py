@@ -15,7 +15,7 @@ from selfmocap.export.rig import Rig, rig
 from selfmocap.export.skin import INFLUENCES, skin
 from selfmocap.export.takes import Take
 from selfmocap.geometry.rotations import continuous_quaternions
-from selfmocap.io.files import written_whole
+from selfmocap.io.atomic import atomic_write
 
 
 def usd_library() -> ModuleType:
@@ -51,7 +51,7 @@ def write_usd(path: Path, take: Take, body: Body, options: ExportOptions) -> Non
         binding = UsdSkel.BindingAPI.Apply(prim)
         binding.CreateSkeletonRel().SetTargets([Sdf.Path("/person/skeleton")])
         binding.CreateAnimationSourceRel().SetTargets([Sdf.Path("/person/skeleton/motion")])
-    with written_whole(path) as partial:
+    with atomic_write(path) as partial:
         stage.Export(str(partial))
 
 

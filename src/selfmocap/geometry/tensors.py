@@ -53,11 +53,3 @@ def safe_normalize(x: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch n"]:
 def weighted_sum(values: Mapping[str, Float[Tensor, ""]], weights: Mapping[str, float]) -> Float[Tensor, ""]:
     """The sum of named values, each times the weight of its name."""
     return torch.stack([weights[name] * value for name, value in values.items()]).sum()
-
-
-def frames_a_second(frame_times: Float[Tensor, " time"], frame_index: Int[Tensor, " time"]) -> float:
-    """The median rate of a video (times in s) over frames that follow each other, some of which may be missing; 0 for
-    a single frame."""
-    if len(frame_index) < 2:
-        return 0.0
-    return float(1 / (frame_times.diff() / frame_index.diff()).median())

@@ -16,7 +16,7 @@ _PATIENCE_S = 0.1
 """Between two looks at whether anybody still wants more."""
 
 
-def ahead(items: Iterable[T]) -> Generator[T, None, None]:
+def prefetched(items: Iterable[T]) -> Generator[T, None, None]:
     """The same items, made by a thread of their own up to three before they are asked for; what goes wrong there is
     raised here, in its place. The thread ends with the last item, or when the iterator is closed."""
     made: queue.Queue[tuple[bool, T | BaseException | None]] = queue.Queue(_ITEMS)
@@ -37,7 +37,7 @@ def ahead(items: Iterable[T]) -> Generator[T, None, None]:
         maker.join()
 
 
-def by_two(function: Callable[[T], R], items: Iterable[T]) -> Generator[R, None, None]:
+def map_in_threads(function: Callable[[T], R], items: Iterable[T]) -> Generator[R, None, None]:
     """What `function` makes of each item, in their order, by two threads."""
     with ThreadPoolExecutor(2) as pool:
         waiting: deque[Future[R]] = deque()

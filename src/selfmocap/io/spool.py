@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from selfmocap.io.files import written_whole
+from selfmocap.io.atomic import atomic_write
 
 _CHUNK = 64
 
@@ -45,7 +45,7 @@ class Spool:
 def write_npz_from_spools(path: Path, arrays: Mapping[str, Any], spools: Mapping[str, Spool]) -> None:
     """Writes an `.npz` like `files.write_npz`, the spools' rows passing through memory a few at a time."""
     with (
-        written_whole(path) as partial,
+        atomic_write(path) as partial,
         zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
     ):
         for name, value in arrays.items():

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from selfmocap.geometry.rotations import matrix_to_6d
-from selfmocap.io.files import read_npz
+from selfmocap.io.npz import read_npz
 
 PRIOR_FILE = "pose_prior.npz"
 DIMENSIONS = 23 * 6

@@ -14,7 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from selfmocap.io.files import existing_file, written_whole
+from selfmocap.io.atomic import atomic_write
+from selfmocap.io.files import existing_file
 from selfmocap.models.config import NetworkConfig
 from selfmocap.models.frame import FrameNetwork
 
@@ -42,7 +43,7 @@ def write_weights(
     if half:
         tensors = {name: t.half() if t.is_floating_point() else t for name, t in tensors.items()}
     metadata = {"format": kind, "config": json.dumps(config), "about": json.dumps(about)}
-    with written_whole(path) as partial:
+    with atomic_write(path) as partial:
         save_file(tensors, partial, metadata)
 
 

@@ -20,7 +20,8 @@ from selfmocap.adaptation.fit import AFTER_ADAPTATION, OF_FAST_MOTION, OptimiseC
 from selfmocap.body_model.body import Body
 from selfmocap.body_model.motion import Motion
 from selfmocap.export.write import export
-from selfmocap.io.files import existing_file, remove_partials
+from selfmocap.io.atomic import remove_temporaries
+from selfmocap.io.files import existing_file
 from selfmocap.io.memory import give_memory_back
 from selfmocap.io.progress import ProgressCallback, no_progress
 from selfmocap.io.video import open_video
@@ -156,8 +157,8 @@ def _without_partials(out: Path) -> None:
     """What a killed run left behind."""
     for folder in (out, *out.glob("person-*")):
         for stems in ("motion*", "overlay", "report", "observations"):
-            remove_partials(folder, stems)
-    remove_partials(out / ".capture")
+            remove_temporaries(folder, stems)
+    remove_temporaries(out / ".capture")
 
 
 # ---- the stages -----------------------------------------------------------------------------------------------

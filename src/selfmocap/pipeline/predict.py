@@ -13,7 +13,7 @@ from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.body_model.motion import Motion
 from selfmocap.export.write import export
 from selfmocap.geometry.rotations import interpolate
-from selfmocap.io.files import written_whole
+from selfmocap.io.atomic import atomic_write
 from selfmocap.io.progress import ProgressCallback, no_progress
 from selfmocap.io.video import open_video
 from selfmocap.models.estimator import infer
@@ -117,7 +117,7 @@ def _write_sheet(path: Path, motion: Motion, body: Body) -> None:
     seen = (~motion.filled).nonzero().squeeze(1).tolist()
     rows = sorted({0, seen[0], seen[-1], len(motion) - 1})
     sheet = np.concatenate([_pictured(motion, body, row) for row in rows], axis=1)
-    with written_whole(path) as partial:
+    with atomic_write(path) as partial:
         Image.fromarray(sheet).save(partial, "PNG")
 
 

@@ -21,7 +21,7 @@ from selfmocap.adaptation.objective import Evidence, gather_evidence, self_check
 from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.geometry.rotations import interpolate
 from selfmocap.geometry.tensors import joined
-from selfmocap.io.files import read_npz, write_npz
+from selfmocap.io.npz import read_npz, write_npz
 from selfmocap.models.estimator import Estimator
 from selfmocap.pipeline.samples import Person, alone, images_for, on_device, sample
 from selfmocap.tracking.observations import windows

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from selfmocap.io.files import written_whole
+from selfmocap.io.atomic import atomic_write
 from selfmocap.io.memory import give_memory_back
 
 
@@ -66,7 +66,7 @@ class Stages:
                 "seconds": round(time.perf_counter() - began, 3),
                 "files": {str(path.relative_to(self.folder.parent)): path.stat().st_size for path in paths},
             }
-            with written_whole(self._path(name)) as partial:
+            with atomic_write(self._path(name)) as partial:
                 partial.write_text(json.dumps(record))
             give_memory_back()
         done = Done(name, key, json.loads(json.dumps(record["result"])), record["seconds"])

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from selfmocap.body_model.skeleton import keypoint_set
-from selfmocap.io.files import written_whole
+from selfmocap.io.atomic import atomic_write
 from selfmocap.pipeline.samples import Person
 from selfmocap.pipeline.stage_cache import Done
 
@@ -52,7 +52,7 @@ def summarised(
 
 def write_json(path: Path, data: dict[str, Any]) -> None:
     """Writes JSON, whole or not at all."""
-    with written_whole(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(json.dumps(data, indent=1) + "\n")
 
 

@@ -4,19 +4,19 @@ import json
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
-import av
 import numpy as np
 import torch
 
 from selfmocap.body_model.body import Body
 from selfmocap.datasets.motions_folder import load_motions
 from selfmocap.datasets.surreal import FOCAL, GENDERS, HEIGHT, WIDTH, to_surreal
-from selfmocap.io.files import write_npz, written_whole
+from selfmocap.io.atomic import atomic_write
+from selfmocap.io.npz import write_npz
 from selfmocap.io.progress import ProgressCallback, no_progress
+from selfmocap.io.video_writer import write_video
 from selfmocap.synthetic.backgrounds import Backgrounds, load_backgrounds, procedural_backgrounds
 from selfmocap.synthetic.cameras import CameraConfig
 from selfmocap.synthetic.clips import (
@@ -40,6 +40,8 @@ MOST_FRAMES = 600
 _SIZES = ((512, 384), (384, 512), (512, 288), (288, 512))
 _FPS = 30.0
 _SURREAL_BETAS = 10
+_ENCODING = {"crf": "18", "threads": "1"}
+"""x264 options: fine detail is kept, and the bytes depend on no number of threads."""
 _BEHIND_ALL = 1e10
 """What SURREAL's depth is where there is nobody, metres."""
 
@@ -90,7 +92,7 @@ def _claim(out: Path, settings: dict[str, object]) -> None:
         found = json.loads(path.read_text())
         if found != settings:
             raise ValueError(f"{out} holds clips made with {found}, not {settings}; choose another folder")
-    with written_whole(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(json.dumps(settings))
 
 
@@ -154,18 +156,12 @@ def _write_clip(studio: _Studio, index: int, folder: Path, name: str) -> None:
     write_npz(folder / "truth" / "keypoints.npz", keypoints)
     write_npz(folder / "truth" / "pixels.npz", pixels)
     detected_observations(rng, clip, studio.body, truth, CorruptionConfig()).save(folder / "observations.npz")
-    write_video(folder / "video.mp4", clip.film, _FPS)
+    _write_video(folder / "video.mp4", clip.film, _FPS)
 
 
-def write_video(path: Path, film: np.ndarray, fps: float) -> None:
-    """An H.264 file of frames (frames, height, width, 3) uint8 RGB with even sides, whole or not at all."""
-    with written_whole(path) as partial, av.open(str(partial), "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
-        stream.height, stream.width = film.shape[1:3]
-        stream.pix_fmt, stream.options = "yuv420p", {"crf": "18", "threads": "1"}
-        for image in film:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
-        container.mux(stream.encode())
+def _write_video(path: Path, film: np.ndarray, fps: float) -> None:
+    """Write frames (frames, height, width, 3) uint8 RGB with even sides as an mp4, atomically."""
+    write_video(path, ((None, image) for image in film), fps, _ENCODING, constant_rate=True)
 
 
 # ---- SURREAL's ------------------------------------------------------------------------------------------------
@@ -186,7 +182,7 @@ def _write_surreal(studio: _Studio, index: int, folder: Path, name: str) -> None
     for kind, key, images in (("segm", "segm", pixels["parts"][:, :, ::-1]), ("depth", "depth", depth[:, :, ::-1]),
                               ("gtflow", "gtflow", flow)):  # fmt: skip
         _save_mat(stem, kind, {f"{key}_{i}": image for i, image in enumerate(images, start=1)})
-    write_video(Path(f"{stem}.mp4"), np.ascontiguousarray(clip.film[:, :, ::-1]), _FPS)
+    _write_video(Path(f"{stem}.mp4"), np.ascontiguousarray(clip.film[:, :, ::-1]), _FPS)
 
 
 def _surreal_info(clip: Clip, studio: _Studio, sequence: str) -> dict[str, np.ndarray]:
@@ -206,5 +202,5 @@ def index_of(sequence: str) -> int:
 def _save_mat(stem: Path, kind: str, arrays: dict[str, np.ndarray]) -> None:
     from scipy.io import savemat
 
-    with written_whole(Path(f"{stem}_{kind}.mat")) as partial, partial.open("wb") as file:
+    with atomic_write(Path(f"{stem}_{kind}.mat")) as partial, partial.open("wb") as file:
         savemat(file, arrays, do_compression=True)

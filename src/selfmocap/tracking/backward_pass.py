@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from selfmocap.io.prefetch import ahead
+from selfmocap.io.prefetch import prefetched
 from selfmocap.io.video import Frame, Video
 from selfmocap.tracking.appearance import likeness
 from selfmocap.tracking.detections_store import (
@@ -96,7 +96,7 @@ def look_back(
     most = max(min(_MOST_FRAMES, _MOST_BYTES // (3 * video.size[0] * video.size[1])), 2)
     kept: deque[Frame] = deque(maxlen=most)
     earlier: dict[int, list[Sighting]] = {}
-    for frame in ahead(video.frames(max(births[0] - most, 0))) if births else ():
+    for frame in prefetched(video.frames(max(births[0] - most, 0))) if births else ():
         if frame.index == births[0]:
             poses = {s.track: s.pose for s in seen.at(births.popleft())}
             new = [replace(real[n], pose=poses[n]) for n in begun[frame.index]]

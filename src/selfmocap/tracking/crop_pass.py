@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Float32, Int, UInt8
 
 from selfmocap.body_model.skeleton import KeypointSet
 from selfmocap.geometry.camera import CROP_SIZE
-from selfmocap.io.prefetch import ahead
+from selfmocap.io.prefetch import prefetched
 from selfmocap.io.progress import ProgressCallback
 from selfmocap.io.spool import Spool
 from selfmocap.io.stopwatch import Stopwatch
@@ -131,7 +131,7 @@ def measure(
     if not starts:
         return
     seen = _by_frame(folder, min(starts))
-    for frame, following in _pairs(watch.each("decode", ahead(video.frames(min(starts))))):
+    for frame, following in _pairs(watch.each("decode", prefetched(video.frames(min(starts))))):
         sightings = next(seen, [])
         for person, spools in people:
             row = person.row(frame.index)

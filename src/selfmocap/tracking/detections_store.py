@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from selfmocap.io.files import read_npz, write_npz
+from selfmocap.io.npz import read_npz, write_npz
 from selfmocap.tracking.detectors.detection import MASK_SIDE, Pose
 from selfmocap.tracking.detectors.window import Window
 from selfmocap.tracking.track_state import People, Track

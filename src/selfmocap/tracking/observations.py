@@ -10,12 +10,12 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
+from selfmocap.body_model.frame_rates import median_fps
 from selfmocap.body_model.skeleton import keypoint_set
 from selfmocap.geometry.camera import CROP_SIZE
-from selfmocap.geometry.tensors import frames_a_second
-from selfmocap.io.files import (
+from selfmocap.io.npz import (
     MAX_ARRAY_BYTES,
-    PartOfFile,
+    NamedBytesIO,
     check_format,
     check_shapes,
     npz_names,
@@ -95,7 +95,7 @@ class Observations:
     @property
     def fps(self) -> float:
         """Frames a second of the video; 30 where a single frame cannot tell."""
-        return frames_a_second(self.frame_times, self.frame_index) or _FPS_OF_ONE_FRAME
+        return median_fps(self.frame_times, self.frame_index) or _FPS_OF_ONE_FRAME
 
     def __getitem__(self, frames: Any) -> "Observations":
         """The observations of some frames, chosen by a slice, or a mask or list of indices."""
@@ -144,7 +144,10 @@ class Observations:
 
     @classmethod
     def load(
-        cls, path: Path | str | PartOfFile, images: Collection[str] = IMAGES, max_bytes: int = MAX_ARRAY_BYTES
+        cls,
+        path: Path | str | NamedBytesIO,
+        images: Collection[str] = IMAGES,
+        max_bytes: int = MAX_ARRAY_BYTES,
     ) -> "Observations":
         """Reads `observations.npz`, of its images only those of some names; a ValueError names what is wrong with a
         damaged or foreign file, or one that takes more than `max_bytes` of memory."""

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from selfmocap.body_model.skeleton import KeypointSet
-from selfmocap.io.files import written_whole
+from selfmocap.io.atomic import atomic_write
 from selfmocap.io.memory import peak_memory_gb
-from selfmocap.io.prefetch import ahead
+from selfmocap.io.prefetch import prefetched
 from selfmocap.io.progress import ProgressCallback, no_progress
 from selfmocap.io.spool import write_npz_from_spools
 from selfmocap.io.stopwatch import Stopwatch
@@ -173,7 +173,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _write_json(path: Path, data: dict[str, Any]) -> None:
-    with written_whole(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(json.dumps(data, indent=2) + "\n")
 
 
@@ -209,7 +209,7 @@ def _placed(path: Path, folder: Path) -> Path:
 def _drawn(
     video: Video, people: list[tuple[Person, Images]], points: KeypointSet, progress: ProgressCallback
 ) -> Iterator[tuple[Any, list[Drawn]]]:
-    for frame in ahead(video.frames()):
+    for frame in prefetched(video.frames()):
         yield frame, [_draw(p, s, row) for p, s in people if (row := p.row(frame.index)) is not None]
         progress("overlay", frame.index + 1, video.declared_frames)
 

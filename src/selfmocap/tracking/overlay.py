@@ -1,21 +1,16 @@
 """The video with what was seen drawn over it: boxes, identities, keypoints, masks, flow."""
 
-import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
-import av
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from selfmocap.body_model.skeleton import KeypointSet
 from selfmocap.geometry.camera import CROP_SIZE
-from selfmocap.io.files import written_whole
-from selfmocap.io.prefetch import ahead
 from selfmocap.io.video import Frame
+from selfmocap.io.video_writer import write_video
 
 _COLOURS = (
     (255, 176, 0),
@@ -52,39 +47,8 @@ class Drawn:
 def write_overlay(
     path: Path, drawn: Iterator[tuple[Frame, list[Drawn]]], points: KeypointSet, fps: float
 ) -> None:
-    """Writes the frames with their people drawn on them as an mp4: see `write_pictures`."""
-    write_pictures(path, ((frame.time, picture(frame.image, people, points)) for frame, people in drawn), fps)
-
-
-def write_pictures(path: Path, pictures: Iterator[tuple[float, Image]], fps: float) -> None:
-    """Writes RGB pictures of one even size, each with its time (s), as an mp4 (H.264 where PyAV has an encoder for it,
-    otherwise MPEG-4), whole or not at all. The next pictures are drawn while one is encoded."""
-    with (
-        written_whole(path) as partial,
-        av.open(str(partial), "w", format="mp4") as container,
-        contextlib.closing(ahead(pictures)) as drawn,
-    ):
-        stream: Any = None
-        last = -1
-        for time, image in drawn:
-            if stream is None:
-                stream = _stream(container, image, fps)
-            encoded = av.VideoFrame.from_ndarray(image, format="rgb24")
-            last = max(last + 1, round(time * 90000))
-            encoded.pts, encoded.time_base = last, Fraction(1, 90000)
-            container.mux(stream.encode(encoded))
-        if stream is not None:
-            container.mux(stream.encode())
-
-
-def _stream(container: Any, image: Image, fps: float) -> Any:
-    name = "libx264" if "libx264" in av.codecs_available else "mpeg4"
-    stream = container.add_stream(name, rate=Fraction(fps).limit_denominator(1001))
-    stream.height, stream.width = image.shape[:2]
-    stream.pix_fmt = "yuv420p"
-    stream.codec_context.time_base = Fraction(1, 90000)
-    stream.options = {"preset": "ultrafast", "crf": "23"} if name == "libx264" else {"qscale": "4"}
-    return stream
+    """Writes the frames with their people drawn on them as an mp4: see `write_video`."""
+    write_video(path, ((frame.time, picture(frame.image, people, points)) for frame, people in drawn), fps)
 
 
 def picture(image: Image, people: list[Drawn], points: KeypointSet) -> Image:

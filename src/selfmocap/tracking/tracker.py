@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from selfmocap.body_model.skeleton import KeypointSet
-from selfmocap.io.prefetch import by_two
+from selfmocap.io.prefetch import map_in_threads
 from selfmocap.io.video import Frame
 from selfmocap.tracking.appearance import appearance, likeness
 from selfmocap.tracking.camera_motion import background_shift, is_cut, small_view
@@ -126,7 +126,7 @@ def _alive(track: Track, now: int, pace: Pace) -> bool:
 def followed(people: People, frame: Frame, detector: Detector, pace: Pace) -> People:
     """The people after a frame in which they, and nobody else, were looked for."""
     wanted = [t for t in people.tracks if frame.index - t.last <= min(pace.coast, pace.patience(t))]
-    poses = by_two(lambda track: _look_again(track, frame, detector), wanted)
+    poses = map_in_threads(lambda track: _look_again(track, frame, detector), wanted)
     seen = {t.number: pose for t, pose in zip(wanted, poses, strict=True) if pose is not None}
     seen = _without_doubles(people.tracks, seen, frame.image, detector.points)
     seen = _given_back(people.tracks, seen, frame, detector.points)
@@ -247,7 +247,7 @@ def _searched(people: People, frame: Frame, detector: Detector, pace: Pace) -> P
 
     tiled = tiles(width, height, _sides(people, len(present)))
     beside = [*_beside(present), *standing(frame.image)] if crowd else []
-    for window, pose in by_two(looked_into, itertools.chain(_windows(detector, frame.image, tiled), beside)):
+    for window, pose in map_in_threads(looked_into, itertools.chain(_windows(detector, frame.image, tiled), beside)):
         if window not in beside:
             windows.append(window)
         if known(window):

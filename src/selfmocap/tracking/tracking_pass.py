@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from selfmocap.io.prefetch import ahead
+from selfmocap.io.prefetch import prefetched
 from selfmocap.io.progress import ProgressCallback
 from selfmocap.io.stopwatch import Stopwatch
 from selfmocap.io.video import Frame, InputError, Video
@@ -63,7 +63,7 @@ def follow_video(
     stamps: list[Stamp] = []
     sightings: list[Sighting] = []
     latest: dict[int, Track] = {}
-    for frame in watch.each("decode", ahead(video.frames(first))):
+    for frame in watch.each("decode", prefetched(video.frames(first))):
         with watch.stage("detect and follow"):
             people = follow(people, frame, detector, pace)
             if frame.index == 0 and person_box is not None:

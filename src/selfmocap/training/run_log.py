@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from selfmocap.io.files import written_whole
+from selfmocap.io.atomic import atomic_write
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class History:
             from torch.utils.tensorboard import SummaryWriter
 
             kept = path.read_text().splitlines()[:start] if path.exists() else []
-            with written_whole(path) as partial:
+            with atomic_write(path) as partial:
                 partial.write_text("".join(f"{line}\n" for line in kept))
             self.file = path.open("a")
             self.board = SummaryWriter(path.parent / "tensorboard", purge_step=start + 1)

@@ -14,10 +14,11 @@ from scipy.ndimage import median_filter
 from torch import Tensor
 
 from selfmocap.body_model.body import Body, forward_kinematics
+from selfmocap.body_model.frame_rates import median_fps
 from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
 from selfmocap.datasets.penn_action import KEYPOINTS, PennClip, label_files, read_penn_action
 from selfmocap.datasets.pseudo_labels import indexed_shards
-from selfmocap.geometry.tensors import frames_a_second, joined
+from selfmocap.geometry.tensors import joined
 from selfmocap.io.video import PICTURE_FPS
 from selfmocap.losses.temporal import Targets
 from selfmocap.models.frame import FrameInputs, FrameNetwork
@@ -345,7 +346,7 @@ def clean_tracks(seen: Observations) -> list[Observations]:
     """Pieces of consecutive frames that are fit for learning, by the rules of the paper's release: a piece begins when
     more than 6 keypoints are seen and ends when no more than 4 are (a median over 5 frames), has 40 to 500 frames, and
     shows limbs, not only head and shoulders, in 40 % of them. Of fast videos, every other frame or fewer are taken."""
-    every = max(1, round(frames_a_second(seen.frame_times, seen.frame_index) / FPS))
+    every = max(1, round(median_fps(seen.frame_times, seen.frame_index) / FPS))
     gaps = (seen.frame_index.diff() != 1).nonzero().squeeze(1) + 1
     runs = torch.arange(len(seen)).tensor_split(gaps)
     pieces = [piece for run in runs for piece in _good_pieces(seen[run[::every]])]

@@ -24,7 +24,7 @@ from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.body_model.skeleton import keypoint_set
 from selfmocap.geometry.camera import CROP_SIZE
 from selfmocap.geometry.tensors import joined, weighted_sum
-from selfmocap.io.files import written_whole
+from selfmocap.io.atomic import atomic_write
 from selfmocap.losses.metrics import absolute_error, procrustes_error, root_aligned_error
 from selfmocap.losses.supervised import (
     PAPER_WEIGHTS,
@@ -334,7 +334,7 @@ def _save(
         "average": average.state_dict(),
         "optimizer": optimizer.state_dict(),
     }
-    with written_whole(out / "training.pt") as partial:
+    with atomic_write(out / "training.pt") as partial:
         torch.save(state, partial)
 
 

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from selfmocap.body_model.body import Body
 from selfmocap.geometry.tensors import weighted_sum
-from selfmocap.io.files import written_whole
+from selfmocap.io.atomic import atomic_write
 from selfmocap.losses.temporal import (
     Figure,
     Targets,
@@ -338,5 +338,5 @@ class _Run:
         save_temporal(out / "network.safetensors", self.average, about)
         state = {name: part.state_dict() for name, part in self.parts.items()}
         state |= {"config": json.dumps(asdict(self.config), sort_keys=True), "step": step}
-        with written_whole(out / "training.pt") as partial:
+        with atomic_write(out / "training.pt") as partial:
             torch.save(state, partial)

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from selfmocap.body_model.body import Body
 from selfmocap.body_model.motion import Motion
-from selfmocap.io.prefetch import ahead, by_two
+from selfmocap.io.prefetch import map_in_threads, prefetched
 from selfmocap.io.video import Frame, Video
-from selfmocap.tracking.overlay import write_pictures
+from selfmocap.io.video_writer import write_video
 from selfmocap.visualization.render import drawn_over
 
 PERSON_COLOURS = (
@@ -55,11 +55,11 @@ def write_bodies(
         return frame.time, np.ascontiguousarray(image)
 
     def pictures() -> Iterator[tuple[float, UInt8[np.ndarray, "height width 3"]]]:
-        for number, picture in enumerate(by_two(drawn, ahead(video.frames())), start=1):
+        for number, picture in enumerate(map_in_threads(drawn, prefetched(video.frames())), start=1):
             progress(number, video.declared_frames)
             yield picture
 
-    write_pictures(path, pictures(), video.fps)
+    write_video(path, pictures(), video.fps)
 
 
 def _posed(motion: Motion, body: Body) -> Float[Tensor, "time vertices 3"]:

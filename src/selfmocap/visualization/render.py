@@ -11,7 +11,7 @@ from torch import Tensor
 
 from selfmocap.geometry.camera import NEAREST_DEPTH, Camera, project
 from selfmocap.geometry.rasterizer import rasterize
-from selfmocap.io.files import written_whole
+from selfmocap.io.atomic import atomic_write
 
 _SUPERSAMPLING = 2
 _SKIN = np.array([0.80, 0.64, 0.55], np.float32)
@@ -120,5 +120,5 @@ def write_picture(
     path: Path | str, vertices: Float[Tensor, "vertices 3"], faces: Int[Tensor, "faces 3"]
 ) -> None:
     """Writes `picture` as PNG, whole or not at all."""
-    with written_whole(path) as partial:
+    with atomic_write(path) as partial:
         Image.fromarray(picture(vertices, faces)).save(partial, "PNG")

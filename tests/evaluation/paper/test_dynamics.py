@@ -27,6 +27,8 @@ from selfmocap.training.temporal_recipe import ClipChoice as TrainingChoice
 from selfmocap.training.temporal_recipe import lessons_of, read_motions, validation_clips
 from selfmocap.training.validate_temporal import hallucination_scores, surface_scores
 
+pytestmark = pytest.mark.slow
+
 TEST_SET = ClipChoice(clips=2, frames=14)
 QUICK = Trainings(seeds=2, steps=3)
 SMALL = TemporalConfig(width=32, hidden=32, blocks=2, frames=13, reach=3)

@@ -38,6 +38,8 @@ from selfmocap.models.frame import FrameNetwork
 from selfmocap.pipeline.adapt_folder import AdaptFolderConfig, adapt_folder
 from tests.helpers.exported_files import wandering_motion
 
+pytestmark = pytest.mark.slow
+
 TEST_SET = ClipChoice(clips=2, frames=4)
 QUICK = RowConfig(
     adapt=AdaptConfig(epochs=2),

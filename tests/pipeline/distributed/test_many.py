@@ -27,6 +27,7 @@ def here(out: Path, address: str | None, workers: int | None) -> Iterator[Here]:
     yield HereOnCpu(out)
 
 
+@pytest.mark.slow
 def test_a_folder_of_videos_is_captured_like_each_by_itself(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

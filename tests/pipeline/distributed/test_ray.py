@@ -16,6 +16,8 @@ from tests.helpers.bulk_jobs import Pause, results, run
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'selfmocap[bulk]'")
 
+pytestmark = pytest.mark.slow
+
 
 def states(out: Path) -> Counter[tuple[str, str]]:
     with Manifest(out / "manifest.jsonl", {}) as manifest:

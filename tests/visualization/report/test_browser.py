@@ -13,14 +13,17 @@ from PIL import Image
 
 from selfmocap.body_model.body import Body
 from selfmocap.body_model.motion import Motion
-from selfmocap.tracking.overlay import write_pictures
+from selfmocap.io.video_writer import write_video
 from selfmocap.visualization.report import page
 from selfmocap.visualization.report.page import write_report
 from tests.helpers.exported_files import wandering_motion
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="pip install selenium")
 CHROMIUM, DRIVER = (shutil.which(name) for name in ("chromium", "chromedriver"))
-pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="apt-get install chromium chromium-driver")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="apt-get install chromium chromium-driver"),
+]
 
 REPORT = {
     "video": {"path": "clip.mp4"},
@@ -45,7 +48,7 @@ def folder(motion: Motion, body: Body, tmp_path_factory: pytest.TempPathFactory)
     """A page that holds a video whose frames are each of another grey, one that links to it, one without."""
     folder = tmp_path_factory.mktemp("report")
     pictures = ((n / 30, np.full((64, 96, 3), 6 * n, np.uint8)) for n in range(40))
-    write_pictures(folder / "overlay.mp4", pictures, 30.0)
+    write_video(folder / "overlay.mp4", pictures, 30.0)
     write_report(folder / "filmed.html", [motion, motion[:20]], body, REPORT, folder / "overlay.mp4")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(page, "MOST_EMBEDDED_BYTES", 0)

@@ -17,7 +17,7 @@ from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS, WITH_JOINTS, keypoi
 from selfmocap.datasets.motions_folder import MotionClip as Recording
 from selfmocap.datasets.motions_folder import load_motions
 from selfmocap.geometry.camera import Camera
-from selfmocap.io.files import written_whole
+from selfmocap.io.atomic import atomic_write
 from selfmocap.io.progress import ProgressCallback, no_progress
 from selfmocap.models.frame import FrameNetwork
 from selfmocap.models.inference import inputs_of
@@ -192,7 +192,7 @@ def _claim(folder: Path, settings: dict[str, object]) -> None:
         raise ValueError(
             f"{folder} holds clips of another protocol, length, seed or source; choose another folder"
         )
-    with written_whole(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(json.dumps(wanted, indent=1))
 
 

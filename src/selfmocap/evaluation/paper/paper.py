@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from selfmocap.io.files import written_whole
+from selfmocap.io.atomic import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -134,5 +134,5 @@ def draw_curves(
 
 
 def _save(figure: "Figure", path: Path) -> None:
-    with written_whole(path) as partial:
+    with atomic_write(path) as partial:
         figure.savefig(partial, dpi=120)

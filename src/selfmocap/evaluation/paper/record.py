@@ -18,7 +18,8 @@ from selfmocap._version import __version__
 from selfmocap.body_model.body import BodyParameters
 from selfmocap.evaluation.paper.clips import ClipChoice
 from selfmocap.evaluation.paper.rows import ROWS, Answer, RowConfig
-from selfmocap.io.files import read_npz, write_npz, written_whole
+from selfmocap.io.atomic import atomic_write
+from selfmocap.io.npz import read_npz, write_npz
 
 _PARAMETERS = tuple(field.name for field in fields(BodyParameters))
 
@@ -85,7 +86,7 @@ def save_json(path: Path, content: Mapping[str, Any]) -> None:
 
 def save_text(path: Path, text: str) -> None:
     """Writes text, whole or not at all."""
-    with written_whole(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(text)
 
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from selfmocap._version import __version__
 from selfmocap.datasets.pseudo_labels import write_shard
-from selfmocap.io.files import remove_partials, written_whole
+from selfmocap.io.atomic import atomic_write, remove_temporaries
 from selfmocap.io.progress import ProgressCallback
 from selfmocap.pipeline.capture import capture
 from selfmocap.pipeline.config import CaptureConfig
@@ -130,7 +130,7 @@ def carry_out(job: Job, out: Path, progress: ProgressCallback) -> None:
             "selfmocap": __version__,
             **said,
         }
-        with written_whole(record) as partial:
+        with atomic_write(record) as partial:
             partial.write_text(json.dumps(line))
 
 
@@ -150,7 +150,7 @@ def settle(out: Path, manifest: Manifest, names: Collection[str], known: Collect
 
 def recover(out: Path, manifest: Manifest) -> None:
     """Settles what a killed driver had not settled."""
-    remove_partials(out / WORK)
+    remove_temporaries(out / WORK)
     names = {path.name.removesuffix(".done") for path in (out / WORK).glob("*.done")}
     done = (line["name"] for line in manifest.lines() if line.get("state") == "done")
     settle(out, manifest, names, known=names.intersection(done))

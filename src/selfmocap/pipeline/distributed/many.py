@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from selfmocap.datasets.pseudo_labels import INDEX
-from selfmocap.io.files import existing_file, written_whole
+from selfmocap.io.atomic import atomic_write
+from selfmocap.io.files import existing_file
 from selfmocap.pipeline.config import CaptureConfig
 from selfmocap.pipeline.distributed.cluster import cluster
 from selfmocap.pipeline.distributed.jobs import SHARDS, WORK, Capture, Shard, recover, settings_of
@@ -78,7 +79,7 @@ def _shards(pool: Pool, out: Path, manifest: Manifest, watch: Watch) -> set[str]
     names = iter(sorted(captured - packed))
     groups = iter(lambda: list(islice(names, CLIPS_A_SHARD)), [])
     tally = do_all(map(Shard, groups), pool, out, manifest, lambda *now: watch("pseudo-labels", *now))
-    with written_whole(out / SHARDS / INDEX) as partial:
+    with atomic_write(out / SHARDS / INDEX) as partial:
         partial.write_text("".join(sorted(_index_lines(out, manifest))))
     return tally.aside
 

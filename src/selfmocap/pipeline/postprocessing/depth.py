@@ -5,8 +5,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.body_model.frame_rates import nominal_fps
 from selfmocap.body_model.motion import Motion
-from selfmocap.export.takes import frame_rate
 from selfmocap.pipeline.postprocessing.foot_contact import FOOT_POINTS
 from selfmocap.pipeline.postprocessing.rebuild import keypoints_world, remade, stretches
 from selfmocap.pipeline.postprocessing.smoothing import whittaker
@@ -38,7 +38,7 @@ def with_depth_of_ground(
     standing = counted.sum(1)
     unmoved = (_ALIKE / drop.mean(1).clamp_min(_LOWEST)).square() * standing.clamp(max=1) + _FREE
     wanted = (further * counted).sum(1, keepdim=True) / (standing + unmoved)[:, None]
-    fps = frame_rate(motion.frame_index, motion.frame_times)
+    fps = nominal_fps(motion.frame_index, motion.frame_times)
     moved = torch.zeros_like(wanted)
     for frames in stretches(motion):
         moved[frames] = torch.from_numpy(

@@ -15,8 +15,8 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.body_model.frame_rates import nominal_fps
 from selfmocap.body_model.motion import Motion
-from selfmocap.export.takes import frame_rate
 from selfmocap.geometry.tensors import in_parts
 from selfmocap.pipeline.postprocessing.foot_contact import FOOT_POINTS, find_contacts, runs
 from selfmocap.pipeline.postprocessing.ground import stands
@@ -85,7 +85,7 @@ def _smoothed(motion: Motion, steps: Sequence[tuple[int, int, float]]) -> Float6
     between = wanted[:, 0].isnan()
     counts = np.where(between.numpy(), _BETWEEN, 1.0)
     wanted[between] = wanted.nanmedian().nan_to_num()
-    fps = frame_rate(motion.frame_index, motion.frame_times)
+    fps = nominal_fps(motion.frame_index, motion.frame_times)
     for frames in stretches(motion):
         wanted[frames] = torch.from_numpy(whittaker(wanted[frames].numpy(), counts[frames], _HZ, fps))
     return wanted

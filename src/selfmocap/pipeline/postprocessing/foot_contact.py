@@ -5,9 +5,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from selfmocap.body_model.body import Body
+from selfmocap.body_model.frame_rates import nominal_fps
 from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
-from selfmocap.export.takes import frame_rate
 from selfmocap.pipeline.postprocessing.rebuild import keypoints_world, stretches
 
 FOOT_POINTS = ("left_heel", "left_big_toe", "right_heel", "right_big_toe")
@@ -25,7 +25,7 @@ def find_contacts(motion: Motion) -> Bool[Tensor, "time 4"]:
     """For each of FOOT_POINTS the frames in which it stands: it is slow, and low for that moment. Nothing needs to
     be known of where the ground is, other than which way is up."""
     points = keypoints_world(motion, FOOT_POINTS)
-    fps = frame_rate(motion.frame_index, motion.frame_times)
+    fps = nominal_fps(motion.frame_index, motion.frame_times)
     found = torch.zeros(points.shape[:2], dtype=torch.bool)
     for frames in stretches(motion):
         found[frames] = _contacts(points[frames], fps)

@@ -9,8 +9,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.body_model.frame_rates import nominal_fps
 from selfmocap.body_model.motion import Motion
-from selfmocap.export.takes import frame_rate
 from selfmocap.geometry.rotations import continuous_quaternions
 from selfmocap.geometry.tensors import in_parts
 from selfmocap.pipeline.postprocessing.foot_contact import FOOT_POINTS, runs
@@ -34,7 +34,7 @@ def lock_feet(
     """The motion with each contact's point held at its place: the path takes what both feet ask for together and
     slowly, each leg the rest. `heights` (see `contacts.rest_heights`) says how high the points of a foot on the
     ground, y = 0, are."""
-    fps = frame_rate(motion.frame_index, motion.frame_times)
+    fps = nominal_fps(motion.frame_index, motion.frame_times)
     pull, firm = _pulls(keypoints_world(motion, FOOT_POINTS), contacts, heights)
     root = torch.zeros(len(motion), 3, dtype=torch.float64)
     for frames in stretches(motion):

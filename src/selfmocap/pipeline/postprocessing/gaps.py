@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.body_model.frame_rates import LONGEST_GAP
 from selfmocap.body_model.motion import Motion
-from selfmocap.export.takes import LONGEST_GAP
 from selfmocap.geometry.rotations import interpolate
 from selfmocap.pipeline.postprocessing.rebuild import remade
 

@@ -8,9 +8,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.body_model.frame_rates import nominal_fps
 from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.skeleton import JOINT
-from selfmocap.export.takes import frame_rate
 from selfmocap.geometry.tensors import joined
 from selfmocap.pipeline.postprocessing.foot_contact import FOOT_POINTS, find_contacts, rest_heights
 from selfmocap.pipeline.postprocessing.rebuild import keypoints_world, light, remade
@@ -92,7 +92,7 @@ def _balance(motions: Sequence[Motion], body: Body) -> Float[Tensor, "3"]:
         joints = motion.camera.to_world(motion.joints_cam).double()
         upwards = torch.nn.functional.normalize(_centre_of_mass(joints) - joints[:, _FEET].mean(1), dim=-1)
         standing = stands(motion, body) & (upwards[:, 1] > _STEEPEST)
-        up += upwards[standing].sum(0) / frame_rate(motion.frame_index, motion.frame_times)
+        up += upwards[standing].sum(0) / nominal_fps(motion.frame_index, motion.frame_times)
     return up / up.norm()
 
 
@@ -122,7 +122,7 @@ class _Steps:
 def _steps(motion: Motion, heights: Float[Tensor, "4"]) -> _Steps:
     points = keypoints_world(motion, FOOT_POINTS) - heights[:, None] * torch.tensor([0.0, 1.0, 0.0])
     place = points[find_contacts(motion)].double()
-    seconds = torch.full((len(place),), 1 / frame_rate(motion.frame_index, motion.frame_times)).double()
+    seconds = torch.full((len(place),), 1 / nominal_fps(motion.frame_index, motion.frame_times)).double()
     drop = place[:, 1] - motion.camera.p_world_cam.double()[1]
     return _Steps(place, seconds, torch.hypot(torch.tensor(_POINT_NOISE).double(), _DEPTH_NOISE * drop))
 

@@ -18,9 +18,9 @@ from scipy.ndimage import maximum_filter1d
 from torch import Tensor
 
 from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.body_model.frame_rates import nominal_fps
 from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.skeleton import JOINT_NAMES
-from selfmocap.export.takes import frame_rate
 from selfmocap.geometry.camera import NEAREST_DEPTH
 from selfmocap.geometry.rotations import continuous_quaternions
 from selfmocap.pipeline.postprocessing.rebuild import remade, stretches
@@ -51,7 +51,7 @@ def smooth(motion: Motion, body: Body, joint_confidence: Float[Tensor, "time 24"
     weights = np.where(motion.filled[:, None], 0.0, confidence.numpy().clip(_LEAST_WEIGHT, 1)).astype(
         np.float64
     )
-    fps = frame_rate(motion.frame_index, motion.frame_times)
+    fps = nominal_fps(motion.frame_index, motion.frame_times)
     times = motion.frame_times.double().numpy()
     R, p_cam = motion.parameters.R_parent_joint.clone(), motion.joints_cam[:, :1].clone()
     for frames in stretches(motion):

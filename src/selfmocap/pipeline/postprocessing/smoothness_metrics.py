@@ -4,8 +4,8 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from selfmocap.body_model.frame_rates import nominal_fps
 from selfmocap.body_model.motion import Motion
-from selfmocap.export.takes import frame_rate
 from selfmocap.pipeline.postprocessing.foot_contact import FOOT_POINTS, find_contacts
 from selfmocap.pipeline.postprocessing.rebuild import keypoints_world, stretches
 
@@ -14,7 +14,7 @@ def jitter(motion: Motion) -> float:
     """The mean length of the joints' third derivative in the world, m/s^3; 0 where no four frames follow each
     other."""
     joints = motion.camera.to_world(motion.joints_cam).double()
-    fps = frame_rate(motion.frame_index, motion.frame_times)
+    fps = nominal_fps(motion.frame_index, motion.frame_times)
     lengths = [joints[frames].diff(n=3, dim=0).norm(dim=-1).flatten() for frames in stretches(motion)]
     found = torch.cat(lengths)
     return float(found.mean() * fps**3) if len(found) else 0.0

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from selfmocap.body_model.body import Body
 from selfmocap.body_model.motion import Motion
-from selfmocap.io.files import written_whole
+from selfmocap.io.atomic import atomic_write
 from selfmocap.visualization.report.playback import Residuals, playback
 from selfmocap.visualization.report.summary import asides, entry, facts, finite, title, untrusted
 
@@ -51,7 +51,7 @@ def write_report(
         style=style,
         script=script,
     )
-    with written_whole(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(page, encoding="utf-8")
 
 
@@ -62,7 +62,7 @@ def _residuals(person: Any) -> Residuals:
 
 
 def _asset(name: str) -> str:
-    return (files("selfmocap") / "report" / name).read_text(encoding="utf-8")
+    return (files("selfmocap.visualization.report") / name).read_text(encoding="utf-8")
 
 
 def _policy(script: str, style: str) -> str:
