@@ -3,7 +3,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test check
+.PHONY: demo test check docs
 
 ## The main job: captures VIDEO, or a synthetic video that it makes first, into out/demo. Of the synthetic one the truth
 ## is known: errors of the network as it comes, and of what capture makes of it, are printed in mm.
@@ -40,11 +40,16 @@ check: $(INSTALLED)
 	$(BIN)/lint-imports
 	$(PYTEST) --durations=20
 
+## The documentation, as a static site in out/site. A warning is an error.
+docs: $(INSTALLED)
+	$(BIN)/python scripts/architecture_picture.py docs/architecture.png
+	$(BIN)/mkdocs build --strict --quiet
+
 # MediaPipe asks for the OpenCV build with windows, which needs libGL; the headless build of the same version takes
 # its place, so that a machine without a desktop works too.
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev,docs]"
 	$(BIN)/pip uninstall --quiet --yes opencv-contrib-python opencv-contrib-python-headless
 	$(BIN)/pip install --quiet --no-deps --constraint constraints.txt opencv-contrib-python-headless
 	touch $@
