@@ -1,4 +1,3 @@
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +13,8 @@ from selfmocap.body_model.named_poses import named_pose
 from selfmocap.body_model.skeleton import keypoint_set
 from selfmocap.geometry.camera import Camera, project
 from selfmocap.geometry.rotations import interpolate
-from selfmocap.geometry.tensors import joined
+from selfmocap.geometry.tensors import concat
+from selfmocap.io.stage_cache import StageRecord
 from selfmocap.losses.reprojection import body_mask
 from selfmocap.models.config import NetworkConfig
 from selfmocap.models.frame import FrameNetwork
@@ -28,94 +28,8 @@ from selfmocap.pipeline.diagnostics import (
 )
 from selfmocap.pipeline.samples import BLOCK, Person, spread_rows
 from selfmocap.pipeline.solve import Answer
-from selfmocap.pipeline.stage_cache import Done, Stages
 from selfmocap.pipeline.summary import summarised
 from selfmocap.tracking.observations import Observations
-
-# ---- stages ---------------------------------------------------------------------------------------------------
-
-
-class Work:
-    """Writes a file, and counts how often it had to."""
-
-    def __init__(self, path: Path, text: str = "done") -> None:
-        self.path, self.text, self.times = path, text, 0
-
-    def __call__(self) -> tuple[dict, list[Path]]:
-        self.times += 1
-        self.path.write_text(self.text)
-        return {"number": (self.times, 0.1)}, [self.path]
-
-
-def test_a_stage_is_done_once_and_again_when_what_it_needs_has_changed(tmp_path: Path) -> None:
-    work, after = Work(tmp_path / "a.txt"), Work(tmp_path / "b.txt")
-
-    def run(height: float, fps: int) -> tuple[dict, dict]:
-        stages = Stages(tmp_path / ".capture")
-        first = stages.run("first", {"height": height}, [], work)
-        second = stages.run("second", {"fps": fps}, [first], after)
-        return first.result, second.result
-
-    assert run(1.8, 30) == run(1.8, 30) == ({"number": [1, 0.1]}, {"number": [1, 0.1]})
-    run(1.8, 60)
-    assert (work.times, after.times) == (1, 2)
-    run(1.7, 60)
-    assert (work.times, after.times) == (2, 3)
-
-
-@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_text("do")])
-def test_a_stage_whose_file_is_lost_or_cut_short_is_done_again(tmp_path: Path, damage) -> None:
-    work = Work(tmp_path / "a.txt")
-    for _ in range(2):
-        Stages(tmp_path / ".capture").run("first", {}, [], work)
-        damage(tmp_path / "a.txt")
-    Stages(tmp_path / ".capture").run("first", {}, [], work)
-    assert work.times == 3
-    assert work.path.read_text() == "done"
-
-
-def test_a_stage_that_fails_leaves_no_old_result_that_looks_new(tmp_path: Path) -> None:
-    Stages(tmp_path / ".capture").run("first", {"height": 1.8}, [], Work(tmp_path / "a.txt"))
-
-    def fail() -> tuple[dict, list[Path]]:
-        raise OSError("no space left")
-
-    with pytest.raises(OSError, match="no space"):
-        Stages(tmp_path / ".capture").run("first", {"height": 1.7}, [], fail)
-    assert not (tmp_path / "a.txt").exists()
-    assert not list((tmp_path / ".capture").iterdir())
-
-
-def test_the_summary_is_there_only_when_all_stages_are_done(tmp_path: Path) -> None:
-    summary = tmp_path / "report.json"
-    for height, kept in ((1.8, False), (1.8, True), (1.7, False)):
-        summary.write_text("{}")
-        Stages(tmp_path / ".capture", summary).run("first", {"height": height}, [], Work(tmp_path / "a.txt"))
-        assert summary.exists() == kept
-
-
-def test_what_followed_stages_that_are_no_more_is_swept_and_nothing_outside(tmp_path: Path) -> None:
-    home = tmp_path / "out"
-    home.mkdir()
-    (tmp_path / "mine.txt").write_text("kept")
-
-    def run(quality: str, formats: list[str]) -> None:
-        stages = Stages(home / ".capture")
-        clean = stages.run("clean", {"quality": quality}, [], Work(home / "motion.npz"))
-        for name in formats:
-            stages.run(f"export-{name}", {}, [clean], Work(home / f"motion.{name}"))
-        stages.sweep()
-
-    run("fast", ["bvh", "glb"])
-    run("fast", ["csv"])
-    assert {path.suffix for path in home.glob("motion.*")} == {".npz", ".bvh", ".glb", ".csv"}
-    record = json.loads((home / ".capture" / "export-bvh.json").read_text())
-    record["files"]["../mine.txt"] = 4
-    (home / ".capture" / "export-bvh.json").write_text(json.dumps(record))
-    run("best", ["csv"])
-    assert {path.suffix for path in home.glob("motion.*")} == {".npz", ".csv"}
-    assert (tmp_path / "mine.txt").read_text() == "kept"
-
 
 # ---- samples and windows --------------------------------------------------------------------------------------
 
@@ -141,7 +55,7 @@ def test_windows_that_agree_join_to_the_whole() -> None:
     parts: list[BodyParameters] = []
     for begin, end, overlap in ((0, 12, 0), (8, 24, 4), (20, 30, 4)):
         parts = solve._faded(parts, whole[begin:end], overlap)
-    found = joined(parts)
+    found = concat(parts)
     torch.testing.assert_close(found.R_parent_joint, whole.R_parent_joint, atol=1e-5, rtol=0)
     torch.testing.assert_close(found.p_world_root, whole.p_world_root)
 
@@ -149,7 +63,7 @@ def test_windows_that_agree_join_to_the_whole() -> None:
 def test_windows_that_disagree_join_without_a_step() -> None:
     whole = turning(30)
     other = BodyParameters(whole.betas, whole.R_parent_joint, whole.p_world_root + 0.1)
-    found = joined(solve._faded([whole[:20]], other[10:], 10))
+    found = concat(solve._faded([whole[:20]], other[10:], 10))
     steps = found.p_world_root.diff(dim=0) - whole.p_world_root.diff(dim=0)
     assert len(found.p_world_root) == 30
     assert steps.abs().max() < 0.1 / 10
@@ -267,10 +181,15 @@ def test_the_summary_warns_of_whoever_is_seen_in_part(standing: Motion, body: Bo
     confidence[:, [name.endswith(("knee", "ankle")) for name in keypoint_set("coco-23").names]] = 0.1
     person = person_of(replace(seen, keypoint_confidence=confidence), tmp_path)
     video = {"sha256": "0", "frames": 3, "fps": 30.0, "corrupt_frames": [1]}
-    measured = Done("measure-1", "", {"before": {}, "after": {}, "untrusted": [[0, 2, "far"]]}, 0.5)
+    measured = StageRecord("measure-1", "", {"before": {}, "after": {}, "untrusted": [[0, 2, "far"]]}, 0.5)
     choice = {"accepted": False, "refined": True, "before_px": None, "after_px": 1.00001}
     report = summarised(
-        Path("a.mp4"), Done("observe", "", {"video": video}, 1.0), [measured], [person], [choice], [measured]
+        Path("a.mp4"),
+        StageRecord("observe", "", {"video": video}, 1.0),
+        [measured],
+        [person],
+        [choice],
+        [measured],
     )
     assert report["people"][0]["before"] == {"self_check_px": None}
     assert [stage["name"] for stage in report["stages"]] == ["observe", "measure", "whole"]

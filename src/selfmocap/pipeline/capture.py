@@ -19,11 +19,12 @@ from selfmocap.adaptation.adapt import AdaptConfig
 from selfmocap.adaptation.fit import AFTER_ADAPTATION, OF_FAST_MOTION, OptimiseConfig
 from selfmocap.body_model.body import Body
 from selfmocap.body_model.motion import Motion
-from selfmocap.export.write import export
+from selfmocap.export.write import export_motion
 from selfmocap.io.atomic import remove_temporaries
 from selfmocap.io.files import existing_file
 from selfmocap.io.memory import give_memory_back
 from selfmocap.io.progress import ProgressCallback, no_progress
+from selfmocap.io.stage_cache import StageCache, StageRecord
 from selfmocap.io.video import open_video
 from selfmocap.models.estimator import Estimator, load_estimator, save_estimator
 from selfmocap.models.inference import seen_share, to_world
@@ -35,10 +36,9 @@ from selfmocap.pipeline.postprocessing.postprocess import clean
 from selfmocap.pipeline.postprocessing.rebuild import light
 from selfmocap.pipeline.samples import Person
 from selfmocap.pipeline.solve import Answer, Solver, adapted, answer_for, choices
-from selfmocap.pipeline.stage_cache import Done, Stages
 from selfmocap.pipeline.summary import summarised, write_json
-from selfmocap.tracking.observe import Settings, observe
-from selfmocap.visualization.overlay import write_bodies
+from selfmocap.tracking.observe import ObserveConfig, observe
+from selfmocap.visualization.overlay import write_overlay_video
 from selfmocap.visualization.report.page import write_report
 from selfmocap.visualization.report.residuals import keypoint_px_by_frame
 
@@ -57,7 +57,7 @@ def capture(
     written."""
     run = _Run(Path(video), Path(out), config or CaptureConfig(), progress, _device(device))
     existing_file(run.config.weights_file)
-    paths = observe(run.video, run.out, Settings(people=run.config.people), progress)
+    paths = observe(run.video, run.out, ObserveConfig(people=run.config.people), progress)
     give_memory_back()
     _without_partials(run.out)
     people = [Person.load(n, path.parent, run.config.focal) for n, path in enumerate(paths, start=1)]
@@ -71,7 +71,9 @@ def capture(
         _exported(run, person, motion, done)
     _drawn(run, motions, cleaned)
     measured = [_measured(run, *of_one) for of_one in zip(people, motions, answers, cleaned, strict=True)]
-    summary = summarised(run.video, seen, run.stages.done.values(), people, choice.result["people"], measured)
+    summary = summarised(
+        run.video, seen, run.stages.finished.values(), people, choice.result["people"], measured
+    )
     run.stages.sweep()
     _paged(run, people, motions, [*cleaned, *measured], summary)
     write_json(run.out / "report.json", summary)
@@ -89,8 +91,8 @@ class _Run:
     device: torch.device
 
     @functools.cached_property
-    def stages(self) -> Stages:
-        return Stages(self.out / ".capture", self.out / "report.json")
+    def stages(self) -> StageCache:
+        return StageCache(self.out / ".capture", self.out / "report.json")
 
     @property
     def body(self) -> Body:
@@ -164,15 +166,15 @@ def _without_partials(out: Path) -> None:
 # ---- the stages -----------------------------------------------------------------------------------------------
 
 
-def _observed(out: Path) -> Done:
+def _observed(out: Path) -> StageRecord:
     """What `observe` has done, as a stage that others follow."""
     report = json.loads((out / "observations.json").read_bytes())
     seconds = next(stage["seconds"] for stage in report["stages"] if stage["name"] == "whole")
     key = hashlib.sha256(json.dumps(report["settings"], sort_keys=True).encode()).hexdigest()
-    return Done("observe", key, report, seconds)
+    return StageRecord("observe", key, report, seconds)
 
 
-def _choice(run: _Run, people: list[Person], seen: Done) -> Done:
+def _choice(run: _Run, people: list[Person], seen: StageRecord) -> StageRecord:
     """Adapts the network where that is asked for, and decides what to trust."""
     refining = [asdict(how) for how in (OptimiseConfig(), AFTER_ADAPTATION, OF_FAST_MOTION)]
     needs = {"version": __version__, "weights": run.weights, "focal": run.config.focal,
@@ -197,7 +199,7 @@ def _choice(run: _Run, people: list[Person], seen: Done) -> Done:
     )
 
 
-def _answer(run: _Run, person: Person, choice: Done) -> Done:
+def _answer(run: _Run, person: Person, choice: StageRecord) -> StageRecord:
     path = run.out / ".capture" / f"person-{person.number}.npz"
 
     def work() -> tuple[dict[str, Any], list[Path]]:
@@ -209,7 +211,7 @@ def _answer(run: _Run, person: Person, choice: Done) -> Done:
     return run.stages.run(f"refine-{person.number}", {}, [choice], work)
 
 
-def _camera(run: _Run, people: list[Person], seen: Done) -> bool:
+def _camera(run: _Run, people: list[Person], seen: StageRecord) -> bool:
     """Whether it stands still."""
     if run.config.static_camera != "auto":
         return run.config.static_camera == "yes"
@@ -220,7 +222,7 @@ def _camera(run: _Run, people: list[Person], seen: Done) -> bool:
     return stands_still(run.stages.run("camera", {}, [seen], work).result["background_speeds"])
 
 
-def _level(run: _Run, people: list[Person], answers: list[Done]) -> Done:
+def _level(run: _Run, people: list[Person], answers: list[StageRecord]) -> StageRecord:
     """Which way is up for everybody."""
 
     def work() -> tuple[dict[str, Any], list[Path]]:
@@ -230,7 +232,7 @@ def _level(run: _Run, people: list[Person], answers: list[Done]) -> Done:
     return run.stages.run("level", {"version": __version__}, answers, work)
 
 
-def _cleaned(run: _Run, person: Person, answer: Done, upright: Done | None) -> Done:
+def _cleaned(run: _Run, person: Person, answer: StageRecord, upright: StageRecord | None) -> StageRecord:
     """`upright` is the level under a camera that stands still."""
     path, still = person.folder / "motion.npz", upright is not None
 
@@ -273,28 +275,33 @@ def _motion(run: _Run, person: Person, after: bool) -> Motion:
     )
 
 
-def _exported(run: _Run, person: Person, motion: Motion, cleaned: Done) -> None:
+def _exported(run: _Run, person: Person, motion: Motion, cleaned: StageRecord) -> None:
     options = {name: str(value) for name, value in asdict(run.config.options).items()}
     for name in dict.fromkeys(run.config.export):
         run.stages.run(
             f"export-{person.number}-{name}",
             {"format": name, "options": options},
             [cleaned],
-            lambda name=name: ({}, export(motion, run.body, person.folder, [name], run.config.options)),
+            lambda name=name: (
+                {},
+                export_motion(motion, run.body, person.folder, [name], run.config.options),
+            ),
         )
 
 
-def _drawn(run: _Run, motions: list[Motion], cleaned: list[Done]) -> None:
+def _drawn(run: _Run, motions: list[Motion], cleaned: list[StageRecord]) -> None:
     path = run.out / "overlay.mp4"
 
     def work() -> tuple[dict[str, Any], list[Path]]:
-        write_bodies(path, open_video(run.video), motions, run.body, run.progress("draw"))
+        write_overlay_video(path, open_video(run.video), motions, run.body, run.progress("draw"))
         return {}, [path]
 
     run.stages.run("draw", {}, cleaned, work)
 
 
-def _measured(run: _Run, person: Person, motion: Motion, answer: Done, cleaned: Done) -> Done:
+def _measured(
+    run: _Run, person: Person, motion: Motion, answer: StageRecord, cleaned: StageRecord
+) -> StageRecord:
     def work() -> tuple[dict[str, Any], list[Path]]:
         before = measures(_motion(run, person, after=False), person, run.body)
         after = measures(motion, person, run.body)
@@ -305,7 +312,7 @@ def _measured(run: _Run, person: Person, motion: Motion, answer: Done, cleaned: 
 
 
 def _paged(
-    run: _Run, people: list[Person], motions: list[Motion], made: list[Done], summary: dict[str, Any]
+    run: _Run, people: list[Person], motions: list[Motion], made: list[StageRecord], summary: dict[str, Any]
 ) -> None:
     """`report.html`, with the residuals of every frame, which would be too many for `report.json`."""
     path = run.out / "report.html"

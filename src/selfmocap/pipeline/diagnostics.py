@@ -10,11 +10,12 @@ from selfmocap.body_model.body import Body
 from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
 from selfmocap.geometry.camera import CROP_SIZE, project, to_crop
+from selfmocap.geometry.tensors import runs_between
 from selfmocap.losses.reprojection import body_mask, consecutive, reproject
 from selfmocap.losses.self_supervised import compare, overlap, robust_keypoint_loss
 from selfmocap.pipeline.postprocessing.smoothness_metrics import measured
 from selfmocap.pipeline.samples import Person, spread_rows
-from selfmocap.tracking.observations import Observations, chosen_rows
+from selfmocap.tracking.observations import Observations, load_rows
 
 _MOST, _BLOCK = 120, 10
 """Frames of which masks and flow are compared, and how many of them follow each other."""
@@ -29,7 +30,7 @@ def measures(motion: Motion, person: Person, body: Body) -> dict[str, float | No
     (px of the crop a frame) over some, None where nothing of the kind was measured; steadiness."""
     px, confidence = residuals_px(motion, person.seen)
     rows = spread_rows(len(person.seen), _MOST, _BLOCK)
-    iou, flow_px = _images(motion, chosen_rows(person.observations, rows), body)
+    iou, flow_px = _images(motion, load_rows(person.observations, rows), body)
     return {
         "keypoint_px": _rounded((px * confidence).sum() / confidence.sum()),
         "mask_iou": _rounded(iou),
@@ -66,8 +67,7 @@ def untrusted(motion: Motion, seen: Observations) -> list[tuple[int, int, str]]:
     for why, flags in reasons.items():
         index = motion.frame_index[flags]
         if len(index):
-            cuts = (torch.nonzero(index.diff() > 1).flatten() + 1).tolist()
-            runs = zip([0, *cuts], [*cuts, len(index)], strict=True)
+            runs = runs_between(index.diff() > 1)
             found += [(int(index[first]), int(index[end - 1]), why) for first, end in runs]
     return sorted(found)
 
@@ -75,7 +75,7 @@ def untrusted(motion: Motion, seen: Observations) -> list[tuple[int, int, str]]:
 def background_speed(person: Person) -> float | None:
     """How fast the background moves in the image behind a person, in diagonals of the image a second; None where no
     flow was measured. Camera shake that goes to and fro does not count."""
-    seen = chosen_rows(person.observations, spread_rows(len(person.seen), _MOST, _BLOCK))
+    seen = load_rows(person.observations, spread_rows(len(person.seen), _MOST, _BLOCK))
     if seen.flow is None or seen.masks is None:
         return None
     behind = ~seen.masks

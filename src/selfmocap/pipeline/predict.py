@@ -11,7 +11,7 @@ from PIL import Image
 from selfmocap._version import __version__
 from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.body_model.motion import Motion
-from selfmocap.export.write import export
+from selfmocap.export.write import export_motion
 from selfmocap.geometry.rotations import interpolate
 from selfmocap.io.atomic import atomic_write
 from selfmocap.io.progress import ProgressCallback, no_progress
@@ -21,8 +21,8 @@ from selfmocap.models.inference import camera_of, inputs_of, to_world
 from selfmocap.models.temporal import TemporalNetwork
 from selfmocap.models.temporal_inference import load_temporal, past_and_future
 from selfmocap.tracking.observations import Observations
-from selfmocap.tracking.observe import Settings, observe
-from selfmocap.visualization.render import picture
+from selfmocap.tracking.observe import ObserveConfig, observe
+from selfmocap.visualization.render import render_body
 
 _FPS = 30.0
 """Of the motion that an image becomes: that of the clips that networks learn from."""
@@ -43,19 +43,19 @@ def predict(
     `prediction.png` with its past, first, last and future pose.
 
     Frames that were not seen are marked as `filled`. `focal` in px; None assumes 1.2 times the longer side of the
-    image. Raises what `observe`, `load_temporal` and `export` raise."""
+    image. Raises what `observe`, `load_temporal` and `export_motion` raise."""
     (network, about), body = load_temporal(weights), Body.load()
     still = source.is_file() and open_video(source).declared_frames == 1
     with tempfile.TemporaryDirectory() as folder:
         film = _still_film(source, Path(folder)) if still else source
-        paths = observe(film, out, Settings(people=people), progress)
+        paths = observe(film, out, ObserveConfig(people=people), progress)
     motions = []
     for number, path in enumerate(paths):
         seen = Observations.load(path, images=network.frame.config.images)
         seen = seen[[len(seen) // 2]] if still else seen
         motion = extended(network, body, seen, focal, weights=about["sha256"])
         motion.save(path.parent / "motion.npz")
-        export(motion, body, path.parent, formats)
+        export_motion(motion, body, path.parent, formats)
         _write_sheet(path.parent / "prediction.png", motion, body)
         motions.append(motion)
         progress("predict", number + 1, len(paths))
@@ -124,4 +124,4 @@ def _write_sheet(path: Path, motion: Motion, body: Body) -> None:
 def _pictured(motion: Motion, body: Body, row: int) -> np.ndarray:
     with torch.no_grad():
         vertices = body.pose(motion.parameters[[row]]).vertices[0]
-    return picture(vertices, body.faces, _SHEET_HEIGHT)
+    return render_body(vertices, body.faces, _SHEET_HEIGHT)

@@ -13,7 +13,7 @@ from selfmocap.adaptation.objective import Evidence, LossWeights, checked_and_wh
 from selfmocap.geometry.camera import Camera
 from selfmocap.models.estimator import Estimator, frame_network_of
 from selfmocap.models.inference import camera_of, inputs_of
-from selfmocap.tracking.observations import Observations, chosen_rows
+from selfmocap.tracking.observations import Observations, load_rows
 
 BLOCK = 30
 """Frames that follow each other in a sample: a temporal network sees so many at once."""
@@ -67,7 +67,7 @@ def sample(
     clips = []
     for person in people:
         rows = spread_rows(len(person.seen), max(most * len(person.seen) // total, BLOCK))
-        clips.append(person.clip(chosen_rows(person.observations, rows, images), network))
+        clips.append(person.clip(load_rows(person.observations, rows, images), network))
     checked, whole = checked_and_whole(clips)
     return on_device(checked, device), on_device(whole, device)
 

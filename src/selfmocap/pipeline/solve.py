@@ -20,11 +20,11 @@ from selfmocap.adaptation.fit import (
 from selfmocap.adaptation.objective import Evidence, gather_evidence, self_check_px
 from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.geometry.rotations import interpolate
-from selfmocap.geometry.tensors import joined
+from selfmocap.geometry.tensors import concat
 from selfmocap.io.npz import read_npz, write_npz
 from selfmocap.models.estimator import Estimator
 from selfmocap.pipeline.samples import Person, alone, images_for, on_device, sample
-from selfmocap.tracking.observations import windows
+from selfmocap.tracking.observations import iterate_windows
 
 WINDOW, OVERLAP = 256, 32
 """Frames that are refined together, and over which one window fades into the next."""
@@ -163,7 +163,9 @@ def answer_for(
     before: list[BodyParameters] = []
     after: list[BodyParameters] = []
     done = 0
-    for begin, window in windows(person.observations, WINDOW, OVERLAP, images_for(network, config.weights)):
+    for begin, window in iterate_windows(
+        person.observations, WINDOW, OVERLAP, images_for(network, config.weights)
+    ):
         evidence = on_device(gather_evidence([person.clip(window, network)]), solver.device)
         first = predict(solver.network, evidence)
         found = first if network is solver.network else predict(network, evidence)
@@ -175,9 +177,9 @@ def answer_for(
         done = begin + len(window)
         progress(done, len(person.seen))
     seen = person.seen.keypoint_confidence.mean(-1, keepdim=True).clamp_min(1e-3)
-    whole = joined(before)
+    whole = concat(before)
     betas = (whole.betas * seen).sum(0) / seen.sum()
-    return Answer(replace(whole, betas=betas), replace(joined(after), betas=after[0].betas[0]))
+    return Answer(replace(whole, betas=betas), replace(concat(after), betas=after[0].betas[0]))
 
 
 def _faded(parts: list[BodyParameters], part: BodyParameters, overlap: int) -> list[BodyParameters]:

@@ -7,8 +7,8 @@ from typing import Any
 
 from selfmocap.body_model.skeleton import keypoint_set
 from selfmocap.io.atomic import atomic_write
+from selfmocap.io.stage_cache import StageRecord
 from selfmocap.pipeline.samples import Person
-from selfmocap.pipeline.stage_cache import Done
 
 _HARDLY = 0.3
 """Mean confidence."""
@@ -19,11 +19,11 @@ _FEW = 4
 
 def summarised(
     video: Path,
-    seen: Done,
-    stages: Collection[Done],
+    seen: StageRecord,
+    stages: Collection[StageRecord],
     people: Sequence[Person],
     choices: Sequence[dict[str, Any]],
-    measured: Sequence[Done],
+    measured: Sequence[StageRecord],
 ) -> dict[str, Any]:
     """`report.json`: the video, what each stage took, how well each person's motion explains what was seen before
     and after, what is not to be trusted, and `warnings` for whoever asked for the capture."""
@@ -56,7 +56,7 @@ def write_json(path: Path, data: dict[str, Any]) -> None:
         partial.write_text(json.dumps(data, indent=1) + "\n")
 
 
-def _times(stages: Sequence[Done], frames: int) -> list[dict[str, Any]]:
+def _times(stages: Sequence[StageRecord], frames: int) -> list[dict[str, Any]]:
     """What the stages took, those of all people and formats together, and the whole."""
     seconds: dict[str, float] = {}
     for stage in stages:

@@ -17,8 +17,8 @@ from torch import Tensor
 from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.body_model.frame_rates import nominal_fps
 from selfmocap.body_model.motion import Motion
-from selfmocap.geometry.tensors import in_parts
-from selfmocap.pipeline.postprocessing.foot_contact import FOOT_POINTS, find_contacts, runs
+from selfmocap.geometry.tensors import map_chunked, true_runs
+from selfmocap.pipeline.postprocessing.foot_contact import FOOT_POINTS, find_contacts
 from selfmocap.pipeline.postprocessing.ground import stands
 from selfmocap.pipeline.postprocessing.leg_ik import LEGS, turn_in_world
 from selfmocap.pipeline.postprocessing.rebuild import keypoints_world, remade, stretches
@@ -52,11 +52,11 @@ def with_flat_soles(motion: Motion, body: Body, heights: Float[Tensor, "4"]) -> 
         unseen = ((steep - _FROM_THE_SIDE) / (_FROM_ABOVE - _FROM_THE_SIDE)).clamp(0, 1)
         steps = [
             (start, end, _flattest(pitch[start:end]) * float(unseen[start:end].mean()))
-            for start, end in runs(contacts[:, own].any(1) & standing)
+            for start, end in true_runs(contacts[:, own].any(1) & standing)
         ]
         across = torch.linalg.cross(toe - heel, torch.tensor([[0.0, 1.0, 0.0]]).double())
         turn = torch.nn.functional.normalize(across, dim=-1) * _smoothed(motion, steps)
-        R_world_knee = in_parts(partial(turn_in_world, rest_joints, leg.knee), R, p)
+        R_world_knee = map_chunked(partial(turn_in_world, rest_joints, leg.knee), R, p)
         R = R.clone()
         R[:, leg.ankle] = R_world_knee.mT @ roma.rotvec_to_rotmat(turn).to(R) @ R_world_knee @ R[:, leg.ankle]
     return remade(motion, body, BodyParameters(motion.parameters.betas, R, p))

@@ -8,6 +8,7 @@ from selfmocap.body_model.body import Body
 from selfmocap.body_model.frame_rates import nominal_fps
 from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
+from selfmocap.geometry.tensors import true_runs
 from selfmocap.pipeline.postprocessing.rebuild import keypoints_world, stretches
 
 FOOT_POINTS = ("left_heel", "left_big_toe", "right_heel", "right_big_toe")
@@ -39,14 +40,6 @@ def rest_heights(body: Body, betas: Float[Tensor, " betas"]) -> Float[Tensor, "4
     return points[[DEFAULT_KEYPOINTS.index(name) for name in FOOT_POINTS], 1] - rest[1].amin()
 
 
-def runs(flags: Bool[Tensor, " time"]) -> list[tuple[int, int]]:
-    """First frame and end (not included) of each run of true."""
-    edge = torch.zeros(1, dtype=torch.int)
-    change = torch.cat([edge, flags.int(), edge]).diff()
-    starts, ends = (torch.nonzero(change == sign).flatten().tolist() for sign in (1, -1))
-    return list(zip(starts, ends, strict=True))
-
-
 def _contacts(points: Float[Tensor, "time 4 3"], fps: float) -> Bool[Tensor, "time 4"]:
     speed = _speed(points[..., [0, 2]], fps)
     lowest = points[..., 1].amin(1)
@@ -55,7 +48,7 @@ def _contacts(points: Float[Tensor, "time 4 3"], fps: float) -> Bool[Tensor, "ti
     possible = (speed < _ALMOST_STILL) & (points[..., 1] < floor[:, None] + _LOW)
     found = torch.zeros_like(possible)
     for point in range(points.shape[1]):
-        for start, end in runs(possible[:, point]):
+        for start, end in true_runs(possible[:, point]):
             still = speed[start:end, point].amin() < _STILL
             found[start:end, point] = still and end - start >= max(2, _SHORTEST * fps)
     return found

@@ -12,8 +12,8 @@ from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.body_model.frame_rates import nominal_fps
 from selfmocap.body_model.motion import Motion
 from selfmocap.geometry.rotations import continuous_quaternions
-from selfmocap.geometry.tensors import in_parts
-from selfmocap.pipeline.postprocessing.foot_contact import FOOT_POINTS, runs
+from selfmocap.geometry.tensors import map_chunked, true_runs
+from selfmocap.pipeline.postprocessing.foot_contact import FOOT_POINTS
 from selfmocap.pipeline.postprocessing.leg_ik import LEGS, reach, turn_in_world
 from selfmocap.pipeline.postprocessing.rebuild import keypoints_world, remade, stretches
 from selfmocap.pipeline.postprocessing.smoothing import whittaker
@@ -44,13 +44,13 @@ def lock_feet(
     rest_joints = body.to(torch.float64).shape(motion.parameters.betas.double()).joints
     for side, leg in enumerate(LEGS):
         own = slice(2 * side, 2 * side + 2)
-        R_world_foot = in_parts(partial(turn_in_world, rest_joints, leg.ankle), R, p)
+        R_world_foot = map_chunked(partial(turn_in_world, rest_joints, leg.ankle), R, p)
         shift = torch.zeros_like(root)
         for frames in stretches(motion):
             R_world_foot[frames] = _steadied(R_world_foot[frames], contacts[frames, own].all(1).numpy(), fps)
             goal, firmly = _mean_pull(pull[frames, own] - root[frames, None], firm[frames, own])
             shift[frames] = torch.from_numpy(whittaker(goal, _FIRM * firmly + 1, _LEG_HZ, fps))
-        R = in_parts(partial(reach, rest_joints, leg), R, p, shift, R_world_foot)
+        R = map_chunked(partial(reach, rest_joints, leg), R, p, shift, R_world_foot)
     return remade(motion, body, BodyParameters(motion.parameters.betas, R, p))
 
 
@@ -61,7 +61,7 @@ def _pulls(
     points = points.double()
     pull = torch.zeros_like(points)
     for point in range(points.shape[1]):
-        for start, end in runs(contacts[:, point]):
+        for start, end in true_runs(contacts[:, point]):
             place = points[start:end, point].mean(0)
             if abs(place[1] - heights[point]) < _NEAR_GROUND:
                 place[1] = heights[point]

@@ -8,7 +8,7 @@ from torch import Tensor
 from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.body_model.frame_rates import LONGEST_GAP
 from selfmocap.body_model.motion import Motion
-from selfmocap.geometry.rotations import interpolate
+from selfmocap.geometry.rotations import interpolate_frames
 from selfmocap.pipeline.postprocessing.rebuild import remade
 
 
@@ -19,13 +19,9 @@ def fill_gaps(motion: Motion, body: Body) -> Motion:
     if len(before) == len(motion):
         return motion
     parameters, camera = motion.parameters, motion.camera
-    R, p = parameters.R_parent_joint, parameters.p_world_root
     if camera.R_cam_world.ndim > 2:
-        camera = replace(
-            camera,
-            R_cam_world=interpolate(camera.R_cam_world[before], camera.R_cam_world[after], share),
-            t_cam_world=torch.lerp(camera.t_cam_world[before], camera.t_cam_world[after], share[:, None]),
-        )
+        R, t = interpolate_frames(camera.R_cam_world, camera.t_cam_world, before, after, share)
+        camera = replace(camera, R_cam_world=R, t_cam_world=t)
     invented = share > 0
     times, index = motion.frame_times, motion.frame_index
     return remade(
@@ -33,8 +29,7 @@ def fill_gaps(motion: Motion, body: Body) -> Motion:
         body,
         BodyParameters(
             parameters.betas,
-            interpolate(R[before], R[after], share[:, None]),
-            torch.lerp(p[before], p[after], share[:, None]),
+            *interpolate_frames(parameters.R_parent_joint, parameters.p_world_root, before, after, share),
         ),
         camera=camera,
         frame_times=torch.lerp(times[before], times[after], share.double()),

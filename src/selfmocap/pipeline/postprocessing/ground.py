@@ -11,7 +11,7 @@ from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.body_model.frame_rates import nominal_fps
 from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.skeleton import JOINT
-from selfmocap.geometry.tensors import joined
+from selfmocap.geometry.tensors import concat
 from selfmocap.pipeline.postprocessing.foot_contact import FOOT_POINTS, find_contacts, rest_heights
 from selfmocap.pipeline.postprocessing.rebuild import keypoints_world, light, remade
 
@@ -132,7 +132,7 @@ def _slopes(steps: Sequence[_Steps]) -> Float[Tensor, "2"]:
     away a person is, and so at which height, is not known well."""
     if not steps:
         return torch.zeros(2).double()
-    everybody = joined(steps)
+    everybody = concat(steps)
     own = torch.block_diag(*(torch.ones(len(step.place), 1) for step in steps)).double()
     design = torch.cat([everybody.place[:, [0, 2]], own], dim=1)
     hold = torch.full((design.shape[1],), 1e-6).double()

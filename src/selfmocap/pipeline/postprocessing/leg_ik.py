@@ -9,6 +9,7 @@ from torch import Tensor
 
 from selfmocap.body_model.body import forward_kinematics
 from selfmocap.body_model.skeleton import JOINT
+from selfmocap.geometry.rotations import shortest_arc
 from selfmocap.geometry.tensors import safe_normalize
 
 _STRAIGHTEST = 0.999
@@ -53,7 +54,7 @@ def reach(
     bent = ((distance**2 - upper**2 - lower**2) / (2 * upper * lower)).clamp(-1, 1).arccos()
     bend = _rotation(axis, bent - _angle(thigh, shank, axis))
     reached = thigh + (bend @ shank[..., None])[..., 0]
-    swing = _shortest_arc(reached, goal)
+    swing = shortest_arc(reached, goal)
     R_hip, R_knee = swing @ R_world[:, leg.hip], swing @ bend @ R_world[:, leg.knee]
     R = R_parent_joint.clone()
     R[:, leg.hip] = R_world[:, JOINT["pelvis"]].mT @ R_hip
@@ -79,9 +80,3 @@ def _angle(a: Tensor, b: Tensor, axis: Tensor) -> Tensor:
 
 def _rotation(axis: Tensor, angle: Tensor) -> Tensor:
     return roma.rotvec_to_rotmat(axis * angle[..., None])
-
-
-def _shortest_arc(a: Tensor, b: Tensor) -> Tensor:
-    """The least rotation from the direction of a to that of b."""
-    normal = torch.linalg.cross(a, b)
-    return _rotation(safe_normalize(normal), torch.atan2(normal.norm(dim=-1), (a * b).sum(-1)))

@@ -10,11 +10,12 @@ from torch import Tensor
 from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.body_model.motion import Motion, joints_and_keypoints
 from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
+from selfmocap.geometry.tensors import runs_between
 
 
 def light(body: Body) -> Body:
     """The body with the vertices of its keypoints alone: what a motion needs of it, at a tenth of the memory."""
-    return body.restricted(torch.unique(body.regressors[DEFAULT_KEYPOINTS.name].vertices))
+    return body.with_vertices(torch.unique(body.regressors[DEFAULT_KEYPOINTS.name].vertices))
 
 
 def remade(motion: Motion, body: Body, parameters: BodyParameters, **fields: Any) -> Motion:
@@ -33,8 +34,7 @@ def remade(motion: Motion, body: Body, parameters: BodyParameters, **fields: Any
 
 def stretches(motion: Motion) -> list[slice]:
     """The runs of frames that follow each other in the video."""
-    cuts = (torch.nonzero(motion.frame_index.diff() > 1).flatten() + 1).tolist()
-    return [slice(start, end) for start, end in zip([0, *cuts], [*cuts, len(motion)], strict=True)]
+    return [slice(*run) for run in runs_between(motion.frame_index.diff() > 1)]
 
 
 def keypoints_world(motion: Motion, names: tuple[str, ...]) -> Float[Tensor, "time points 3"]:
