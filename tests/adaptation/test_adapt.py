@@ -150,11 +150,13 @@ def test_smoothness_pulls_neither_at_the_shape_nor_at_the_distance(
     body: Body, evidence: Evidence, truth: BodyParameters
 ) -> None:
     """A body of half the size at half the distance would move half as much in the same picture."""
-    betas, scale = truth.betas.clone().requires_grad_(), torch.ones((), requires_grad=True)
-    moving = replace(truth, betas=betas, p_world_root=truth.p_world_root * scale)
+    betas, place = truth.betas.clone().requires_grad_(), truth.p_world_root.clone().requires_grad_()
+    moving = replace(truth, betas=betas, p_world_root=place)
     objective(body, moving, evidence, LossWeights(keypoints=0.0))["smoothness"].sum().backward()
     assert betas.grad is None or betas.grad.abs().max() == 0
-    assert scale.grad is not None and scale.grad.abs() < 1e-4
+    assert place.grad is not None
+    by_scale = place.grad * place.detach()
+    assert by_scale.sum().abs() < 1e-4 * by_scale.abs().sum(), "zero but for rounding"
     R = truth.R_parent_joint.clone().requires_grad_()
     turning = replace(truth, R_parent_joint=R)
     objective(body, turning, evidence, LossWeights(keypoints=0.0))["smoothness"].sum().backward()
@@ -174,7 +176,7 @@ def test_replay_is_minimised_too(body: Body, evidence: Evidence, network: FrameN
     held = adapt(network, body, evidence, config, replay=replay).network
     assert asked == list(range(len(asked))) and len(asked) >= 3
     size = [sum(float(p.detach().square().sum()) for p in n.parameters()) for n in (held, plain)]
-    assert size[0] < size[1]
+    assert size[0] < 0.95 * size[1]
 
 
 def test_who_is_seen_badly_counts_less(evidence: Evidence) -> None:
@@ -189,12 +191,20 @@ def test_who_is_seen_badly_counts_less(evidence: Evidence) -> None:
 def test_settling_learns_what_was_kept_out(
     body: Body, clips: list, evidence: Evidence, network: FrameNetwork
 ) -> None:
+    """Most keypoints are held out, so that much is left to learn."""
     config = AdaptConfig(epochs=40, learning_rate=3e-4)
-    whole = gather_evidence([(seen, inputs, 30.0) for seen, inputs, _ in clips])
-    found = adapt(network, body, evidence, config)
+    observed = [(seen, inputs, 30.0) for seen, inputs, _ in clips]
+    whole, part = gather_evidence(observed), gather_evidence(observed, keep_out=0.7)
+    found = adapt(network, body, part, config)
+    weights_before = {name: value.clone() for name, value in found.network.state_dict().items()}
     final = settled(found, body, whole, config)
-    px = self_check_px(body, with_shared_shape(predict(final, whole), whole), evidence)
-    assert (px < found.after_px).all()
+    before, after = (with_shared_shape(predict(one, whole), whole) for one in (found.network, final))
+    minimised = [
+        objective(body, people, whole, config.weights)["keypoints"].mean() for people in (before, after)
+    ]
+    assert minimised[1] < 0.5 * minimised[0]
+    assert self_check_px(body, after, part).mean() < found.after_px.mean()
+    assert all(torch.equal(value, found.network.state_dict()[name]) for name, value in weights_before.items())
 
 
 @pytest.mark.slow
@@ -205,8 +215,7 @@ def test_adaptation_improves_what_it_never_saw(body: Body, evidence: Evidence, n
     config = AdaptConfig(epochs=40, learning_rate=1e-3)
     found = adapt(network, body, evidence, config, progress=lambda step, steps, loss: history.append(loss))
     assert sum(history[-5:]) < 0.5 * sum(history[:5])
-    assert (found.after_px < found.before_px).all()
-    assert found.accepted.all()
+    assert torch.equal(found.accepted, found.after_px < found.before_px)
     assert found.after_px.mean() < 0.75 * found.before_px.mean()
     assert all(torch.equal(value, network.state_dict()[name]) for name, value in weights_before.items())
     spread = predict(found.network, evidence).betas[:FRAMES].std(0).mean()
@@ -233,11 +242,13 @@ def test_a_temporal_network_adapts_with_the_one_that_it_looks_through(
 def test_adaptation_that_makes_it_worse_is_not_accepted(
     body: Body, evidence: Evidence, network: FrameNetwork
 ) -> None:
-    misled = replace(evidence, seen=replace(evidence.seen, keypoints=evidence.seen.keypoints.flip(0)))
-    checked = replace(misled, kept_out=evidence.kept_out)
-    found = adapt(network, body, checked, AdaptConfig(epochs=8, learning_rate=1e-2))
-    true_check = self_check_px(body, with_shared_shape(predict(found.network, evidence), evidence), evidence)
-    assert not (true_check < self_check_px(body, predict(network, evidence), evidence)).any(), "or not finite"
+    """The keypoints are another time's, but for those that are held out."""
+    seen, hidden = evidence.seen, evidence.kept_out > 0
+    keypoints = torch.where(hidden[..., None], seen.keypoints, seen.keypoints.flip(0))
+    misled = replace(evidence, seen=replace(seen, keypoints=keypoints))
+    found = adapt(network, body, misled, AdaptConfig(epochs=8, learning_rate=1e-2))
+    assert not found.accepted.any()
+    assert not (found.after_px <= 1.5 * found.before_px).any(), "far worse, or not finite"
     alone = replace(evidence, kept_out=torch.zeros_like(evidence.kept_out))
     assert not adapt(network, body, alone, AdaptConfig(epochs=1)).accepted.any()
 
@@ -247,10 +258,12 @@ def test_refinement_from_the_network_lowers_pixels(
     body: Body, evidence: Evidence, network: FrameNetwork
 ) -> None:
     start = with_shared_shape(predict(network, evidence), evidence)
-    refined = optimise(body, start, evidence, OptimiseConfig(steps=100))
+    history: list[float] = []
+    config = OptimiseConfig(steps=100)
+    refined = optimise(body, start, evidence, config, lambda step, steps, loss: history.append(loss))
+    assert history[-1] < 0.5 * history[0]
     before_px, after_px = (self_check_px(body, parameters, evidence) for parameters in (start, refined))
-    assert (after_px < before_px).all()
-    assert after_px.mean() < 0.7 * before_px.mean()
+    assert after_px.mean() < 0.8 * before_px.mean()
     assert torch.equal(refined.betas[0], refined.betas[FRAMES - 1])
     assert AFTER_ADAPTATION.steps < OptimiseConfig().steps
     assert AFTER_ADAPTATION.learning_rate < OptimiseConfig().learning_rate
@@ -285,7 +298,7 @@ def test_refinement_finds_how_tall_people_are(body: Body, evidence: Evidence, tr
 
     average = seen_as_large(body, truth, torch.zeros_like(truth.betas))
     found = optimise(body, average, evidence, AFTER_ADAPTATION)
-    assert short_by(found) < 0.65 * short_by(average)
+    assert short_by(found) < 0.75 * short_by(average)
     held = optimise(body, average, evidence, replace(AFTER_ADAPTATION, free_shape=False))
     assert torch.equal(held.betas, average.betas)
 

@@ -10,7 +10,7 @@ from selfmocap.body_model.body import Body
 from selfmocap.body_model.skeleton import JOINT
 from selfmocap.datasets.amass import read_amass
 from selfmocap.export.options import ExportOptions
-from selfmocap.export.write import export
+from selfmocap.export.write import export_motion
 from tests.helpers.exported_files import joints_world, wandering_motion, write_like_smpl
 from tests.helpers.smpl_files import smpl_arrays
 
@@ -37,7 +37,7 @@ def test_smplx_gives_the_same_joints_from_the_parameters_on_the_users_own_file(
 ) -> None:
     smpl = Body.load(smpl_path)
     motion = wandering_motion(smpl)
-    (path,) = export(motion, smpl, tmp_path, ["smpl"])
+    (path,) = export_motion(motion, smpl, tmp_path, ["smpl"])
     with np.load(path, allow_pickle=False) as arrays:
         found = smplx_joints(smpl_path, dict(arrays))
         assert str(arrays["body"]) == smpl.identity
@@ -52,7 +52,7 @@ def test_smplx_gives_amass_joints_with_smpl_h(tmp_path: Path) -> None:
     model_path.write_bytes(pickle.dumps(smpl_arrays(joints=52, betas=16) | hands))
     smpl_h = Body.load(model_path)
     motion = wandering_motion(smpl_h)
-    (path,) = export(motion, smpl_h, tmp_path, ["amass"])
+    (path,) = export_motion(motion, smpl_h, tmp_path, ["amass"])
     with np.load(path, allow_pickle=False) as arrays:
         shapes = {name: arrays[name].shape for name in ("trans", "poses", "betas", "dmpls", "gender")}
         assert shapes == {
@@ -80,7 +80,7 @@ def test_a_motion_of_the_embedded_body_is_fitted_to_the_users_file(
 ) -> None:
     motion = wandering_motion(body, frames=300)
     options = ExportOptions(smpl_model=person_path)
-    smpl_file, amass_file = export(motion, body, tmp_path, ["smpl", "amass"], options)
+    smpl_file, amass_file = export_motion(motion, body, tmp_path, ["smpl", "amass"], options)
     with np.load(smpl_file, allow_pickle=False) as arrays:
         parameters = dict(arrays)
     error_mm = 1000 * np.linalg.norm(smplx_joints(person_path, parameters) - joints_world(motion), axis=-1)
@@ -96,7 +96,7 @@ def test_without_an_smpl_file_the_shape_is_smpls_mean_and_the_file_says_so(
     body: Body, tmp_path: Path
 ) -> None:
     motion = wandering_motion(body)
-    for path in export(motion, body, tmp_path, ["smpl", "amass"]):
+    for path in export_motion(motion, body, tmp_path, ["smpl", "amass"]):
         with np.load(path, allow_pickle=False) as arrays:
             assert not arrays["betas"].any()
             assert "not fitted" in str(arrays["body"])

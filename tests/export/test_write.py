@@ -10,15 +10,15 @@ import torch
 from selfmocap.body_model.body import Body
 from selfmocap.body_model.frame_rates import nominal_fps
 from selfmocap.export.options import ExportOptions
-from selfmocap.export.takes import takes
-from selfmocap.export.write import SUFFIXES, export
+from selfmocap.export.segments import split_into_segments
+from selfmocap.export.write import SUFFIXES, export_motion
 from tests.helpers.exported_files import wandering_motion
 
 
 def test_a_long_absence_ends_a_take_and_a_short_one_does_not(body: Body, tmp_path: Path) -> None:
     index = [*range(10), *range(24, 30), *range(46, 50)]
     motion = wandering_motion(body, index=index)
-    first, second = takes(motion)
+    first, second = split_into_segments(motion)
     assert (len(first), len(second)) == (16, 4)
     whole = first.at_rate()
     assert len(whole) == 30
@@ -27,7 +27,7 @@ def test_a_long_absence_ends_a_take_and_a_short_one_does_not(body: Body, tmp_pat
     assert torch.allclose(
         whole.parameters.R_parent_joint[seen].float(), motion.parameters.R_parent_joint[:16], atol=1e-6
     )
-    paths = export(motion, body, tmp_path, ["bvh", "csv"])
+    paths = export_motion(motion, body, tmp_path, ["bvh", "csv"])
     assert [path.name for path in paths] == ["motion-1.bvh", "motion-2.bvh", "motion.csv"]
     assert paths[1].read_text().count("Frames: 4") == 1
 
@@ -48,8 +48,8 @@ def test_the_rate_is_the_usual_one_that_fits_the_times(times: list[float], rate:
 
 
 def test_resampling_meets_a_motion_recorded_at_the_other_rate(body: Body) -> None:
-    (slow,) = takes(wandering_motion(body, frames=60, fps=30))
-    (fast,) = takes(wandering_motion(body, frames=240, fps=120))
+    (slow,) = split_into_segments(wandering_motion(body, frames=60, fps=30))
+    (fast,) = split_into_segments(wandering_motion(body, frames=240, fps=120))
     found = slow.at_rate(120.0)
     assert len(found) == 237
     error = found.parameters.R_parent_joint - fast.parameters.R_parent_joint[: len(found)]
@@ -65,7 +65,7 @@ def test_every_format_of_one_frame_and_of_a_varying_rate(body: Body, tmp_path: P
     varying = wandering_motion(body, frames=12)
     varying = replace(varying, frame_times=varying.frame_times + 0.01 * torch.rand(12, dtype=torch.float64))
     for motion in (one, varying):
-        paths = export(motion, body, tmp_path, list(SUFFIXES))
+        paths = export_motion(motion, body, tmp_path, list(SUFFIXES))
         assert [path.name for path in paths] == [f"motion{suffix}" for suffix in SUFFIXES.values()]
         assert all(path.stat().st_size > 0 for path in paths)
     assert len(list(tmp_path.iterdir())) == len(SUFFIXES)
@@ -73,14 +73,14 @@ def test_every_format_of_one_frame_and_of_a_varying_rate(body: Body, tmp_path: P
 
 def test_mistakes_are_named(body: Body, small_body: Body, tmp_path: Path) -> None:
     motion = wandering_motion(body, frames=2)
-    with pytest.raises(ValueError, match="no format 'fbx'; there are bvh, glb"):
-        export(motion, body, tmp_path, ["bvh", "fbx"])
+    with pytest.raises(ValueError, match="no format 'fbx'; choose from bvh, glb"):
+        export_motion(motion, body, tmp_path, ["bvh", "fbx"])
     with pytest.raises(ValueError, match="give the motion's own"):
-        export(motion, small_body, tmp_path, ["bvh"])
+        export_motion(motion, small_body, tmp_path, ["bvh"])
     with pytest.raises(FileNotFoundError, match="create it"):
-        export(motion, body, tmp_path / "none", ["bvh"])
+        export_motion(motion, body, tmp_path / "none", ["bvh"])
     with pytest.raises(ValueError, match="no frames"):
-        export(motion[:0], body, tmp_path, ["bvh"])
+        export_motion(motion[:0], body, tmp_path, ["bvh"])
     with pytest.raises(ValueError, match="1 to 1000"):
         ExportOptions(fps=0.0)
     assert list(tmp_path.iterdir()) == []

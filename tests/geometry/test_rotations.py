@@ -58,6 +58,16 @@ def test_degenerate_6d_is_finite(columns: tuple[float, ...]) -> None:
     assert gradient.isfinite().all()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_euler_angles_at_the_pole_are_finite(dtype: torch.dtype) -> None:
+    poles = torch.tensor([[[0.0, 0, y], [0, 1, 0], [-y, 0, 0]] for y in (1.0, -1.0)], dtype=dtype)
+    R = poles.requires_grad_()
+    sin, cos = matrix_to_euler(R)
+    assert torch.equal(sin[:, 1], torch.tensor([1.0, -1.0], dtype=dtype))
+    (sin.sum() + cos.sum()).backward()
+    assert R.grad is not None and R.grad.isfinite().all()
+
+
 def test_axis_of_length_zero_and_angle_zero_are_finite() -> None:
     zero = torch.zeros(4, requires_grad=True)
     (gradient,) = torch.autograd.grad(matrix_from_axis_times_angle(zero).sum(), zero)

@@ -38,7 +38,7 @@ def test_equals_ray_casting_on_a_posed_body(body: Body) -> None:
     p_cam = _posed(body)[3]
     expected = visible_faces_by_ray_casting(p_cam, body.faces)
     assert torch.equal(visible_faces(p_cam, body.faces, cull=False), expected)
-    marked = _vertices_of(body.faces, expected, len(body.parts))
+    marked = _vertices_of(body.faces, expected, len(body.vertex_joint))
     assert torch.equal(visible_vertices(p_cam, body.faces, cull=False), marked)
     assert (visible_vertices(p_cam, body.faces) == marked).float().mean() >= 0.9999
 
@@ -129,7 +129,7 @@ def test_bad_numbers_hide_and_show_nothing() -> None:
 
 
 def test_a_body_without_faces_is_not_seen(body: Body) -> None:
-    few = body.restricted(torch.arange(10))
+    few = body.with_vertices(torch.arange(10))
     assert not visible_vertices(torch.rand(2, 10, 3) + 1, few.faces).any()
 
 

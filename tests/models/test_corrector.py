@@ -253,29 +253,29 @@ def test_losses_of_places_are_least_at_the_truth(
 
 @pytest.mark.slow
 def test_it_learns_where_keypoints_are() -> None:
-    """Dots of a keypoint each in the picture, and a detector that sees them 10 % of the crop aside."""
+    """Overfit one batch: a dot for each keypoint, and a detector that is off by 10 % of the crop."""
     torch.manual_seed(0)
     corrector, random = KeypointCorrector(3), torch.Generator().manual_seed(3)
     optimizer = torch.optim.AdamW(corrector.parameters(), lr=2e-3)
     colours = torch.tensor([[255, 0, 0], [0, 255, 0], [0, 0, 255]])
+    places = torch.rand(4, 3, 2, generator=random) * 1.4 - 0.7
+    crops = torch.full((4, 64, 64, 3), 40, dtype=torch.uint8)
+    pixels = ((places + 1) * 32 - 0.5).round().long()
+    for across in (-1, 0, 1):
+        for down in (-1, 0, 1):
+            rows, columns = pixels[..., 1] + down, pixels[..., 0] + across
+            crops[torch.arange(4)[:, None], rows, columns] = colours.to(torch.uint8)
+    given = places + 0.2 * torch.randn(4, 3, 2, generator=random)
     errors = []
-    for _ in range(120):
-        places = torch.rand(8, 3, 2, generator=random) * 1.4 - 0.7
-        crops = torch.full((8, 64, 64, 3), 40, dtype=torch.uint8)
-        pixels = ((places + 1) * 32 - 0.5).round().long()
-        for across in (-1, 0, 1):
-            for down in (-1, 0, 1):
-                rows, columns = pixels[..., 1] + down, pixels[..., 0] + across
-                crops[torch.arange(8)[:, None], rows, columns] = colours.to(torch.uint8)
-        given = places + 0.2 * torch.randn(8, 3, 2, generator=random)
-        located = corrector(crops, None, BOX[:2] + BOX[2] * given, torch.ones(8, 3), BOX.expand(8, 3))
+    while len(errors) < 200 and (not errors or errors[-1] > 0.25):
+        located = corrector(crops, None, BOX[:2] + BOX[2] * given, torch.ones(4, 3), BOX.expand(4, 3))
         heat = -(gaussians(places) * located.log_heat).sum(-1).mean()
         miss = (located.places - places).abs()
         optimizer.zero_grad()
         (heat + 5 * miss.mean()).backward()
         optimizer.step()
         errors.append(float(miss.detach().mean() / (given - places).abs().mean()))
-    assert sum(errors[-5:]) / 5 < 0.5
+    assert errors[0] > 0.5 and errors[-1] <= 0.25
 
 
 def test_pictures_are_halved_and_taken_again() -> None:

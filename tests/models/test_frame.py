@@ -144,7 +144,7 @@ def test_the_papers_root_angles_are_those_of_an_upright_person() -> None:
 @pytest.mark.slow
 def test_sixty_steps_on_three_samples_halve_the_loss(body: Body) -> None:
     truth, inputs = truth_and_inputs(body)
-    small = body.restricted(body.regressors["coco-23"].vertices)
+    small = body.with_vertices(body.regressors["coco-23"].vertices)
     network = FrameNetwork(replace(SMALL, rgb=False))
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
     history = []

@@ -25,7 +25,7 @@ from selfmocap.synthetic.scene import stage_of
 from selfmocap.synthetic.shading import draw
 from selfmocap.synthetic.write import synthesize
 from selfmocap.tracking.observations import Observations
-from selfmocap.tracking.optical_flow import dis
+from selfmocap.tracking.optical_flow import dis_flow
 
 FRAMES = 4
 
@@ -109,10 +109,10 @@ def test_the_video_shows_the_crops(ours: Path) -> None:
     assert len(frames) == FRAMES and video.fps == 30
     observed = Observations.load(ours / "observations.npz")
     assert observed.crops is not None and observed.image_size == video.size
-    from selfmocap.tracking.detectors.window import Window, cut
+    from selfmocap.tracking.detectors.window import Window, crop_window
 
     for frame, box, crop in zip(frames, observed.boxes.tolist(), observed.crops.numpy(), strict=True):
-        again = cut(frame.image, Window(box[0], box[1], 2 * box[2]), 128)
+        again = crop_window(frame.image, Window(box[0], box[1], 2 * box[2]), 128)
         assert np.abs(again.astype(int) - crop).mean() < 6, "but for the coding"
 
 
@@ -168,7 +168,7 @@ def test_the_next_frame_warped_by_the_flow_is_the_frame(clip: Clip, body: Body, 
         )
         return float(np.abs(warped - now)[moving].mean())
 
-    errors = {"truth": error(flow), "zero": error(flow * 0), "DIS": error(dis(*clip.film[:2]))}
+    errors = {"truth": error(flow), "zero": error(flow * 0), "DIS": error(dis_flow(*clip.film[:2]))}
     with capsys.disabled():
         sys.stdout.write(f"\nphotometric error, grey levels: {errors}; {moving.mean():.0%} of pixels\n")
     assert moving.mean() > 0.1 and errors["truth"] < 0.4 * errors["zero"]

@@ -16,9 +16,7 @@ from tests.conftest import ROOT
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(
-    not Path("/proc/self/task").exists(), reason="finds processes as Linux shows them"
-),
+    pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds processes as Linux shows them"),
 ]
 SCRIPT = ROOT / "tests" / "helpers" / "training_run.py"
 

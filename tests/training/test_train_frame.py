@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from selfmocap.body_model.body import Body
+from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.models.checkpoints import load_network
-from selfmocap.models.frame import FrameNetwork
+from selfmocap.models.frame import FrameInputs, FrameNetwork
 from selfmocap.training.train_frame import PART, TrainConfig, learning_rate, train, validate
 from tests.conftest import ROOT
 from tests.helpers.training_run import CONFIG, FourPoses
@@ -40,20 +40,28 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+class OneBatch(FourPoses):
+    """The same views whatever the seed."""
+
+    def __call__(self, seed: int) -> tuple[FrameInputs, BodyParameters]:
+        return super().__call__(-1)
+
+
 @pytest.mark.slow
-def test_two_hundred_steps_more_than_halve_the_loss_and_the_error(body: Body, tmp_path: Path) -> None:
-    sample = FourPoses(body)
-    batch = [sample(-1)]
+def test_training_overfits_one_batch(body: Body, tmp_path: Path) -> None:
+    sample = OneBatch(body)
+    batch = [sample(0)]
     before = validate(FrameNetwork(CONFIG.network), body, batch)
-    network = train(replace(CONFIG, steps=200, average=0.9), sample, body, tmp_path / "out", validation=batch)
+    config = replace(CONFIG, steps=120, learning_rate=3e-3, average=0.9)
+    network = train(config, sample, body, tmp_path / "out", validation=batch)
     losses = [line["total"] for line in history(tmp_path / "out")]
-    assert sum(losses[-10:]) < 0.5 * sum(losses[:10])
+    assert sum(losses[-5:]) < 0.65 * sum(losses[:5])
     after = validate(network, body, batch)
-    assert after["mpjpe_mm"] < 0.5 * before["mpjpe_mm"]
+    assert after["mpjpe_mm"] < 0.65 * before["mpjpe_mm"]
     assert history(tmp_path / "out")[-1]["validation"] == pytest.approx(after)
     weights, about = load_network(tmp_path / "out" / "network.safetensors")
-    assert about["step"] == 200
-    assert about["training"]["learning_rate"] == CONFIG.learning_rate
+    assert about["step"] == 120
+    assert about["training"]["learning_rate"] == 3e-3
     assert validate(weights, body, batch) == pytest.approx(after)
 
 
@@ -108,11 +116,11 @@ def test_a_folder_with_another_run_is_refused(body: Body, uninterrupted: Path) -
 
 def test_the_papers_losses_train_the_papers_network(body: Body, tmp_path: Path) -> None:
     paper = TrainConfig.paper()
-    config = replace(paper, network=replace(paper.network, width=2, rgb=False), steps=12, learning_rate=1e-3)
-    train(config, FourPoses(body), body, tmp_path)
+    config = replace(paper, network=replace(paper.network, width=2, rgb=False), steps=24, learning_rate=1e-3)
+    train(config, OneBatch(body), body, tmp_path)
     losses = [line["total"] for line in history(tmp_path)]
     assert set(history(tmp_path)[0]) == {"step", "theta", "betas", "root", "translation", "total"}
-    assert losses[-1] < losses[0]
+    assert sum(losses[-3:]) < 0.55 * sum(losses[:3])
 
 
 def test_learning_rates() -> None:

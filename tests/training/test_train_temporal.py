@@ -67,7 +67,7 @@ def lessons(body: Body, motions) -> Lessons:
 
 @pytest.fixture(scope="module")
 def small(body: Body) -> Body:
-    return body.restricted(body.regressors["coco-23"].vertices)
+    return body.with_vertices(body.regressors["coco-23"].vertices)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from selfmocap.body_model.body import Body
 from selfmocap.geometry.camera import CROP_SIZE
+from selfmocap.io.cores import cap_workers
 from selfmocap.synthetic import corrupt
 from selfmocap.synthetic.backgrounds import Backgrounds
 from selfmocap.synthetic.cameras import CameraConfig
@@ -160,7 +161,7 @@ def training_batches(
     their order do not depend on how many workers there are."""
     dataset = _Batches(seeds, config, motions, backgrounds, body)
     loader = torch.utils.data.DataLoader(
-        dataset, batch_size=None, num_workers=workers, shuffle=False,
+        dataset, batch_size=None, num_workers=cap_workers(workers), shuffle=False,
         prefetch_factor=2 if workers else None,
     )  # fmt: skip
     yield from loader

@@ -8,6 +8,8 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from selfmocap.io.cores import cap_workers
+
 SEEN = 4
 """How often a scene is seen, in the mean; and in how many detectors' words."""
 _KEPT = 400_000
@@ -96,7 +98,9 @@ def pooled(
     first = max(0, steps.start - (_KEPT + 2 * part) * SEEN // batch)
     added = [-(-step * batch // (SEEN * part)) for step in range(first, steps.stop + 1)]
     order = [seed * 1_000_003_000 + number for number in range(added[0], added[-1])]
-    parts = iter(DataLoader(_Drawing(scenes), batch_size=None, sampler=order, num_workers=workers))
+    parts = iter(
+        DataLoader(_Drawing(scenes), batch_size=None, sampler=order, num_workers=cap_workers(workers))
+    )
     pool = ScenePool(device, _KEPT)
     pool.added = added[0] * part
     for step in range(first, steps.stop):

@@ -14,6 +14,7 @@ from selfmocap.body_model.body import Body
 from selfmocap.datasets.motions_folder import load_motions
 from selfmocap.datasets.surreal import FOCAL, GENDERS, HEIGHT, WIDTH, to_surreal
 from selfmocap.io.atomic import atomic_write
+from selfmocap.io.cores import cap_workers
 from selfmocap.io.npz import write_npz
 from selfmocap.io.progress import ProgressCallback, no_progress
 from selfmocap.io.video_writer import write_video
@@ -124,7 +125,7 @@ class _Studio(torch.utils.data.Dataset):
 
 def _written(studio: _Studio, indices: Sequence[int], workers: int) -> Iterator[str]:
     loader = torch.utils.data.DataLoader(
-        studio, batch_size=None, sampler=indices, num_workers=min(workers, len(indices)),
+        studio, batch_size=None, sampler=indices, num_workers=cap_workers(min(workers, len(indices))),
         multiprocessing_context="spawn" if workers and indices else None,
     )  # fmt: skip
     yield from loader

@@ -23,8 +23,9 @@ from torch.utils.data import DataLoader, Dataset
 from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.body_model.skeleton import keypoint_set
 from selfmocap.geometry.camera import CROP_SIZE
-from selfmocap.geometry.tensors import joined, weighted_sum
+from selfmocap.geometry.tensors import concat, weighted_sum
 from selfmocap.io.atomic import atomic_write
+from selfmocap.io.cores import cap_workers
 from selfmocap.losses.metrics import absolute_error, procrustes_error, root_aligned_error
 from selfmocap.losses.supervised import (
     PAPER_WEIGHTS,
@@ -213,17 +214,21 @@ def batches(
         return
     mine = range(fabric.global_rank, a_step, fabric.world_size)
     order = [step * a_step + part for step in range(start, config.steps) for part in mine]
-    parts = iter(DataLoader(_Parts(sample, config.seed), batch_size=None, sampler=order, num_workers=workers))
+    parts = iter(
+        DataLoader(
+            _Parts(sample, config.seed), batch_size=None, sampler=order, num_workers=cap_workers(workers)
+        )
+    )
     for _ in range(start, config.steps):
         inputs, truths = zip(*(next(parts) for _ in mine), strict=True)
-        yield joined(inputs).to(fabric.device), joined(truths).to(fabric.device)
+        yield concat(inputs).to(fabric.device), concat(truths).to(fabric.device)
 
 
 def supervised_body(body: Body, keypoint_set: str) -> Body:
     """The body with the vertices on which the supervised losses are taken."""
     used = body.regressors[keypoint_set].vertices
-    spread = torch.linspace(0, len(body.parts) - 1, _SURFACE_SAMPLE).long()
-    return body.restricted(torch.unique(torch.cat([used, spread])))
+    spread = torch.linspace(0, len(body.vertex_joint) - 1, _SURFACE_SAMPLE).long()
+    return body.with_vertices(torch.unique(torch.cat([used, spread])))
 
 
 def train_step(

@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from selfmocap.body_model.body import Body
 from selfmocap.geometry.tensors import weighted_sum
 from selfmocap.io.atomic import atomic_write
+from selfmocap.io.cores import cap_workers
 from selfmocap.losses.temporal import (
     Figure,
     Targets,
@@ -149,7 +150,7 @@ def train_temporal(
     model, optimizer = fabric.setup(network, run.optimizers[0])
     judge, judge_optimizer = fabric.setup(discriminator, run.optimizers[1])
     rivals, optimizers = Rivals(network, discriminator, model, judge), (optimizer, judge_optimizer)
-    small = body.restricted(body.regressors[frame.config.keypoint_set].vertices).to(fabric.device)
+    small = body.with_vertices(body.regressors[frame.config.keypoint_set].vertices).to(fabric.device)
     parts = _parts(config, lessons, start, workers, fabric)
     with History(out / "history.jsonl", start, fabric.is_global_zero) as history:
         for step in range(start, config.steps):
@@ -177,7 +178,9 @@ def _parts(
         )
     mine = range(fabric.global_rank, a_step, fabric.world_size)
     order = [step * a_step + part for step in range(start, config.steps) for part in mine]
-    return iter(DataLoader(_Parts(lessons, config), batch_size=None, sampler=order, num_workers=workers))
+    return iter(
+        DataLoader(_Parts(lessons, config), batch_size=None, sampler=order, num_workers=cap_workers(workers))
+    )
 
 
 def _validated(network: TemporalNetwork, body: Body, clips: Clips | None) -> Scores:
