@@ -20,8 +20,8 @@ from pathlib import Path
 
 import torch
 
-from selfmocap.adaptation.adapt import AdaptConfig, adapt, predict, with_shared_shape
-from selfmocap.adaptation.fit import OptimiseConfig, optimise, random_start
+from selfmocap.adaptation.adapt import AdaptConfig, adapt, predict_bodies, with_shared_shape
+from selfmocap.adaptation.fit import FitConfig, fit, random_start
 from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.body_model.skeleton import JOINT
 from selfmocap.evaluation.paper.clips import AS_THE_PAPER, ClipChoice, benchmark_clips
@@ -31,7 +31,6 @@ from selfmocap.losses.metrics import root_aligned_error
 from selfmocap.models.checkpoints import load_network
 from selfmocap.models.estimator import Estimator
 from selfmocap.models.temporal_inference import load_temporal
-from selfmocap.pipeline.samples import on_device
 
 LENGTHS = (10, 25, 50, 100, 200, 400, 1200)
 """Steps that direct optimisation is given: each time from the start, since its learning rate falls with what is
@@ -71,14 +70,14 @@ class Way:
 def error_mm(experiment: Experiment, parameters: BodyParameters) -> float:
     """Mean error per joint, pelvis on pelvis."""
     one = torch.arange(1, device=experiment.truth.betas.device)
-    bones, root = experiment.body.restricted(one), JOINT["pelvis"]
+    bones, root = experiment.body.with_vertices(one), JOINT["pelvis"]
     with torch.no_grad():
         joints, truth = bones.pose(parameters).joints, bones.pose(experiment.truth).joints
     return 1000 * float(root_aligned_error(joints, truth, joints[:, root], truth[:, root]).mean())
 
 
 def answer(experiment: Experiment, network: Estimator) -> BodyParameters:
-    return with_shared_shape(predict(network, experiment.whole), experiment.whole)
+    return with_shared_shape(predict_bodies(network, experiment.whole), experiment.whole)
 
 
 def adapted(experiment: Experiment, config: AdaptConfig) -> Way:
@@ -95,16 +94,16 @@ def adapted(experiment: Experiment, config: AdaptConfig) -> Way:
         way.error_mm.append(error_mm(experiment, answer(experiment, network)))
         looked += time.perf_counter() - now
 
-    adapt(experiment.networks["frame"], experiment.body, experiment.whole, config, watch=watch)
+    adapt(experiment.networks["frame"], experiment.body, experiment.whole, config, on_epoch=watch)
     return way
 
 
-def optimised(experiment: Experiment, start: BodyParameters, config: OptimiseConfig) -> Way:
+def optimised(experiment: Experiment, start: BodyParameters, config: FitConfig) -> Way:
     """The way of each frame's own parameters."""
     way = Way([0], [0.0], [error_mm(experiment, start)], len(experiment.whole))
     for steps in LENGTHS:
         begin = time.perf_counter()
-        found = optimise(experiment.body, start, experiment.whole, replace(config, steps=steps))
+        found = fit(experiment.body, start, experiment.whole, replace(config, steps=steps))
         way.seconds.append(time.perf_counter() - begin)
         way.steps.append(steps)
         way.error_mm.append(error_mm(experiment, found))
@@ -150,8 +149,8 @@ def experiment_of(options: argparse.Namespace) -> Experiment:
         made,
         networks={name: network.to(device) for name, network in made.networks.items()},
         body=body.to(device),
-        whole=on_device(made.whole, device),
-        checked=on_device(made.checked, device),
+        whole=made.whole.to(device),
+        checked=made.checked.to(device),
         truth=made.truth.to(device),
     )
 

@@ -96,13 +96,13 @@ def main() -> None:
         start = time.perf_counter()
         seen = visible_faces_by_ray_casting(p_cam[0], body.faces)
         brute = time.perf_counter() - start
-    by_brute_force = np.zeros(len(body.parts), bool)
+    by_brute_force = np.zeros(len(body.vertex_joint), bool)
     by_brute_force[body.faces[seen]] = True
     times = interleaved(methods, options.rounds)
     per_pose = {name: statistics.median(values) / options.poses for name, values in times.items()}
     result = {
         "poses": options.poses,
-        "vertices": len(body.parts),
+        "vertices": len(body.vertex_joint),
         "faces": len(body.faces),
         "milliseconds_per_pose": {name: round(value * 1e3, 3) for name, value in per_pose.items()}
         | {"brute force in torch, 2 threads, 1 pose": round(brute * 1e3)},

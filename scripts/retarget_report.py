@@ -97,7 +97,7 @@ def draw(
     assert body.proxy_vertices is not None and body.proxy_faces is not None
     names = list(reference["names"])
     frames = np.linspace(0, min(len(joints), len(reference["joints"])) - 2, PICTURES_A_CLIP).astype(int)
-    skin = body.restricted(body.proxy_vertices)
+    skin = body.with_vertices(body.proxy_vertices)
     figure, axes = pyplot.subplots(2, len(frames), figsize=(2 * len(frames), 5.2), sharex=True, sharey=True)
     for column, frame in enumerate(frames):
         p = clip.parameters

@@ -7,7 +7,7 @@ import smplx
 import torch
 from torch.autograd import gradcheck
 
-from selfmocap.body_model.body import Body, BodyParameters, Regressor
+from selfmocap.body_model.body import Body, BodyParameters, KeypointRegressor
 from selfmocap.body_model.model_files import read_body
 from selfmocap.body_model.named_poses import NAMED_POSES, named_pose
 from selfmocap.body_model.skeleton import JOINT, JOINT_MIRROR, KEYPOINT_SETS
@@ -184,7 +184,7 @@ def test_default_body_is_closed_and_of_human_size(body: Body) -> None:
         assert mesh.is_winding_consistent
         assert mesh.euler_number == 2
         assert 0.055 < mesh.volume < 0.085
-    assert len(body.parts) not in (6890, 10475)
+    assert len(body.vertex_joint) not in (6890, 10475)
     assert 1.6 < float(vertices[:, 1].max() - vertices[:, 1].min()) < 1.8
 
 
@@ -204,7 +204,7 @@ def test_every_keypoint_set_has_rows_that_sum_to_one(body: Body, name: str) -> N
 
 def test_a_restricted_body_poses_the_same_vertices(body: Body) -> None:
     used = body.regressors["coco-23"].vertices
-    small, parameters = body.restricted(used), random_parameters(body, 2)
+    small, parameters = body.with_vertices(used), random_parameters(body, 2)
     whole = body.pose(parameters).vertices
     assert torch.allclose(small.pose(parameters).vertices, whole[:, used], atol=1e-6)
     assert torch.allclose(
@@ -217,7 +217,7 @@ def test_a_restricted_body_poses_the_same_vertices(body: Body) -> None:
 
 @pytest.mark.parametrize("name", KEYPOINT_SETS)
 def test_a_condensed_body_has_the_same_keypoints_and_gradients(body: Body, name: str) -> None:
-    small, parameters = body.condensed(name), random_parameters(body, 2)
+    small, parameters = body.keypoint_proxy(name), random_parameters(body, 2)
     found = []
     for one in (body, small):
         pose, betas = (x.clone().requires_grad_() for x in (parameters.R_parent_joint, parameters.betas))
@@ -226,17 +226,17 @@ def test_a_condensed_body_has_the_same_keypoints_and_gradients(body: Body, name:
         found.append((keypoints, *torch.autograd.grad(keypoints.square().sum(), (pose, betas))))
     for whole, condensed in zip(*found, strict=True):
         assert torch.allclose(whole, condensed, atol=1e-5, rtol=1e-4)
-    assert 2 * len(small.parts) < len(body.regressors[name].vertices)
+    assert 2 * len(small.vertex_joint) < len(body.regressors[name].vertices)
     assert set(small.regressors) == {name}
 
 
 def test_weights_of_a_keypoint_that_cancel_condense_to_the_same(body: Body) -> None:
     """Two vertices of one joint, one minus the other: together they weigh nothing, and are not nothing."""
     far, near = (body.weights[JOINT["head"]] > 0.999).nonzero().squeeze(1)[[0, -1]].tolist()
-    regressor = Regressor(torch.tensor([far, near]), torch.tensor([[1.0, -1.0]]))
+    regressor = KeypointRegressor(torch.tensor([far, near]), torch.tensor([[1.0, -1.0]]))
     odd, parameters = replace(body, regressors={"coco-23": regressor}), random_parameters(body, 2)
     expected = odd.keypoints(odd.pose(parameters).vertices, "coco-23")
-    small = odd.condensed("coco-23")
+    small = odd.keypoint_proxy("coco-23")
     assert expected.norm() > 0.01
     assert torch.allclose(small.keypoints(small.pose(parameters).vertices, "coco-23"), expected, atol=1e-5)
 

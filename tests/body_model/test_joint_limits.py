@@ -5,11 +5,11 @@ import roma
 import torch
 
 from selfmocap.body_model.joint_limits import (
-    beyond,
-    bridged,
+    excess_angle,
+    repair_rotations,
     from_coordinates,
-    limited,
-    limits,
+    clamp_to_limits,
+    coordinate_limits,
     to_coordinates,
 )
 from selfmocap.body_model.named_poses import NAMED_POSES, named_pose
@@ -40,7 +40,7 @@ def test_a_turn_about_one_axis_is_one_coordinate() -> None:
 
 
 def test_limits_are_mirrored() -> None:
-    low, high = limits()
+    low, high = coordinate_limits()
     assert torch.equal(low[:, 0], low[list(JOINT_MIRROR), 0])
     assert torch.equal(low[1:, 1:], -high[list(JOINT_MIRROR), 1:][1:])
     assert (low < high).all()
@@ -48,7 +48,7 @@ def test_limits_are_mirrored() -> None:
 
 @pytest.mark.parametrize("name", NAMED_POSES)
 def test_people_can_take_the_named_poses(name: str) -> None:
-    assert beyond(named_pose(name)).max() == 0
+    assert excess_angle(named_pose(name)).max() == 0
 
 
 @pytest.mark.parametrize(
@@ -63,16 +63,16 @@ def test_people_can_take_the_named_poses(name: str) -> None:
 )
 def test_the_impossible_is_measured_and_limited(joint: str, angles: tuple[float, ...], excess: float) -> None:
     R = turned(joint, *map(float, angles))
-    assert beyond(R)[0, JOINT[joint]].rad2deg().item() == pytest.approx(excess, abs=0.1)
-    clamped = limited(R)
-    assert beyond(clamped).max() < 1e-5
+    assert excess_angle(R)[0, JOINT[joint]].rad2deg().item() == pytest.approx(excess, abs=0.1)
+    clamped = clamp_to_limits(R)
+    assert excess_angle(clamped).max() < 1e-5
     assert angle_deg(clamped[0, JOINT[joint]], R[0, JOINT[joint]]).item() == pytest.approx(excess, abs=0.1)
 
 
 def test_what_is_possible_is_not_touched() -> None:
     R = named_pose("run")
-    assert torch.equal(limited(R), R)
-    assert torch.equal(bridged(R[None]), R[None])
+    assert torch.equal(clamp_to_limits(R), R)
+    assert torch.equal(repair_rotations(R[None]), R[None])
 
 
 def test_a_head_turned_back_to_front_is_bridged_evenly() -> None:
@@ -80,10 +80,10 @@ def test_a_head_turned_back_to_front_is_bridged_evenly() -> None:
     R[:, JOINT["head"]] = roma.rotvec_to_rotmat(torch.tensor([[0.0, 0.01 * k, 0.0] for k in range(40)]))
     wrong = R.clone()
     wrong[15:25, JOINT["head"]] = roma.rotvec_to_rotmat(torch.tensor([0.0, math.pi - 0.1, 0.0]))
-    assert angle_deg(bridged(wrong), R).max() < 0.1
+    assert angle_deg(repair_rotations(wrong), R).max() < 0.1
 
 
 def test_a_joint_that_is_never_possible_rests() -> None:
     assert torch.equal(
-        bridged(turned("left_foot", 0.0, 170.0, 0.0, frames=9)), torch.eye(3).repeat(9, 24, 1, 1)
+        repair_rotations(turned("left_foot", 0.0, 170.0, 0.0, frames=9)), torch.eye(3).repeat(9, 24, 1, 1)
     )

@@ -66,5 +66,5 @@ def test_parents_come_before_children() -> None:
 
 
 def test_an_unknown_set_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="no keypoint set 'coco'; there are smpl-24, coco-17"):
+    with pytest.raises(ValueError, match="no keypoint set 'coco'; choose from smpl-24, coco-17"):
         keypoint_set("coco")

@@ -10,8 +10,8 @@ from selfmocap.body_model import skinning
 from selfmocap.body_model.skinning import (
     forward_kinematics,
     forward_kinematics_by_joint,
-    skin,
-    skin_by_axis,
+    linear_blend_skinning,
+    linear_blend_skinning_by_axis,
 )
 
 
@@ -73,32 +73,32 @@ def test_gradients_of_joints_alone_need_no_rotations() -> None:
 @pytest.mark.parametrize(("batch", "vertices"), [(1, 1), (2, 255), (3, 256), (40, 1000), (0, 7), (2, 0)])
 def test_skinning_equals_its_twin_with_gradients(batch: int, vertices: int, joints_a_vertex: int) -> None:
     maps, weights, rest = _skins(batch, vertices, joints_a_vertex)
-    torch.testing.assert_close(skin(maps, weights, rest), skin_by_axis(maps, weights, rest))
+    torch.testing.assert_close(linear_blend_skinning(maps, weights, rest), linear_blend_skinning_by_axis(maps, weights, rest))
     by_axis = torch.randn_like(rest)
     for pull in (by_axis, by_axis.mT.contiguous().mT, torch.ones(1, 1, 1, dtype=rest.dtype).expand_as(rest)):
         torch.testing.assert_close(
-            _gradients(lambda m, r: skin(m, weights, r), (maps, rest), (pull,)),
-            _gradients(lambda m, r: skin_by_axis(m, weights, r), (maps, rest), (pull,)),
+            _gradients(lambda m, r: linear_blend_skinning(m, weights, r), (maps, rest), (pull,)),
+            _gradients(lambda m, r: linear_blend_skinning_by_axis(m, weights, r), (maps, rest), (pull,)),
         )
 
 
 def test_gradients_are_exact() -> None:
     assert gradcheck(forward_kinematics, [x.requires_grad_() for x in _chains(2)])
     maps, weights, rest = _skins(2, 9, 3)
-    assert gradcheck(lambda m, r: skin(m, weights, r), [maps.requires_grad_(), rest.requires_grad_()])
+    assert gradcheck(lambda m, r: linear_blend_skinning(m, weights, r), [maps.requires_grad_(), rest.requires_grad_()])
 
 
 def test_the_number_of_threads_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(skinning, "_CHAINS", 1)
-    monkeypatch.setattr(skinning, "_VERTICES", 1)
+    monkeypatch.setattr(skinning, "_MIN_CHAINS", 1)
+    monkeypatch.setattr(skinning, "_MIN_VERTICES", 1)
     maps, weights, rest = _skins(40, 600, 3, torch.float32)
     chains = _chains(40, dtype=torch.float32)
     pulls = torch.randn(40, 24, 3, 3), torch.randn(40, 24, 3)
 
     def everything() -> list[Tensor]:
         return [
-            skin(maps, weights, rest),
-            *_gradients(lambda m, r: skin(m, weights, r), (maps, rest), (rest,)),
+            linear_blend_skinning(maps, weights, rest),
+            *_gradients(lambda m, r: linear_blend_skinning(m, weights, r), (maps, rest), (rest,)),
             *forward_kinematics(*chains),
             *_gradients(forward_kinematics, chains, pulls),
         ]
@@ -118,8 +118,8 @@ def test_the_number_of_threads_changes_nothing(monkeypatch: pytest.MonkeyPatch) 
 def test_a_second_derivative_is_refused() -> None:
     maps, weights, rest = _skins(1, 5, 3)
     maps.requires_grad_()
-    (gradient,) = torch.autograd.grad(skin(maps, weights, rest).square().sum(), maps, create_graph=True)
-    with pytest.raises(RuntimeError, match="differentiable once"):
+    (gradient,) = torch.autograd.grad(linear_blend_skinning(maps, weights, rest).square().sum(), maps, create_graph=True)
+    with pytest.raises(RuntimeError, match="at most first derivatives"):
         gradient.sum().backward()
 
 

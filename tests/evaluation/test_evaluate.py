@@ -14,7 +14,7 @@ from selfmocap.body_model.skeleton import JOINT
 from selfmocap.cli.main import main
 from selfmocap.datasets.three_dpw import read_threedpw
 from selfmocap.evaluation.evaluate import evaluate, joint_errors, means
-from selfmocap.export.write import export
+from selfmocap.export.write import export_motion
 from tests.datasets.test_smpl_files import threedpw_data
 from tests.helpers.exported_files import wandering_motion
 
@@ -142,7 +142,7 @@ def test_amass_comes_back_as_it_was_exported(body: Body, tmp_path: Path) -> None
     R = motion.parameters.R_parent_joint.clone()
     R[:, [JOINT["left_hand"], JOINT["right_hand"]]] = torch.eye(3)
     motion = changed(body, motion, BodyParameters(torch.zeros(16), R, motion.parameters.p_world_root))
-    export(motion, body, tmp_path, ("amass",))
+    export_motion(motion, body, tmp_path, ("amass",))
     (amass,) = tmp_path.glob("*amass*.npz")
     result = evaluate(amass, saved(motion, tmp_path / "motion.npz"))
     scores = result["all"]

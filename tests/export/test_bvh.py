@@ -10,7 +10,7 @@ from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.skeleton import JOINT_NAMES
 from selfmocap.datasets.bvh import read_bvh
 from selfmocap.export.options import ExportOptions
-from selfmocap.export.write import export
+from selfmocap.export.write import export_motion
 from tests.helpers.exported_files import joints_world, wandering_motion
 
 SMPL_NAMES = ("Pelvis L_Hip R_Hip Spine1 L_Knee R_Knee Spine2 L_Ankle R_Ankle Spine3 L_Foot R_Foot Neck L_Collar "
@@ -43,7 +43,7 @@ def joints_of(path: Path) -> dict[str, np.ndarray]:
 
 
 def test_another_library_finds_every_joint_where_it_was(motion: Motion, body: Body, tmp_path: Path) -> None:
-    (path,) = export(motion, body, tmp_path, ["bvh"])
+    (path,) = export_motion(motion, body, tmp_path, ["bvh"])
     found = joints_of(path)
     assert set(found) == set(SMPL_NAMES)
     error_cm = np.stack([found[name] for name in SMPL_NAMES], axis=1) - 100 * joints_world(motion)
@@ -52,14 +52,14 @@ def test_another_library_finds_every_joint_where_it_was(motion: Motion, body: Bo
 
 
 def test_our_own_reader_finds_every_joint_and_the_unit(motion: Motion, body: Body, tmp_path: Path) -> None:
-    (path,) = export(motion, body, tmp_path, ["bvh"])
+    (path,) = export_motion(motion, body, tmp_path, ["bvh"])
     recording = read_bvh(path)
     chosen = [recording.joint_names.index(name) for name in SMPL_NAMES]
     assert np.abs(recording.world()[1][:, chosen].numpy() - joints_world(motion)).max() < 1e-4
 
 
 def test_z_up_in_metres_turns_everything(motion: Motion, body: Body, tmp_path: Path) -> None:
-    (path,) = export(motion, body, tmp_path, ["bvh"], ExportOptions(up_axis="z", unit="m"))
+    (path,) = export_motion(motion, body, tmp_path, ["bvh"], ExportOptions(up_axis="z", unit="m"))
     x, y, z = np.moveaxis(joints_world(motion), -1, 0)
     found = joints_of(path)
     error = np.stack([found[name] for name in SMPL_NAMES], axis=1) - np.stack([x, -z, y], axis=-1)
@@ -67,7 +67,7 @@ def test_z_up_in_metres_turns_everything(motion: Motion, body: Body, tmp_path: P
 
 
 def test_mixamo_names_are_those_of_a_mixamo_rig(motion: Motion, body: Body, tmp_path: Path) -> None:
-    (path,) = export(motion, body, tmp_path, ["bvh"], ExportOptions(names="mixamo"))
+    (path,) = export_motion(motion, body, tmp_path, ["bvh"], ExportOptions(names="mixamo"))
     found = joints_of(path)
     expected = dict(zip(JOINT_NAMES, np.moveaxis(100 * joints_world(motion), 1, 0), strict=True))
     for name, joint in {
@@ -80,7 +80,7 @@ def test_mixamo_names_are_those_of_a_mixamo_rig(motion: Motion, body: Body, tmp_
 
 def test_no_angle_jumps(motion: Motion, body: Body, tmp_path: Path) -> None:
     """The root turns round and every joint swings far; none turns faster than it did."""
-    (path,) = export(motion, body, tmp_path, ["bvh"])
+    (path,) = export_motion(motion, body, tmp_path, ["bvh"])
     file = Bvh(path.read_text())
     for name in SMPL_NAMES:
         channels = [channel for channel in file.joint_channels(name) if channel.endswith("rotation")]

@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from selfmocap.body_model.body import Body
 from selfmocap.body_model.motion import Motion
-from selfmocap.export.write import export
+from selfmocap.export.write import export_motion
 from tests.helpers.exported_files import joints_world, wandering_motion
 
 TYPES = {5126: np.float32, 5125: np.uint32, 5121: np.uint8}
@@ -24,7 +24,7 @@ def motion(body: Body) -> Motion:
 
 @pytest.fixture(scope="module")
 def path(motion: Motion, body: Body, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return export(motion, body, tmp_path_factory.mktemp("glb"), ["glb"])[0]
+    return export_motion(motion, body, tmp_path_factory.mktemp("glb"), ["glb"])[0]
 
 
 class Scene:
@@ -104,11 +104,11 @@ def test_it_keeps_the_rules_of_the_format(path: Path) -> None:
 
 def test_trimesh_opens_it_and_finds_a_closed_body_with_outward_faces(path: Path, body: Body) -> None:
     (mesh,) = trimesh.load(path, process=False).geometry.values()
-    assert len(mesh.vertices) == len(body.parts)
+    assert len(mesh.vertices) == len(body.vertex_joint)
     assert mesh.is_watertight and 0.03 < mesh.volume < 0.15
 
 
 def test_frames_stand_at_their_own_times(body: Body, tmp_path: Path) -> None:
     motion = wandering_motion(body, index=[5, 6, 9, 10, 17])
-    scene = Scene(export(motion, body, tmp_path, ["glb"])[0])
+    scene = Scene(export_motion(motion, body, tmp_path, ["glb"])[0])
     assert scene.times[:, 0] == pytest.approx(np.array([0, 1, 4, 5, 12]) / 30, abs=1e-6)

@@ -8,13 +8,13 @@ from scipy.spatial.transform import Rotation
 from selfmocap.body_model.body import Body
 from selfmocap.body_model.skeleton import JOINT_PARENTS
 from selfmocap.export.options import ExportOptions
-from selfmocap.export.write import export
+from selfmocap.export.write import export_motion
 from tests.helpers.exported_files import joints_world, wandering_motion
 
 
 def test_the_csv_holds_positions_and_the_rotations_that_make_them(body: Body, tmp_path: Path) -> None:
     motion = wandering_motion(body, index=[3, 4, 5, 9, 60])
-    (path,) = export(motion, body, tmp_path, ["csv"])
+    (path,) = export_motion(motion, body, tmp_path, ["csv"])
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [float(row["time_s"]) for row in rows] == pytest.approx(motion.frame_times.tolist(), abs=1e-6)
@@ -35,7 +35,7 @@ def test_the_csv_holds_positions_and_the_rotations_that_make_them(body: Body, tm
 
 def test_the_trc_holds_joints_and_the_points_of_the_skin_in_mm(body: Body, tmp_path: Path) -> None:
     motion = wandering_motion(body, frames=20)
-    (path,) = export(motion, body, tmp_path, ["trc"], ExportOptions(names="mixamo"))
+    (path,) = export_motion(motion, body, tmp_path, ["trc"], ExportOptions(names="mixamo"))
     lines = path.read_text().splitlines()
     facts = dict(zip(lines[1].split("\t"), lines[2].split("\t"), strict=True))
     assert (facts["NumFrames"], facts["NumMarkers"], facts["Units"]) == ("20", "47", "mm")

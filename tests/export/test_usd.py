@@ -8,7 +8,7 @@ import torch
 
 from selfmocap.body_model.body import Body
 from selfmocap.export.options import ExportOptions
-from selfmocap.export.write import export
+from selfmocap.export.write import export_motion
 from tests.helpers.exported_files import joints_world, wandering_motion
 
 
@@ -17,7 +17,7 @@ def test_usd_finds_joints_and_skin_where_they_were(body: Body, tmp_path: Path) -
     from pxr import Usd, UsdGeom, UsdSkel
 
     motion = wandering_motion(body, frames=12)
-    (path,) = export(motion, body, tmp_path, ["usd"], ExportOptions(names="mixamo"))
+    (path,) = export_motion(motion, body, tmp_path, ["usd"], ExportOptions(names="mixamo"))
     stage = Usd.Stage.Open(str(path))
     assert (UsdGeom.GetStageUpAxis(stage), UsdGeom.GetStageMetersPerUnit(stage)) == ("Y", 1.0)
     assert (stage.GetTimeCodesPerSecond(), stage.GetEndTimeCode()) == (30.0, 11.0)
@@ -44,7 +44,7 @@ def test_z_up_in_cm_stands_in_the_file(body: Body, tmp_path: Path) -> None:
     from pxr import Usd, UsdGeom, UsdSkel
 
     motion = wandering_motion(body, frames=3)
-    (path,) = export(motion, body, tmp_path, ["usd"], ExportOptions(up_axis="z", unit="cm"))
+    (path,) = export_motion(motion, body, tmp_path, ["usd"], ExportOptions(up_axis="z", unit="cm"))
     stage = Usd.Stage.Open(str(path))
     assert (UsdGeom.GetStageUpAxis(stage), UsdGeom.GetStageMetersPerUnit(stage)) == ("Z", 0.01)
     skeleton = UsdSkel.Skeleton(stage.GetPrimAtPath("/person/skeleton"))
@@ -59,5 +59,5 @@ def test_without_its_package_the_error_names_the_remedy_and_nothing_is_written(
 ) -> None:
     monkeypatch.setitem(sys.modules, "pxr", None)
     with pytest.raises(ImportError, match=r"pip install 'selfmocap\[usd\]'"):
-        export(wandering_motion(body, frames=2), body, tmp_path, ["bvh", "usd"])
+        export_motion(wandering_motion(body, frames=2), body, tmp_path, ["bvh", "usd"])
     assert list(tmp_path.iterdir()) == []

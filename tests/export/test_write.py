@@ -75,11 +75,11 @@ def test_mistakes_are_named(body: Body, small_body: Body, tmp_path: Path) -> Non
     motion = wandering_motion(body, frames=2)
     with pytest.raises(ValueError, match="no format 'fbx'; choose from bvh, glb"):
         export_motion(motion, body, tmp_path, ["bvh", "fbx"])
-    with pytest.raises(ValueError, match="give the motion's own"):
+    with pytest.raises(ValueError, match="pass the motion's body"):
         export_motion(motion, small_body, tmp_path, ["bvh"])
     with pytest.raises(FileNotFoundError, match="create it"):
         export_motion(motion, body, tmp_path / "none", ["bvh"])
-    with pytest.raises(ValueError, match="no frames"):
+    with pytest.raises(ValueError, match="motion with frames"):
         export_motion(motion[:0], body, tmp_path, ["bvh"])
     with pytest.raises(ValueError, match="1 to 1000"):
         ExportOptions(fps=0.0)
@@ -91,15 +91,15 @@ import resource, sys, torch
 from dataclasses import replace
 from pathlib import Path
 from selfmocap.body_model.body import Body
-from selfmocap.pipeline.postprocessing.postprocess import clean
-from selfmocap.export.write import export
+from selfmocap.pipeline.postprocessing.postprocess import postprocess
+from selfmocap.export.write import export_motion
 from tests.helpers.exported_files import wandering_motion
 body = Body.load()
 short = wandering_motion(body, 300)
 for frames in (300, 6300):
     index = torch.arange(frames)
     long = replace(short[index % 300], frame_index=index, frame_times=index.double() / 30)
-    export(clean(long, body), body, Path(sys.argv[1]), ["bvh", "glb"])
+    export_motion(postprocess(long, body), body, Path(sys.argv[1]), ["bvh", "glb"])
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from selfmocap.geometry.kernels import compiled, over_batch
+from selfmocap.geometry.kernels import njit_cached, parallel_for
 
 
-@compiled
+@njit_cached
 def _square(first, last, values, squares):
     for item in range(first, last):
         squares[item] = values[item] ** 2
@@ -15,7 +15,7 @@ def _square(first, last, values, squares):
 
 def _squares(count: int) -> np.ndarray:
     squares = np.zeros(count)
-    over_batch(_square, count, np.arange(count, dtype=float), squares)
+    parallel_for(_square, count, np.arange(count, dtype=float), squares)
     return squares
 
 
@@ -36,7 +36,7 @@ def test_a_function_that_cannot_be_cached_is_compiled_all_the_same() -> None:
     exec("def thrice(x):\n    return 3 * x", names)
     with pytest.raises(RuntimeError, match="cannot cache"):
         __import__("numba").njit(names["thrice"], cache=True)
-    assert compiled(names["thrice"])(5) == 15
+    assert njit_cached(names["thrice"])(5) == 15
 
 
 def test_an_error_in_a_thread_reaches_the_caller() -> None:
@@ -44,7 +44,7 @@ def test_an_error_in_a_thread_reaches_the_caller() -> None:
         raise ValueError(f"item {first}")
 
     with pytest.raises(ValueError, match="item"):
-        over_batch(fails, 8)
+        parallel_for(fails, 8)
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")

@@ -29,7 +29,7 @@ class FourPoses:
     """PART views of four random poses, from a seed."""
 
     def __init__(self, body: Body) -> None:
-        self.body = body.restricted(body.regressors["coco-23"].vertices)
+        self.body = body.with_vertices(body.regressors["coco-23"].vertices)
 
     def __call__(self, seed: int) -> tuple[FrameInputs, BodyParameters]:
         poses = roma.rotvec_to_rotmat(pretraining_poses())

@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from selfmocap.adaptation.adapt import predict
-from selfmocap.adaptation.fit import OptimiseConfig, optimise
-from selfmocap.adaptation.objective import gather_evidence
+from selfmocap.adaptation.adapt import predict_bodies
+from selfmocap.adaptation.fit import FitConfig, fit
+from selfmocap.adaptation.objective import gather_fitting_data
 from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.named_poses import named_pose
@@ -21,14 +21,14 @@ from selfmocap.models.frame import FrameNetwork
 from selfmocap.pipeline import solve
 from selfmocap.pipeline.diagnostics import (
     background_speed,
-    measures,
+    motion_diagnostics,
     residuals_px,
-    stands_still,
-    untrusted,
+    is_camera_static,
+    low_confidence_ranges,
 )
-from selfmocap.pipeline.samples import BLOCK, Person, spread_rows
-from selfmocap.pipeline.solve import Answer
-from selfmocap.pipeline.summary import summarised
+from selfmocap.pipeline.samples import BLOCK, CapturedPerson, spread_rows
+from selfmocap.pipeline.solve import Estimate
+from selfmocap.pipeline.summary import capture_report
 from selfmocap.tracking.observations import Observations
 
 # ---- samples and windows --------------------------------------------------------------------------------------
@@ -72,17 +72,17 @@ def test_windows_that_disagree_join_without_a_step() -> None:
 def test_a_shape_that_is_not_free_stays(standing: Motion, body: Body, tmp_path: Path) -> None:
     person = person_of(seen_exactly(standing, body), tmp_path)
     network = FrameNetwork(NetworkConfig(trunk="none", rgb=False))
-    evidence = gather_evidence([person.clip(person.seen, network)])
-    start = replace(predict(network, evidence), betas=torch.full((12, 16), 0.3))
-    found = optimise(body, start, evidence, OptimiseConfig(steps=3, free_shape=False))
+    evidence = gather_fitting_data([person.clip(person.seen, network)])
+    start = replace(predict_bodies(network, evidence), betas=torch.full((12, 16), 0.3))
+    found = fit(body, start, evidence, FitConfig(steps=3, free_shape=False))
     torch.testing.assert_close(found.betas, start.betas)
     assert (found.R_parent_joint - start.R_parent_joint).abs().max() > 1e-3
 
 
 def test_an_answer_comes_back_from_its_file(tmp_path: Path) -> None:
     whole = turning(5)
-    Answer(whole, whole[1:]).save(tmp_path / "answer.npz")
-    found = Answer.load(tmp_path / "answer.npz")
+    Estimate(whole, whole[1:]).save(tmp_path / "answer.npz")
+    found = Estimate.load(tmp_path / "answer.npz")
     assert torch.equal(found.before.R_parent_joint, whole.R_parent_joint)
     assert torch.equal(found.after.p_world_root, whole.p_world_root[1:])
 
@@ -121,19 +121,19 @@ def seen_exactly(motion: Motion, body: Body) -> Observations:
     )
 
 
-def person_of(seen: Observations, folder: Path) -> Person:
+def person_of(seen: Observations, folder: Path) -> CapturedPerson:
     seen.save(folder / "observations.npz")
-    return Person.load(1, folder, focal=600.0)
+    return CapturedPerson.load(1, folder, focal=600.0)
 
 
 def test_a_motion_that_is_what_was_seen_has_no_error(standing: Motion, body: Body, tmp_path: Path) -> None:
     person = person_of(seen_exactly(standing, body), tmp_path)
-    found = measures(standing, person, body)
+    found = motion_diagnostics(standing, person, body)
     assert found["keypoint_px"] == pytest.approx(0, abs=1e-3)
     assert found["mask_iou"] == 1
     assert found["flow_px"] == pytest.approx(0, abs=1e-3)
     assert found["jitter"] == pytest.approx(0, abs=1e-3)
-    assert untrusted(standing, person.seen) == []
+    assert low_confidence_ranges(standing, person.seen) == []
 
 
 def test_known_distances_are_measured_and_frames_far_off_are_named(
@@ -153,14 +153,14 @@ def test_known_distances_are_measured_and_frames_far_off_are_named(
     filled = torch.zeros(12, dtype=torch.bool)
     filled[10] = True
     doubtful = replace(standing, filled=filled, confidence=torch.tensor([0.1, *[1.0] * 11]))
-    found = untrusted(doubtful, person.seen)
+    found = low_confidence_ranges(doubtful, person.seen)
     assert [(first, last, why.split(":")[0]) for first, last, why in found] == [
         (0, 0, "hardly seen"),
         (5, 7, "far from the keypoints that were seen"),
         (10, 10, "not seen"),
     ]
-    assert measures(standing, person, body)["mask_iou"] is None
-    assert measures(standing, person, body)["flow_px"] is None
+    assert motion_diagnostics(standing, person, body)["mask_iou"] is None
+    assert motion_diagnostics(standing, person, body)["flow_px"] is None
 
 
 def test_a_pan_is_told_from_a_camera_that_stands(standing: Motion, body: Body, tmp_path: Path) -> None:
@@ -171,8 +171,8 @@ def test_a_pan_is_told_from_a_camera_that_stands(standing: Motion, body: Body, t
         flow = torch.where(seen.masks[..., None], 9.0, torch.tensor([px, 0.0]))
         speed = background_speed(person_of(replace(seen, flow=flow), tmp_path / name))
         assert speed == pytest.approx(px * 400 / 128 * 30 / 800, rel=1e-3)
-        assert stands_still([speed, None]) == (name == "still")
-    assert stands_still([None])
+        assert is_camera_static([speed, None]) == (name == "still")
+    assert is_camera_static([None])
 
 
 def test_the_summary_warns_of_whoever_is_seen_in_part(standing: Motion, body: Body, tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_the_summary_warns_of_whoever_is_seen_in_part(standing: Motion, body: Bo
     video = {"sha256": "0", "frames": 3, "fps": 30.0, "corrupt_frames": [1]}
     measured = StageRecord("measure-1", "", {"before": {}, "after": {}, "untrusted": [[0, 2, "far"]]}, 0.5)
     choice = {"accepted": False, "refined": True, "before_px": None, "after_px": 1.00001}
-    report = summarised(
+    report = capture_report(
         Path("a.mp4"),
         StageRecord("observe", "", {"video": video}, 1.0),
         [measured],

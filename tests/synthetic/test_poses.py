@@ -6,7 +6,7 @@ import roma
 import torch
 
 from selfmocap.body_model.body import Body, BodyParameters, forward_kinematics
-from selfmocap.body_model.joint_limits import beyond, limits
+from selfmocap.body_model.joint_limits import excess_angle, coordinate_limits
 from selfmocap.body_model.named_poses import named_pose, pose_from_degrees
 from selfmocap.body_model.skeleton import JOINT, JOINT_MIRROR
 from selfmocap.datasets.motions_folder import MotionClip
@@ -84,7 +84,7 @@ def test_warped_time_follows_the_same_path_within_the_speeds() -> None:
 def test_drawn_poses_keep_limits_ground_and_calm(body: Body, kind) -> None:
     rng = np.random.default_rng(1)
     motion = procedural(kind, body, 120, 30.0, rng, (0.6, 2.2))
-    assert beyond(motion.R_parent_joint).max() < 1e-5
+    assert excess_angle(motion.R_parent_joint).max() < 1e-5
     assert lowest_height(body, motion).abs().max() < 1e-4
     assert body.pose(motion).vertices[..., 1].amin(1).min() > -0.04
     speed = angle_deg(motion.R_parent_joint[1:], motion.R_parent_joint[:-1]).max() * 30
@@ -93,7 +93,7 @@ def test_drawn_poses_keep_limits_ground_and_calm(body: Body, kind) -> None:
 
 
 def test_ranges_lie_within_the_limits() -> None:
-    low, high = (bound.rad2deg() for bound in limits())
+    low, high = (bound.rad2deg() for bound in coordinate_limits())
     for kind in POSE_KINDS:
         for name, ranges in (RELAXED | kind.joints).items():
             for axis, (least, greatest) in enumerate(ranges):
@@ -181,7 +181,7 @@ def test_widened_motions_keep_limits_and_bounds_and_repeat(body: Body, clips: li
             assert torch.equal(getattr(a.parameters, field), getattr(b.parameters, field))
         assert not torch.equal(a.parameters.R_parent_joint, c.parameters.R_parent_joint)
         assert a.parameters.R_parent_joint.shape == (60, 24, 3, 3)
-        assert beyond(a.parameters.R_parent_joint).max() < 1e-5
+        assert excess_angle(a.parameters.R_parent_joint).max() < 1e-5
         assert depth_of(a.parameters, body).max() <= GREATEST + 1e-6
     names = " ".join(clip.name for clip in made)
     assert "mirrored" in names and " on " in names and any(kind.name in names for kind in POSE_KINDS)

@@ -127,7 +127,7 @@ def test_noise_is_smooth_and_periodic(stage) -> None:
 
 def test_the_figure_is_one_mesh(body, stage) -> None:
     figure = stage.figure
-    assert figure.rest.shape[1] == len(body.parts) + RINGS * SEGMENTS + 8 * BOXES
+    assert figure.rest.shape[1] == len(body.vertex_joint) + RINGS * SEGMENTS + 8 * BOXES
     assert figure.faces.max() == figure.rest.shape[1] - 1
     assert {BODY, SKIRT, HELD, HELD + 1, HELD + 2} == set(figure.kind.tolist())
     assert set(figure.parts[figure.kind == BODY].tolist()) == set(range(1, 25))

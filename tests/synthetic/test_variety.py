@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from selfmocap.body_model.body import Body, forward_kinematics
-from selfmocap.body_model.joint_limits import beyond, limited, limits, to_coordinates
+from selfmocap.body_model.joint_limits import excess_angle, clamp_to_limits, coordinate_limits, to_coordinates
 from selfmocap.body_model.skeleton import JOINT
 from selfmocap.synthetic.batches import SyntheticConfig
 from selfmocap.synthetic.motions import Poses, procedural_motions, sample_poses
@@ -48,7 +48,7 @@ def test_nobody_changes_without_a_share_and_most_do_with_all(body: Body, motions
 
 def test_limbs_are_taken_whole_from_others_or_their_mirror_images(body: Body, motions, plain: Poses) -> None:
     poses = varied(replace(ALWAYS, off=0.0, limb=0.5), motions, body)
-    sides = limited(torch.cat([plain.R_parent_joint, mirrored_rotations(plain.R_parent_joint)]))
+    sides = clamp_to_limits(torch.cat([plain.R_parent_joint, mirrored_rotations(plain.R_parent_joint)]))
     arm = [JOINT[f"left_{part}"] for part in ("shoulder", "elbow", "wrist")]
     others = 0
     for mine, own in zip(poses.R_parent_joint[:, :, arm], plain.R_parent_joint[:, :, arm], strict=True):
@@ -65,7 +65,7 @@ def test_joints_keep_their_limits_limbs_stay_apart_and_the_lowest_joint_its_heig
     poses = varied(replace(ALWAYS, off=0.6), motions, body)
     rows = changed(poses, plain)
     rest = body.shape(torch.zeros(body.num_betas)).joints
-    assert beyond(poses.R_parent_joint[rows]).max() < 1e-3
+    assert excess_angle(poses.R_parent_joint[rows]).max() < 1e-3
     R, p = forward_kinematics(poses.R_parent_joint, rest, poses.p_world_root)
     _, before = forward_kinematics(plain.R_parent_joint, rest, plain.p_world_root)
     assert depth(capsules(body, torch.zeros(body.num_betas)), R, p)[rows].max() <= ALWAYS.greatest_penetration
@@ -75,7 +75,7 @@ def test_joints_keep_their_limits_limbs_stay_apart_and_the_lowest_joint_its_heig
 def test_a_turn_is_the_same_in_all_frames(body: Body, motions, plain: Poses) -> None:
     poses = varied(replace(ALWAYS, limb=0.0), motions, body)
     turn = plain.R_parent_joint.mT @ poses.R_parent_joint
-    low, high = limits()
+    low, high = coordinate_limits()
     coordinates = to_coordinates(poses.R_parent_joint)
     within = (
         ((coordinates > low + 1e-3) & (coordinates < high - 1e-3))

@@ -5,7 +5,8 @@ import torch
 from PIL import Image
 
 from selfmocap.body_model.body import Body
-from selfmocap.visualization.render import picture, vertex_normals, write_picture
+from selfmocap.geometry.meshes import vertex_normals
+from selfmocap.visualization.render import render_body, write_render
 
 
 def test_normals_of_a_sphere_point_outwards() -> None:
@@ -19,7 +20,7 @@ def test_normals_of_a_sphere_point_outwards() -> None:
 
 def test_the_body_fills_the_picture_upright(body: Body) -> None:
     vertices = body.v_template.view(3, -1).mT.contiguous()
-    image = picture(vertices, body.faces, height=200)
+    image = render_body(vertices, body.faces, height=200)
     assert image.shape == (200, 160, 3)
     person = (np.abs(image.astype(int) - image[0, 0]) > 12).any(-1)
     rows, columns = np.flatnonzero(person.any(1)), np.flatnonzero(person.any(0))
@@ -30,8 +31,8 @@ def test_the_body_fills_the_picture_upright(body: Body) -> None:
 
 
 def test_light_comes_from_above(body: Body) -> None:
-    image = picture(body.v_template.view(3, -1).mT.contiguous(), body.faces, height=240).astype(float)
-    upturned = picture(
+    image = render_body(body.v_template.view(3, -1).mT.contiguous(), body.faces, height=240).astype(float)
+    upturned = render_body(
         body.v_template.view(3, -1).mT.contiguous() * torch.tensor([1.0, -1.0, -1.0]), body.faces, height=240
     )
     assert np.abs(image - upturned).mean() > 1
@@ -39,7 +40,7 @@ def test_light_comes_from_above(body: Body) -> None:
 
 def test_it_is_written_whole(body: Body, tmp_path) -> None:
     path = tmp_path / "body.png"
-    write_picture(path, body.v_template.view(3, -1).mT.contiguous(), body.faces)
+    write_render(path, body.v_template.view(3, -1).mT.contiguous(), body.faces)
     with Image.open(path) as image:
         assert image.size == (576, 720)
     assert [p.name for p in tmp_path.iterdir()] == ["body.png"]

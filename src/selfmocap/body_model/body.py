@@ -1,7 +1,8 @@
 """SMPL's equation (Loper et al. 2015; Tung et al. 2017, Eq. 1, with the skinning that the paper leaves out).
 
-The stages: `BodyData` (arrays of a file), `Body` (the model), `ShapedBody` (betas applied), `PosedBody` (rotations
-applied). Inside, coordinates are kept as one row per axis (3, V): twice as fast as (V, 3) on a CPU.
+The stages are `BodyData` (arrays of a file), `Body` (the model), `ShapedBody` (betas applied) and `PosedBody`
+(rotations applied). Internally, coordinates are stored with one row per axis (3, V), which is twice as fast as (V, 3)
+on a CPU.
 """
 
 import math
@@ -16,32 +17,32 @@ from torch import Tensor
 
 from selfmocap.body_model.model_files import BodyData, read_body
 from selfmocap.body_model.skeleton import KEYPOINT_SETS, keypoint_set
-from selfmocap.body_model.skinning import forward_kinematics, skin
+from selfmocap.body_model.skinning import forward_kinematics, linear_blend_skinning
 
 
 @dataclass(frozen=True, eq=False)
 class BodyParameters:
-    """What poses a body. Leading axes broadcast: one `betas` serves a whole clip."""
+    """Shape and pose of a body. Leading axes broadcast: one `betas` serves a whole clip."""
 
     betas: Float[Tensor, "*#batch betas"]
-    """Shape coefficients of the body that the parameters belong to; fewer than it has mean zeros."""
+    """Shape coefficients of the body; missing trailing coefficients are zero."""
     R_parent_joint: Float[Tensor, "*#batch 24 3 3"]
-    """Rotation of each joint in its parent's frame; the root's parent is the world."""
+    """Rotation of each joint in the frame of its parent; the parent of the root is the world."""
     p_world_root: Float[Tensor, "*#batch 3"]
-    """Where the pelvis joint is, metres."""
+    """Position of the pelvis joint, metres."""
 
     def __getitem__(self, frames: Any) -> "BodyParameters":
-        """The parameters of some frames (the first axis); one shape for all of them stays as it is."""
+        """Return the parameters of some frames (the first axis); `betas` without a frame axis stay."""
         betas = self.betas if self.betas.ndim == 1 else self.betas[frames]
         return BodyParameters(betas, self.R_parent_joint[frames], self.p_world_root[frames])
 
     def to(self, *args: Any) -> "BodyParameters":
-        """The same parameters on another device or in another floating type."""
+        """Return the parameters on another device or in another floating type."""
         return BodyParameters(*(getattr(self, field.name).to(*args) for field in fields(self)))
 
 
 @dataclass(frozen=True, eq=False)
-class Regressor:
+class KeypointRegressor:
     """Keypoints as weighted sums of a few vertices (Tung et al. 2017, Eq. 2)."""
 
     vertices: Int[Tensor, " used"]
@@ -50,25 +51,25 @@ class Regressor:
 
 @dataclass(frozen=True, eq=False)
 class Body:
-    """A body model; see `load`."""
+    """A body model in SMPL's form; `load` reads one."""
 
     identity: str
-    """Its name and the SHA-256 of its file."""
+    """Name of the body and SHA-256 of its file."""
     faces: Int[Tensor, "faces 3"]
     """Counter-clockwise from outside."""
-    parts: Int[Tensor, " vertices"]
-    """For each vertex the joint that moves it most."""
+    vertex_joint: Int[Tensor, " vertices"]
+    """The joint with the largest skinning weight of each vertex."""
     v_template: Float[Tensor, " 3*vertices"]
     J_template: Float[Tensor, "24 3"]
     J_shapedirs: Float[Tensor, "betas 72"]
     weights: Float[Tensor, "24 vertices"]
     posedirs_coefficients: Float[Tensor, "207 rank"]
-    directions: Float[Tensor, "betas+rank 3*vertices"]
-    """Blendshapes: of shape, one a beta, then of pose. One product applies both."""
-    regressors: dict[str, Regressor]
-    """By keypoint set; a set of which this body lacks a landmark is absent."""
+    blendshapes: Float[Tensor, "betas+rank 3*vertices"]
+    """Shape blendshapes, one per beta, then pose blendshapes; one product applies both."""
+    regressors: dict[str, KeypointRegressor]
+    """By keypoint set; a set is absent if this body lacks one of its landmarks."""
     mirror: Int[Tensor, " vertices"] | None
-    """Each vertex' twin on the other side; None where none is known."""
+    """Index of the mirror image of each vertex; None if it is unknown."""
     proxy_vertices: Int[Tensor, " proxy"] | None
     """Vertices of a coarser closed mesh."""
     proxy_faces: Int[Tensor, "proxy_faces 3"] | None
@@ -76,29 +77,31 @@ class Body:
 
     @classmethod
     def load(cls, path: Path | str | None = None) -> "Body":
-        """The embedded default body, or a user's SMPL, SMPL-H or SMPL-X model (`.npz`, `.pkl`) reduced to SMPL's
-        24 joints. A pickle's code is never run. Raises FileNotFoundError, or ValueError naming what is wrong."""
+        """Read the embedded default body, or a user's SMPL, SMPL-H or SMPL-X model (`.npz`, `.pkl`).
+
+        A user's model is reduced to SMPL's 24 joints. Code in a pickle is never run. Raises FileNotFoundError, or
+        ValueError that names the problem."""
         return cls.from_data(read_body(path))
 
     @classmethod
     def from_data(cls, data: BodyData) -> "Body":
-        """The model that a file's arrays describe."""
+        """Build the model from the arrays of a file."""
 
         def by_axis(array: np.ndarray) -> Tensor:
-            """(..., V, 3) to (..., 3 V), axis by axis."""
+            """Convert (..., V, 3) to (..., 3 V), axis by axis."""
             return torch.from_numpy(np.ascontiguousarray(np.swapaxes(array, -1, -2))).flatten(-2)
 
         def indices(array: np.ndarray | None) -> Tensor | None:
             return None if array is None else torch.from_numpy(array.astype(np.int64))
 
-        # A product of matrices is faster where its inner size is a multiple of 16: zeros fill the pose blendshapes up.
+        # Matrix products are faster if the inner size is a multiple of 16: zeros pad the pose blendshapes.
         fill = -(data.shapedirs.shape[2] + len(data.posedirs_basis)) % 16
         coefficients = np.pad(data.posedirs_coefficients, ((0, 0), (0, fill)))
         basis = np.pad(data.posedirs_basis, ((0, fill), (0, 0), (0, 0)))
         return cls(
             identity=f"{data.name} sha256:{data.sha256}",
             faces=torch.from_numpy(data.faces.astype(np.int64)),
-            parts=torch.from_numpy(data.part.astype(np.int64)),
+            vertex_joint=torch.from_numpy(data.part.astype(np.int64)),
             v_template=by_axis(data.v_template),
             J_template=torch.from_numpy(data.J_template),
             J_shapedirs=torch.from_numpy(np.ascontiguousarray(np.moveaxis(data.J_shapedirs, 2, 0))).flatten(
@@ -106,7 +109,7 @@ class Body:
             ),
             weights=torch.from_numpy(np.ascontiguousarray(data.weights.T)),
             posedirs_coefficients=torch.from_numpy(coefficients),
-            directions=torch.cat([by_axis(np.moveaxis(data.shapedirs, 2, 0)), by_axis(basis)]),
+            blendshapes=torch.cat([by_axis(np.moveaxis(data.shapedirs, 2, 0)), by_axis(basis)]),
             regressors=_regressors(data),
             mirror=indices(data.mirror),
             proxy_vertices=indices(data.proxy_vertices),
@@ -115,11 +118,11 @@ class Body:
 
     @property
     def num_betas(self) -> int:
-        """How many shape coefficients there are."""
+        """Number of shape coefficients."""
         return len(self.J_shapedirs)
 
     def to(self, target: torch.device | torch.dtype | str) -> "Body":
-        """The same model on another device, or in another floating type."""
+        """Return the model on another device, or in another floating type."""
 
         def move(tensor: Tensor) -> Tensor:
             floating = not isinstance(target, torch.dtype) or tensor.is_floating_point()
@@ -127,13 +130,13 @@ class Body:
 
         moved = {f.name: move(v) for f in fields(self) if isinstance(v := getattr(self, f.name), Tensor)}
         regressors = {
-            name: Regressor(move(regressor.vertices), move(regressor.weights))
+            name: KeypointRegressor(move(regressor.vertices), move(regressor.weights))
             for name, regressor in self.regressors.items()
         }
         return replace(self, regressors=regressors, **moved)
 
     def rest_parameters(self, *batch: int) -> BodyParameters:
-        """The mean shape in the rest pose at the origin, in our float type and on our device."""
+        """Return the mean shape in the rest pose at the origin, with the type and on the device of the body."""
         like = self.v_template
         return BodyParameters(
             betas=like.new_zeros(*batch, self.num_betas),
@@ -144,87 +147,91 @@ class Body:
         )
 
     def shape(self, betas: Float[Tensor, "*batch betas"]) -> "ShapedBody":
-        """The body of that shape in the rest pose."""
+        """Apply shape coefficients. Raises ValueError for more coefficients than the body has."""
         count = betas.shape[-1]
         if count > self.num_betas:
             raise ValueError(
-                f"{count} shape coefficients given, {self.identity.split()[0]} has {self.num_betas}"
+                f"{count} shape coefficients given, {self.identity.split()[0]} has {self.num_betas}; give fewer"
             )
-        whole = torch.cat([betas, betas.new_zeros(*betas.shape[:-1], self.num_betas - count)], dim=-1)
-        joints = self.J_template + (whole @ self.J_shapedirs).unflatten(-1, (24, 3))
-        return ShapedBody(self, whole, joints)
+        padded = torch.cat([betas, betas.new_zeros(*betas.shape[:-1], self.num_betas - count)], dim=-1)
+        joints = self.J_template + (padded @ self.J_shapedirs).unflatten(-1, (24, 3))
+        return ShapedBody(self, padded, joints)
 
     def pose(self, parameters: BodyParameters) -> "PosedBody":
-        """The body of that shape in that pose."""
+        """Apply shape and pose."""
         return self.shape(parameters.betas).pose(parameters.R_parent_joint, parameters.p_world_root)
 
     def keypoints(
         self, vertices: Float[Tensor, "*batch vertices 3"], name: str
     ) -> Float[Tensor, "*batch keypoints 3"]:
-        """The keypoints of the set `name` (see `skeleton.KEYPOINT_SETS`) from posed vertices, metres
-        (Tung et al. 2017, Eq. 2)."""
+        """Compute the keypoints of the set `name` (see `skeleton.KEYPOINT_SETS`) from posed vertices, metres.
+
+        Tung et al. 2017, Eq. 2. Raises ValueError if the body has no regressor for the set."""
         if name not in self.regressors:
             lacks = "lacks some landmarks of it" if name in KEYPOINT_SETS else "and there is no such set"
             raise ValueError(f"no regressor for {name!r}: {self.identity.split()[0]} {lacks}")
         regressor = self.regressors[name]
         return regressor.weights @ vertices[..., regressor.vertices, :]
 
-    def restricted(self, vertices: Int[Tensor, " kept"]) -> "Body":
-        """The same body with only some of its vertices, without faces: where only those are needed, posing costs a
-        fraction. Keypoint sets that need other vertices are dropped."""
-        count = len(self.parts)
+    def with_vertices(self, vertices: Int[Tensor, " kept"]) -> "Body":
+        """Return the body with some of its vertices and without faces; posing it costs a fraction.
+
+        Keypoint sets that need other vertices are dropped."""
+        count = len(self.vertex_joint)
         columns = (torch.arange(3, device=vertices.device)[:, None] * count + vertices).flatten()
-        place = torch.full((count,), -1, device=vertices.device)
-        place[vertices] = torch.arange(len(vertices), device=vertices.device)
+        index_of = torch.full((count,), -1, device=vertices.device)
+        index_of[vertices] = torch.arange(len(vertices), device=vertices.device)
         return replace(
             self,
             faces=self.faces[:0],
-            parts=self.parts[vertices],
+            vertex_joint=self.vertex_joint[vertices],
             v_template=self.v_template[columns],
             weights=self.weights[:, vertices],
-            directions=self.directions[:, columns],
+            blendshapes=self.blendshapes[:, columns],
             regressors={
-                name: replace(regressor, vertices=place[regressor.vertices])
+                name: replace(regressor, vertices=index_of[regressor.vertices])
                 for name, regressor in self.regressors.items()
-                if (place[regressor.vertices] >= 0).all()
+                if (index_of[regressor.vertices] >= 0).all()
             },
             mirror=None,
             proxy_vertices=None,
             proxy_faces=None,
         )
 
-    def condensed(self, name: str) -> "Body":
-        """The same body with only the keypoints of the set `name`: what each joint moves of a keypoint's vertices is
-        one vertex, at their weighted mean. Its keypoints are the same, since all is linear in vertices, and posing it
-        costs a fraction of a `restricted` body."""
+    def keypoint_proxy(self, name: str) -> "Body":
+        """Return a body with the same keypoints of the set `name` and few vertices.
+
+        For each keypoint and joint, the vertices that the joint moves are replaced by one at their weighted mean. The
+        keypoints are equal, since all is linear in vertices. Posing costs a fraction of that of a body with those
+        vertices (`with_vertices`)."""
         used = self.regressors[name].vertices
         shares = self.regressors[name].weights.double()[:, None] * self.weights[:, used].double()
-        parts = torch.stack([shares.clamp(min=0), shares.clamp(max=0)])  # A sum of both might vanish.
-        masses = parts.sum(-1)
+        signed = torch.stack([shares.clamp(min=0), shares.clamp(max=0)])  # A sum of both could vanish.
+        masses = signed.sum(-1)
         sign, keypoint, joint = masses.nonzero(as_tuple=True)
         mass = masses[sign, keypoint, joint]
-        means = (parts[sign, keypoint, joint] / mass[:, None]).T
-        one = torch.arange(len(mass), device=mass.device)
+        means = (signed[sign, keypoint, joint] / mass[:, None]).T
+        vertex = torch.arange(len(mass), device=mass.device)
 
         def mean(columns: Tensor) -> Tensor:
             by_axis = columns.double().unflatten(-1, (3, -1))[..., used] @ means
             return by_axis.flatten(-2).to(columns.dtype)
 
         weights = torch.zeros(len(shares), len(mass)).to(mass)
-        weights[keypoint, one] = mass
+        weights[keypoint, vertex] = mass
         return replace(
-            self.restricted(used[:0]),
-            parts=joint,
+            self.with_vertices(used[:0]),
+            vertex_joint=joint,
             v_template=mean(self.v_template),
             weights=torch.eye(len(self.weights)).to(self.weights)[:, joint],
-            directions=mean(self.directions),
-            regressors={name: Regressor(one, weights.to(self.weights.dtype))},
+            blendshapes=mean(self.blendshapes),
+            regressors={name: KeypointRegressor(vertex, weights.to(self.weights.dtype))},
         )
 
 
 @dataclass(frozen=True, eq=False)
 class ShapedBody:
-    """A body of one shape in the rest pose, where the model's file puts it."""
+    """A body of one shape in the rest pose, at the position that the file of the model gives it."""
 
     body: Body
     betas: Float[Tensor, "*batch betas"]
@@ -235,30 +242,34 @@ class ShapedBody:
     def rest(self) -> Float[Tensor, "*batch 3 vertices"]:
         """Vertices in the rest pose, one row per axis, metres."""
         body = self.body
-        return _sum(body.v_template, self.betas, body.directions[: body.num_betas]).unflatten(-1, (3, -1))
+        return _add_blendshapes(body.v_template, self.betas, body.blendshapes[: body.num_betas]).unflatten(
+            -1, (3, -1)
+        )
 
     def pose(
         self, R_parent_joint: Float[Tensor, "*#batch 24 3 3"], p_world_root: Float[Tensor, "*#batch 3"]
     ) -> "PosedBody":
-        """The body in that pose, with its pelvis joint at `p_world_root`."""
+        """Apply a pose, with the pelvis joint at `p_world_root`."""
         body = self.body
         R_world_joint, p_world_joint = forward_kinematics(R_parent_joint, self.joints, p_world_root)
         feature = (R_parent_joint[..., 1:, :, :] - torch.eye(3).to(R_parent_joint)).flatten(-3)
-        bulges = feature @ body.posedirs_coefficients
-        betas = self.betas.expand(*torch.broadcast_shapes(self.betas.shape[:-1], bulges.shape[:-1]), -1)
-        steps = torch.cat([betas, bulges.expand(*betas.shape[:-1], -1)], dim=-1)
-        rest = _sum(body.v_template, steps, body.directions).unflatten(-1, (3, -1))
+        pose_offsets = feature @ body.posedirs_coefficients
+        betas = self.betas.expand(*torch.broadcast_shapes(self.betas.shape[:-1], pose_offsets.shape[:-1]), -1)
+        coefficients = torch.cat([betas, pose_offsets.expand(*betas.shape[:-1], -1)], dim=-1)
+        rest = _add_blendshapes(body.v_template, coefficients, body.blendshapes).unflatten(-1, (3, -1))
         t = p_world_joint - (R_world_joint @ self.joints.unsqueeze(-1)).squeeze(-1)
-        maps = torch.cat([R_world_joint.mT, t.unsqueeze(-2)], dim=-2).flatten(-2)
-        rest = rest.expand(*maps.shape[:-2], -1, -1)
-        vertices = skin(maps.reshape(-1, 24, 12), body.weights, rest.reshape(-1, *rest.shape[-2:]))
+        transforms = torch.cat([R_world_joint.mT, t.unsqueeze(-2)], dim=-2).flatten(-2)
+        rest = rest.expand(*transforms.shape[:-2], -1, -1)
+        vertices = linear_blend_skinning(
+            transforms.reshape(-1, 24, 12), body.weights, rest.reshape(-1, *rest.shape[-2:])
+        )
         return PosedBody(vertices.view(rest.shape).mT, p_world_joint, R_world_joint)
 
 
-def _sum(
+def _add_blendshapes(
     start: Float[Tensor, " n"], coefficients: Float[Tensor, "*batch k"], basis: Float[Tensor, "k n"]
 ) -> Float[Tensor, "*batch n"]:
-    """start + coefficients @ basis, in one pass over memory."""
+    """Compute start + coefficients @ basis in one pass over memory."""
     rows = coefficients.reshape(math.prod(coefficients.shape[:-1]), len(basis))
     return torch.addmm(start, rows, basis).view(*coefficients.shape[:-1], len(start))
 
@@ -274,7 +285,7 @@ class PosedBody:
     R_world_joint: Float[Tensor, "*batch 24 3 3"]
 
 
-def _regressors(data: BodyData) -> dict[str, Regressor]:
+def _regressors(data: BodyData) -> dict[str, KeypointRegressor]:
     regressors = {}
     for name in KEYPOINT_SETS:
         landmarks = keypoint_set(name).landmarks
@@ -285,5 +296,7 @@ def _regressors(data: BodyData) -> dict[str, Regressor]:
                     vertices, weights = data.landmarks[part]
                     np.add.at(row, vertices, weights / len(parts))
             used = np.flatnonzero(matrix.any(0))
-            regressors[name] = Regressor(torch.from_numpy(used), torch.from_numpy(matrix[:, used].copy()))
+            regressors[name] = KeypointRegressor(
+                torch.from_numpy(used), torch.from_numpy(matrix[:, used].copy())
+            )
     return regressors

@@ -1,8 +1,9 @@
-"""How far a person's joints turn.
+"""Anatomical limits of joint rotations.
 
-A joint's rotation is written as three numbers: a turn about its bone (the twist), followed by a turn about an axis
-across the bone (the swing, as a rotation vector, which has two numbers); each stands at the axis it turns about. All
-axes are the body's in its rest pose, a T with the palms down: x to the person's left, y up, z forward.
+A joint's rotation is written as three coordinates: a rotation about its bone (the twist), followed by a rotation about
+an axis across the bone (the swing, a rotation vector with two coordinates); each coordinate belongs to the axis of its
+rotation. All axes are those of the body in its rest pose, a T with the palms down: x to the person's left, y up, z
+forward.
 """
 
 import math
@@ -15,10 +16,10 @@ from torch import Tensor
 from selfmocap.body_model.skeleton import JOINT_NAMES, mirrored_name
 from selfmocap.geometry.rotations import interpolate
 
-Range = tuple[int, int]
-"""Whole degrees."""
+AngleRange = tuple[int, int]
+"""Lowest and highest angle, whole degrees."""
 
-LIMITS_DEG: dict[str, tuple[Range, Range, Range]] = {
+LIMITS_DEG: dict[str, tuple[AngleRange, AngleRange, AngleRange]] = {
     "left_hip": ((-130, 30), (-50, 55), (-35, 80)),
     "spine1": ((-30, 80), (-25, 25), (-30, 30)),
     "left_knee": ((-8, 155), (-30, 30), (-10, 10)),
@@ -34,19 +35,20 @@ LIMITS_DEG: dict[str, tuple[Range, Range, Range]] = {
     "left_wrist": ((-65, 65), (-50, 45), (-75, 75)),
     "left_hand": ((-20, 20), (-20, 20), (-20, 20)),
 }
-"""By joint, what it turns about x, y and z, degrees; right joints are mirrored. From the norms of the American Academy
+"""Ranges about x, y and z by joint, degrees; right joints are mirrored. From the norms of the American Academy
 of Orthopaedic Surgeons (hip flexion 120 and abduction 45, knee 135, ankle 50 down and 20 up, neck and head together 45
-each way and 60 to 80 about the vertical, shoulder 180, elbow 150, wrist 80 and 70), widened to what dancers, climbers
-and jumpers do in the CMU recordings (99.9 % of frames). The back's 80 to 100 degrees are one joint's in many rigs."""
+each way and 60 to 80 about the vertical, shoulder 180, elbow 150, wrist 80 and 70), widened to cover dancers, climbers
+and jumpers in the CMU recordings (99.9 % of frames). Many rigs put the 80 to 100 degrees of the back into one joint."""
 
-WRONG_DEG = 20.0
-"""A recorded joint this far beyond its limits is an error of the recording: heads and feet turned back to front."""
-WRONG_MARGIN_FRAMES = 2
+MAX_EXCESS_DEG = 20.0
+"""A joint this far beyond its limits is an error of the recording: heads and feet turned back to front."""
+EXCESS_MARGIN_FRAMES = 2
+"""Frames before and after such an error that are replaced with it."""
 _TWIST_ABOUT_X = ("collar", "shoulder", "elbow", "wrist", "hand")
 
 
-def limits() -> tuple[Float[Tensor, "24 3"], Float[Tensor, "24 3"]]:
-    """The least and the greatest coordinates, radians. The root is free."""
+def coordinate_limits() -> tuple[Float[Tensor, "24 3"], Float[Tensor, "24 3"]]:
+    """Return the lowest and highest coordinates, radians. The root has no limits."""
     low, high = torch.tensor([_range_deg(name) for name in JOINT_NAMES]).deg2rad().unbind(-1)
     return low, high
 
@@ -61,13 +63,13 @@ def _range_deg(name: str) -> list[tuple[float, float]]:
 
 
 def bone_axes() -> Float[Tensor, "24 3"]:
-    """The direction of each joint's bone at rest, up to sign: arms along x, all else along y."""
+    """Return the direction of each joint's bone at rest, up to sign: arms along x, other bones along y."""
     about_x = [any(part in name for part in _TWIST_ABOUT_X) for name in JOINT_NAMES]
     return torch.eye(3)[[0 if x else 1 for x in about_x]]
 
 
 def to_coordinates(R_parent_joint: Float[Tensor, "*batch 24 3 3"]) -> Float[Tensor, "*batch 24 3"]:
-    """The three numbers of each joint's rotation, radians."""
+    """Compute the three coordinates of each joint's rotation, radians."""
     axis = bone_axes().to(R_parent_joint)
     quaternion = roma.rotmat_to_unitquat(R_parent_joint)
     twist = 2 * torch.atan2((quaternion[..., :3] * axis).sum(-1), quaternion[..., 3])
@@ -76,42 +78,48 @@ def to_coordinates(R_parent_joint: Float[Tensor, "*batch 24 3 3"]) -> Float[Tens
 
 
 def from_coordinates(coordinates: Float[Tensor, "*batch 24 3"]) -> Float[Tensor, "*batch 24 3 3"]:
-    """`R_parent_joint` from the three numbers of each joint, radians."""
+    """Compute `R_parent_joint` from the three coordinates of each joint, radians."""
     twist = coordinates * bone_axes().to(coordinates)
     return roma.rotvec_to_rotmat(coordinates - twist) @ roma.rotvec_to_rotmat(twist)
 
 
-def beyond(R_parent_joint: Float[Tensor, "*batch 24 3 3"]) -> Float[Tensor, "*batch 24"]:
-    """How far each joint is beyond its limits, radians; 0 within them."""
-    low, high = (bound.to(R_parent_joint) for bound in limits())
+def excess_angle(R_parent_joint: Float[Tensor, "*batch 24 3 3"]) -> Float[Tensor, "*batch 24"]:
+    """Compute the excess of each joint beyond its limits, radians; 0 within them."""
+    low, high = (bound.to(R_parent_joint) for bound in coordinate_limits())
     coordinates = to_coordinates(R_parent_joint)
     return torch.maximum(low - coordinates, coordinates - high).clamp_min(0).amax(-1)
 
 
-def limited(R_parent_joint: Float[Tensor, "*batch 24 3 3"]) -> Float[Tensor, "*batch 24 3 3"]:
-    """The rotations, where they are within the limits, and the nearest (in coordinates) on them elsewhere."""
-    low, high = (bound.to(R_parent_joint) for bound in limits())
+def clamp_to_limits(R_parent_joint: Float[Tensor, "*batch 24 3 3"]) -> Float[Tensor, "*batch 24 3 3"]:
+    """Clamp rotations to the limits, in coordinates; rotations within the limits stay bit for bit."""
+    low, high = (bound.to(R_parent_joint) for bound in coordinate_limits())
     clamped = from_coordinates(torch.minimum(torch.maximum(to_coordinates(R_parent_joint), low), high))
-    return torch.where((beyond(R_parent_joint) > 0)[..., None, None], clamped, R_parent_joint)
+    return torch.where((excess_angle(R_parent_joint) > 0)[..., None, None], clamped, R_parent_joint)
 
 
-def bridged(R_parent_joint: Float[Tensor, "time 24 3 3"]) -> Float[Tensor, "time 24 3 3"]:
-    """A recording without the impossible: from the last possible rotation of a joint to the next, it turns evenly. A
-    joint that is nowhere possible stays at rest."""
-    wrong = beyond(R_parent_joint) > math.radians(WRONG_DEG)
-    if not wrong.any():
+def repair_rotations(R_parent_joint: Float[Tensor, "time 24 3 3"]) -> Float[Tensor, "time 24 3 3"]:
+    """Replace rotations more than MAX_EXCESS_DEG beyond the limits of their joint.
+
+    They are interpolated at constant speed between the nearest valid rotations of the joint before and after. A joint
+    without any valid rotation is set to the rest pose."""
+    excessive = excess_angle(R_parent_joint) > math.radians(MAX_EXCESS_DEG)
+    if not excessive.any():
         return R_parent_joint
-    wrong = _widened(wrong, WRONG_MARGIN_FRAMES)
+    excessive = _widened(excessive, EXCESS_MARGIN_FRAMES)
     R = R_parent_joint.clone()
-    for joint in torch.nonzero(wrong.any(0)).flatten().tolist():
-        good, bad = (torch.nonzero(flags).flatten() for flags in (~wrong[:, joint], wrong[:, joint]))
-        if len(good) == 0:
+    for joint in torch.nonzero(excessive.any(0)).flatten().tolist():
+        valid, invalid = (
+            torch.nonzero(flags).flatten() for flags in (~excessive[:, joint], excessive[:, joint])
+        )
+        if len(valid) == 0:
             R[:, joint] = torch.eye(3).to(R)
             continue
-        place = torch.searchsorted(good, bad)
-        before, after = good[(place - 1).clamp_min(0)], good[place.clamp_max(len(good) - 1)]
-        share = ((bad - before) / (after - before).clamp_min(1)).clamp(0, 1)
-        R[bad, joint] = interpolate(R_parent_joint[before, joint], R_parent_joint[after, joint], share.to(R))
+        position = torch.searchsorted(valid, invalid)
+        before, after = valid[(position - 1).clamp_min(0)], valid[position.clamp_max(len(valid) - 1)]
+        fraction = ((invalid - before) / (after - before).clamp_min(1)).clamp(0, 1)
+        R[invalid, joint] = interpolate(
+            R_parent_joint[before, joint], R_parent_joint[after, joint], fraction.to(R)
+        )
     return R
 
 

@@ -1,6 +1,5 @@
-"""The arrays of a body model, from the embedded default or from a user's SMPL, SMPL-H or SMPL-X file."""
+"""Read the arrays of a body model from the embedded default or a user's SMPL, SMPL-H or SMPL-X file."""
 
-import hashlib
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -8,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from selfmocap.body_model.skeleton import JOINT, JOINT_NAMES, JOINT_PARENTS
-from selfmocap.io.files import existing_file
+from selfmocap.io.files import existing_file, sha256_of_path
 from selfmocap.io.npz import check_format, check_shapes, read_npz
 from selfmocap.io.pickles import read_pickle
 
-FORMAT, VERSION = "selfmocap-body", 1
+BODY_FORMAT, BODY_VERSION = "selfmocap-body", 1
 USER_BETAS = 10
 """Number of shape coefficients read from a user's file."""
 
@@ -32,8 +31,8 @@ _VERTEX_OF = {
     6890: (332, 6260, 2800, 4071, 583, 3216, 3226, 3387, 6617, 6624, 6787),
     10475: (9120, 9929, 9448, 616, 6, 5770, 5780, 8846, 8463, 8474, 8635),
 }
-"""Vertices of the face and the feet on the SMPL(-H) and the SMPL-X mesh, in the order of _FACE_AND_FEET
-(facts published with the `smplx` library)."""
+"""Vertices of the face and the feet on the SMPL(-H) and the SMPL-X mesh by number of vertices, in the order of
+_FACE_AND_FEET (published with the `smplx` library)."""
 
 _COCO_JOINTS = tuple(f"{side}_{part}" for part in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
                      for side in ("left", "right"))  # fmt: skip
@@ -49,37 +48,37 @@ class BodyData:
     name: str
     sha256: str
     v_template: np.ndarray
-    """(V, 3) the mean body in the rest pose; x to the person's left, y up, z forward."""
+    """(V, 3) mean body in the rest pose; x to the person's left, y up, z forward."""
     faces: np.ndarray
     """(F, 3) int32, counter-clockwise from outside."""
     shapedirs: np.ndarray
     """(V, 3, B) metres per unit of each shape coefficient."""
     J_template: np.ndarray
-    """(24, 3) joints of the mean body."""
+    """(24, 3) joints of the mean body in the rest pose."""
     J_shapedirs: np.ndarray
-    """(24, 3, B)."""
+    """(24, 3, B) metres per unit of each shape coefficient."""
     weights: np.ndarray
     """(V, 24) skinning weights; rows sum to 1."""
     posedirs_coefficients: np.ndarray
-    """(207, r): pose feature to the coefficients of the pose blendshapes."""
+    """(207, r) from the pose feature to the coefficients of the pose blendshapes."""
     posedirs_basis: np.ndarray
     """(r, V, 3) pose blendshapes, metres."""
     landmarks: dict[str, Landmark]
     """Linear regressors of named points from the vertices."""
     part: np.ndarray
-    """(V,) the joint that moves each vertex most."""
+    """(V,) joint with the largest skinning weight of each vertex."""
     mirror: np.ndarray | None = None
-    """(V,) each vertex' twin on the other side; None where the mesh has none known."""
+    """(V,) index of the mirror image of each vertex; None if it is unknown."""
     proxy_vertices: np.ndarray | None = None
     """(P,) vertices of a coarser closed mesh."""
     proxy_faces: np.ndarray | None = None
-    """Its faces, as indices into proxy_vertices."""
+    """Faces of the coarser mesh, as indices into proxy_vertices."""
 
 
 def read_body(path: Path | str | None = None) -> BodyData:
-    """The embedded default body, or the body in a user's `.npz` or `.pkl` file.
+    """Read the embedded default body, or a body from a user's `.npz` or `.pkl` file.
 
-    Raises FileNotFoundError, or ValueError naming what a file lacks."""
+    Raises FileNotFoundError, or ValueError that names the problem of the file."""
     if path is None:
         return _read_default(Path(str(files("selfmocap"))) / "assets" / "body.npz")
     path = existing_file(path)
@@ -91,17 +90,15 @@ def read_body(path: Path | str | None = None) -> BodyData:
         raise ValueError(f"{path}: expected a body model as .npz or .pkl, found {path.suffix or 'no suffix'}")
     if not isinstance(arrays, dict) or not _SMPL_KEYS <= arrays.keys():
         missing = sorted(_SMPL_KEYS - arrays.keys()) if isinstance(arrays, dict) else sorted(_SMPL_KEYS)
-        raise ValueError(f"{path}: not an SMPL, SMPL-H or SMPL-X model: it lacks {', '.join(missing)}")
+        raise ValueError(
+            f"{path}: expected an SMPL, SMPL-H or SMPL-X model, found a file that lacks {', '.join(missing)}"
+        )
     return _from_smpl(path, {key: np.asarray(arrays[key]) for key in _SMPL_KEYS})
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _read_default(path: Path) -> BodyData:
     arrays = read_npz(path)
-    check_format(path, arrays, FORMAT, VERSION, _BODY_KEYS)
+    check_format(path, arrays, BODY_FORMAT, BODY_VERSION, _BODY_KEYS)
     count = len(arrays["v_template"])
     weights = np.zeros((count, len(JOINT_NAMES)), np.float32)
     np.add.at(weights, (np.arange(count)[:, None], arrays["weights_joint"]), arrays["weights"])
@@ -110,7 +107,7 @@ def _read_default(path: Path) -> BodyData:
     rows = arrays["landmark_row"]
     return BodyData(
         name=str(arrays["name"]),
-        sha256=_sha256(path),
+        sha256=sha256_of_path(path),
         weights=weights,
         posedirs_coefficients=arrays["posedirs_coefficients"].astype(np.float32),
         posedirs_basis=basis,
@@ -145,10 +142,10 @@ def _from_smpl(path: Path, arrays: dict[str, np.ndarray]) -> BodyData:
     )
     if arrays["shapedirs"].shape[2] < USER_BETAS:
         raise ValueError(
-            f"{path}: {arrays['shapedirs'].shape[2]} shape coefficients, at least {USER_BETAS} expected"
+            f"{path}: expected at least {USER_BETAS} shape coefficients, found {arrays['shapedirs'].shape[2]}"
         )
     if not 0 <= arrays["f"].min() <= arrays["f"].max() < vertices:
-        raise ValueError(f"{path}: f (faces) names vertices beyond the {vertices} there are")
+        raise ValueError(f"{path}: expected faces f with indices below {vertices}, found others")
     regressor = columns @ arrays["J_regressor"].astype(np.float32)
     regressor /= regressor.sum(1, keepdims=True)
     shapedirs = arrays["shapedirs"][:, :, :USER_BETAS].astype(np.float32)
@@ -159,7 +156,7 @@ def _from_smpl(path: Path, arrays: dict[str, np.ndarray]) -> BodyData:
     weights = arrays["weights"].astype(np.float32) @ (columns != 0).T.astype(np.float32)
     return BodyData(
         name=path.stem,
-        sha256=_sha256(path),
+        sha256=sha256_of_path(path),
         v_template=v_template,
         faces=arrays["f"].astype(np.int32),
         shapedirs=shapedirs,
@@ -174,18 +171,18 @@ def _from_smpl(path: Path, arrays: dict[str, np.ndarray]) -> BodyData:
 
 
 def _reduction(path: Path, kintree_table: np.ndarray, joints: int) -> np.ndarray:
-    """(24, joints): which of the file's joints make each of SMPL's 24, with the weights that make its position.
+    """Compute (24, joints): the weights of the file's joints in the position of each of SMPL's 24 joints.
 
-    The hands of SMPL-H and SMPL-X become one joint each, at the mean of four knuckles (the thumb belongs to it with
-    weight 1e-9, for skinning alone), jaw and eyes become part of the head: what is left at rest moves rigidly."""
+    The hands of SMPL-H and SMPL-X become one joint each, at the mean of four knuckles. The thumb has weight 1e-9, which
+    counts for skinning only. Jaw and eyes become part of the head. Merged joints stay in their rest pose."""
     first_finger = {24: None, 52: 22, 55: 25}.get(joints, 0)
     if first_finger == 0:
-        raise ValueError(f"{path}: {joints} joints; SMPL has 24, SMPL-H 52, SMPL-X 55")
+        raise ValueError(f"{path}: expected 24 (SMPL), 52 (SMPL-H) or 55 (SMPL-X) joints, found {joints}")
     shared = len(JOINT_NAMES) if first_finger is None else JOINT["left_hand"]
     parents = kintree_table.reshape(2, -1)[0, 1:shared].astype(np.int64)
     if parents.shape != (shared - 1,) or (parents != JOINT_PARENTS[1:shared]).any():
         raise ValueError(
-            f"{path}: its joints are not SMPL's in SMPL's order (kintree_table {parents.tolist()})"
+            f"{path}: expected SMPL's joints in SMPL's order, found kintree_table {parents.tolist()}"
         )
     columns = np.zeros((len(JOINT_NAMES), joints), np.float32)
     columns[range(shared), range(shared)] = 1
@@ -198,8 +195,10 @@ def _reduction(path: Path, kintree_table: np.ndarray, joints: int) -> np.ndarray
 
 
 def _smpl_landmarks(v_template: np.ndarray, regressor: np.ndarray) -> dict[str, Landmark]:
-    """Bone heads by the file's own joint regressor; face and feet by vertex; COCO's limb points, for which no free
-    regressor on SMPL's mesh exists, stand at the bone heads (up to 3 cm off)."""
+    """Define landmarks on a user's mesh.
+
+    Joints come from the file's own joint regressor, face and feet are vertices. COCO's limb points, for which no free
+    regressor on SMPL's mesh exists, are put at the joints (up to 3 cm off)."""
     landmarks: dict[str, Landmark] = {}
     for row, name in zip(regressor, JOINT_NAMES, strict=True):
         vertices = np.flatnonzero(np.abs(row) > 1e-6)

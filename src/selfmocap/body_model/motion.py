@@ -1,4 +1,4 @@
-"""The body in time that explains a clip."""
+"""Body motion of one person in one clip."""
 
 import json
 from dataclasses import dataclass, replace
@@ -16,9 +16,9 @@ from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS, JOINT_NAMES
 from selfmocap.geometry.camera import Camera
 from selfmocap.io.npz import NamedBytesIO, check_format, check_shapes, read_npz, write_npz
 
-FORMAT, VERSION = "selfmocap-motion", 1
+MOTION_FORMAT, MOTION_VERSION = "selfmocap-motion", 1
 
-_POSED_AT_ONCE = 256
+_CHUNK_FRAMES = 256
 _FRAME_FIELDS = ("frame_index", "frame_times", "joints_cam", "keypoints_cam", "confidence", "filled")
 _SHAPES: dict[str, tuple[str | int, ...]] = {
     "body": (),
@@ -38,17 +38,17 @@ _SHAPES: dict[str, tuple[str | int, ...]] = {
     "confidence": ("time",),
     "filled": ("time",),
 }
-_MOVING: dict[str, tuple[str | int, ...]] = {"R_cam_world": ("time", 3, 3), "t_cam_world": ("time", 3)}
+_CAMERA_SHAPES: dict[str, tuple[str | int, ...]] = {"R_cam_world": ("time", 3, 3), "t_cam_world": ("time", 3)}
 
 
 @dataclass(frozen=True, eq=False)
 class Motion:
-    """One body through the frames of one clip, and the camera that saw it."""
+    """One body in the frames of one clip, with the camera."""
 
     parameters: BodyParameters
-    """Shape (one for the clip), joint rotations and root position a frame, in the world frame."""
+    """Shape (one for the clip), joint rotations and root position per frame, in the world frame."""
     camera: Camera
-    """One for the clip, or one a frame."""
+    """One for the clip, or one per frame."""
     image_size: tuple[int, int]
     """Width and height of the video's frames, px."""
     frame_index: Int[Tensor, " time"]
@@ -60,13 +60,13 @@ class Motion:
     keypoints_cam: Float[Tensor, "time 23 3"]
     """The COCO-23 points of the posed body in the camera frame, metres."""
     confidence: Float[Tensor, " time"]
-    """In [0, 1]: how far each frame is to be trusted."""
+    """Confidence of each frame, in [0, 1]."""
     filled: Bool[Tensor, " time"]
-    """Frames in which the person was not seen, interpolated from their neighbours."""
+    """True for frames in which the person was not observed, interpolated from their neighbours."""
     body: str
-    """Which body the parameters belong to: its name and the SHA-256 of its file."""
+    """Body of the parameters: its name and the SHA-256 of its file."""
     provenance: dict[str, Any]
-    """What made this motion: version, weights, settings, what was measured (JSON data)."""
+    """Origin of this motion: version, weights, settings, measurements (JSON data)."""
 
     @classmethod
     def from_parameters(
@@ -81,7 +81,7 @@ class Motion:
         filled: Bool[Tensor, " time"] | None = None,
         provenance: dict[str, Any] | None = None,
     ) -> "Motion":
-        """A motion whose joints and keypoints follow from the body's forward kinematics, some frames at a time."""
+        """Create a motion with joints and keypoints from the body's forward kinematics, some frames at a time."""
         frames = len(frame_times)
         joints, keypoints = joints_and_keypoints(body, parameters)
         return cls(
@@ -102,7 +102,7 @@ class Motion:
         return len(self.frame_index)
 
     def __getitem__(self, frames: Any) -> "Motion":
-        """The motion in some frames, chosen by a slice, or a mask or list of indices."""
+        """Return the motion in some frames, selected by a slice, a mask or a list of indices."""
         chosen = {name: getattr(self, name)[frames] for name in _FRAME_FIELDS}
         camera = self.camera
         if camera.R_cam_world.ndim > 2:
@@ -113,11 +113,11 @@ class Motion:
 
     @property
     def fps(self) -> float:
-        """Frames a second of the video: the median over frames that follow each other, 0 for a single frame."""
+        """Median frame rate of the video, frames a second; 0 for a single frame."""
         return median_fps(self.frame_times, self.frame_index)
 
     def save(self, path: Path | str) -> None:
-        """Writes `motion.npz`, whole or not at all."""
+        """Write `motion.npz`, atomically."""
         tensors = {
             "rotations": self.parameters.R_parent_joint,
             "betas": self.parameters.betas,
@@ -130,8 +130,8 @@ class Motion:
         write_npz(
             path,
             {
-                "format": FORMAT,
-                "version": VERSION,
+                "format": MOTION_FORMAT,
+                "version": MOTION_VERSION,
                 "body": self.body,
                 "joint_names": np.array(JOINT_NAMES),
                 "keypoint_names": np.array(DEFAULT_KEYPOINTS.names),
@@ -143,15 +143,15 @@ class Motion:
 
     @classmethod
     def load(cls, path: Path | str | NamedBytesIO) -> "Motion":
-        """Reads `motion.npz`; a ValueError names what is wrong with a damaged or foreign file."""
+        """Read `motion.npz`. A ValueError names the problem of a damaged or foreign file."""
         arrays = read_npz(path)
-        check_format(path, arrays, FORMAT, VERSION, _SHAPES.keys() | _MOVING)
+        check_format(path, arrays, MOTION_FORMAT, MOTION_VERSION, _SHAPES.keys() | _CAMERA_SHAPES)
         moving = arrays["R_cam_world"].ndim > 2
-        cameras = _MOVING if moving else {name: shape[1:] for name, shape in _MOVING.items()}
+        cameras = _CAMERA_SHAPES if moving else {name: shape[1:] for name, shape in _CAMERA_SHAPES.items()}
         check_shapes(path, arrays, _SHAPES | cameras)
         if tuple(arrays["joint_names"]) != JOINT_NAMES:
             raise ValueError(
-                f"{path}: its joints are not SMPL's 24 in SMPL's order: {list(arrays['joint_names'])}"
+                f"{path}: expected SMPL's 24 joints in SMPL's order, found {list(arrays['joint_names'])}"
             )
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items() if array.dtype.kind != "U"}
         width, height = (int(n) for n in arrays["image_size"])
@@ -169,10 +169,12 @@ class Motion:
 def joints_and_keypoints(
     body: Body, parameters: BodyParameters
 ) -> tuple[Float[Tensor, "time 24 3"], Float[Tensor, "time 23 3"]]:
-    """A body's joints and its COCO-23 points in the world, metres. Memory beyond them does not grow with the clip."""
+    """Compute the joints and the COCO-23 points of a body in the world, metres.
+
+    Memory beyond the results does not grow with the clip."""
     p = parameters.p_world_root
     joints, keypoints = (p.new_empty(len(p), count, 3) for count in (24, len(DEFAULT_KEYPOINTS.names)))
-    for rows in torch.arange(len(p)).split(_POSED_AT_ONCE):
+    for rows in torch.arange(len(p)).split(_CHUNK_FRAMES):
         posed = body.pose(parameters[rows])
         joints[rows] = posed.joints
         keypoints[rows] = body.keypoints(posed.vertices, DEFAULT_KEYPOINTS.name)

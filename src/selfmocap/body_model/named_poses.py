@@ -1,7 +1,7 @@
-"""A few poses by name, for looking at a body: joint rotations as rotation vectors, degrees, in the parent's frame.
+"""Poses by name, to inspect a body: joint rotations as rotation vectors, degrees, in the frame of the parent.
 
-In the rest pose (a T) every joint's axes are the world's: x to the person's left, y up, z forward. Turning about +x
-bends a thigh back and a knee shut, turning about +z lifts the left arm.
+In the rest pose (a T) the axes of every joint are the world's: x to the person's left, y up, z forward. A rotation
+about +x moves a thigh back and flexes a knee; a rotation about +z lifts the left arm.
 """
 
 import math
@@ -18,7 +18,7 @@ _Pose = dict[str, tuple[_Angle, _Angle, _Angle]]
 
 
 def _both_sides(left: _Pose) -> _Pose:
-    """A pose of left joints and its mirror image: about y and z a mirrored joint turns the other way."""
+    """Add the mirror image to a pose of left joints: rotations about y and z change sign."""
     return left | {mirrored_name(joint): (x, -y, -z) for joint, (x, y, z) in left.items()}
 
 
@@ -65,17 +65,17 @@ NAMED_POSES: dict[str, _Pose] = {
 
 
 def named_pose(name: str) -> Float[Tensor, "24 3 3"]:
-    """`R_parent_joint` of a named pose; a ValueError that lists the names for any other."""
+    """Return `R_parent_joint` of a named pose. Raises ValueError that lists the names for an unknown one."""
     if name not in NAMED_POSES:
-        raise ValueError(f"no pose {name!r}; there are {', '.join(NAMED_POSES)}")
+        raise ValueError(f"no pose {name!r}; choose from {', '.join(NAMED_POSES)}")
     return pose_from_degrees(NAMED_POSES[name])
 
 
 def pose_from_degrees(pose: _Pose) -> Float[Tensor, "24 3 3"]:
-    """`R_parent_joint` from rotation vectors in degrees by joint name; a ValueError for an unknown joint."""
+    """Convert rotation vectors in degrees, by joint name, to `R_parent_joint`. ValueError for an unknown joint."""
     rotvec = torch.zeros(len(JOINT), 3)
     for joint, angles_deg in pose.items():
         if joint not in JOINT:
-            raise ValueError(f"no joint {joint!r}; there are {', '.join(JOINT)}")
+            raise ValueError(f"no joint {joint!r}; choose from {', '.join(JOINT)}")
         rotvec[JOINT[joint]] = torch.tensor(angles_deg) * (math.pi / 180)
     return roma.rotvec_to_rotmat(rotvec)

@@ -1,4 +1,4 @@
-"""Names of joints and keypoints, and how the field's keypoint sets relate. No joint index stands anywhere else."""
+"""Names of joints and keypoints, and the relations between keypoint sets. No other module has joint indices."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +16,7 @@ JOINT = {name: index for index, name in enumerate(JOINT_NAMES)}
 
 
 def mirrored_name(name: str) -> str:
-    """The name of the same part on the other side of the person."""
+    """Return the name of the same part on the other side of the person."""
     for side, other in (("left", "right"), ("right", "left")):
         if name.startswith(f"{side}_"):
             return other + name.removeprefix(side)
@@ -26,7 +26,7 @@ def mirrored_name(name: str) -> str:
 
 
 def mirror_permutation(names: tuple[str, ...]) -> tuple[int, ...]:
-    """For each name the index of its mirrored name."""
+    """Return for each name the index of its mirrored name."""
     return tuple(names.index(mirrored_name(name)) for name in names)
 
 
@@ -35,29 +35,30 @@ JOINT_MIRROR = mirror_permutation(JOINT_NAMES)
 
 @dataclass(frozen=True)
 class KeypointSet:
-    """An ordered set of keypoints of one detector or data set."""
+    """An ordered set of keypoints of a detector or a data set."""
 
     name: str
     names: tuple[str, ...]
-    """The set's own keypoint names, without repetition; left and right are the person's."""
+    """Unique keypoint names; left and right are the person's."""
     landmarks: tuple[tuple[str, ...], ...]
-    """For each keypoint the body landmarks whose mean it is. Bone heads end in `_joint`, all else lies on the
-    surface: a detector's hip is up to 3 cm from the bone head of the hip."""
+    """The body landmarks whose mean is each keypoint. Names of joints end in `_joint`; other landmarks are on the
+    surface: a detector's hip is up to 3 cm from the hip joint."""
     parents: tuple[int, ...]
-    """For drawing: the keypoint that each is joined to, or -1."""
+    """For drawing: the keypoint that each is connected to, or -1."""
 
     @cached_property
     def mirror(self) -> tuple[int, ...]:
-        """For each keypoint the index of its twin on the other side."""
+        """For each keypoint the index of its mirror image."""
         return mirror_permutation(self.names)
 
     def index(self, name: str) -> int:
-        """The index of a keypoint."""
+        """Return the index of a keypoint."""
         return self.names.index(name)
 
     def indices_in(self, source: "KeypointSet") -> tuple[int | None, ...]:
-        """For each keypoint of this set the index in `source` of the keypoint with the same landmarks; None where
-        `source` has none (a bone head never stands in for a surface point)."""
+        """Return for each keypoint of this set the index of the keypoint of `source` with the same landmarks.
+
+        None if `source` has no such keypoint; a joint never replaces a surface point."""
         where = {landmarks: index for index, landmarks in enumerate(source.landmarks)}
         return tuple(where.get(landmarks) for landmarks in self.landmarks)
 
@@ -166,15 +167,15 @@ KEYPOINT_SETS = {
         _keypoint_set("lsp-14", *_LSP_14),
     )
 }
-"""The keypoint sets by name. `coco-23` (COCO-17 with toes and heels) is what the network sees; `coco-23+smpl-24`,
-with the body's joints beside, can only be known of synthetic people."""
+"""Keypoint sets by name. `coco-23` (COCO-17 with toes and heels) is the input of the networks; `coco-23+smpl-24`, which
+includes the body's joints, is available for synthetic people only."""
 
 DEFAULT_KEYPOINTS = KEYPOINT_SETS["coco-23"]
 WITH_JOINTS = KEYPOINT_SETS["coco-23+smpl-24"]
 
 
 def keypoint_set(name: str) -> KeypointSet:
-    """The keypoint set of that name; a ValueError that lists the names otherwise."""
+    """Return the keypoint set of a name. Raises ValueError that lists the names for an unknown one."""
     if name not in KEYPOINT_SETS:
-        raise ValueError(f"no keypoint set {name!r}; there are {', '.join(KEYPOINT_SETS)}")
+        raise ValueError(f"no keypoint set {name!r}; choose from {', '.join(KEYPOINT_SETS)}")
     return KEYPOINT_SETS[name]

@@ -1,7 +1,8 @@
-"""The kinematic chain and linear blend skinning (Loper et al. 2015), with their gradients, as operators of torch.
+"""Forward kinematics and linear blend skinning (Loper et al. 2015) with their gradients, as torch operators.
 
-On a CPU they are kernels that go over the vertices a block at a time, so that the 12 numbers that move each vertex stay
-in the cache; elsewhere, and as the kernels' twins in tests, they are written in torch. Differentiable once on a CPU.
+On a CPU they are kernels that process a block of vertices at a time, so that the 12 numbers that transform each vertex
+stay in the cache. On other devices, and as twins of the kernels in tests, they are written in torch. On a CPU they are
+differentiable once.
 """
 
 from collections.abc import Callable
@@ -14,18 +15,18 @@ from jaxtyping import Float
 from torch import Tensor
 
 from selfmocap.body_model.skeleton import JOINT_PARENTS
-from selfmocap.geometry.kernels import compiled, over_batch, to_numpy
+from selfmocap.geometry.kernels import njit_cached, parallel_for, to_numpy
 
 _PARENTS = np.array(JOINT_PARENTS)
 
 _BLOCK = 256
-"""Vertices whose blended maps and weights fit together in a core's nearest cache."""
+"""Number of vertices whose blended transforms and weights fit into a core's first cache."""
 
-_CHAINS, _VERTICES = 2048, 1 << 18
-"""Fewer bodies, or fewer vertices of all bodies together, are not worth the start of a thread: beside torch's own
-threads, which wait for work by spinning, a start costs a millisecond."""
+_MIN_CHAINS, _MIN_VERTICES = 2048, 1 << 18
+"""Minimum number of bodies, or of vertices of all bodies, for each thread: beside torch's own threads, which spin while
+they wait, starting one costs a millisecond."""
 
-_vectorised = partial(compiled, any_order=True)
+_vectorised = partial(njit_cached, reassociate=True)
 
 
 def forward_kinematics(
@@ -33,7 +34,7 @@ def forward_kinematics(
     rest_joints: Float[Tensor, "*#batch 24 3"],
     p_world_root: Float[Tensor, "*#batch 3"],
 ) -> tuple[Float[Tensor, "*batch 24 3 3"], Float[Tensor, "*batch 24 3"]]:
-    """`R_world_joint` and `p_world_joint` (metres) down the kinematic tree."""
+    """Compute `R_world_joint` and `p_world_joint` (metres) along the kinematic tree."""
     if R_parent_joint.device.type != "cpu":
         return forward_kinematics_by_joint(R_parent_joint, rest_joints, p_world_root)
     batch = torch.broadcast_shapes(R_parent_joint.shape[:-3], rest_joints.shape[:-2], p_world_root.shape[:-1])
@@ -50,7 +51,7 @@ def forward_kinematics_by_joint(
     rest_joints: Float[Tensor, "*#batch 24 3"],
     p_world_root: Float[Tensor, "*#batch 3"],
 ) -> tuple[Float[Tensor, "*batch 24 3 3"], Float[Tensor, "*batch 24 3"]]:
-    """`forward_kinematics`, joint after joint in torch."""
+    """Compute `forward_kinematics` joint by joint in torch."""
     parents = torch.tensor(JOINT_PARENTS[1:])
     bones = rest_joints[..., 1:, :] - rest_joints[..., parents, :]
     R_world, p_world = [R_parent_joint[..., 0, :, :]], [p_world_root]
@@ -60,24 +61,29 @@ def forward_kinematics_by_joint(
     return torch.stack(R_world, dim=-3), torch.stack(torch.broadcast_tensors(*p_world), dim=-2)
 
 
-def skin(
-    maps: Float[Tensor, "batch 24 12"],
+def linear_blend_skinning(
+    transforms: Float[Tensor, "batch 24 12"],
     weights: Float[Tensor, "24 vertices"],
     rest: Float[Tensor, "batch 3 vertices"],
 ) -> Float[Tensor, "batch 3 vertices"]:
-    """Each vertex moved by the weighted mean of the joints' maps, one row per axis, metres. A map is an affine one,
-    three columns of its matrix and then its translation. No gradient flows to `weights`."""
+    """Move each vertex by the weighted mean of the joints' affine transforms; one row per axis, metres.
+
+    A transform is the three columns of its matrix followed by its translation. `weights` gets no gradient."""
     on_cpu = rest.device.type == "cpu"
-    return torch.ops.selfmocap.skin(maps, weights, rest) if on_cpu else skin_by_axis(maps, weights, rest)
+    return (
+        torch.ops.selfmocap.skin(transforms, weights, rest)
+        if on_cpu
+        else linear_blend_skinning_by_axis(transforms, weights, rest)
+    )
 
 
-def skin_by_axis(
-    maps: Float[Tensor, "batch 24 12"],
+def linear_blend_skinning_by_axis(
+    transforms: Float[Tensor, "batch 24 12"],
     weights: Float[Tensor, "24 vertices"],
     rest: Float[Tensor, "batch 3 vertices"],
 ) -> Float[Tensor, "batch 3 vertices"]:
-    """`skin` in torch."""
-    blended = (maps.mT.reshape(-1, 24) @ weights).view(len(maps), 4, 3, weights.shape[1])
+    """Compute `linear_blend_skinning` in torch."""
+    blended = (transforms.mT.reshape(-1, 24) @ weights).view(len(transforms), 4, 3, weights.shape[1])
     *columns, vertices = blended.unbind(1)
     for column, coordinate in zip(columns, rest.unbind(1), strict=True):
         vertices = torch.addcmul(vertices, column, coordinate.unsqueeze(1))
@@ -90,38 +96,42 @@ def skin_by_axis(
 def _chain(R_parent_joint: Tensor, rest_joints: Tensor, p_world_root: Tensor) -> tuple[Tensor, Tensor]:
     R_world, p_world = _chain_shapes(R_parent_joint, rest_joints, p_world_root)
     arrays = (to_numpy(x) for x in (R_parent_joint, rest_joints, p_world_root, R_world, p_world))
-    over_batch(_walk, len(R_world), _PARENTS, *arrays, least=_CHAINS)
+    parallel_for(_fk_forward, len(R_world), _PARENTS, *arrays, min_per_thread=_MIN_CHAINS)
     return R_world, p_world
 
 
 def _chain_gradient(
-    R_parent_joint: Tensor, rest_joints: Tensor, R_world: Tensor, to_R_world: Tensor, to_p_world: Tensor
+    R_parent_joint: Tensor, rest_joints: Tensor, R_world: Tensor, grad_R_world: Tensor, grad_p_world: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    to_R, to_p = (x.clone(memory_format=torch.contiguous_format) for x in (to_R_world, to_p_world))
-    to_joints = torch.zeros_like(to_p)
-    arrays = (to_numpy(x) for x in (R_parent_joint, rest_joints, R_world, to_R, to_p, to_joints))
-    over_batch(_walk_back, len(R_world), _PARENTS, *arrays, least=_CHAINS)
-    return to_R, to_joints, to_p[:, 0].clone()
+    grad_R, grad_p = (x.clone(memory_format=torch.contiguous_format) for x in (grad_R_world, grad_p_world))
+    grad_joints = torch.zeros_like(grad_p)
+    arrays = (to_numpy(x) for x in (R_parent_joint, rest_joints, R_world, grad_R, grad_p, grad_joints))
+    parallel_for(_fk_backward, len(R_world), _PARENTS, *arrays, min_per_thread=_MIN_CHAINS)
+    return grad_R, grad_joints, grad_p[:, 0].clone()
 
 
-def _skin(maps: Tensor, weights: Tensor, rest: Tensor) -> Tensor:
+def _skin(transforms: Tensor, weights: Tensor, rest: Tensor) -> Tensor:
     vertices = rest.new_empty(rest.shape)
-    arrays = (to_numpy(x) for x in (maps, weights, rest, vertices))
-    over_batch(_move, len(rest), *arrays, least=_least(rest))
+    arrays = (to_numpy(x) for x in (transforms, weights, rest, vertices))
+    parallel_for(_lbs_forward, len(rest), *arrays, min_per_thread=_min_bodies(rest))
     return vertices
 
 
-def _skin_gradient(maps: Tensor, weights: Tensor, rest: Tensor, to_vertices: Tensor) -> tuple[Tensor, Tensor]:
-    to_maps, to_rest = maps.new_zeros(maps.shape), rest.new_empty(rest.shape)
-    arrays = (to_numpy(x) for x in (maps, weights, rest, to_maps, to_rest))
-    # However it lies in memory: what comes back from (V, 3) would have to be copied to lie by axis.
-    over_batch(_pull, len(rest), to_vertices.detach().numpy(), *arrays, least=_least(rest))
-    return to_maps, to_rest
+def _skin_gradient(
+    transforms: Tensor, weights: Tensor, rest: Tensor, grad_vertices: Tensor
+) -> tuple[Tensor, Tensor]:
+    grad_transforms, grad_rest = transforms.new_zeros(transforms.shape), rest.new_empty(rest.shape)
+    arrays = (to_numpy(x) for x in (transforms, weights, rest, grad_transforms, grad_rest))
+    # The gradient of (V, 3) is strided: the kernel reads it as it is instead of copying it to one row per axis.
+    parallel_for(
+        _lbs_backward, len(rest), grad_vertices.detach().numpy(), *arrays, min_per_thread=_min_bodies(rest)
+    )
+    return grad_transforms, grad_rest
 
 
-def _least(rest: Tensor) -> int:
-    """How many bodies of that many vertices are worth the start of a thread."""
-    return 1 + _VERTICES // max(rest.shape[2], 1)
+def _min_bodies(rest: Tensor) -> int:
+    """Compute the number of bodies of this size that justify a thread."""
+    return 1 + _MIN_VERTICES // max(rest.shape[2], 1)
 
 
 def _chain_shapes(R_parent_joint: Tensor, rest_joints: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
@@ -135,36 +145,38 @@ def _chain_gradient_shapes(
     return R_parent_joint.new_empty(R_parent_joint.shape), rest_joints.new_empty(rest_joints.shape), root
 
 
-def _skin_shapes(_maps: Tensor, _weights: Tensor, rest: Tensor) -> Tensor:
+def _skin_shapes(_transforms: Tensor, _weights: Tensor, rest: Tensor) -> Tensor:
     return rest.new_empty(rest.shape)
 
 
-def _skin_gradient_shapes(maps: Tensor, _: Tensor, rest: Tensor, _to: Tensor) -> tuple[Tensor, Tensor]:
-    return maps.new_empty(maps.shape), rest.new_empty(rest.shape)
+def _skin_gradient_shapes(transforms: Tensor, _: Tensor, rest: Tensor, _to: Tensor) -> tuple[Tensor, Tensor]:
+    return transforms.new_empty(transforms.shape), rest.new_empty(rest.shape)
 
 
-def _keep_chain(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
+def _save_chain(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
     ctx.save_for_backward(*inputs[:2], output[0])
 
 
-def _keep_skin(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+def _save_skin(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
     ctx.save_for_backward(*inputs)
 
 
-def _chain_backward(ctx: Any, to_R_world: Tensor, to_p_world: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    return torch.ops.selfmocap.chain_gradient(*ctx.saved_tensors, to_R_world, to_p_world)
+def _chain_backward(ctx: Any, grad_R_world: Tensor, grad_p_world: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    return torch.ops.selfmocap.chain_gradient(*ctx.saved_tensors, grad_R_world, grad_p_world)
 
 
-def _skin_backward(ctx: Any, to_vertices: Tensor) -> tuple[Tensor, None, Tensor]:
-    to_maps, to_rest = torch.ops.selfmocap.skin_gradient(*ctx.saved_tensors, to_vertices)
-    return to_maps, None, to_rest
+def _skin_backward(ctx: Any, grad_vertices: Tensor) -> tuple[Tensor, None, Tensor]:
+    grad_transforms, grad_rest = torch.ops.selfmocap.skin_gradient(*ctx.saved_tensors, grad_vertices)
+    return grad_transforms, None, grad_rest
 
 
-def _no_second(ctx: Any, *gradients: Tensor) -> None:
-    raise RuntimeError("bodies are differentiable once on a CPU; asked for a second derivative")
+def _refuse_second_derivative(ctx: Any, *gradients: Tensor) -> None:
+    raise RuntimeError(
+        "expected at most first derivatives of a body on a CPU, found a second one; use the functions `..._by_axis`"
+    )
 
 
-# Not `torch.library.custom_op`: its first call imports torch's compiler, which takes seconds.
+# `torch.library.custom_op` would import torch's compiler at its first call, which takes seconds.
 _LIBRARY = torch.library.Library("selfmocap", "DEF")
 
 
@@ -182,34 +194,34 @@ _define(
     _chain,
     _chain_shapes,
     _chain_backward,
-    _keep_chain,
+    _save_chain,
 )
 _define(
-    "chain_gradient(Tensor R, Tensor rest, Tensor R_world, Tensor to_R, Tensor to_p) -> (Tensor, Tensor, Tensor)",
+    "chain_gradient(Tensor R, Tensor rest, Tensor R_world, Tensor grad_R, Tensor grad_p) -> (Tensor, Tensor, Tensor)",
     _chain_gradient,
     _chain_gradient_shapes,
-    _no_second,
+    _refuse_second_derivative,
 )
 _define(
-    "skin(Tensor maps, Tensor weights, Tensor rest) -> Tensor",
+    "skin(Tensor transforms, Tensor weights, Tensor rest) -> Tensor",
     _skin,
     _skin_shapes,
     _skin_backward,
-    _keep_skin,
+    _save_skin,
 )
 _define(
-    "skin_gradient(Tensor maps, Tensor weights, Tensor rest, Tensor to) -> (Tensor, Tensor)",
+    "skin_gradient(Tensor transforms, Tensor weights, Tensor rest, Tensor to) -> (Tensor, Tensor)",
     _skin_gradient,
     _skin_gradient_shapes,
-    _no_second,
+    _refuse_second_derivative,
 )
 
 
 # ---- kernels --------------------------------------------------------------------------------------------------
 
 
-@compiled
-def _walk(first, last, parents, R_parent_joint, rest_joints, p_world_root, R_world, p_world):
+@njit_cached
+def _fk_forward(first, last, parents, R_parent_joint, rest_joints, p_world_root, R_world, p_world):
     for n in range(first, last):
         for i in range(3):
             p_world[n, 0, i] = p_world_root[n, i]
@@ -218,71 +230,86 @@ def _walk(first, last, parents, R_parent_joint, rest_joints, p_world_root, R_wor
         for joint in range(1, len(parents)):
             parent = parents[joint]
             for i in range(3):
-                place = p_world[n, parent, i]
+                position = p_world[n, parent, i]
                 for k in range(3):
-                    place += R_world[n, parent, i, k] * (rest_joints[n, joint, k] - rest_joints[n, parent, k])
+                    position += R_world[n, parent, i, k] * (
+                        rest_joints[n, joint, k] - rest_joints[n, parent, k]
+                    )
                     R_world[n, joint, i, k] = 0
                     for m in range(3):
                         R_world[n, joint, i, k] += R_world[n, parent, i, m] * R_parent_joint[n, joint, m, k]
-                p_world[n, joint, i] = place
+                p_world[n, joint, i] = position
 
 
-@compiled
-def _walk_back(first, last, parents, R_parent_joint, rest_joints, R_world, to_R, to_p, to_joints):
-    """In: the gradients of what `_walk` makes, in `to_R` and `to_p`; out: those of what it takes, the root's place in
-    the first row of `to_p`."""
+@njit_cached
+def _fk_backward(first, last, parents, R_parent_joint, rest_joints, R_world, grad_R, grad_p, grad_joints):
+    """Propagate gradients in place: `grad_R` and `grad_p` hold those of `_fk_forward`'s outputs, then of its inputs.
+
+    The gradient of the root's position is the first row of `grad_p`."""
     for n in range(first, last):
         for joint in range(len(parents) - 1, 0, -1):
             parent = parents[joint]
-            turned = to_R[n, joint].copy()
-            to_R[n, joint] = 0
+            turned = grad_R[n, joint].copy()
+            grad_R[n, joint] = 0
             for i in range(3):
-                to_p[n, parent, i] += to_p[n, joint, i]
+                grad_p[n, parent, i] += grad_p[n, joint, i]
                 for k in range(3):
-                    bone = R_world[n, parent, i, k] * to_p[n, joint, i]
-                    to_joints[n, joint, k] += bone
-                    to_joints[n, parent, k] -= bone
+                    bone = R_world[n, parent, i, k] * grad_p[n, joint, i]
+                    grad_joints[n, joint, k] += bone
+                    grad_joints[n, parent, k] -= bone
                     length = rest_joints[n, joint, k] - rest_joints[n, parent, k]
-                    to_R[n, parent, i, k] += to_p[n, joint, i] * length
+                    grad_R[n, parent, i, k] += grad_p[n, joint, i] * length
                     for m in range(3):
-                        to_R[n, parent, i, k] += turned[i, m] * R_parent_joint[n, joint, k, m]
-                        to_R[n, joint, k, m] += R_world[n, parent, i, k] * turned[i, m]
+                        grad_R[n, parent, i, k] += turned[i, m] * R_parent_joint[n, joint, k, m]
+                        grad_R[n, joint, k, m] += R_world[n, parent, i, k] * turned[i, m]
 
 
 @_vectorised
-def _movers(weights):
-    """For each block all joints, those before the others that move a vertex of it; and how many they are, counted up
-    to a multiple of four."""
+def _active_joints(weights):
+    """Order the joints for each block, those that move one of its vertices first, and count these.
+
+    The counts are rounded up to a multiple of four."""
     blocks = -(-weights.shape[1] // _BLOCK)
     joints, counts = np.empty((blocks, len(weights)), np.int64), np.empty(blocks, np.int64)
     for block in range(blocks):
-        movers, others = 0, len(weights)
+        active, inactive = 0, len(weights)
         for joint in range(len(weights)):
             weight, total = weights[joint, block * _BLOCK : (block + 1) * _BLOCK], weights.dtype.type(0)
             for v in range(len(weight)):
                 total += abs(weight[v])
             if total > 0:
-                joints[block, movers] = joint
-                movers += 1
+                joints[block, active] = joint
+                active += 1
             else:
-                others -= 1
-                joints[block, others] = joint
-        counts[block] = -(-movers // 4) * 4
+                inactive -= 1
+                joints[block, inactive] = joint
+        counts[block] = -(-active // 4) * 4
     return joints, counts
 
 
 @_vectorised
-def _blend(maps, weights, first, last, joints, count, blended):
-    """For each row of `blended`: the mean of that number of the maps, weighted for each vertex of the block. Three
-    rows and four joints at a time: what is read once serves several sums."""
+def _blend(transforms, weights, first, last, joints, count, blended):
+    """Compute each row of `blended`: the mean of that row of the transforms, weighted for each vertex of the block.
+
+    Three rows and four joints are processed at a time, so that a value is loaded once for several sums."""
     for row in range(0, len(blended), 3):
         one, two, three = blended[row], blended[row + 1], blended[row + 2]
         blended[row : row + 3] = 0
         for start in range(0, count, 4):
             a, b, c, d = joints[start], joints[start + 1], joints[start + 2], joints[start + 3]
-            a1, b1, c1, d1 = maps[a, row], maps[b, row], maps[c, row], maps[d, row]
-            a2, b2, c2, d2 = maps[a, row + 1], maps[b, row + 1], maps[c, row + 1], maps[d, row + 1]
-            a3, b3, c3, d3 = maps[a, row + 2], maps[b, row + 2], maps[c, row + 2], maps[d, row + 2]
+            a1, b1, c1, d1 = transforms[a, row], transforms[b, row], transforms[c, row], transforms[d, row]
+            a2, b2, c2, d2 = (
+                transforms[a, row + 1],
+                transforms[b, row + 1],
+                transforms[c, row + 1],
+                transforms[d, row + 1],
+            )
+            a3, b3, c3, d3 = (
+                transforms[a, row + 2],
+                transforms[b, row + 2],
+                transforms[c, row + 2],
+                transforms[d, row + 2],
+            )
             of_a, of_b = weights[a, first:last], weights[b, first:last]
             of_c, of_d = weights[c, first:last], weights[d, first:last]
             for v in range(last - first):
@@ -293,14 +320,14 @@ def _blend(maps, weights, first, last, joints, count, blended):
 
 
 @_vectorised
-def _move(begin, end, maps, weights, rest, vertices):
-    joints, counts = _movers(weights)
+def _lbs_forward(begin, end, transforms, weights, rest, vertices):
+    joints, counts = _active_joints(weights)
     blended = np.empty((12, _BLOCK), rest.dtype)
     for n in range(begin, end):
         for block in range(len(counts)):
             first = block * _BLOCK
             last = min(first + _BLOCK, rest.shape[2])
-            _blend(maps[n], weights, first, last, joints[block], counts[block], blended)
+            _blend(transforms[n], weights, first, last, joints[block], counts[block], blended)
             x, y, z = rest[n, 0, first:last], rest[n, 1, first:last], rest[n, 2, first:last]
             for i in range(3):
                 moved = vertices[n, i, first:last]
@@ -314,34 +341,36 @@ def _move(begin, end, maps, weights, rest, vertices):
 
 
 @_vectorised
-def _pull(begin, end, to_vertices, maps, weights, rest, to_maps, to_rest):
-    joints, counts = _movers(weights)
+def _lbs_backward(begin, end, grad_vertices, transforms, weights, rest, grad_transforms, grad_rest):
+    joints, counts = _active_joints(weights)
     blended = np.empty((9, _BLOCK), rest.dtype)
     moments = np.empty((12, _BLOCK), rest.dtype)
     for n in range(begin, end):
         for block in range(len(counts)):
             first = block * _BLOCK
             last = min(first + _BLOCK, rest.shape[2])
-            _blend(maps[n], weights, first, last, joints[block], counts[block], blended)
-            pulls = moments[9:]
+            _blend(transforms[n], weights, first, last, joints[block], counts[block], blended)
+            gradient = moments[9:]
             for i in range(3):
                 for v in range(last - first):
-                    pulls[i, v] = to_vertices[n, i, first + v]
+                    gradient[i, v] = grad_vertices[n, i, first + v]
             for axis in range(3):
-                place, to_place = rest[n, axis, first:last], to_rest[n, axis, first:last]
+                position, grad_position = rest[n, axis, first:last], grad_rest[n, axis, first:last]
                 column, moment = blended[3 * axis : 3 * axis + 3], moments[3 * axis : 3 * axis + 3]
                 for v in range(last - first):
-                    to_place[v] = (
-                        column[0, v] * pulls[0, v] + column[1, v] * pulls[1, v] + column[2, v] * pulls[2, v]
+                    grad_position[v] = (
+                        column[0, v] * gradient[0, v]
+                        + column[1, v] * gradient[1, v]
+                        + column[2, v] * gradient[2, v]
                     )
                 for i in range(3):
                     for v in range(last - first):
-                        moment[i, v] = place[v] * pulls[i, v]
-            _gather(weights, first, last, joints[block, : counts[block]], moments, to_maps[n])
+                        moment[i, v] = position[v] * gradient[i, v]
+            _gather(weights, first, last, joints[block, : counts[block]], moments, grad_transforms[n])
 
 
 @_vectorised
-def _gather(weights, first, last, joints, moments, to_maps):
+def _gather(weights, first, last, joints, moments, grad_transforms):
     """Adds to each joint's row the sums over the block of the moments times that joint's weights."""
     zero = moments.dtype.type(0)
     for start in range(0, len(joints), 4):
@@ -366,6 +395,6 @@ def _gather(weights, first, last, joints, moments, to_maps):
                 c3 += of_c[v] * z
                 d3 += of_d[v] * z
             for joint, x, y, z in ((a, a1, a2, a3), (b, b1, b2, b3), (c, c1, c2, c3), (d, d1, d2, d3)):
-                to_maps[joint, row] += x
-                to_maps[joint, row + 1] += y
-                to_maps[joint, row + 2] += z
+                grad_transforms[joint, row] += x
+                grad_transforms[joint, row + 1] += y
+                grad_transforms[joint, row + 2] += z

@@ -82,4 +82,4 @@ def _body() -> Check:
         return Check(
             "body", False, str(error), "install selfmocap again: its embedded body is missing or damaged"
         )
-    return Check("body", True, f"{body.identity}, {len(body.parts)} vertices, {body.num_betas} betas")
+    return Check("body", True, f"{body.identity}, {len(body.vertex_joint)} vertices, {body.num_betas} betas")

@@ -37,9 +37,9 @@ def body(
         model: Your own SMPL, SMPL-H or SMPL-X file (.npz, .pkl) instead of the default body.
         yaw: For a picture: degrees that the body is turned about the vertical, to its left.
     """
-    from selfmocap.visualization.body_picture import pose_body
+    from selfmocap.visualization.body_picture import write_posed_body
 
-    pose_body(out, pose, betas, model, yaw)
+    write_posed_body(out, pose, betas, model, yaw)
     _console.print(f"wrote [bold]{out}[/]")
 
 
@@ -92,10 +92,10 @@ def observe(
         masks: Mask pictures instead of the detector's.
         flow_folder: Flow files instead of measuring it.
     """
-    from selfmocap.tracking.observe import Settings
+    from selfmocap.tracking.observe import ObserveConfig
     from selfmocap.tracking.observe import observe as observe_video
 
-    settings = Settings(people, person_box, detector, flow, keypoints, masks, flow_folder)
+    settings = ObserveConfig(people, person_box, detector, flow, keypoints, masks, flow_folder)
     with stages() as progress:
         paths = observe_video(video, out, settings, progress)
     _console.print(f"{len(paths)} people in [bold]{out}[/]")
@@ -285,7 +285,7 @@ def export(
     from selfmocap.body_model.body import Body
     from selfmocap.body_model.motion import Motion
     from selfmocap.export.options import ExportOptions
-    from selfmocap.export.write import export as export_motion
+    from selfmocap.export.write import export_motion as export_motion
 
     options = ExportOptions(names, up_axis, unit, fps, smpl_model)
     folder = motion.parent if out is None else out
@@ -330,7 +330,7 @@ def view(folder: Positional[Path], port: int = 8080) -> None:
         folder: What `capture` wrote.
         port: Where to serve it on this machine; the next free one if it is taken.
     """
-    from selfmocap.visualization.viewer import view as serve
+    from selfmocap.visualization.viewer import view_capture as serve
 
     serve(folder, port)
 

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from selfmocap.datasets.smpl_motion import SmplMotion, smpl_rotations
+from selfmocap.geometry.rotations import R_YUP_ZUP
 from selfmocap.io.npz import check_shapes, read_npz
 
 _KEYS = ("trans", "poses", "betas", "gender")
@@ -15,7 +16,6 @@ _BETAS = 10
 _POSE_SIZES = (72, 156, 165)
 """Numbers a frame of SMPL, SMPL-H and SMPL-X."""
 
-_R_YUP_ZUP = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]], dtype=torch.float64)
 
 
 def read_amass(path: Path | str, subject: str = "") -> SmplMotion:
@@ -53,7 +53,7 @@ def read_amass(path: Path | str, subject: str = "") -> SmplMotion:
 
 def _turned_up(path: Path, arrays: dict[str, np.ndarray], rate: float, subject: str) -> SmplMotion:
     R = smpl_rotations(arrays["poses"])
-    R[:, 0] = _R_YUP_ZUP @ R[:, 0]
+    R[:, 0] = R_YUP_ZUP @ R[:, 0]
     gender = arrays["gender"].item()
     return SmplMotion(
         name=path.stem,
@@ -63,5 +63,5 @@ def _turned_up(path: Path, arrays: dict[str, np.ndarray], rate: float, subject: 
         betas=torch.from_numpy(arrays["betas"][:_BETAS].astype(np.float64)),
         R_parent_joint=R,
         transl=torch.from_numpy(arrays["trans"].astype(np.float64)),
-        R_world_file=_R_YUP_ZUP,
+        R_world_file=R_YUP_ZUP,
     )

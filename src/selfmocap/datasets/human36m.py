@@ -19,6 +19,7 @@ from torch import Tensor
 
 from selfmocap.datasets.text import numbers, read_text
 from selfmocap.geometry.camera import Camera
+from selfmocap.geometry.rotations import R_YUP_ZUP
 from selfmocap.io.files import existing_file
 from selfmocap.io.pickles import MAX_PICKLE_BYTES, read_pickle
 
@@ -30,7 +31,6 @@ repeat them or are fingers and toes)."""
 
 _SUBJECTS = 11
 _EXTRINSICS, _INTRINSICS = 6, 9
-_R_YUP_ZUP = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]], dtype=torch.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +78,7 @@ def _camera(pose: Float[Tensor, "6"], lens: Float[Tensor, "9"]) -> Human36mCamer
     camera = Camera(
         focal=lens[:2],
         center=lens[2:4],
-        R_cam_world=R_cam_zup @ _R_YUP_ZUP.T,
+        R_cam_world=R_cam_zup @ R_YUP_ZUP.T,
         t_cam_world=-R_cam_zup @ (pose[3:] / 1000),
     )
     return Human36mCamera(camera.to(torch.float32), lens[4:7].float(), lens[7:9].float())
@@ -114,7 +114,7 @@ def _joints(path: Path, array: np.ndarray, what: str) -> Float[Tensor, "time 32 
         raise ValueError(
             f"{path}: {what}: {array.dtype} of shape {array.shape}; expected numbers (time, 32, 3)"
         )
-    return (torch.from_numpy(array.astype(np.float64)) @ _R_YUP_ZUP.T).float()
+    return (torch.from_numpy(array.astype(np.float64)) @ R_YUP_ZUP.T).float()
 
 
 def _pickled_member(path: Path, name: str) -> object:

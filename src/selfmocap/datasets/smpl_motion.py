@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from selfmocap.body_model.body import Body, BodyParameters
-from selfmocap.body_model.joint_limits import bridged
+from selfmocap.body_model.joint_limits import repair_rotations
 from selfmocap.body_model.skeleton import JOINT, JOINT_NAMES
 from selfmocap.datasets.retargeting.ground import lowest_height, on_the_ground
 from selfmocap.datasets.retargeting.skeletons import resample
@@ -50,7 +50,7 @@ class SmplMotion:
     def on_another_body(self, body: Body) -> BodyParameters:
         """The rotations and the path on a body of mean shape, whose rest pose is the same T, its feet on y = 0."""
         mean = torch.zeros_like(self.betas)
-        possible = replace(self, R_parent_joint=bridged(self.R_parent_joint))
+        possible = replace(self, R_parent_joint=repair_rotations(self.R_parent_joint))
         parameters = possible._placed(mean, body.J_template[JOINT["pelvis"]]).to(body.v_template.dtype)
         return on_the_ground(parameters, lowest_height(body, parameters))
 

@@ -1,1 +1,1 @@
-"""From a motion or a posed body to the files of other programs; one module a format."""
+"""Export a motion or a posed body to files of other programs; one module per format."""

@@ -9,52 +9,55 @@ from torch import Tensor
 from selfmocap.body_model.body import Body
 from selfmocap.body_model.skeleton import JOINT_PARENTS
 from selfmocap.export.euler import best_order, continuous_euler
-from selfmocap.export.names import children
+from selfmocap.export.names import joint_children
 from selfmocap.export.options import ExportOptions
-from selfmocap.export.rig import Rig, rig
-from selfmocap.export.takes import Take
+from selfmocap.export.rig import ExportRig, export_rig
+from selfmocap.export.segments import Segment
 from selfmocap.io.atomic import atomic_write
 
 
-def write_bvh(path: Path, take: Take, body: Body, options: ExportOptions) -> None:
-    """Writes a take at its constant rate, in cm if no unit is asked for. Offsets are those of the person's shape;
-    each joint's channels are its rotation in its parent, in the order of axes that suits its path."""
-    skeleton = rig(take, body, options, unit="cm")
+def write_bvh(path: Path, segment: Segment, body: Body, options: ExportOptions) -> None:
+    """Write a segment at its constant rate; the default unit is cm.
+
+    Offsets are those of the person's shape. The channels of a joint are its rotation in the frame of its parent, in the
+    order of axes that suits its path (`best_order`)."""
+    skeleton = export_rig(segment, body, options, unit="cm")
     R = skeleton.R_parent_joint.numpy()
     orders = [best_order(R[:, joint]) for joint in range(len(skeleton.names))]
-    lines = ["HIERARCHY", *_joint_lines(0, skeleton, orders, _ends(skeleton, body))]
-    lines += ["MOTION", f"Frames: {len(take)}", f"Frame Time: {1 / take.fps:.9f}"]
+    lines = ["HIERARCHY", *_joint_lines(0, skeleton, orders, _end_sites(skeleton, body))]
+    lines += ["MOTION", f"Frames: {len(segment)}", f"Frame Time: {1 / segment.fps:.9f}"]
     angles_deg = [continuous_euler(R[:, joint], orders[joint]) for joint in _depth_first(0)]
     table = np.concatenate([skeleton.p_world_root.numpy(), *angles_deg], axis=1)
-    with atomic_write(path) as partial, partial.open("w", encoding="ascii") as file:
+    with atomic_write(path) as temporary, temporary.open("w", encoding="ascii") as file:
         file.write("\n".join(lines) + "\n")
         np.savetxt(file, table, fmt="%.6f")
 
 
 def _depth_first(joint: int) -> list[int]:
-    return [joint, *(below for child in children(joint) for below in _depth_first(child))]
+    return [joint, *(descendant for child in joint_children(joint) for descendant in _depth_first(child))]
 
 
-def _joint_lines(joint: int, skeleton: Rig, orders: list[str], ends: Float[Tensor, "24 3"]) -> list[str]:
-    rest, below, parent = skeleton.rest_joints, children(joint), JOINT_PARENTS[joint]
+def _joint_lines(
+    joint: int, skeleton: ExportRig, orders: list[str], end_sites: Float[Tensor, "24 3"]
+) -> list[str]:
+    rest, children, parent = skeleton.rest_joints, joint_children(joint), JOINT_PARENTS[joint]
     is_root = parent < 0
-    turns = " ".join(f"{axis}rotation" for axis in orders[joint])
-    channels = f"6 Xposition Yposition Zposition {turns}" if is_root else f"3 {turns}"
-    inside = [_offset(rest[joint] - rest[joint if is_root else parent]), f"CHANNELS {channels}"]
-    if not below:
-        inside += ["End Site", "{", f"  {_offset(ends[joint])}", "}"]
-    for child in below:
-        inside += _joint_lines(child, skeleton, orders, ends)
+    rotations = " ".join(f"{axis}rotation" for axis in orders[joint])
+    channels = f"6 Xposition Yposition Zposition {rotations}" if is_root else f"3 {rotations}"
+    body_lines = [_offset(rest[joint] - rest[joint if is_root else parent]), f"CHANNELS {channels}"]
+    if not children:
+        body_lines += ["End Site", "{", f"  {_offset(end_sites[joint])}", "}"]
+    for child in children:
+        body_lines += _joint_lines(child, skeleton, orders, end_sites)
     title = f"{'ROOT' if is_root else 'JOINT'} {skeleton.names[joint]}"
-    return [title, "{", *(f"  {line}" for line in inside), "}"]
+    return [title, "{", *(f"  {line}" for line in body_lines), "}"]
 
 
 def _offset(offset: Float[Tensor, "3"]) -> str:
     return "OFFSET " + " ".join(f"{number:.6f}" for number in offset.tolist())
 
 
-def _ends(skeleton: Rig, body: Body) -> Float[Tensor, "24 3"]:
-    """Where each joint's own part of the body ends, from the joint: as far behind its middle as the joint is
-    before it."""
+def _end_sites(skeleton: ExportRig, body: Body) -> Float[Tensor, "24 3"]:
+    """Compute the end of each joint's body part, relative to the joint: the joint mirrored at the mean of the part."""
     weights = body.weights.double()
     return 2 * (weights @ skeleton.rest_vertices / weights.sum(1, keepdim=True) - skeleton.rest_joints)

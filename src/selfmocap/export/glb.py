@@ -1,4 +1,4 @@
-"""glTF 2.0 in one binary file (`.glb`): a skinned mesh of the person's shape with its animation."""
+"""Write glTF 2.0 in one binary file (`.glb`): a skinned mesh of the person's shape with its animation."""
 
 import json
 import struct
@@ -11,11 +11,11 @@ import numpy as np
 from selfmocap._version import __version__
 from selfmocap.body_model.body import Body
 from selfmocap.body_model.skeleton import JOINT, JOINT_PARENTS
-from selfmocap.export.names import children
+from selfmocap.export.names import joint_children
 from selfmocap.export.options import ExportOptions
-from selfmocap.export.rig import Rig, rig
-from selfmocap.export.skin import Skin, skin
-from selfmocap.export.takes import Take
+from selfmocap.export.rig import ExportRig, export_rig
+from selfmocap.export.segments import Segment
+from selfmocap.export.skin import SkinnedMesh, skinned_mesh
 from selfmocap.geometry.rotations import continuous_quaternions
 from selfmocap.io.atomic import atomic_write
 
@@ -35,14 +35,14 @@ _ROOT = JOINT["pelvis"]
 
 @dataclass
 class _Buffer:
-    """The binary part, growing, and the tables that say what lies where."""
+    """The binary chunk, and the tables of its contents."""
 
     data: bytearray = field(default_factory=bytearray)
     views: list[dict[str, Any]] = field(default_factory=list)
     accessors: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, array: np.ndarray, target: int | None = None) -> int:
-        """Appends (n,) or (n, width) numbers; the index of their accessor."""
+        """Append (n,) or (n, width) numbers and return the index of their accessor."""
         array = np.ascontiguousarray(array)
         flat = array.reshape(len(array), -1)
         view = {"buffer": 0, "byteOffset": len(self.data), "byteLength": array.nbytes}
@@ -61,9 +61,9 @@ class _Buffer:
         return len(self.accessors) - 1
 
 
-def write_glb(path: Path, take: Take, body: Body, options: ExportOptions) -> None:
-    """Writes a take with its frames where they stand in time, from 0; metres, y up, as the format demands."""
-    skeleton = rig(take, body, replace(options, up_axis="y", unit="m"), unit="m")
+def write_glb(path: Path, segment: Segment, body: Body, options: ExportOptions) -> None:
+    """Write a segment with the times of its frames, from 0; metres, y up, as the format requires."""
+    skeleton = export_rig(segment, body, replace(options, up_axis="y", unit="m"), unit="m")
     buffer = _Buffer()
     document = {
         "asset": {"version": "2.0", "generator": f"selfmocap {__version__}"},
@@ -71,7 +71,7 @@ def write_glb(path: Path, take: Take, body: Body, options: ExportOptions) -> Non
         "scenes": [{"nodes": [_ROOT, len(JOINT_PARENTS)]}],
         "nodes": [*_joint_nodes(skeleton), {"name": "body", "mesh": 0, "skin": 0}],
         "materials": [_MATERIAL],
-        "meshes": [{"name": "body", "primitives": [_primitive(skin(skeleton, body), buffer)]}],
+        "meshes": [{"name": "body", "primitives": [_primitive(skinned_mesh(skeleton, body), buffer)]}],
         "skins": [_skin(skeleton, buffer)],
         "animations": [_animation(skeleton, buffer)],
         "accessors": buffer.accessors,
@@ -81,16 +81,19 @@ def write_glb(path: Path, take: Take, body: Body, options: ExportOptions) -> Non
     _write(path, document, bytes(buffer.data))
 
 
-def _joint_nodes(skeleton: Rig) -> list[dict[str, Any]]:
+def _joint_nodes(skeleton: ExportRig) -> list[dict[str, Any]]:
     nodes = []
     for joint, parent in enumerate(JOINT_PARENTS):
-        above = skeleton.rest_joints[parent] if parent >= 0 else 0
-        node = {"name": skeleton.names[joint], "translation": (skeleton.rest_joints[joint] - above).tolist()}
-        nodes.append(node | ({"children": below} if (below := children(joint)) else {}))
+        parent_position = skeleton.rest_joints[parent] if parent >= 0 else 0
+        node = {
+            "name": skeleton.names[joint],
+            "translation": (skeleton.rest_joints[joint] - parent_position).tolist(),
+        }
+        nodes.append(node | ({"children": children} if (children := joint_children(joint)) else {}))
     return nodes
 
 
-def _primitive(mesh: Skin, buffer: _Buffer) -> dict[str, Any]:
+def _primitive(mesh: SkinnedMesh, buffer: _Buffer) -> dict[str, Any]:
     attributes = {
         "POSITION": buffer.add(mesh.vertices, _ARRAY_BUFFER),
         "NORMAL": buffer.add(mesh.normals, _ARRAY_BUFFER),
@@ -101,15 +104,15 @@ def _primitive(mesh: Skin, buffer: _Buffer) -> dict[str, Any]:
     return {"attributes": attributes, "indices": indices, "material": 0}
 
 
-def _skin(skeleton: Rig, buffer: _Buffer) -> dict[str, Any]:
-    """Each joint's inverse rest transform, column by column: a translation, since all axes are the world's."""
+def _skin(skeleton: ExportRig, buffer: _Buffer) -> dict[str, Any]:
+    """Add the inverse rest transform of each joint, column by column: a translation, as all axes are the world's."""
     inverse = np.tile(np.eye(4, dtype=np.float32), (len(JOINT_PARENTS), 1, 1))
     inverse[:, 3, :3] = -skeleton.rest_joints.numpy()
     matrices = buffer.add(inverse.reshape(-1, 16))
     return {"joints": list(range(len(JOINT_PARENTS))), "skeleton": _ROOT, "inverseBindMatrices": matrices}
 
 
-def _animation(skeleton: Rig, buffer: _Buffer) -> dict[str, Any]:
+def _animation(skeleton: ExportRig, buffer: _Buffer) -> dict[str, Any]:
     time = buffer.add(skeleton.times.numpy().astype(np.float32))
     quaternions = continuous_quaternions(skeleton.R_parent_joint).numpy().astype(np.float32)
     tracks = [(_ROOT, "translation", buffer.add(skeleton.p_world_root.numpy().astype(np.float32)))]
@@ -127,7 +130,7 @@ def _animation(skeleton: Rig, buffer: _Buffer) -> dict[str, Any]:
 def _write(path: Path, document: dict[str, Any], data: bytes) -> None:
     text = json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
     text += b" " * (-len(text) % 4)
-    with atomic_write(path) as partial, partial.open("wb") as file:
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
         file.write(struct.pack("<4sII", b"glTF", 2, 12 + 8 + len(text) + 8 + len(data)))
         for kind, chunk in ((b"JSON", text), (b"BIN\0", data)):
             file.write(struct.pack("<I4s", len(chunk), kind) + chunk)

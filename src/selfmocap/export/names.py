@@ -1,4 +1,4 @@
-"""How other programs call SMPL's 24 joints."""
+"""Names of SMPL's 24 joints in other programs."""
 
 from typing import Literal
 
@@ -12,19 +12,19 @@ _MIXAMO = {
     "hip": "UpLeg", "knee": "Leg", "ankle": "Foot", "foot": "ToeBase", "collar": "Shoulder", "shoulder": "Arm",
     "elbow": "ForeArm", "wrist": "Hand", "hand": "HandKnuckles",
 }  # fmt: skip
-"""Mixamo has no joint that turns all fingers: HandKnuckles is ours, and ignored by what maps names to a Mixamo rig."""
+"""Mixamo has no joint for all fingers: HandKnuckles is a name of this project, which Mixamo retargeters ignore."""
 
 
 def joint_names(naming: Naming) -> tuple[str, ...]:
-    """The 24 names in SMPL's order: `L_Knee` as in SMPL's own files, or `mixamorig:LeftLeg`."""
+    """Return the 24 names in SMPL's order: `L_Knee` as in SMPL's own files, or `mixamorig:LeftLeg`."""
     name_of = {"smpl": _smpl_name, "mixamo": _mixamo_name}
     if naming not in name_of:
-        raise ValueError(f"no naming of joints {naming!r}; there are {', '.join(name_of)}")
+        raise ValueError(f"no joint naming {naming!r}; choose from {', '.join(name_of)}")
     return tuple(name_of[naming](joint) for joint in JOINT_NAMES)
 
 
-def children(joint: int) -> list[int]:
-    """The joints whose parent it is."""
+def joint_children(joint: int) -> list[int]:
+    """Return the joints whose parent is `joint`."""
     return [child for child, parent in enumerate(JOINT_PARENTS) if parent == joint]
 
 

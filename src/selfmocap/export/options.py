@@ -1,4 +1,4 @@
-"""How exported files are to look."""
+"""Options of exported files."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,25 +10,27 @@ UpAxis = Literal["y", "z"]
 Unit = Literal["m", "cm", "mm"]
 
 METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001}
-"""Metres a unit."""
+"""Metres per unit."""
 
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What all formats have in common. Axes and unit are for `bvh`, `usd`, `csv` and `trc`: `glb` is y up in metres,
-    `amass` z up in metres, by their definitions, and `smpl` y up in metres as the motion itself."""
+    """Options of all formats.
+
+    Axes and unit apply to `bvh`, `usd`, `csv` and `trc`. By definition `glb` is y up in metres and `amass` z up in
+    metres; `smpl` is y up in metres like the motion."""
 
     names: Naming = "smpl"
-    """Whose names the joints get."""
+    """Joint names: SMPL's or Mixamo's."""
     up_axis: UpAxis = "y"
-    """The vertical; z up is right-handed, with y away from whoever looks at the camera's picture."""
+    """Vertical axis. With z up, x stays and y points away from the camera; axes are right-handed."""
     unit: Unit | None = None
-    """Of length; None is the format's custom: cm in `bvh`, mm in `trc`, else m."""
+    """Unit of length; None is the default of the format: cm in `bvh`, mm in `trc`, else m."""
     fps: float | None = None
-    """Frames a second to resample to; None keeps the video's."""
+    """Frame rate to resample to, frames a second; None keeps the video's."""
     smpl_model: Path | None = None
-    """The user's own SMPL, SMPL-H or SMPL-X file, to which `smpl` and `amass` are fitted."""
+    """The user's SMPL, SMPL-H or SMPL-X file, to which `smpl` and `amass` are fitted."""
 
     def __post_init__(self) -> None:
         if self.fps is not None and not 1 <= self.fps <= 1000:
-            raise ValueError(f"fps is {self.fps}; expected 1 to 1000 frames a second")
+            raise ValueError(f"fps: expected 1 to 1000 frames a second, found {self.fps}")

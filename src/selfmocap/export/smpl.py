@@ -1,4 +1,4 @@
-"""SMPL's own parameters, as the `smplx` library takes them, and AMASS' form of them (both `.npz`)."""
+"""Write SMPL parameters in the form of the `smplx` library and in that of AMASS (both `.npz`)."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,46 +13,49 @@ from selfmocap.body_model.body import Body
 from selfmocap.body_model.model_files import SMPL_MEAN_PELVIS, USER_BETAS
 from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.skeleton import JOINT
-from selfmocap.export.rig import R_ZUP_YUP
-from selfmocap.export.smpl_fit import refit
-from selfmocap.export.takes import Take
+from selfmocap.export.segments import Segment
+from selfmocap.export.smpl_fit import fit_parameters
+from selfmocap.geometry.rotations import R_ZUP_YUP
 from selfmocap.io.npz import write_npz
 
 _AMASS_JOINTS, _AMASS_BETAS, _AMASS_SOFT_TISSUE = 52, 16, 8
 
 
-def fitted(motion: Motion, body: Body, model: Body) -> Motion:
-    """The motion as that of an SMPL model, with one shape for all its frames; unchanged where it is of that model."""
+def fit_to_smpl(motion: Motion, body: Body, model: Body) -> Motion:
+    """Convert a motion to an SMPL model, with one shape for all frames; return a motion of that model unchanged."""
     if model.identity == body.identity:
         return motion
-    return replace(motion, parameters=refit(motion.parameters, body, model), body=model.identity)
+    return replace(motion, parameters=fit_parameters(motion.parameters, body, model), body=model.identity)
 
 
 @dataclass(frozen=True, eq=False)
 class _SmplShape:
     betas: np.ndarray
     rest_pelvis: Float[Tensor, "3"]
-    """Of the model in that shape. SMPL's translation is where the pelvis is, less this."""
+    """Pelvis of the model in that shape. SMPL's translation is the position of the pelvis minus this."""
     body: str
 
 
-def _shape(take: Take, body: Body) -> _SmplShape:
-    """The embedded body's shape means nothing for SMPL: without the user's file, rotations and path are for SMPL's
-    mean shape, whose bones point some degrees elsewhere."""
+def _shape(segment: Segment, body: Body) -> _SmplShape:
+    """Return the shape that is written.
+
+    The shape coefficients of the embedded body have no meaning for SMPL. Without the user's file, rotations and path
+    are written for SMPL's mean shape, whose bones differ in direction by some degrees."""
     if body.identity == Body.load().identity:
         pelvis = torch.tensor(SMPL_MEAN_PELVIS, dtype=torch.float64)
         return _SmplShape(
             np.zeros(USER_BETAS), pelvis, f"SMPL's mean shape, not fitted; from {body.identity}"
         )
-    betas = take.parameters.betas
+    betas = segment.parameters.betas
     joints = body.to(torch.float64).shape(betas).joints
     return _SmplShape(betas.numpy(), joints[JOINT["pelvis"]], body.identity)
 
 
-def write_smpl(path: Path, take: Take, body: Body) -> None:
-    """Writes `global_orient` (T, 3), `body_pose` (T, 69), both rotation vectors, `betas` and `transl` (T, 3), metres,
-    in the motion's world, which is y up; beside them the frames' times, rate and confidence."""
-    smpl, parameters = _shape(take, body), take.parameters
+def write_smpl(path: Path, segment: Segment, body: Body) -> None:
+    """Write `global_orient` (T, 3), `body_pose` (T, 69), both rotation vectors, `betas` and `transl` (T, 3), metres.
+
+    The world is the motion's, y up. The times, rate and confidence of the frames are written too."""
+    smpl, parameters = _shape(segment, body), segment.parameters
     rotvec = roma.rotmat_to_rotvec(parameters.R_parent_joint).flatten(1).numpy()
     write_npz(
         path,
@@ -63,21 +66,22 @@ def write_smpl(path: Path, take: Take, body: Body) -> None:
             "transl": (parameters.p_world_root - smpl.rest_pelvis).numpy().astype(np.float32),
             "gender": "neutral",
             "body": smpl.body,
-            "fps": take.fps,
-            "frame_times": take.times.numpy(),
-            "confidence": take.confidence.numpy().astype(np.float32),
-            "filled": take.filled.numpy(),
+            "fps": segment.fps,
+            "frame_times": segment.times.numpy(),
+            "confidence": segment.confidence.numpy().astype(np.float32),
+            "filled": segment.filled.numpy(),
         },
     )
 
 
-def write_amass(path: Path, take: Take, body: Body) -> None:
-    """Writes a take at its constant rate with AMASS' keys, z up, for SMPL-H with straight fingers: SMPL's own two
-    hand joints, which SMPL-H has not, are left out."""
-    smpl, parameters = _shape(take, body), take.parameters
+def write_amass(path: Path, segment: Segment, body: Body) -> None:
+    """Write a segment at its constant rate with AMASS' keys, z up, for SMPL-H with straight fingers.
+
+    SMPL's two hand joints, which SMPL-H does not have, are left out."""
+    smpl, parameters = _shape(segment, body), segment.parameters
     R = parameters.R_parent_joint.clone()
     R[:, 0] = R_ZUP_YUP @ R[:, 0]
-    poses = np.zeros((len(take), _AMASS_JOINTS, 3))
+    poses = np.zeros((len(segment), _AMASS_JOINTS, 3))
     shared = JOINT["left_hand"]
     poses[:, :shared] = roma.rotmat_to_rotvec(R[:, :shared]).numpy()
     betas = np.zeros(_AMASS_BETAS)
@@ -86,11 +90,11 @@ def write_amass(path: Path, take: Take, body: Body) -> None:
         path,
         {
             "trans": (parameters.p_world_root @ R_ZUP_YUP.T - smpl.rest_pelvis).numpy(),
-            "poses": poses.reshape(len(take), -1),
+            "poses": poses.reshape(len(segment), -1),
             "betas": betas,
-            "dmpls": np.zeros((len(take), _AMASS_SOFT_TISSUE)),
+            "dmpls": np.zeros((len(segment), _AMASS_SOFT_TISSUE)),
             "gender": "neutral",
-            "mocap_framerate": float(take.fps),
+            "mocap_framerate": float(segment.fps),
             "body": smpl.body,
         },
     )

@@ -1,6 +1,6 @@
-"""Universal Scene Description (`.usd`, UsdSkel): a skinned mesh of the person's shape with its animation."""
+"""Write Universal Scene Description (`.usd`, UsdSkel): a skinned mesh of the person's shape with its animation."""
 # pyright: reportAttributeAccessIssue=false
-# (pxr makes its names when it is imported)
+# (pxr defines its names when it is imported)
 
 from pathlib import Path
 from types import ModuleType
@@ -11,15 +11,15 @@ import numpy as np
 from selfmocap.body_model.body import Body
 from selfmocap.body_model.skeleton import JOINT_PARENTS
 from selfmocap.export.options import ExportOptions
-from selfmocap.export.rig import Rig, rig
-from selfmocap.export.skin import INFLUENCES, skin
-from selfmocap.export.takes import Take
+from selfmocap.export.rig import ExportRig, export_rig
+from selfmocap.export.segments import Segment
+from selfmocap.export.skin import INFLUENCES, skinned_mesh
 from selfmocap.geometry.rotations import continuous_quaternions
 from selfmocap.io.atomic import atomic_write
 
 
 def usd_library() -> ModuleType:
-    """The package `pxr`; an ImportError with the remedy where it is not installed."""
+    """Import the package `pxr`. Raises ImportError with the remedy if it is not installed."""
     try:
         import pxr  # pyright: ignore
     except ImportError as error:
@@ -29,20 +29,21 @@ def usd_library() -> ModuleType:
     return pxr
 
 
-def write_usd(path: Path, take: Take, body: Body, options: ExportOptions) -> None:
-    """Writes a take at its constant rate, one time code a frame from 0, in metres if no unit is asked for; axis and
-    unit stand in the file, so that importers convert."""
+def write_usd(path: Path, segment: Segment, body: Body, options: ExportOptions) -> None:
+    """Write a segment at its constant rate, one time code per frame from 0; the default unit is m.
+
+    The file states its axis and unit, so that importers convert."""
     usd_library()
     from pxr import Sdf, Usd, UsdGeom, UsdSkel  # pyright: ignore
 
-    skeleton = rig(take, body, options, unit="m")
+    skeleton = export_rig(segment, body, options, unit="m")
     stage = Usd.Stage.CreateInMemory()
     UsdGeom.SetStageUpAxis(stage, skeleton.up_axis.upper())
     UsdGeom.SetStageMetersPerUnit(stage, skeleton.metres)
     stage.SetTimeCodesPerSecond(skeleton.fps)
     stage.SetFramesPerSecond(skeleton.fps)
     stage.SetStartTimeCode(0)
-    stage.SetEndTimeCode(len(take) - 1)
+    stage.SetEndTimeCode(len(segment) - 1)
     stage.SetDefaultPrim(UsdSkel.Root.Define(stage, "/person").GetPrim())
     _define_skeleton(stage, skeleton)
     _define_animation(stage, skeleton)
@@ -51,27 +52,29 @@ def write_usd(path: Path, take: Take, body: Body, options: ExportOptions) -> Non
         binding = UsdSkel.BindingAPI.Apply(prim)
         binding.CreateSkeletonRel().SetTargets([Sdf.Path("/person/skeleton")])
         binding.CreateAnimationSourceRel().SetTargets([Sdf.Path("/person/skeleton/motion")])
-    with atomic_write(path) as partial:
-        stage.Export(str(partial))
+    with atomic_write(path) as temporary:
+        stage.Export(str(temporary))
 
 
-def _joint_paths(skeleton: Rig) -> list[str]:
-    """Each joint's name behind its parents'; a colon would mean a namespace."""
+def _joint_paths(skeleton: ExportRig) -> list[str]:
+    """Return the path of each joint from the root. Colons are replaced, as they would mean a namespace."""
     paths: list[str] = []
     for name, parent in zip(skeleton.names, JOINT_PARENTS, strict=True):
-        above = f"{paths[parent]}/" if parent >= 0 else ""
-        paths.append(above + name.replace(":", "_"))
+        prefix = f"{paths[parent]}/" if parent >= 0 else ""
+        paths.append(prefix + name.replace(":", "_"))
     return paths
 
 
-def _define_skeleton(stage: Any, skeleton: Rig) -> None:
+def _define_skeleton(stage: Any, skeleton: ExportRig) -> None:
     from pxr import Gf, UsdSkel, Vt  # pyright: ignore
 
     rest = skeleton.rest_joints.numpy()
     local = np.stack([rest[j] - (rest[p] if p >= 0 else 0) for j, p in enumerate(JOINT_PARENTS)])
 
-    def translations(places: np.ndarray) -> Any:
-        return Vt.Matrix4dArray([Gf.Matrix4d(1).SetTranslate(Gf.Vec3d(*place)) for place in places.tolist()])
+    def translations(positions: np.ndarray) -> Any:
+        return Vt.Matrix4dArray(
+            [Gf.Matrix4d(1).SetTranslate(Gf.Vec3d(*position)) for position in positions.tolist()]
+        )
 
     prim = UsdSkel.Skeleton.Define(stage, "/person/skeleton")
     prim.CreateJointsAttr(_joint_paths(skeleton))
@@ -79,7 +82,7 @@ def _define_skeleton(stage: Any, skeleton: Rig) -> None:
     prim.CreateRestTransformsAttr(translations(local))
 
 
-def _define_animation(stage: Any, skeleton: Rig) -> None:
+def _define_animation(stage: Any, skeleton: ExportRig) -> None:
     from pxr import Gf, UsdSkel, Vt  # pyright: ignore
 
     rest = skeleton.rest_joints.numpy()
@@ -96,10 +99,10 @@ def _define_animation(stage: Any, skeleton: Rig) -> None:
         )
 
 
-def _define_mesh(stage: Any, skeleton: Rig, body: Body) -> Any:
+def _define_mesh(stage: Any, skeleton: ExportRig, body: Body) -> Any:
     from pxr import Gf, UsdGeom, UsdSkel, Vt  # pyright: ignore
 
-    mesh = skin(skeleton, body)
+    mesh = skinned_mesh(skeleton, body)
     prim = UsdGeom.Mesh.Define(stage, "/person/body")
     prim.CreatePointsAttr(Vt.Vec3fArray.FromNumpy(mesh.vertices))
     prim.CreateFaceVertexCountsAttr(Vt.IntArray([3] * len(mesh.faces)))

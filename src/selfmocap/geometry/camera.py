@@ -1,4 +1,4 @@
-"""The full-perspective camera, the square crop of it that a network sees, and metric translation from a crop.
+"""The full-perspective camera, square crops of its image, and metric translation from a crop.
 
 Frames: world is y up; camera is OpenCV (x right, y down, z forward); metres. Pixels: the centre of the top left
 pixel is (0, 0), so an image of width w reaches from -0.5 to w - 0.5.
@@ -12,16 +12,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 NEAREST_DEPTH = 0.05
-"""Metres. A point nearer than this, or behind the camera, is projected as if it were this far away: its pixel is
-finite, and pulls on x and y but not on depth."""
+"""Metres. A nearer point, or one behind the camera, is projected at this depth: its pixel is finite, with a gradient
+for x and y and none for depth."""
 
 CROP_SIZE = 128
-"""Pixels a side of the crop that the network sees (Tung et al. 2017)."""
+"""Side of the crop that is the network's input, px (Tung et al. 2017)."""
 
 
 @dataclass(frozen=True, eq=False)
 class Camera:
-    """A pinhole camera, or one a frame (leading batch axes broadcast)."""
+    """A pinhole camera, or one per frame (leading batch axes broadcast)."""
 
     focal: Float[Tensor, "*#batch 2"]
     """Focal lengths along x and y, px."""
@@ -30,12 +30,13 @@ class Camera:
     R_cam_world: Float[Tensor, "*#batch 3 3"]
     """Rotation from world to camera."""
     t_cam_world: Float[Tensor, "*#batch 3"]
-    """The world's origin in the camera frame, metres."""
+    """Origin of the world in the camera frame, metres."""
 
     @classmethod
     def looking_along_z(cls, focal: float, width: int, height: int) -> "Camera":
-        """An upright camera at the world's origin that looks along the world's -z (so that +x is to the right and
-        +y is up in the image), with its principal point in the middle of the image."""
+        """Create an upright camera at the origin of the world that looks along the world's -z.
+
+        In the image +x points right and +y up; the principal point is the middle of the image."""
         return cls(
             focal=torch.tensor([focal, focal]),
             center=torch.tensor([(width - 1) / 2, (height - 1) / 2]),
@@ -44,29 +45,30 @@ class Camera:
         )
 
     def to(self, *args: Any) -> "Camera":
-        """The same camera on another device or in another floating type."""
+        """Return the camera on another device or in another floating type."""
         return Camera(*(getattr(self, name).to(*args) for name in self.__dataclass_fields__))
 
     @property
     def p_world_cam(self) -> Float[Tensor, "*batch 3"]:
-        """Where it is in the world, metres."""
+        """Position of the camera in the world, metres."""
         return -(self.R_cam_world.mT @ self.t_cam_world[..., None]).squeeze(-1)
 
     def to_camera(self, p_world: Float[Tensor, "*batch n 3"]) -> Float[Tensor, "*batch n 3"]:
-        """World points in the camera frame, metres."""
+        """Transform world points to the camera frame, metres."""
         return p_world @ self.R_cam_world.mT + self.t_cam_world.unsqueeze(-2)
 
     def to_world(self, p_cam: Float[Tensor, "*batch n 3"]) -> Float[Tensor, "*batch n 3"]:
-        """Camera points in the world frame, metres."""
+        """Transform camera points to the world frame, metres."""
         return (p_cam - self.t_cam_world.unsqueeze(-2)) @ self.R_cam_world
 
     def project(self, p_world: Float[Tensor, "*batch n 3"]) -> Float[Tensor, "*batch n 2"]:
-        """Pixels of world points (Tung et al. 2017, Eq. 3, as full perspective)."""
+        """Project world points to pixels (Tung et al. 2017, Eq. 3, as full perspective)."""
         return project(self.to_camera(p_world), self.focal, self.center)
 
     def crop(self, box: Float[Tensor, "*#batch 3"], size: int = CROP_SIZE) -> "Camera":
-        """The camera whose image is the square window `box` (centre x, centre y, half side; px) resized to `size`
-        pixels a side."""
+        """Return the camera whose image is a square window resized to `size` pixels a side.
+
+        `box` is the window: centre x, centre y, half side; px."""
         scale = size / (2 * box[..., 2:])
         return replace(
             self, focal=self.focal * scale, center=to_crop(self.center.unsqueeze(-2), box, size).squeeze(-2)
@@ -76,7 +78,7 @@ class Camera:
 def project(
     p_cam: Float[Tensor, "*batch n 3"], focal: Float[Tensor, "*#batch 2"], center: Float[Tensor, "*#batch 2"]
 ) -> Float[Tensor, "*batch n 2"]:
-    """Pixels of camera points; finite everywhere (see NEAREST_DEPTH)."""
+    """Project camera points to pixels; finite everywhere (see NEAREST_DEPTH)."""
     depth = p_cam[..., 2:]
     in_front = depth > NEAREST_DEPTH
     return focal.unsqueeze(-2) * p_cam[..., :2] / torch.where(
@@ -90,7 +92,7 @@ def unproject(
     focal: Float[Tensor, "*#batch 2"],
     center: Float[Tensor, "*#batch 2"],
 ) -> Float[Tensor, "*batch n 3"]:
-    """Camera points from pixels and depth in metres: the inverse of `project` in front of the camera."""
+    """Compute camera points from pixels and depths in metres: the inverse of `project` in front of the camera."""
     depth = depth.unsqueeze(-1)
     return torch.cat([(pixels - center.unsqueeze(-2)) / focal.unsqueeze(-2) * depth, depth], dim=-1)
 
@@ -98,7 +100,7 @@ def unproject(
 def to_crop(
     pixels: Float[Tensor, "*#batch n 2"], box: Float[Tensor, "*#batch 3"], size: int = CROP_SIZE
 ) -> Float[Tensor, "*batch n 2"]:
-    """Image pixels as pixels of the crop that `box` (centre x, centre y, half side) cuts, resized to `size`."""
+    """Convert image pixels to pixels of the crop `box` (centre x, centre y, half side; px), resized to `size`."""
     scale = size / (2 * box[..., None, 2:])
     return (pixels - box[..., None, :2]) * scale + (size - 1) / 2
 
@@ -106,7 +108,7 @@ def to_crop(
 def from_crop(
     pixels: Float[Tensor, "*#batch n 2"], box: Float[Tensor, "*#batch 3"], size: int = CROP_SIZE
 ) -> Float[Tensor, "*batch n 2"]:
-    """Crop pixels as image pixels: the inverse of `to_crop`."""
+    """Convert crop pixels to image pixels: the inverse of `to_crop`."""
     scale = size / (2 * box[..., None, 2:])
     return (pixels - (size - 1) / 2) / scale + box[..., None, :2]
 
@@ -117,11 +119,11 @@ def translation_from_crop(
     focal: Float[Tensor, "*#batch 2"],
     center: Float[Tensor, "*#batch 2"],
 ) -> Float[Tensor, "*batch 3"]:
-    """Where the pelvis is in the camera frame, metres, from what a crop can tell.
+    """Compute the position of the pelvis in the camera frame, metres, from the crop camera.
 
-    `crop_camera` is (u, v, log m): the pelvis' offset from the crop's centre in half crop sides, and the natural
-    logarithm of the half crop's length in metres at the pelvis' depth. It stands for the paper's scale and (Tx, Ty)
-    and, unlike them, does not change with the focal length."""
+    `crop_camera` is (u, v, log m): the offset of the pelvis from the crop's centre in half crop sides, and the natural
+    logarithm of the half crop's length in metres at the depth of the pelvis. It replaces the paper's scale and (Tx, Ty)
+    and, unlike them, is independent of the focal length."""
     half = box[..., 2:]
     depth = crop_camera[..., 2:].exp() * focal.mean(-1, keepdim=True) / half
     pixels = crop_camera[..., :2] * half + box[..., :2]
@@ -134,7 +136,7 @@ def translation_to_crop(
     focal: Float[Tensor, "*#batch 2"],
     center: Float[Tensor, "*#batch 2"],
 ) -> Float[Tensor, "*batch 3"]:
-    """The inverse of `translation_from_crop` for a pelvis in front of the camera."""
+    """Compute the crop camera of a pelvis in front of the camera: the inverse of `translation_from_crop`."""
     half = box[..., 2:]
     pixels = project(p_cam.unsqueeze(-2), focal, center).squeeze(-2)
     depth = p_cam[..., 2:].clamp_min(NEAREST_DEPTH)

@@ -1,4 +1,4 @@
-"""How the project's CPU kernels are compiled by numba, and how they are spread over a batch."""
+"""Compile CPU kernels with numba, and run them over a batch in several threads."""
 
 import inspect
 import itertools
@@ -12,20 +12,19 @@ import torch
 from torch import Tensor
 
 
-def compiled(
-    function: Callable[..., Any], any_order: bool = False, inlined: bool = False
+def njit_cached(
+    function: Callable[..., Any], reassociate: bool = False, inline: bool = False
 ) -> Callable[..., Any]:
-    """The function as machine code that runs outside the interpreter lock, compiled at its first call and kept on
-    disk for the next program wherever numba finds a folder that it may write to.
+    """Compile a function at its first call to machine code that runs without the interpreter lock.
 
-    With `any_order` its sums may be taken in another order than written and joined with their products: vector units
-    are several times faster so. With `inlined` it becomes a part of the kernels that call it: for what is handed
-    arrays at every sample, since that costs more than a short calculation."""
+    The code is cached on disk where numba finds a writable folder. `reassociate` allows another order of sums, and
+    fused multiply-adds, which makes vector units several times faster. `inline` copies the function into the kernels
+    that call it: passing arrays at every sample costs more than a short calculation."""
     plain = inspect.unwrap(function)
     options = {
         "nogil": True,
-        "fastmath": {"contract", "nsz", "reassoc"} if any_order else False,
-        "inline": "always" if inlined else "never",
+        "fastmath": {"contract", "nsz", "reassoc"} if reassociate else False,
+        "inline": "always" if inline else "never",
     }
     try:
         return numba.njit(plain, cache=True, **options)
@@ -35,11 +34,13 @@ def compiled(
         return numba.njit(plain, **options)
 
 
-def over_batch(kernel: Callable[..., Any], count: int, *arguments: Any, least: int = 1) -> None:
-    """Calls `kernel(first, last, *arguments)` on ranges that together are range(count), in as many threads as torch
-    uses, but none for fewer than `least` items. The caller's thread is one of them; the others are ordinary threads
-    and not OpenMP's: a process may fork afterwards, and with one thread (a worker of a data loader) none is started."""
-    threads = min(torch.get_num_threads(), count // least)
+def parallel_for(kernel: Callable[..., Any], count: int, *arguments: Any, min_per_thread: int = 1) -> None:
+    """Call `kernel(first, last, *arguments)` on ranges that partition range(count), in as many threads as torch uses.
+
+    Each thread has at least `min_per_thread` items. The caller's thread is one of them. The others are ordinary threads
+    instead of OpenMP's, so that a process may fork afterwards; with one thread (in a data loader's worker) no thread is
+    started."""
+    threads = min(torch.get_num_threads(), count // min_per_thread)
     if threads < 2:
         kernel(0, count, *arguments)
         return
@@ -58,5 +59,5 @@ def over_batch(kernel: Callable[..., Any], count: int, *arguments: Any, least: i
 
 
 def to_numpy(tensor: Tensor) -> np.ndarray:
-    """The values as a contiguous array, for a kernel."""
+    """Convert a tensor to a contiguous array for a kernel."""
     return tensor.detach().contiguous().numpy()

@@ -1,4 +1,7 @@
-"""Exact nearest neighbours between sets of points in the plane, with their gradient."""
+"""Exact nearest neighbours between point sets in the plane, with gradients.
+
+Tung et al. 2017, Eq. 5, needs them. The brute-force search is the twin of the kernels in tests.
+"""
 
 import itertools
 import math
@@ -10,58 +13,60 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from selfmocap.geometry.kernels import compiled, over_batch, to_numpy
+from selfmocap.geometry.kernels import njit_cached, parallel_for, to_numpy
 
-_ROWS = 256
-"""Most rows, and most columns, of the grid in which targets are searched."""
+_MAX_GRID_ROWS = 256
+"""Maximum number of rows, and of columns, of the search grid."""
 
-_FAR = 1 << 20
-"""A column outside every mask."""
+_OUTSIDE = 1 << 20
+"""A column index outside every mask."""
 
 _NOT_FINITE = "expected finite points, found NaN or infinity; look for a step size that is too large"
 
-_PAIRS = 1 << 26
-"""Pairs that the brute force holds in memory at a time."""
+_PAIRS_IN_MEMORY = 1 << 26
+"""Pairs that the brute-force search holds in memory at a time."""
 
 
 def squared_distance_to_nearest(
     queries: Float[Tensor, "*batch queries 2"],
     targets: Float[Tensor, "*batch targets 2"],
-    asks: Bool[Tensor, "*batch queries"],
-    answers: Bool[Tensor, "*batch targets"],
+    query_mask: Bool[Tensor, "*batch queries"],
+    target_mask: Bool[Tensor, "*batch targets"],
 ) -> Float[Tensor, "*batch queries"]:
-    """Squared distance from each query that asks to the nearest target that answers; 0 for a query that does not ask,
-    and where no target answers. Differentiable once, in queries and targets, with the neighbours held fixed.
+    """Compute the squared distance from each query in `query_mask` to the nearest target in `target_mask`.
 
-    Raises ValueError for points that take part and are not finite."""
+    It is 0 for other queries, and where there is no target. Differentiable once, in queries and targets, with the
+    neighbours held fixed. Raises ValueError for masked-in points that are not finite."""
     if queries.is_cuda:
         _check_finite(queries, targets)
-        return squared_distance_to_nearest_by_search(queries, targets, asks, answers)
-    count = math.prod(asks.shape[:-1])
-    flat = (x.reshape(count, *x.shape[asks.ndim - 1 :]) for x in (queries, targets, asks, answers))
-    return _SquaredDistance.apply(*flat).reshape(asks.shape)
+        return squared_distance_to_nearest_by_search(queries, targets, query_mask, target_mask)
+    count = math.prod(query_mask.shape[:-1])
+    flat = (
+        x.reshape(count, *x.shape[query_mask.ndim - 1 :]) for x in (queries, targets, query_mask, target_mask)
+    )
+    return _SquaredDistance.apply(*flat).reshape(query_mask.shape)
 
 
 def squared_distance_to_mask(
     points: Float[Tensor, "*batch points 2"],
-    asks: Bool[Tensor, "*batch points"],
+    query_mask: Bool[Tensor, "*batch points"],
     masks: Bool[Tensor, "*batch height width"],
 ) -> Float[Tensor, "*batch points"]:
-    """`squared_distance_to_nearest` where the targets are the centres of a mask's pixels: from each point that asks to
-    the nearest pixel that is set. Differentiable once, in points.
+    """Compute the squared distance from each point in `query_mask` to the centre of the nearest set pixel of a mask.
 
-    Raises ValueError for points that take part and are not finite."""
+    It is 0 for other points, and for empty masks. Differentiable once, in points. Raises ValueError for masked-in
+    points that are not finite."""
     if points.is_cuda:
         _check_finite(points)
         pixels = pixel_centres(masks).to(points)
-        return squared_distance_to_nearest_by_search(points, pixels, asks, masks.flatten(-2))
-    count = math.prod(asks.shape[:-1])
-    flat = (x.reshape(count, *x.shape[asks.ndim - 1 :]) for x in (points, asks, masks))
-    return _SquaredDistanceToMask.apply(*flat).reshape(asks.shape)
+        return squared_distance_to_nearest_by_search(points, pixels, query_mask, masks.flatten(-2))
+    count = math.prod(query_mask.shape[:-1])
+    flat = (x.reshape(count, *x.shape[query_mask.ndim - 1 :]) for x in (points, query_mask, masks))
+    return _SquaredDistanceToMask.apply(*flat).reshape(query_mask.shape)
 
 
 def pixel_centres(masks: Bool[Tensor, "*batch height width"]) -> Int[Tensor, "*batch pixels 2"]:
-    """(x, y) of every pixel, row by row."""
+    """Return (x, y) of every pixel, row by row."""
     rows, columns = (torch.arange(size, device=masks.device) for size in masks.shape[-2:])
     return torch.cartesian_prod(rows, columns).flip(-1).expand(*masks.shape[:-2], -1, 2)
 
@@ -74,30 +79,30 @@ def _check_finite(*points: Tensor) -> None:
 def squared_distance_to_nearest_by_search(
     queries: Float[Tensor, "*batch queries 2"],
     targets: Float[Tensor, "*batch targets 2"],
-    asks: Bool[Tensor, "*batch queries"],
-    answers: Bool[Tensor, "*batch targets"],
+    query_mask: Bool[Tensor, "*batch queries"],
+    target_mask: Bool[Tensor, "*batch targets"],
 ) -> Float[Tensor, "*batch queries"]:
-    """`squared_distance_to_nearest` by comparing every query with every target."""
+    """Compute `squared_distance_to_nearest` by comparing every query with every target."""
     if targets.shape[-2] == 0:
         return queries[..., 0] * 0
-    index = _search(queries.detach(), targets.detach(), answers)
+    index = _brute_force_indices(queries.detach(), targets.detach(), target_mask)
     nearest = targets.gather(-2, index.unsqueeze(-1).expand(*index.shape, 2))
-    found = asks & answers.any(-1, keepdim=True)
+    found = query_mask & target_mask.any(-1, keepdim=True)
     return torch.where(found, (queries - nearest).square().sum(-1), 0.0)
 
 
-def _search(
+def _brute_force_indices(
     queries: Float[Tensor, "*batch queries 2"],
     targets: Float[Tensor, "*batch targets 2"],
-    answers: Bool[Tensor, "*batch targets"],
+    target_mask: Bool[Tensor, "*batch targets"],
 ) -> Int[Tensor, "*batch queries"]:
     index = torch.zeros(queries.shape[:-1], dtype=torch.int64, device=queries.device)
-    some = max(1, _PAIRS // targets.shape[-2])
+    some = max(1, _PAIRS_IN_MEMORY // targets.shape[-2])
     for item in itertools.product(*(range(size) for size in queries.shape[:-2])):
         for first in range(0, queries.shape[-2], some):
             part = queries[item][first : first + some]
             distance = torch.cdist(part, targets[item], compute_mode="donot_use_mm_for_euclid_dist")
-            index[item][first : first + some] = distance.masked_fill(~answers[item], torch.inf).argmin(-1)
+            index[item][first : first + some] = distance.masked_fill(~target_mask[item], torch.inf).argmin(-1)
     return index
 
 
@@ -107,13 +112,13 @@ class _SquaredDistance(torch.autograd.Function):
         ctx: Any,
         queries: Float[Tensor, "batch queries 2"],
         targets: Float[Tensor, "batch targets 2"],
-        asks: Bool[Tensor, "batch queries"],
-        answers: Bool[Tensor, "batch targets"],
+        query_mask: Bool[Tensor, "batch queries"],
+        target_mask: Bool[Tensor, "batch targets"],
     ) -> Float[Tensor, "batch queries"]:
         squared = torch.zeros_like(queries[..., 0], memory_format=torch.contiguous_format)
         index = torch.full_like(squared, -1, dtype=torch.int32)
-        arrays = (to_numpy(x) for x in (queries, targets, asks, answers, squared, index))
-        over_batch(_find, len(queries), *arrays)
+        arrays = (to_numpy(x) for x in (queries, targets, query_mask, target_mask, squared, index))
+        parallel_for(_find, len(queries), *arrays)
         ctx.save_for_backward(queries, targets, index)
         return squared
 
@@ -121,10 +126,10 @@ class _SquaredDistance(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         queries, targets, index = ctx.saved_tensors
-        to_queries, to_targets = (torch.zeros(x.shape, dtype=x.dtype) for x in (queries, targets))
-        arrays = (to_numpy(x) for x in (queries, targets, index, *grad_outputs, to_queries, to_targets))
-        over_batch(_pull, len(queries), *arrays)
-        return to_queries, to_targets, None, None
+        grad_queries, grad_targets = (torch.zeros(x.shape, dtype=x.dtype) for x in (queries, targets))
+        arrays = (to_numpy(x) for x in (queries, targets, index, *grad_outputs, grad_queries, grad_targets))
+        parallel_for(_backward, len(queries), *arrays)
+        return grad_queries, grad_targets, None, None
 
 
 class _SquaredDistanceToMask(torch.autograd.Function):
@@ -132,11 +137,11 @@ class _SquaredDistanceToMask(torch.autograd.Function):
     def forward(
         ctx: Any,
         points: Float[Tensor, "batch points 2"],
-        asks: Bool[Tensor, "batch points"],
+        query_mask: Bool[Tensor, "batch points"],
         masks: Bool[Tensor, "batch height width"],
     ) -> Float[Tensor, "batch points"]:
         offset = torch.zeros_like(points, memory_format=torch.contiguous_format)
-        over_batch(_find_in_mask, len(points), *(to_numpy(x) for x in (points, asks, masks, offset)))
+        parallel_for(_find_in_mask, len(points), *(to_numpy(x) for x in (points, query_mask, masks, offset)))
         ctx.save_for_backward(offset)
         return offset.square().sum(-1)
 
@@ -147,17 +152,17 @@ class _SquaredDistanceToMask(torch.autograd.Function):
         return 2 * grad_outputs[0].unsqueeze(-1) * offset, None, None
 
 
-# ---- among points ---------------------------------------------------------------------------------------------
+# ---- between point sets ---------------------------------------------------------------------------------------------
 
 
-@compiled
+@njit_cached
 def _cell(position, cells):
     return 0 if not position > 0 else (cells - 1 if position >= cells else int(position))
 
 
-@compiled
+@njit_cached
 def _chosen(points, chosen):
-    """Indices, x and y of the chosen points."""
+    """Return indices, x and y of the chosen points."""
     index, x, y = np.empty(len(points), np.int32), np.empty(len(points)), np.empty(len(points))
     count = 0
     for n in range(len(points)):
@@ -169,10 +174,12 @@ def _chosen(points, chosen):
     return index[:count], x[:count], y[:count]
 
 
-@compiled
+@njit_cached
 def _grid(points, chosen):
-    """The chosen points row by row of square cells, in each row from left to right; where each cell starts; the grid's
-    corner, cell size, rows and columns. About two points a cell."""
+    """Sort the chosen points into square cells, about two points a cell.
+
+    Returns the points row by row of cells, in each row from left to right, the start of each cell, and the corner, cell
+    size, rows and columns of the grid."""
     index, px, py = _chosen(points, chosen)
     count = len(index)
     order, x, y = np.empty(count, np.int32), np.empty(count), np.empty(count)
@@ -180,7 +187,7 @@ def _grid(points, chosen):
         return order, x, y, np.zeros(2, np.int32), 0.0, 0.0, 1.0, 1, 1
     low_x, low_y = px.min(), py.min()
     width, height = px.max() - low_x, py.max() - low_y
-    size = max(np.sqrt(2 * width * height / count), max(width, height) / (_ROWS - 1), 1e-9)
+    size = max(np.sqrt(2 * width * height / count), max(width, height) / (_MAX_GRID_ROWS - 1), 1e-9)
     scale = 1 / size
     columns, rows = int(width * scale) + 1, int(height * scale) + 1
     start = np.zeros(rows * columns + 1, np.int32)
@@ -202,10 +209,11 @@ def _grid(points, chosen):
     return order, x, y, start, low_x, low_y, size, rows, columns
 
 
-@compiled
+@njit_cached
 def _scan(qx, qy, x, y, begin, middle, end, gap, best, found):
-    """The nearest among points begin..end of one row of cells, if it is nearer than `found` at squared distance `best`.
-    Walks both ways from `middle`, the start of the query's column. `gap` is the row's squared distance."""
+    """Search points begin..end of one row of cells for one nearer than `found`, which has squared distance `best`.
+
+    The search goes both ways from `middle`, the start of the query's column. `gap` is the row's squared distance."""
     for n in range(middle, end):
         across = x[n] - qx
         if across > 0 and across * across + gap >= best:
@@ -223,10 +231,11 @@ def _scan(qx, qy, x, y, begin, middle, end, gap, best, found):
     return best, found
 
 
-@compiled
+@njit_cached
 def _nearest(qx, qy, found, grid):
-    """The place in the grid's order of the point nearest to the query, and its squared distance; `found` is any point
-    to start from."""
+    """Find the nearest point to the query: its squared distance, and its index in the grid's order.
+
+    `found` is any point to start from."""
     order, x, y, start, low_x, low_y, size, rows, columns = grid
     best = (x[found] - qx) ** 2 + (y[found] - qy) ** 2
     row, column = _cell((qy - low_y) / size, rows), _cell((qx - low_x) / size, columns)
@@ -243,15 +252,15 @@ def _nearest(qx, qy, found, grid):
     return best, found
 
 
-@compiled
-def _find(first, last, queries, targets, asks, answers, squared, index):
+@njit_cached
+def _find(first, last, queries, targets, query_mask, target_mask, squared, index):
     for item in range(first, last):
-        grid = _grid(targets[item], answers[item])
+        grid = _grid(targets[item], target_mask[item])
         order = grid[0]
-        # A query often lies beside the last one: its neighbour is a bound to start from.
+        # A query is often near the previous one, whose neighbour is a good bound to start from.
         found = 0
         for q in range(queries.shape[1]):
-            if asks[item, q] and len(order) > 0:
+            if query_mask[item, q] and len(order) > 0:
                 qx, qy = float(queries[item, q, 0]), float(queries[item, q, 1])
                 if not np.isfinite(qx + qy):
                     raise ValueError(_NOT_FINITE)
@@ -259,42 +268,44 @@ def _find(first, last, queries, targets, asks, answers, squared, index):
                 index[item, q] = order[found]
 
 
-@compiled
-def _pull(first, last, queries, targets, index, gradient, to_queries, to_targets):
+@njit_cached
+def _backward(first, last, queries, targets, index, gradient, grad_queries, grad_targets):
     for item in range(first, last):
         for q in range(queries.shape[1]):
             t = index[item, q]
             if t >= 0:
                 for axis in range(2):
                     pull = 2 * gradient[item, q] * (queries[item, q, axis] - targets[item, t, axis])
-                    to_queries[item, q, axis] = pull
-                    to_targets[item, t, axis] -= pull
+                    grad_queries[item, q, axis] = pull
+                    grad_targets[item, t, axis] -= pull
 
 
-# ---- in a mask ------------------------------------------------------------------------------------------------
+# ---- from points to a mask ------------------------------------------------------------------------------------
 
 
-@compiled
+@njit_cached
 def _neighbours_in_row(mask):
-    """For each pixel the nearest set column at or left of it, and at or right of it; _FAR where there is none."""
+    """Find for each pixel the nearest set column at or left of it, and at or right of it; _OUTSIDE if there is none."""
     height, width = mask.shape
     left, right = np.empty((height, width), np.int32), np.empty((height, width), np.int32)
     for row in range(height):
-        last = -_FAR
+        last = -_OUTSIDE
         for column in range(width):
             last = column if mask[row, column] else last
             left[row, column] = last
-        last = _FAR
+        last = _OUTSIDE
         for column in range(width - 1, -1, -1):
             last = column if mask[row, column] else last
             right[row, column] = last
     return left, right
 
 
-@compiled
+@njit_cached
 def _nearest_in_mask(x, y, mask, left, right):
-    """The nearest set pixel. If the pixel nearest of all is set it is that one, else one of the two neighbours in some
-    row, looked for upwards and downwards as long as rows are nearer than the best yet."""
+    """Find the nearest set pixel.
+
+    It is the pixel under the point if that is set, else one of the two neighbours in some row; rows are searched
+    upwards and downwards while they are nearer than the best pixel so far."""
     height, width = mask.shape
     row, column = _cell(y + 0.5, height), _cell(x + 0.5, width)
     if mask[row, column]:
@@ -314,14 +325,14 @@ def _nearest_in_mask(x, y, mask, left, right):
     return best_column, best_row
 
 
-@compiled
-def _find_in_mask(first, last, points, asks, masks, offset):
+@njit_cached
+def _find_in_mask(first, last, points, query_mask, masks, offset):
     for item in range(first, last):
         if not masks[item].any():
             continue
         left, right = _neighbours_in_row(masks[item])
         for q in range(points.shape[1]):
-            if asks[item, q]:
+            if query_mask[item, q]:
                 x, y = float(points[item, q, 0]), float(points[item, q, 1])
                 if not np.isfinite(x + y):
                     raise ValueError(_NOT_FINITE)

@@ -1,67 +1,66 @@
-"""Triangles seen through a pinhole, exactly: which centroids are hidden, and which face covers each pixel.
+"""Exact rasterisation of triangles through a pinhole: occlusion of face centroids, and the face at each pixel.
 
 For a triangle (a, b, c) and a ray t d from the camera's centre, the three determinants d . (b x c), d . (c x a) and
 d . (a x b) are the barycentric coordinates of the hit, times det(a, b, c) / t. They are linear in d, need no division,
-and stay right where a triangle reaches behind the camera. All points are in the camera frame, metres; all arithmetic
-is in double precision.
+and remain valid if a triangle reaches behind the camera. All points are in the camera frame, metres. All arithmetic is
+in double precision.
 """
 
 import numpy as np
 
-from selfmocap.geometry.kernels import compiled, over_batch
+from selfmocap.geometry.kernels import njit_cached, parallel_for
 
-GRAZING = 1e-8
-"""m^2. A face whose normal, twice its area long, has a smaller component along the ray is not hit by it (the first of
-the paper's three conditions)."""
+MIN_RAY_NORMAL = 1e-8
+"""m^2. A ray does not hit a face whose normal (of length twice the area) has a smaller component along the ray: the
+first of the three conditions of Tung et al. 2017."""
 
-_CELLS = 512
-"""Most cells a side of the grid of centroids."""
+_MAX_CELLS = 512
+"""Maximum number of cells along a side of the grid of centroids."""
 
 
-def unhidden_faces(p_cam: np.ndarray, faces: np.ndarray, near: float, cull: bool) -> np.ndarray:
-    """(batch, faces) bool: whether the ray from the camera's centre through a face's centroid meets no other face
-    before it. Faces with a centroid nearer than `near` along z are not visible.
+def unoccluded_faces(p_cam: np.ndarray, faces: np.ndarray, near: float, cull: bool) -> np.ndarray:
+    """Compute (batch, faces) bool: whether the ray through a face's centroid meets no other face before the centroid.
 
-    p_cam: (batch, vertices, 3) floats. faces: (faces, 3) int32, counter-clockwise from outside. With `cull`, faces seen
-    from behind neither are visible nor hide others: the same answer, faster, wherever a closed mesh does not cut
-    through itself."""
-    seen = np.zeros((len(p_cam), len(faces)), np.bool_)
-    over_batch(_unhidden_faces, len(p_cam), p_cam, faces, near, cull, seen)
-    return seen
+    Faces with a centroid nearer than `near` along z are not visible. p_cam: (batch, vertices, 3) floats. faces:
+    (faces, 3) int32, counter-clockwise from outside. With `cull`, back faces are neither visible nor occlude others:
+    the result is equal and faster for a closed mesh that does not intersect itself."""
+    visible = np.zeros((len(p_cam), len(faces)), np.bool_)
+    parallel_for(_unoccluded_faces, len(p_cam), p_cam, faces, near, cull, visible)
+    return visible
 
 
 def rasterize(
     p_cam: np.ndarray, faces: np.ndarray, intrinsics: np.ndarray, height: int, width: int, cull: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The nearest face in front of the camera at each pixel's centre: (batch, height, width) int32, -1 where there is
-    none; its depth along z in metres, float32, infinity where there is none; and (batch, height, width, 3) float32,
-    the perspective-correct barycentric coordinates of its three vertices there.
+    """Find the nearest face in front of the camera at the centre of each pixel.
 
-    p_cam: (batch, vertices, 3) floats. faces: (faces, 3) int32. intrinsics: (batch, 4) float64: focal lengths and
-    principal point, (fx, fy, cx, cy) px, with pixel centres at whole numbers. With `cull`, faces seen from behind are
-    left out."""
+    Returns the face, (batch, height, width) int32, -1 where there is none; its depth along z in metres, float32,
+    infinity where there is none; and the perspective-correct barycentric coordinates of its three vertices, (batch,
+    height, width, 3) float32. p_cam: (batch, vertices, 3) floats. faces: (faces, 3) int32. intrinsics: (batch, 4)
+    float64: focal lengths and principal point (fx, fy, cx, cy), px, with pixel centres at whole numbers. With `cull`,
+    back faces are left out."""
     shape = (len(p_cam), height, width)
     face, depth = np.full(shape, -1, np.int32), np.full(shape, np.inf, np.float32)
     barycentric = np.zeros((*shape, 3), np.float32)
-    over_batch(_rasterize, len(p_cam), p_cam, faces, intrinsics, cull, face, depth, barycentric)
+    parallel_for(_rasterize, len(p_cam), p_cam, faces, intrinsics, cull, face, depth, barycentric)
     return face, depth, barycentric
 
 
-def vertices_of(seen: np.ndarray, faces: np.ndarray, count: int) -> np.ndarray:
-    """(batch, count) bool: the vertices of the faces (faces, 3) that are marked in `seen` (batch, faces)."""
-    marked = np.zeros((len(seen), count), np.bool_)
-    over_batch(_vertices_of, len(seen), seen, faces, marked)
+def face_vertices_mask(visible: np.ndarray, faces: np.ndarray, count: int) -> np.ndarray:
+    """Compute (batch, count) bool: the vertices of the faces (faces, 3) that are set in `visible` (batch, faces)."""
+    marked = np.zeros((len(visible), count), np.bool_)
+    parallel_for(_face_vertices_mask, len(visible), visible, faces, marked)
     return marked
 
 
-@compiled
+@njit_cached
 def _cross(ax, ay, az, bx, by, bz):
     return ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
 
 
-@compiled
+@njit_cached
 def _clamped_cell(position, cells):
-    """The cell of a position counted in cells; whatever the position is, NaN included, one of range(cells)."""
+    """Return the cell of a position in units of cells: one of range(cells) for any position, NaN included."""
     if not position > 0:
         return 0
     if position >= cells:
@@ -69,14 +68,14 @@ def _clamped_cell(position, cells):
     return int(position)
 
 
-@compiled
-def _away(x, y, z, i, j, k):
-    """The triangle's normal, twice its area long, times any of its points: negative if its front faces the camera."""
+@njit_cached
+def _facing_away(x, y, z, i, j, k):
+    """Compute the triangle's normal (of length twice the area) times any of its points: negative for a front face."""
     nx, ny, nz = _cross(x[j] - x[i], y[j] - y[i], z[j] - z[i], x[k] - x[i], y[k] - y[i], z[k] - z[i])
     return nx * x[i] + ny * y[i] + nz * z[i]
 
 
-@compiled
+@njit_cached
 def _axes(points):
     x, y, z = np.empty(len(points)), np.empty(len(points)), np.empty(len(points))
     for i in range(len(points)):
@@ -84,12 +83,12 @@ def _axes(points):
     return x, y, z
 
 
-# ---- centroids hidden by triangles ----------------------------------------------------------------------------
+# ---- occlusion of centroids ----------------------------------------------------------------------------
 
 
-@compiled
+@njit_cached
 def _candidates(x, y, z, faces, near, cull):
-    """Faces that may be visible, and where the rays through their centroids meet the plane z = 1."""
+    """Find the faces that may be visible, and where the rays through their centroids meet the plane z = 1."""
     face, u, v, depth = (
         np.empty(len(faces), np.int32),
         np.empty(len(faces)),
@@ -100,17 +99,17 @@ def _candidates(x, y, z, faces, near, cull):
     for f in range(len(faces)):
         i, j, k = faces[f]
         cx, cy, cz = (x[i] + x[j] + x[k]) / 3, (y[i] + y[j] + y[k]) / 3, (z[i] + z[j] + z[k]) / 3
-        away = _away(x, y, z, i, j, k)
-        hit = GRAZING * np.sqrt(cx * cx + cy * cy + cz * cz) <= abs(away) < np.inf
-        if cz > near and hit and (away < 0 or not cull):
+        facing_away = _facing_away(x, y, z, i, j, k)
+        hit = MIN_RAY_NORMAL * np.sqrt(cx * cx + cy * cy + cz * cz) <= abs(facing_away) < np.inf
+        if cz > near and hit and (facing_away < 0 or not cull):
             face[count], u[count], v[count], depth[count] = f, cx / cz, cy / cz, cz
             count += 1
     return face[:count], u[:count], v[:count], depth[:count]
 
 
-@compiled
+@njit_cached
 def _binned(face, u, v, depth, low_u, low_v, scale_u, scale_v, cells):
-    """The same in order of grid cells, row by row, and where each cell starts."""
+    """Sort candidates by grid cell, row by row, and return the start of each cell."""
     cell = np.empty(len(face), np.int32)
     start = np.zeros(cells * cells + 1, np.int32)
     for n in range(len(face)):
@@ -122,17 +121,17 @@ def _binned(face, u, v, depth, low_u, low_v, scale_u, scale_v, cells):
         start[cell[n] + 1] += 1
     for c in range(cells * cells):
         start[c + 1] += start[c]
-    place = start[:-1].copy()
+    slot = start[:-1].copy()
     order = np.empty(len(face), np.int32)
     for n in range(len(face)):
-        order[place[cell[n]]] = n
-        place[cell[n]] += 1
+        order[slot[cell[n]]] = n
+        slot[cell[n]] += 1
     return face[order], u[order], v[order], depth[order], start
 
 
-@compiled
+@njit_cached
 def _hide(x, y, z, i, j, k, f, first, last, face, u, v, depth, hidden):
-    """Marks the centroids first..last that lie behind triangle f = (i, j, k)."""
+    """Mark the centroids first..last that lie behind triangle f = (i, j, k)."""
     ax, ay, az = _cross(x[j], y[j], z[j], x[k], y[k], z[k])
     bx, by, bz = _cross(x[k], y[k], z[k], x[i], y[i], z[i])
     cx, cy, cz = _cross(x[i], y[i], z[i], x[j], y[j], z[j])
@@ -147,14 +146,14 @@ def _hide(x, y, z, i, j, k, f, first, last, face, u, v, depth, hidden):
         hidden[n] |= inside & (volume < depth[n] * (a + b + c)) & (face[n] != f)
 
 
-@compiled
-def _unhidden_faces(first, last, p_cam, faces, near, cull, seen):
+@njit_cached
+def _unoccluded_faces(first, last, p_cam, faces, near, cull, visible):
     for item in range(first, last):
         x, y, z = _axes(p_cam[item])
         face, u, v, depth = _candidates(x, y, z, faces, near, cull)
         if len(face) == 0:
             continue
-        cells = min(_CELLS, int(np.sqrt(4.0 * len(face))) + 1)
+        cells = min(_MAX_CELLS, int(np.sqrt(4.0 * len(face))) + 1)
         low_u, low_v = u.min(), v.min()
         scale_u, scale_v = cells / max(u.max() - low_u, 1e-12), cells / max(v.max() - low_v, 1e-12)
         face, u, v, depth, start = _binned(face, u, v, depth, low_u, low_v, scale_u, scale_v, cells)
@@ -163,7 +162,7 @@ def _unhidden_faces(first, last, p_cam, faces, near, cull, seen):
         for f in range(len(faces)):
             i, j, k = faces[f]
             ahead = (z[i] > 0) + (z[j] > 0) + (z[k] > 0)
-            if ahead == 0 or (cull and _away(x, y, z, i, j, k) >= 0):
+            if ahead == 0 or (cull and _facing_away(x, y, z, i, j, k) >= 0):
                 continue
             if ahead < 3:
                 _hide(x, y, z, i, j, k, f, 0, len(face), face, u, v, depth, hidden)
@@ -177,32 +176,32 @@ def _unhidden_faces(first, last, p_cam, faces, near, cull, seen):
                 begin, end = start[row * cells + left], start[row * cells + right + 1]
                 _hide(x, y, z, i, j, k, f, begin, end, face, u, v, depth, hidden)
         for n in range(len(face)):
-            seen[item, face[n]] = not hidden[n]
+            visible[item, face[n]] = not hidden[n]
 
 
-@compiled
-def _vertices_of(first, last, seen, faces, marked):
+@njit_cached
+def _face_vertices_mask(first, last, visible, faces, marked):
     for item in range(first, last):
         for f in range(len(faces)):
-            if seen[item, f]:
+            if visible[item, f]:
                 for corner in range(3):
                     marked[item, faces[f, corner]] = True
 
 
-# ---- faces on pixels ------------------------------------------------------------------------------------------
+# ---- faces at pixels ------------------------------------------------------------------------------------------
 
 
-@compiled
+@njit_cached
 def _pixel_range(lowest, highest, size):
-    """First pixel, and one past the last, whose centres lie in the interval."""
+    """Return the first pixel, and one past the last, whose centres lie in the interval."""
     first = 0 if not lowest > 0 else (size if lowest > size else int(np.ceil(lowest)))
     last = size if highest >= size - 1 else (0 if not highest >= 0 else int(np.floor(highest)) + 1)
     return first, last
 
 
-@compiled
+@njit_cached
 def _fill(x, y, z, i, j, k, f, left, right, top, bottom, face, depth, barycentric):
-    """Draws triangle f = (i, j, k) into a rectangle of pixels; (x, y, z) is such that d = (column, row, 1)."""
+    """Draw triangle f = (i, j, k) into a rectangle of pixels; (x, y, z) is scaled so that d = (column, row, 1)."""
     ax, ay, az = _cross(x[j], y[j], z[j], x[k], y[k], z[k])
     bx, by, bz = _cross(x[k], y[k], z[k], x[i], y[i], z[i])
     cx, cy, cz = _cross(x[i], y[i], z[i], x[j], y[j], z[j])
@@ -215,13 +214,13 @@ def _fill(x, y, z, i, j, k, f, left, right, top, bottom, face, depth, barycentri
             a, b, c = ax * column + a_row, bx * column + b_row, cx * column + c_row
             total = a + b + c
             if ((a >= 0) & (b >= 0) & (c >= 0)) & (volume < depth[row, column] * total):
-                share = 1 / total
-                depth[row, column], face[row, column] = volume * share, f
+                inverse = 1 / total
+                depth[row, column], face[row, column] = volume * inverse, f
                 weights = barycentric[row, column]
-                weights[0], weights[1], weights[2] = a * share, b * share, c * share
+                weights[0], weights[1], weights[2] = a * inverse, b * inverse, c * inverse
 
 
-@compiled
+@njit_cached
 def _rasterize(first, last, p_cam, faces, intrinsics, cull, face, depth, barycentric):
     height, width = face.shape[1:]
     for item in range(first, last):
@@ -233,7 +232,7 @@ def _rasterize(first, last, p_cam, faces, intrinsics, cull, face, depth, barycen
         for f in range(len(faces)):
             i, j, k = faces[f]
             ahead = (z[i] > 0) + (z[j] > 0) + (z[k] > 0)
-            if ahead == 0 or (cull and _away(x, y, z, i, j, k) >= 0):
+            if ahead == 0 or (cull and _facing_away(x, y, z, i, j, k) >= 0):
                 continue
             left, right, top, bottom = 0, width, 0, height
             if ahead == 3:

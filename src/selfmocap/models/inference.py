@@ -11,7 +11,7 @@ from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
 from selfmocap.geometry.camera import Camera
-from selfmocap.geometry.tensors import joined
+from selfmocap.geometry.tensors import concat
 from selfmocap.models.frame import FrameInputs, FrameNetwork
 from selfmocap.tracking.observations import Observations
 
@@ -49,7 +49,7 @@ def inputs_of(observations: Observations, camera: Camera, network: FrameNetwork)
     device = next(network.parameters()).device
     with torch.no_grad():
         looked_at = (window.to(device) for window in _windows(inputs, _PICTURES))
-        return joined([window.corrected(network.located(window)) for window in looked_at]).to(
+        return concat([window.corrected(network.located(window)) for window in looked_at]).to(
             seen.boxes.device
         )
 
@@ -61,7 +61,7 @@ def _windows(inputs: FrameInputs, frames: int = _WINDOW) -> Iterator[FrameInputs
 def predict_parameters(network: FrameNetwork, inputs: FrameInputs) -> BodyParameters:
     """The body in the camera frame for every frame, without gradients, a window of frames at a time."""
     with torch.no_grad():
-        return joined([network(window).parameters(window) for window in _windows(inputs)])
+        return concat([network(window).parameters(window) for window in _windows(inputs)])
 
 
 def to_world(parameters: BodyParameters, camera: Camera) -> BodyParameters:

@@ -16,7 +16,7 @@ import torch
 
 from selfmocap._version import __version__
 from selfmocap.adaptation.adapt import AdaptConfig
-from selfmocap.adaptation.fit import AFTER_ADAPTATION, OF_FAST_MOTION, OptimiseConfig
+from selfmocap.adaptation.fit import REFINE, REFINE_LOW_SMOOTHNESS, FitConfig
 from selfmocap.body_model.body import Body
 from selfmocap.body_model.motion import Motion
 from selfmocap.export.write import export_motion
@@ -29,14 +29,14 @@ from selfmocap.io.video import open_video
 from selfmocap.models.estimator import Estimator, load_estimator, save_estimator
 from selfmocap.models.inference import seen_share, to_world
 from selfmocap.pipeline.config import EPOCHS, SAMPLE, CaptureConfig
-from selfmocap.pipeline.diagnostics import background_speed, measures, stands_still, untrusted
+from selfmocap.pipeline.diagnostics import background_speed, motion_diagnostics, is_camera_static, low_confidence_ranges
 from selfmocap.pipeline.postprocessing.confidence import joint_confidence
-from selfmocap.pipeline.postprocessing.ground import level
-from selfmocap.pipeline.postprocessing.postprocess import clean
-from selfmocap.pipeline.postprocessing.rebuild import light
-from selfmocap.pipeline.samples import Person
-from selfmocap.pipeline.solve import Answer, Solver, adapted, answer_for, choices
-from selfmocap.pipeline.summary import summarised, write_json
+from selfmocap.pipeline.postprocessing.ground import level_rotation
+from selfmocap.pipeline.postprocessing.postprocess import postprocess
+from selfmocap.pipeline.postprocessing.rebuild import keypoint_body
+from selfmocap.pipeline.samples import CapturedPerson
+from selfmocap.pipeline.solve import Estimate, Solver, adapt_to_video, estimate_person, select_models
+from selfmocap.pipeline.summary import capture_report, write_json
 from selfmocap.tracking.observe import ObserveConfig, observe
 from selfmocap.visualization.overlay import write_overlay_video
 from selfmocap.visualization.report.page import write_report
@@ -60,7 +60,7 @@ def capture(
     paths = observe(run.video, run.out, ObserveConfig(people=run.config.people), progress)
     give_memory_back()
     _without_partials(run.out)
-    people = [Person.load(n, path.parent, run.config.focal) for n, path in enumerate(paths, start=1)]
+    people = [CapturedPerson.load(n, path.parent, run.config.focal) for n, path in enumerate(paths, start=1)]
     seen = _observed(run.out)
     choice = _choice(run, people, seen)
     answers = [_answer(run, person, choice) for person in people]
@@ -71,7 +71,7 @@ def capture(
         _exported(run, person, motion, done)
     _drawn(run, motions, cleaned)
     measured = [_measured(run, *of_one) for of_one in zip(people, motions, answers, cleaned, strict=True)]
-    summary = summarised(
+    summary = capture_report(
         run.video, seen, run.stages.finished.values(), people, choice.result["people"], measured
     )
     run.stages.sweep()
@@ -100,7 +100,7 @@ class _Run:
 
     @functools.cached_property
     def small_body(self) -> Body:
-        return light(self.body)
+        return keypoint_body(self.body)
 
     @functools.cached_property
     def weights(self) -> str:
@@ -169,14 +169,14 @@ def _without_partials(out: Path) -> None:
 def _observed(out: Path) -> StageRecord:
     """What `observe` has done, as a stage that others follow."""
     report = json.loads((out / "observations.json").read_bytes())
-    seconds = next(stage["seconds"] for stage in report["stages"] if stage["name"] == "whole")
+    seconds = next(stage["seconds"] for stage in report["stages"] if stage["name"] in ("total", "whole"))
     key = hashlib.sha256(json.dumps(report["settings"], sort_keys=True).encode()).hexdigest()
     return StageRecord("observe", key, report, seconds)
 
 
-def _choice(run: _Run, people: list[Person], seen: StageRecord) -> StageRecord:
+def _choice(run: _Run, people: list[CapturedPerson], seen: StageRecord) -> StageRecord:
     """Adapts the network where that is asked for, and decides what to trust."""
-    refining = [asdict(how) for how in (OptimiseConfig(), AFTER_ADAPTATION, OF_FAST_MOTION)]
+    refining = [asdict(how) for how in (FitConfig(), REFINE, REFINE_LOW_SMOOTHNESS)]
     needs = {"version": __version__, "weights": run.weights, "focal": run.config.focal,
              "sample": SAMPLE[run.config.quality]}  # fmt: skip
     after = [seen]
@@ -184,7 +184,7 @@ def _choice(run: _Run, people: list[Person], seen: StageRecord) -> StageRecord:
         settings, paths = AdaptConfig(epochs=epochs), [run.adapted_weights, run.settled_weights]
 
         def adapt() -> tuple[dict[str, Any], list[Path]]:
-            networks = adapted(run.solver, people, settings, run.progress("adapt"))
+            networks = adapt_to_video(run.solver, people, settings, run.progress("adapt"))
             for path, network in zip(paths, networks, strict=True):
                 save_estimator(path, network, {"adapted_from": run.weights})
             return {}, paths
@@ -195,23 +195,23 @@ def _choice(run: _Run, people: list[Person], seen: StageRecord) -> StageRecord:
         "choose",
         {**needs, "refine": refining},
         after,
-        lambda: ({"people": choices(run.solver, run.adapted_network, people, run.progress("choose"))}, []),
+        lambda: ({"people": select_models(run.solver, run.adapted_network, people, run.progress("choose"))}, []),
     )
 
 
-def _answer(run: _Run, person: Person, choice: StageRecord) -> StageRecord:
+def _answer(run: _Run, person: CapturedPerson, choice: StageRecord) -> StageRecord:
     path = run.out / ".capture" / f"person-{person.number}.npz"
 
     def work() -> tuple[dict[str, Any], list[Path]]:
         mine = choice.result["people"][person.number - 1]
         name = f"refine {person.number}"
-        answer_for(run.solver, run.settled_network, person, mine, run.progress(name)).save(path)
+        estimate_person(run.solver, run.settled_network, person, mine, run.progress(name)).save(path)
         return mine, [path]
 
     return run.stages.run(f"refine-{person.number}", {}, [choice], work)
 
 
-def _camera(run: _Run, people: list[Person], seen: StageRecord) -> bool:
+def _camera(run: _Run, people: list[CapturedPerson], seen: StageRecord) -> bool:
     """Whether it stands still."""
     if run.config.static_camera != "auto":
         return run.config.static_camera == "yes"
@@ -219,20 +219,20 @@ def _camera(run: _Run, people: list[Person], seen: StageRecord) -> bool:
     def work() -> tuple[dict[str, Any], list[Path]]:
         return {"background_speeds": [background_speed(person) for person in people]}, []
 
-    return stands_still(run.stages.run("camera", {}, [seen], work).result["background_speeds"])
+    return is_camera_static(run.stages.run("camera", {}, [seen], work).result["background_speeds"])
 
 
-def _level(run: _Run, people: list[Person], answers: list[StageRecord]) -> StageRecord:
+def _level(run: _Run, people: list[CapturedPerson], answers: list[StageRecord]) -> StageRecord:
     """Which way is up for everybody."""
 
     def work() -> tuple[dict[str, Any], list[Path]]:
         motions = [_motion(run, person, after=True) for person in people]
-        return {"R_level_world": level(motions, run.body).tolist()}, []
+        return {"R_level_world": level_rotation(motions, run.body).tolist()}, []
 
     return run.stages.run("level", {"version": __version__}, answers, work)
 
 
-def _cleaned(run: _Run, person: Person, answer: StageRecord, upright: StageRecord | None) -> StageRecord:
+def _cleaned(run: _Run, person: CapturedPerson, answer: StageRecord, upright: StageRecord | None) -> StageRecord:
     """`upright` is the level under a camera that stands still."""
     path, still = person.folder / "motion.npz", upright is not None
 
@@ -247,7 +247,7 @@ def _cleaned(run: _Run, person: Person, answer: StageRecord, upright: StageRecor
         raw = _motion(run, person, after=True)
         seen = joint_confidence(person.seen, raw.frame_index)
         R_level_world = None if upright is None else torch.tensor(upright.result["R_level_world"])
-        motion = clean(raw, run.body, run.config.height, seen, still, R_level_world)
+        motion = postprocess(raw, run.body, run.config.height, seen, still, R_level_world)
         replace(motion, provenance=made | motion.provenance).save(path)
         return {"frames": len(motion)}, [path]
 
@@ -262,8 +262,8 @@ def _settings(config: CaptureConfig) -> dict[str, str]:
     return {name: str(value) for name, value in vars(config).items() if name not in others}
 
 
-def _motion(run: _Run, person: Person, after: bool) -> Motion:
-    found = Answer.load(run.out / ".capture" / f"person-{person.number}.npz")
+def _motion(run: _Run, person: CapturedPerson, after: bool) -> Motion:
+    found = Estimate.load(run.out / ".capture" / f"person-{person.number}.npz")
     return Motion.from_parameters(
         run.small_body,
         to_world(found.after if after else found.before, person.camera),
@@ -275,7 +275,7 @@ def _motion(run: _Run, person: Person, after: bool) -> Motion:
     )
 
 
-def _exported(run: _Run, person: Person, motion: Motion, cleaned: StageRecord) -> None:
+def _exported(run: _Run, person: CapturedPerson, motion: Motion, cleaned: StageRecord) -> None:
     options = {name: str(value) for name, value in asdict(run.config.options).items()}
     for name in dict.fromkeys(run.config.export):
         run.stages.run(
@@ -300,19 +300,19 @@ def _drawn(run: _Run, motions: list[Motion], cleaned: list[StageRecord]) -> None
 
 
 def _measured(
-    run: _Run, person: Person, motion: Motion, answer: StageRecord, cleaned: StageRecord
+    run: _Run, person: CapturedPerson, motion: Motion, answer: StageRecord, cleaned: StageRecord
 ) -> StageRecord:
     def work() -> tuple[dict[str, Any], list[Path]]:
-        before = measures(_motion(run, person, after=False), person, run.body)
-        after = measures(motion, person, run.body)
+        before = motion_diagnostics(_motion(run, person, after=False), person, run.body)
+        after = motion_diagnostics(motion, person, run.body)
         run.on_progress("measure", person.number, person.number)
-        return {"before": before, "after": after, "untrusted": untrusted(motion, person.seen)}, []
+        return {"before": before, "after": after, "untrusted": low_confidence_ranges(motion, person.seen)}, []
 
     return run.stages.run(f"measure-{person.number}", {}, [answer, cleaned], work)
 
 
 def _paged(
-    run: _Run, people: list[Person], motions: list[Motion], made: list[StageRecord], summary: dict[str, Any]
+    run: _Run, people: list[CapturedPerson], motions: list[Motion], made: list[StageRecord], summary: dict[str, Any]
 ) -> None:
     """`report.html`, with the residuals of every frame, which would be too many for `report.json`."""
     path = run.out / "report.html"
@@ -329,7 +329,7 @@ def _paged(
     run.stages.run("page", {"report": summary, "exports": list(run.config.export)}, made, work)
 
 
-def _curves(run: _Run, person: Person, motion: Motion) -> dict[str, list[float | None]]:
+def _curves(run: _Run, person: CapturedPerson, motion: Motion) -> dict[str, list[float | None]]:
     """The residual of every frame of the motion, before and after."""
     curves = {}
     for when, its_motion in (("before", _motion(run, person, after=False)), ("after", motion)):

@@ -13,8 +13,8 @@ from selfmocap.geometry.camera import CROP_SIZE, project, to_crop
 from selfmocap.geometry.tensors import runs_between
 from selfmocap.losses.reprojection import body_mask, consecutive, reproject
 from selfmocap.losses.self_supervised import compare, overlap, robust_keypoint_loss
-from selfmocap.pipeline.postprocessing.smoothness_metrics import measured
-from selfmocap.pipeline.samples import Person, spread_rows
+from selfmocap.pipeline.postprocessing.smoothness_metrics import smoothness_metrics
+from selfmocap.pipeline.samples import CapturedPerson, spread_rows
 from selfmocap.tracking.observations import Observations, load_rows
 
 _MOST, _BLOCK = 120, 10
@@ -25,7 +25,7 @@ _STILL = 0.01
 """Of the image's diagonal a second: a background that moves less stands still."""
 
 
-def measures(motion: Motion, person: Person, body: Body) -> dict[str, float | None]:
+def motion_diagnostics(motion: Motion, person: CapturedPerson, body: Body) -> dict[str, float | None]:
     """`keypoint_px` (robust, weighted by confidence, px of the 128 px crop), over all frames; `mask_iou` and `flow_px`
     (px of the crop a frame) over some, None where nothing of the kind was measured; steadiness."""
     px, confidence = residuals_px(motion, person.seen)
@@ -35,7 +35,7 @@ def measures(motion: Motion, person: Person, body: Body) -> dict[str, float | No
         "keypoint_px": _rounded((px * confidence).sum() / confidence.sum()),
         "mask_iou": _rounded(iou),
         "flow_px": _rounded(flow_px),
-        **{name: _rounded(torch.tensor(value)) for name, value in measured(motion).items()},
+        **{name: _rounded(torch.tensor(value)) for name, value in smoothness_metrics(motion).items()},
     }
 
 
@@ -55,7 +55,7 @@ def residuals_px(motion: Motion, seen: Observations) -> tuple[Float[Tensor, " ti
     return losses / torch.where(total > 0, total, 1.0), total
 
 
-def untrusted(motion: Motion, seen: Observations) -> list[tuple[int, int, str]]:
+def low_confidence_ranges(motion: Motion, seen: Observations) -> list[tuple[int, int, str]]:
     """First and last frame (of the video) of every run of frames that are not to be trusted, and why."""
     px, _ = residuals_px(motion, seen)
     reasons = {
@@ -72,7 +72,7 @@ def untrusted(motion: Motion, seen: Observations) -> list[tuple[int, int, str]]:
     return sorted(found)
 
 
-def background_speed(person: Person) -> float | None:
+def background_speed(person: CapturedPerson) -> float | None:
     """How fast the background moves in the image behind a person, in diagonals of the image a second; None where no
     flow was measured. Camera shake that goes to and fro does not count."""
     seen = load_rows(person.observations, spread_rows(len(person.seen), _MOST, _BLOCK))
@@ -91,7 +91,7 @@ def background_speed(person: Person) -> float | None:
     return float(torch.stack(blocks).norm(dim=-1).median() * person.seen.fps / diagonal)
 
 
-def stands_still(speeds: list[float | None]) -> bool:
+def is_camera_static(speeds: list[float | None]) -> bool:
     """Whether the camera does, by the `background_speed` behind each person; it is believed to where nobody knows."""
     known = torch.tensor([speed for speed in speeds if speed is not None])
     return not len(known) or bool(known.median() < _STILL)

@@ -53,7 +53,7 @@ def predict(
     for number, path in enumerate(paths):
         seen = Observations.load(path, images=network.frame.config.images)
         seen = seen[[len(seen) // 2]] if still else seen
-        motion = extended(network, body, seen, focal, weights=about["sha256"])
+        motion = extend_motion(network, body, seen, focal, weights=about["sha256"])
         motion.save(path.parent / "motion.npz")
         export_motion(motion, body, path.parent, formats)
         _write_sheet(path.parent / "prediction.png", motion, body)
@@ -69,7 +69,7 @@ def _still_film(image: Path, folder: Path) -> Path:
     return folder
 
 
-def extended(
+def extend_motion(
     network: TemporalNetwork,
     body: Body,
     seen: Observations,

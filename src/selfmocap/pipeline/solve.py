@@ -8,25 +8,25 @@ from typing import Any
 
 import torch
 
-from selfmocap.adaptation.adapt import AdaptConfig, adapt, predict, settled, with_shared_shape
+from selfmocap.adaptation.adapt import AdaptConfig, adapt, predict_bodies, refit, with_shared_shape
 from selfmocap.adaptation.fit import (
-    AFTER_ADAPTATION,
-    OF_FAST_MOTION,
-    OptimiseConfig,
-    optimise,
-    refined_by_speed,
-    seen_as_large,
+    REFINE,
+    REFINE_LOW_SMOOTHNESS,
+    FitConfig,
+    fit,
+    refine_adapted,
+    rescale_depth_for_shape,
 )
-from selfmocap.adaptation.objective import Evidence, gather_evidence, self_check_px
+from selfmocap.adaptation.objective import FittingData, gather_fitting_data, heldout_reprojection_px
 from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.geometry.rotations import interpolate
 from selfmocap.geometry.tensors import concat
 from selfmocap.io.npz import read_npz, write_npz
 from selfmocap.models.estimator import Estimator
-from selfmocap.pipeline.samples import Person, alone, images_for, on_device, sample
+from selfmocap.pipeline.samples import CapturedPerson, alone, needed_images, on_device, sample_frames
 from selfmocap.tracking.observations import iterate_windows
 
-WINDOW, OVERLAP = 256, 32
+REFINE_WINDOW, WINDOW_OVERLAP = 256, 32
 """Frames that are refined together, and over which one window fades into the next."""
 
 _ROUGHER = 1.15
@@ -48,13 +48,13 @@ class Solver:
     """Frames of a sample: see `people.sample`."""
 
 
-def adapted(
-    solver: Solver, people: Sequence[Person], config: AdaptConfig, progress: Report
+def adapt_to_video(
+    solver: Solver, people: Sequence[CapturedPerson], config: AdaptConfig, progress: Report
 ) -> tuple[Estimator, Estimator]:
     """The network, adapted to a sample of the frames of all people together: to be checked, and settled, for the answer
     if the check accepts it."""
-    images = images_for(solver.network, config.weights)
-    checked, whole = sample(people, solver.network, solver.most, images, solver.device)
+    images = needed_images(solver.network, config.weights)
+    checked, whole = sample_frames(people, solver.network, solver.most, images, solver.device)
     found = adapt(
         solver.network,
         solver.body,
@@ -62,20 +62,20 @@ def adapted(
         config,
         lambda done, total, _: progress(done, total + total // 4),
     )
-    return found.network, settled(
+    return found.network, refit(
         found, solver.body, whole, config, lambda done, total, _: progress(4 * total + done, 5 * total)
     )
 
 
-def choices(
-    solver: Solver, adapted_network: Estimator | None, people: Sequence[Person], progress: Report
+def select_models(
+    solver: Solver, adapted_network: Estimator | None, people: Sequence[CapturedPerson], progress: Report
 ) -> list[dict[str, Any]]:
-    """For each person, judged by keypoints that nothing has seen (`self_check_px`, before and after): whether the
+    """For each person, judged by keypoints that nothing has seen (`heldout_reprojection_px`, before and after): whether the
     adapted network is `accepted`, whether its answer is to be `refined`, whether it moves `fast`, and the `betas` of
     the whole clip. A network that cannot be checked is not accepted, a refinement is unless it is clearly worse, or
     worse than nothing."""
-    images = images_for(solver.network, OptimiseConfig().weights)
-    evidence, _ = sample(people, solver.network, solver.most, images, solver.device)
+    images = needed_images(solver.network, FitConfig().weights)
+    evidence, _ = sample_frames(people, solver.network, solver.most, images, solver.device)
     found = []
     for number in range(len(people)):
         mine = alone(evidence, number)
@@ -84,24 +84,24 @@ def choices(
     return found
 
 
-def _choice(solver: Solver, adapted_network: Estimator | None, evidence: Evidence) -> dict[str, Any]:
+def _choice(solver: Solver, adapted_network: Estimator | None, evidence: FittingData) -> dict[str, Any]:
     def px(answer: BodyParameters) -> float:
-        return float(self_check_px(solver.body, answer, evidence)[0])
+        return float(heldout_reprojection_px(solver.body, answer, evidence)[0])
 
-    answer = with_shared_shape(predict(solver.network, evidence), evidence)
+    answer = with_shared_shape(predict_bodies(solver.network, evidence), evidence)
     before = after = px(answer)
     accepted = False
     if adapted_network is not None:
-        other = with_shared_shape(predict(adapted_network, evidence), evidence)
+        other = with_shared_shape(predict_bodies(adapted_network, evidence), evidence)
         adapted_px = px(other)
         if accepted := adapted_px < before:
             answer, after = other, adapted_px
     fast = False
     if accepted:
-        finer, moves_fast = refined_by_speed(solver.body, answer, evidence)
+        finer, moves_fast = refine_adapted(solver.body, answer, evidence)
         fast = bool(moves_fast)
     else:
-        finer = optimise(solver.body, answer, evidence, OptimiseConfig())
+        finer = fit(solver.body, answer, evidence, FitConfig())
     finer_px = px(finer)
     if refined := not finer_px > max(min(before, _ROUGHER * after), after):
         answer, after = finer, finer_px
@@ -115,13 +115,13 @@ def _choice(solver: Solver, adapted_network: Estimator | None, evidence: Evidenc
     }
 
 
-def _refinement(choice: dict[str, Any]) -> OptimiseConfig:
-    adapted_to = OF_FAST_MOTION if choice["fast"] else AFTER_ADAPTATION
-    return adapted_to if choice["accepted"] else OptimiseConfig()
+def _refinement(choice: dict[str, Any]) -> FitConfig:
+    adapted_to = REFINE_LOW_SMOOTHNESS if choice["fast"] else REFINE
+    return adapted_to if choice["accepted"] else FitConfig()
 
 
 @dataclass(frozen=True, eq=False)
-class Answer:
+class Estimate:
     """A person's bodies in the camera frame, in all frames in which it is seen; one shape for the clip."""
 
     before: BodyParameters
@@ -148,30 +148,30 @@ class Answer:
         return cls(*(BodyParameters(*(arrays[f"{w}_{n}"] for n in names)) for w in ("before", "after")))
 
 
-def answer_for(
+def estimate_person(
     solver: Solver,
     adapted_network: Estimator | None,
-    person: Person,
+    person: CapturedPerson,
     choice: dict[str, Any],
     progress: Report,
-) -> Answer:
+) -> Estimate:
     """The person in all frames. Each window is refined by itself with the clip's shape (which moves on where the clip
     is one window); where two overlap, one fades into the other."""
-    config = replace(_refinement(choice), free_shape=len(person.seen) <= WINDOW)
+    config = replace(_refinement(choice), free_shape=len(person.seen) <= REFINE_WINDOW)
     network = adapted_network if adapted_network is not None and choice["accepted"] else solver.network
     betas = torch.tensor(choice["betas"])
     before: list[BodyParameters] = []
     after: list[BodyParameters] = []
     done = 0
     for begin, window in iterate_windows(
-        person.observations, WINDOW, OVERLAP, images_for(network, config.weights)
+        person.observations, REFINE_WINDOW, WINDOW_OVERLAP, needed_images(network, config.weights)
     ):
-        evidence = on_device(gather_evidence([person.clip(window, network)]), solver.device)
-        first = predict(solver.network, evidence)
-        found = first if network is solver.network else predict(network, evidence)
-        found = seen_as_large(solver.body, found, betas.to(solver.device).expand(len(window), -1))
+        evidence = on_device(gather_fitting_data([person.clip(window, network)]), solver.device)
+        first = predict_bodies(solver.network, evidence)
+        found = first if network is solver.network else predict_bodies(network, evidence)
+        found = rescale_depth_for_shape(solver.body, found, betas.to(solver.device).expand(len(window), -1))
         if choice["refined"]:
-            found = optimise(solver.body, found, evidence, config)
+            found = fit(solver.body, found, evidence, config)
         before.append(first[done - begin :].to("cpu"))
         after = _faded(after, found.to("cpu"), done - begin)
         done = begin + len(window)
@@ -179,7 +179,7 @@ def answer_for(
     seen = person.seen.keypoint_confidence.mean(-1, keepdim=True).clamp_min(1e-3)
     whole = concat(before)
     betas = (whole.betas * seen).sum(0) / seen.sum()
-    return Answer(replace(whole, betas=betas), replace(concat(after), betas=after[0].betas[0]))
+    return Estimate(replace(whole, betas=betas), replace(concat(after), betas=after[0].betas[0]))
 
 
 def _faded(parts: list[BodyParameters], part: BodyParameters, overlap: int) -> list[BodyParameters]:

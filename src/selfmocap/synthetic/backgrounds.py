@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from selfmocap.geometry.kernels import compiled, over_batch
+from selfmocap.geometry.kernels import njit_cached, parallel_for
 
 SIDE = 320
 """Pixels a side that backgrounds are kept at."""
@@ -151,11 +151,11 @@ def fill(
     """(pictures, height, width, 3) float32 in [0, 1]: backgrounds `images[chosen]` through `homographies` (pictures,
     3, 3), which take a pixel (x, y, 1) to px of the background; mirrored beyond its edges."""
     out = np.empty((len(chosen), *size, 3), np.float32)
-    over_batch(_fill, len(chosen), homographies, images, chosen, out)
+    parallel_for(_fill, len(chosen), homographies, images, chosen, out)
     return out
 
 
-@compiled
+@njit_cached
 def _fill(first, last, homographies, images, chosen, out):
     side = images.shape[1]
     # A loop without branches for where a row is seen, another for what is seen there: the first is vectorised.
@@ -180,7 +180,7 @@ def _fill(first, last, homographies, images, chosen, out):
                     out[n, row, column, channel] = above * t + below * v
 
 
-@compiled
+@njit_cached
 def _mirrored(position, side):
     """A position folded into [0, side - 1]."""
     period = 2.0 * (side - 1)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
-from selfmocap.geometry.kernels import compiled, over_batch
+from selfmocap.geometry.kernels import njit_cached, parallel_for
 
 
 @dataclass(frozen=True)
@@ -225,14 +225,14 @@ def corrupt_masks(
     taken = (rng.random(count) < 0.7)[:, None, None]
     out = np.zeros(person.shape, np.bool_)
     given = np.maximum(person, held * taken).astype(np.float32)
-    over_batch(_corrupt_masks, count, given, shift, spot, out)
+    parallel_for(_corrupt_masks, count, given, shift, spot, out)
     return out
 
 
 _WAVES = 6
 
 
-@compiled
+@njit_cached
 def _corrupt_masks(first, last, given, shift, spot, out):
     side = given.shape[1]
     radius = 2
@@ -252,7 +252,7 @@ def _corrupt_masks(first, last, given, shift, spot, out):
                     out[n, row, column] = spot[n, 3] > 0.0
 
 
-@compiled
+@njit_cached
 def _integral(image):
     height, width = image.shape
     sums = np.zeros((height + 1, width + 1), np.float64)
@@ -264,7 +264,7 @@ def _integral(image):
     return sums
 
 
-@compiled
+@njit_cached
 def _at(table, v, u):
     """A coarse table, bilinearly, at fractions of its extent."""
     last = len(table) - 1

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from selfmocap.geometry.kernels import compiled, over_batch
+from selfmocap.geometry.kernels import njit_cached, parallel_for
 from selfmocap.synthetic.shading import Drawn
 
 BLOBS = 6
@@ -69,7 +69,7 @@ def develop(
     overwritten). `inside` (pictures, 4) is left, top, right, bottom of the camera's image in px of the picture: beyond
     it all is black."""
     out = np.empty(background.shape, np.uint8)
-    over_batch(_develop, len(out), background, drawn, ground, film, inside, _grain(), out)
+    parallel_for(_develop, len(out), background, drawn, ground, film, inside, _grain(), out)
     for n in np.flatnonzero(film.quality):
         out[n] = _compressed(out[n], int(film.quality[n]))
     return out
@@ -87,7 +87,7 @@ def _compressed(picture: np.ndarray, quality: int) -> np.ndarray:
     return np.asarray(Image.open(file))
 
 
-@compiled
+@njit_cached
 def _develop(first, last, background, drawn, ground, film, inside, table, out):
     for n in range(first, last):
         picture = background[n]
@@ -99,7 +99,7 @@ def _develop(first, last, background, drawn, ground, film, inside, table, out):
         _frame(out[n], inside[n])
 
 
-@compiled
+@njit_cached
 def _cast(picture, h, blobs):
     if h[2, 0] == 0.0 and h[2, 1] == 0.0 and h[2, 2] == 0.0:
         return
@@ -127,7 +127,7 @@ def _cast(picture, h, blobs):
                     picture[row, column, channel] *= lit
 
 
-@compiled
+@njit_cached
 def _place(picture, colour, coverage):
     for row in range(picture.shape[0]):
         for column in range(picture.shape[1]):
@@ -138,7 +138,7 @@ def _place(picture, colour, coverage):
                     picture[row, column, channel] = behind + colour[row, column, channel]
 
 
-@compiled
+@njit_cached
 def _blur(picture, sigma):
     """Binomial filters one after the other, along columns and rows, until their variances add up."""
     left = sigma * sigma
@@ -167,7 +167,7 @@ def _blur(picture, sigma):
                 before[n] = this
 
 
-@compiled
+@njit_cached
 def _expose(picture, n, film, table, out):
     place = film.seed[n]
     contrast, bright, tinted = film.contrast[n], film.noise[n, 0], film.noise[n, 1]
@@ -183,7 +183,7 @@ def _expose(picture, n, film, table, out):
             place += 4
 
 
-@compiled
+@njit_cached
 def _frame(out, inside):
     for row in range(out.shape[0]):
         for column in range(out.shape[1]):

@@ -44,12 +44,12 @@ class Figure:
 
 def figure_of(body: Body) -> Figure:
     """The mesh to draw for a body."""
-    count = len(body.parts)
+    count = len(body.vertex_joint)
     skirt_faces = _skirt_faces() + count
     first_box = count + RINGS * SEGMENTS
     boxes = [_CUBE_FACES + first_box + 8 * i for i in range(BOXES)]
     body_faces = body.faces.numpy().astype(np.int32)
-    parts = np.median(body.parts.numpy()[body_faces], axis=1).astype(np.uint8) + 1
+    parts = np.median(body.vertex_joint.numpy()[body_faces], axis=1).astype(np.uint8) + 1
     kinds = [np.full(len(body_faces), BODY), np.full(len(skirt_faces), SKIRT)]
     kinds += [np.full(len(_CUBE_FACES), HELD + i) for i in range(BOXES)]
     return Figure(

@@ -16,7 +16,7 @@ from selfmocap.body_model.named_poses import NAMED_POSES, named_pose
 from selfmocap.body_model.skeleton import JOINT, JOINT_PARENTS
 from selfmocap.datasets.motions_folder import MotionClip as Recording
 from selfmocap.datasets.retargeting.retarget import reshaped
-from selfmocap.geometry.rotations import interpolate
+from selfmocap.geometry.rotations import interpolate, interpolate_frames
 
 
 @runtime_checkable
@@ -136,8 +136,8 @@ def _piece(motion: MotionClip, start: float, frames: int, fps: float) -> tuple[T
     share, after = position - before, (before + 1).clamp(max=last)
     if not (share > 1e-3).any():
         return R[before].float().clone(), p[before].float()
-    between = torch.lerp(p[before], p[after], share[:, None].to(p))
-    return interpolate(R[before], R[after], share[:, None]).float(), between.float()
+    rotations, path = interpolate_frames(R, p, before, after, share)
+    return rotations.float(), path.float()
 
 
 def scaled_root(

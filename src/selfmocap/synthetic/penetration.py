@@ -58,7 +58,7 @@ def capsules(body: Body, betas: Float[Tensor, " betas"]) -> Capsules:
         for start, end in _LIMBS
     ]
     names = [start for start, _ in _LIMBS]
-    head = skin[body.parts == JOINT["head"]]
+    head = skin[body.vertex_joint == JOINT["head"]]
     segments.append(
         ("head", joints[JOINT["head"]], head[head[:, 1].argmax()] * torch.tensor([0.0, 0.94, 0.0]), head)
     )
@@ -98,7 +98,7 @@ def depth(
 
 
 def _skin_of(body: Body, skin: Float[Tensor, "vertices 3"], part: str) -> Float[Tensor, "part 3"]:
-    return skin[body.parts == JOINT[part]]
+    return skin[body.vertex_joint == JOINT[part]]
 
 
 def _radius(

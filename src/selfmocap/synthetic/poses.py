@@ -14,11 +14,11 @@ from scipy.ndimage import gaussian_filter1d, maximum_filter1d
 from torch import Tensor
 
 from selfmocap.body_model.body import Body, BodyParameters, forward_kinematics
-from selfmocap.body_model.joint_limits import from_coordinates, limited, limits, to_coordinates
+from selfmocap.body_model.joint_limits import from_coordinates, clamp_to_limits, coordinate_limits, to_coordinates
 from selfmocap.body_model.skeleton import JOINT, JOINT_MIRROR, JOINT_NAMES, mirrored_name
 from selfmocap.datasets.motions_folder import MotionClip
 from selfmocap.datasets.retargeting.ground import lowest_height
-from selfmocap.geometry.rotations import interpolate
+from selfmocap.geometry.rotations import interpolate_frames
 from selfmocap.synthetic.penetration import Capsules, capsules, depth
 from selfmocap.synthetic.pose_kinds import POSE_KINDS, RELAXED, PoseKind
 
@@ -103,7 +103,7 @@ def _widened(
     if rng.random() < 0.5:
         name, parameters = f"{name} mirrored", mirrored(parameters)
     parameters = apart(
-        replace(parameters, R_parent_joint=limited(parameters.R_parent_joint)),
+        replace(parameters, R_parent_joint=clamp_to_limits(parameters.R_parent_joint)),
         body,
         config.greatest_penetration,
     )
@@ -149,13 +149,9 @@ def time_warped(
     moment = torch.from_numpy(span - np.abs(moment % (2 * span) - span)).clamp(0, length - 1)
     before = moment.floor().long()
     after = (before + 1).clamp_max(length - 1)
-    share = (moment - before)[:, None].to(parameters.p_world_root)
-    R, p = parameters.R_parent_joint, parameters.p_world_root
-    return replace(
-        parameters,
-        R_parent_joint=interpolate(R[before], R[after], share),
-        p_world_root=torch.lerp(p[before], p[after], share),
-    )
+    fraction = (moment - before).to(parameters.p_world_root)
+    R, p = interpolate_frames(parameters.R_parent_joint, parameters.p_world_root, before, after, fraction)
+    return replace(parameters, R_parent_joint=R, p_world_root=p)
 
 
 # ---- drawn poses -----------------------------------------------------------------------------------------------
@@ -199,7 +195,7 @@ def _ranges(kind: PoseKind) -> tuple[Float[np.ndarray, "25 3"], Float[np.ndarray
         x, y, z = ranges.get(name) or ranges.get(mirrored_name(name)) or ((0, 0), (0, 0), (0, 0))
         rows.append((x, y, z) if name in ranges else (x, (-y[1], -y[0]), (-z[1], -z[0])))
     low, high = np.radians([*rows, (kind.pitch, (0, 0), kind.roll)]).transpose(2, 0, 1)
-    least, greatest = (bound.numpy() for bound in limits())
+    least, greatest = (bound.numpy() for bound in coordinate_limits())
     low[:-1], high[:-1] = np.maximum(low[:-1], least), np.minimum(high[:-1], greatest)
     return low, high
 
@@ -215,7 +211,7 @@ def _alike(drawn: Float[np.ndarray, "keys 25 3"], share: float) -> Float[np.ndar
 
 def _lay_feet_flat(coordinates: Float[Tensor, "time 25 3"]) -> None:
     """Turns each ankle about x so that what pelvis, hip and knee turn is undone, as far as an ankle can."""
-    low, high = limits()
+    low, high = coordinate_limits()
     for side in ("left", "right"):
         hip, knee, ankle = (JOINT[f"{side}_{part}"] for part in ("hip", "knee", "ankle"))
         turned = coordinates[:, -1, 0] + coordinates[:, hip, 0] + coordinates[:, knee, 0]

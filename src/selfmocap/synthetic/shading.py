@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from selfmocap.geometry.kernels import compiled, over_batch
+from selfmocap.geometry.kernels import njit_cached, parallel_for
 from selfmocap.synthetic.figure import BODY, HELD, SKIRT
 from selfmocap.synthetic.surface import (
     COLOUR,
@@ -26,7 +26,7 @@ from selfmocap.synthetic.surface import (
 NEAREST = 0.1
 """Metres from the camera's plane within which nothing is drawn."""
 
-_inlined = partial(compiled, inlined=True)
+_inlined = partial(njit_cached, inline=True)
 
 LANES = 8
 """Samples that are tested at once, in double precision."""
@@ -93,25 +93,25 @@ def draw(
         np.zeros(shape, np.float32),
         np.full(shape, np.inf, np.float32),
     )
-    over_batch(_draw, len(vertices), vertices, intrinsics, look, model, drawn, samples, coloured)
+    parallel_for(_draw, len(vertices), vertices, intrinsics, look, model, drawn, samples, coloured)
     return drawn
 
 
 def dressed(vertices: np.ndarray, look: Look, model: Model) -> np.ndarray:
     """(pictures, 3, vertices): the figures' vertices where they are drawn, on the outside of clothes and hair."""
     out = np.empty_like(vertices)
-    over_batch(_dressed, len(vertices), vertices, look, model, out)
+    parallel_for(_dressed, len(vertices), vertices, look, model, out)
     return out
 
 
-@compiled
+@njit_cached
 def _dressed(first, last, vertices, look, model, out):
     for n in range(first, last):
         normals = _normals(vertices[n], model.faces)
         _dress(vertices[n], normals, look.edges[n], look.layers[n], model.rest, out[n])
 
 
-@compiled
+@njit_cached
 def _draw(first, last, vertices, intrinsics, look, model, drawn, samples, coloured):
     height, width = drawn.coverage.shape[1:]
     inverse = np.zeros((height * samples, width * samples + LANES), np.float32)
@@ -130,7 +130,7 @@ def _draw(first, last, vertices, intrinsics, look, model, drawn, samples, colour
             _colour(points, look, n, model, inverse, face, samples, drawn)
 
 
-@compiled
+@njit_cached
 def _normals(p, faces):
     """Unit normals of vertices, each the area-weighted mean of its faces'."""
     normals = np.zeros(p.shape, np.float32)
@@ -152,7 +152,7 @@ def _normals(p, faces):
     return normals
 
 
-@compiled
+@njit_cached
 def _dress(p, normals, edges, layers, rest, dressed):
     """Moves the vertices to the outside of what is worn there."""
     for v in range(p.shape[1]):
@@ -161,7 +161,7 @@ def _dress(p, normals, edges, layers, rest, dressed):
             dressed[axis, v] = p[axis, v] + thickness * normals[axis, v]
 
 
-@compiled
+@njit_cached
 def _project(p, normals, lens, rest, samples, points):
     """Columns of `points`, all that a sample needs of a vertex side by side: column and row of the sample grid, 1 / z,
     normal, place in the rest pose."""
@@ -177,7 +177,7 @@ def _project(p, normals, lens, rest, samples, points):
             points[v, 3 + axis], points[v, 6 + axis] = normals[axis, v], rest[axis, v]
 
 
-@compiled
+@njit_cached
 def _areas(points, faces):
     """Twice the area of each triangle on the sample grid; negative if its front faces the camera."""
     x, y = points[:, 0].copy(), points[:, 1].copy()
@@ -188,7 +188,7 @@ def _areas(points, faces):
     return areas
 
 
-@compiled
+@njit_cached
 def _scan(points, faces, inverse, face):
     """Nearest front-facing triangle at each sample, by its 1 / z. Triangles that reach within NEAREST, which have no
     area, are left out. The last LANES columns are no samples; what is in them is undefined."""
@@ -231,7 +231,7 @@ def _scan(points, faces, inverse, face):
                     owner[step] = f
 
 
-@compiled
+@njit_cached
 def _cover(n, model, inverse, face, samples, drawn):
     """Coverage and depth of each pixel."""
     kind, coverage, depth = model.kind, drawn.coverage[n], drawn.depth[n]
@@ -255,7 +255,7 @@ def _cover(n, model, inverse, face, samples, drawn):
                 depth[row, column] = 1.0 / nearest
 
 
-@compiled
+@njit_cached
 def _colour(points, look, n, model, inverse, face, samples, drawn):
     """The colour of each covered pixel, from its even samples (the white squares of a chessboard) where these are
     covered, else from the others. One long loop with all that it calls inlined: handing tuples or arrays to a function

@@ -4,10 +4,10 @@ from functools import partial
 
 import numpy as np
 
-from selfmocap.geometry.kernels import compiled
+from selfmocap.geometry.kernels import njit_cached
 from selfmocap.synthetic.figure import HELD, SKIRT
 
-_inlined = partial(compiled, inlined=True)
+_inlined = partial(njit_cached, inline=True)
 
 SKIN, TOP, BOTTOM, SHOES, SOCKS, HAIR, EYES, LIPS, BROWS, OBJECT, FURNITURE_A, FURNITURE_B = range(12)
 LAYERS = 12

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from selfmocap.body_model.body import Body, forward_kinematics
-from selfmocap.body_model.joint_limits import limited
+from selfmocap.body_model.joint_limits import clamp_to_limits
 from selfmocap.body_model.skeleton import JOINT_NAMES
 from selfmocap.synthetic.motions import MotionClip, Poses, sample_poses
 from selfmocap.synthetic.penetration import Capsules, capsules, depth
@@ -64,7 +64,7 @@ def varied_poses(
         R = torch.where(taken[:, None, :, None, None], other, R)
     off = rng.uniform(0, variety.off, (clips, 1, 1, 1)) * rng.normal(size=(clips, 1, len(JOINT_NAMES), 3))
     off[:, :, 0] = 0
-    R = limited(R @ roma.rotvec_to_rotmat(torch.from_numpy(off).float()))
+    R = clamp_to_limits(R @ roma.rotvec_to_rotmat(torch.from_numpy(off).float()))
     rest, shape = _mean(body)
     _, before = forward_kinematics(R_before, rest, p_before)
     R_world, after = forward_kinematics(R, rest, p_before)

@@ -18,7 +18,7 @@ from selfmocap.body_model.frame_rates import median_fps
 from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
 from selfmocap.datasets.penn_action import KEYPOINTS, PennClip, label_files, read_penn_action
 from selfmocap.datasets.pseudo_labels import indexed_shards
-from selfmocap.geometry.tensors import joined
+from selfmocap.geometry.tensors import concat
 from selfmocap.io.video import PICTURE_FPS
 from selfmocap.losses.temporal import Targets
 from selfmocap.models.frame import FrameInputs, FrameNetwork
@@ -31,7 +31,7 @@ from selfmocap.synthetic.motions import MotionClip
 from selfmocap.synthetic.pictured import PicturedScene, pictured_scene, pictures_of
 from selfmocap.synthetic.points import DetectedPoints, PointScene, detected, point_scene
 from selfmocap.synthetic.variety import Variety
-from selfmocap.tracking.crop_boxes import boxes as windows_around
+from selfmocap.tracking.crop_boxes import smoothed_boxes as windows_around
 from selfmocap.tracking.observations import Observations
 
 CLIPS = 2
@@ -69,7 +69,7 @@ ClipSource = Callable[[int], Clips]
 
 def together(parts: Sequence[Clips]) -> Clips:
     """All clips in one record, copied: what a worker sends lies in shared memory for as long as it is kept."""
-    inputs = joined([part.inputs for part in parts])
+    inputs = concat([part.inputs for part in parts])
     targets = {name: torch.cat([getattr(p.targets, name) for p in parts]) for name in vars(parts[0].targets)}
     return Clips(inputs, Targets(**targets))
 

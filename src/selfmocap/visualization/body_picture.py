@@ -13,10 +13,12 @@ from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.named_poses import named_pose, pose_from_degrees
 from selfmocap.export.mesh import MESH_SUFFIXES, write_mesh
 from selfmocap.io.files import existing_file
-from selfmocap.visualization.render import write_picture
+from selfmocap.visualization.render import write_render
 
 
-def pose_body(out: Path, pose: str, betas: tuple[float, ...], model: Path | None, yaw_deg: float) -> None:
+def write_posed_body(
+    out: Path, pose: str, betas: tuple[float, ...], model: Path | None, yaw_deg: float
+) -> None:
     """Writes the body in `pose` (a name, a `motion.npz`, or JSON of rotation vectors in degrees) to `out`: a picture
     (`.png`) of the body turned by `yaw_deg`, or a mesh. Raises ValueError or FileNotFoundError naming the mistake."""
     if out.suffix not in (".png", *MESH_SUFFIXES):
@@ -29,7 +31,7 @@ def pose_body(out: Path, pose: str, betas: tuple[float, ...], model: Path | None
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix == ".png":
         R_world_body = roma.rotvec_to_rotmat(torch.tensor([0.0, yaw_deg * torch.pi / 180, 0.0]))
-        write_picture(out, posed.vertices @ R_world_body.mT, body.faces)
+        write_render(out, posed.vertices @ R_world_body.mT, body.faces)
     else:
         write_mesh(out, posed.vertices, body.faces)
 

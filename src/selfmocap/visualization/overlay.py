@@ -14,7 +14,7 @@ from selfmocap.body_model.motion import Motion
 from selfmocap.io.prefetch import map_in_threads, prefetched
 from selfmocap.io.video import Frame, Video
 from selfmocap.io.video_writer import write_video
-from selfmocap.visualization.render import drawn_over
+from selfmocap.visualization.render import draw_body
 
 PERSON_COLOURS = (
     (0.40, 0.70, 1.00),
@@ -29,7 +29,7 @@ _BLOCK = 64
 """Frames that are posed together."""
 
 
-def write_bodies(
+def write_overlay_video(
     path: Path,
     video: Video,
     motions: Sequence[Motion],
@@ -51,7 +51,7 @@ def write_bodies(
             vertices = posed(n, row // _BLOCK)[row % _BLOCK]
             opacity = _FADED if motions[n].filled[row] else _OPACITY
             colour = PERSON_COLOURS[n % len(PERSON_COLOURS)]
-            image = drawn_over(image, vertices, body.faces, motions[n].camera, colour, opacity)
+            image = draw_body(image, vertices, body.faces, motions[n].camera, colour, opacity)
         return frame.time, np.ascontiguousarray(image)
 
     def pictures() -> Iterator[tuple[float, UInt8[np.ndarray, "height width 3"]]]:

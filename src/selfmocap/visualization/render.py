@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from selfmocap.geometry.camera import NEAREST_DEPTH, Camera, project
+from selfmocap.geometry.meshes import vertex_normals
 from selfmocap.geometry.rasterizer import rasterize
 from selfmocap.io.atomic import atomic_write
 
@@ -20,19 +21,7 @@ _LIGHTS = np.array([[0.35, 0.75, 0.55], [-0.8, 0.1, 0.4], [0.0, -1.0, 0.0]], np.
 _STRENGTHS = np.array([0.75, 0.22, 0.08], np.float32)
 
 
-def vertex_normals(
-    vertices: Float[np.ndarray, "vertices 3"], faces: Int[np.ndarray, "faces 3"]
-) -> Float[np.ndarray, "vertices 3"]:
-    """Unit normals, each the area-weighted mean of its faces'."""
-    corners = vertices[faces]
-    of_faces = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    normals = np.zeros_like(vertices)
-    for corner in range(3):
-        np.add.at(normals, faces[:, corner], of_faces)
-    return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-20)
-
-
-def picture(
+def render_body(
     vertices: Float[Tensor, "vertices 3"], faces: Int[Tensor, "faces 3"], height: int = 720
 ) -> UInt8[np.ndarray, "height width 3"]:
     """An RGB picture of a body (metres, y up), seen from the side that +z points to, framed to fill the image."""
@@ -60,7 +49,7 @@ def _shaded(
     return np.asarray(image.resize((width, height), Image.Resampling.BOX))
 
 
-def drawn_over(
+def draw_body(
     image: UInt8[np.ndarray, "height width 3"],
     p_cam: Float[Tensor, "vertices 3"],
     faces: Int[Tensor, "faces 3"],
@@ -116,9 +105,9 @@ def _lit(
     return covered, light
 
 
-def write_picture(
+def write_render(
     path: Path | str, vertices: Float[Tensor, "vertices 3"], faces: Int[Tensor, "faces 3"]
 ) -> None:
-    """Writes `picture` as PNG, whole or not at all."""
+    """Writes `render_body` as PNG, whole or not at all."""
     with atomic_write(path) as partial:
-        Image.fromarray(picture(vertices, faces)).save(partial, "PNG")
+        Image.fromarray(render_body(vertices, faces)).save(partial, "PNG")

@@ -27,7 +27,7 @@ _AHEAD = 2.0
 Picture = UInt8[np.ndarray, "height width 3"]
 
 
-def view(folder: Path, port: int) -> None:
+def view_capture(folder: Path, port: int) -> None:
     """Serves a capture's folder on this machine until it is interrupted. Raises FileNotFoundError where there is no
     capture in the folder, ImportError without viser."""
     viewer = open_viewer(folder, Body.load(), port)

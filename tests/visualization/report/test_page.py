@@ -201,7 +201,7 @@ def test_a_small_overlay_is_embedded_and_a_large_one_linked_to(
 def test_long_motions_are_thinned_out_and_say_so(
     motion: Motion, body: Body, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(playback, "MOST_FRAMES", 15)
+    monkeypatch.setattr(playback, "MAX_SHOWN_FRAMES", 15)
     report = {"people": [{"after": {"keypoint_px_by_frame": [*range(39), None]}}]}
     write_report(tmp_path / "report.html", [motion], body, report, None)
     shown = Page(tmp_path / "report.html")

@@ -21,10 +21,10 @@ def contact_points(body: Body) -> Body:
     """The body reduced to the vertices that may touch the ground: the soles, and every 80th of the others."""
     height = body.v_template.unflatten(0, (3, -1))[1]
     feet = torch.isin(
-        body.parts, torch.tensor([JOINT[f"{s}_{p}"] for s in ("left", "right") for p in ("ankle", "foot")])
+        body.vertex_joint, torch.tensor([JOINT[f"{s}_{p}"] for s in ("left", "right") for p in ("ankle", "foot")])
     )
     sole = torch.nonzero(feet & (height < height.min() + _SOLE)).flatten()
-    return body.restricted(torch.unique(torch.cat([sole[::3], torch.arange(0, len(height), _EVERY_VERTEX)])))
+    return body.with_vertices(torch.unique(torch.cat([sole[::3], torch.arange(0, len(height), _EVERY_VERTEX)])))
 
 
 def lowest_height(body: Body, parameters: BodyParameters) -> Float[Tensor, " time"]:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from selfmocap.datasets.retargeting.skeletons import SkeletonMotion, angle_deg
 from selfmocap.geometry.rotations import interpolate
+from selfmocap.geometry.tensors import true_runs
 
 GLITCH_ANGLE_DEG = 15.0
 """A joint that leaves its path by more than this, and returns, within GLITCH_SECONDS is a tracking error ..."""
@@ -26,7 +27,7 @@ def repaired(motion: SkeletonMotion) -> list[SkeletonMotion]:
     """The trustworthy pieces of a recording, with wrong moments of up to LONGEST_REPAIR_SECONDS interpolated. Longer
     ones, and those at an end, are cut out; pieces after the first have `#2`, `#3` in their name."""
     wrong = glitches(motion) | jumps(motion) | frozen(motion)
-    runs = _runs(wrong)
+    runs = true_runs(wrong)
     longest = LONGEST_REPAIR_SECONDS * motion.fps
     cuts = [(a, b) for a, b in runs if b - a > longest or a == 0 or b == len(motion)]
     motion = _interpolated(motion, [run for run in runs if run not in cuts])
@@ -71,19 +72,10 @@ def frozen(motion: SkeletonMotion) -> Bool[Tensor, " time"]:
     same[1:] = (motion.p_world_root.diff(dim=0).abs() < 1e-7).all(1) & (
         motion.R_parent_joint.diff(dim=0).abs() < 1e-7
     ).flatten(1).all(1)
-    for a, b in _runs(same):
+    for a, b in true_runs(same):
         if b - a < FROZEN_SECONDS * motion.fps:
             same[a:b] = False
     return same
-
-
-def _runs(flags: Bool[Tensor, " time"]) -> list[tuple[int, int]]:
-    """Start and end (not included) of each run of true."""
-    padded = torch.cat([flags.new_zeros(1), flags, flags.new_zeros(1)]).int()
-    change = padded.diff()
-    return list(
-        zip((change > 0).nonzero().flatten().tolist(), (change < 0).nonzero().flatten().tolist(), strict=True)
-    )
 
 
 def _interpolated(motion: SkeletonMotion, runs: list[tuple[int, int]]) -> SkeletonMotion:

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from selfmocap.body_model.body import Body, BodyParameters
-from selfmocap.body_model.joint_limits import bridged
+from selfmocap.body_model.joint_limits import repair_rotations
 from selfmocap.body_model.skeleton import JOINT, JOINT_PARENTS
 from selfmocap.datasets.retargeting.ground import lowest_height, on_the_ground
 from selfmocap.datasets.retargeting.reference import SIDES, SeenPose, seen_by, unit
@@ -63,7 +63,7 @@ def retarget(
     p_world_root = scale * (hips[0] + hips[1]) / 2 - R_body[:, JOINT["pelvis"]] @ to_hips
     R_parent_joint = R_body.clone()
     R_parent_joint[:, 1:] = R_body[:, JOINT_PARENTS[1:]].mT @ R_body[:, 1:]
-    parameters = BodyParameters(betas, bridged(R_parent_joint), p_world_root).to(body.v_template.dtype)
+    parameters = BodyParameters(betas, repair_rotations(R_parent_joint), p_world_root).to(body.v_template.dtype)
     return on_the_ground(parameters, lowest_height(body, parameters))
 
 

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from selfmocap.geometry.rotations import interpolate
+from selfmocap.geometry.rotations import interpolate_frames
 
 _SNAP = 0.02
 """Frames: a moment this near to a recorded frame is that frame (59.999 frames a second are meant as 60)."""
@@ -67,9 +67,9 @@ def resample(
     between = (share > _SNAP).nonzero().flatten()
     R_out, p_out = R[before], p[before]
     if len(between):
-        a, b, share = before[between], after[between], share[between, None]
-        R_out[between] = interpolate(R[a], R[b], share)
-        p_out[between] = torch.lerp(p[a], p[b], share.to(p))
+        R_out[between], p_out[between] = interpolate_frames(
+            R, p, before[between], after[between], share[between]
+        )
     return R_out, p_out
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from selfmocap.adaptation.adapt import AdaptConfig, adapt, as_stage, predict, with_shared_shape
+from selfmocap.adaptation.adapt import AdaptConfig, adapt, as_step_callback, predict_bodies, with_shared_shape
 from selfmocap.adaptation.objective import LossWeights
 from selfmocap.body_model.body import Body
 from selfmocap.body_model.skeleton import JOINT
@@ -100,18 +100,18 @@ def run(
 ) -> dict[str, list[Any]]:
     """One adaptation's `steps`, and the `mpjpe_mm` after them."""
     evidence, truth = evidence_of(clips, network), truth_of(clips)
-    bones = body.restricted(torch.arange(1))
+    bones = body.with_vertices(torch.arange(1))
     true_joints, root = bones.pose(truth).joints, JOINT["pelvis"]
     steps: list[int] = []
     errors_mm: list[float] = []
 
     def watch(step: int, adapted: FrameNetwork) -> None:
-        joints = bones.pose(with_shared_shape(predict(adapted, evidence), evidence)).joints
+        joints = bones.pose(with_shared_shape(predict_bodies(adapted, evidence), evidence)).joints
         error = root_aligned_error(joints, true_joints, joints[:, root], true_joints[:, root])
         steps.append(step)
         errors_mm.append(round(1000 * float(error.mean()), 3))
 
-    adapt(network, body, evidence, config, as_stage(progress, "adapt"), watch)
+    adapt(network, body, evidence, config, as_step_callback(progress, "adapt"), watch)
     return {"steps": steps, "mpjpe_mm": errors_mm}
 
 

@@ -10,36 +10,36 @@ from torch import Tensor
 from selfmocap.adaptation.adapt import (
     AdaptConfig,
     adapt,
-    as_stage,
-    predict,
-    settled,
+    as_step_callback,
+    predict_bodies,
+    refit,
     with_shared_shape,
 )
 from selfmocap.adaptation.fit import (
-    AFTER_ADAPTATION,
-    REFINEMENT,
-    OptimiseConfig,
-    chosen,
-    optimise,
+    REFINE,
+    REFINEMENT_WEIGHTS,
+    FitConfig,
+    select_frames,
+    fit,
     random_start,
-    started_from_truth,
+    start_from_truth,
 )
 from selfmocap.adaptation.objective import (
-    KEPT_OUT,
-    KEYPOINTS_ALONE,
-    Evidence,
+    HELD_OUT_FRACTION,
+    KEYPOINTS_ONLY,
+    FittingData,
     LossWeights,
-    of_each_clip,
+    split_clips,
 )
 from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.evaluation.paper.clips import BenchmarkClip, evidence_of, truth_of
-from selfmocap.geometry.tensors import joined
+from selfmocap.geometry.tensors import concat
 from selfmocap.io.progress import ProgressCallback
 from selfmocap.models.estimator import Estimator
 from selfmocap.models.frame import FrameNetwork
 from selfmocap.models.temporal import TemporalNetwork
 
-DIRECT = LossWeights(shape=0.0, betas=REFINEMENT.betas, smoothness=0.0)
+DIRECT = LossWeights(shape=0.0, betas=REFINEMENT_WEIGHTS.betas, smoothness=0.0)
 """The paper's losses, all three, and nothing that ties frames together but the clip's one shape."""
 DIRECT_KEYPOINTS = replace(DIRECT, motion=0.0, segmentation=0.0)
 """Without images a step costs a thirtieth, and ends within a twentieth of the same error."""
@@ -56,17 +56,17 @@ class RowConfig:
     """By the paper's three losses."""
     adapt_each: AdaptConfig | None = None
     """How the network, adapted to all clips, goes on adapting to each clip by itself; None: it does not."""
-    keep_out: float = KEPT_OUT
+    keep_out: float = HELD_OUT_FRACTION
     """Share of keypoints that adaptation never sees, for the self-check."""
-    refine: OptimiseConfig = field(default_factory=lambda: OptimiseConfig(1200))
+    refine: FitConfig = field(default_factory=lambda: FitConfig(1200))
     """From the network's answer, for about as long as adaptation takes."""
-    refine_adapted: OptimiseConfig = field(default_factory=lambda: AFTER_ADAPTATION)
-    optimise: OptimiseConfig = field(
-        default_factory=lambda: OptimiseConfig(150, 0.03, "constant", "adam", DIRECT)
+    refine_adapted: FitConfig = field(default_factory=lambda: REFINE)
+    optimise: FitConfig = field(
+        default_factory=lambda: FitConfig(150, 0.03, "constant", "adam", DIRECT)
     )
     """From the paper's beginnings, by a modern optimiser."""
-    descend: OptimiseConfig = field(
-        default_factory=lambda: OptimiseConfig(1000, 2e-3, "constant", "gradient descent", DIRECT_KEYPOINTS)
+    descend: FitConfig = field(
+        default_factory=lambda: FitConfig(1000, 2e-3, "constant", "gradient descent", DIRECT_KEYPOINTS)
     )
     """From the paper's beginnings, by the paper's gradient descent, at the learning rate that ends lowest."""
 
@@ -74,15 +74,15 @@ class RowConfig:
     def exact(cls) -> "RowConfig":
         """For keypoints without errors: they count 30 times as much, and each clip has enough of them for a network of
         its own."""
-        alone, refined = replace(KEYPOINTS_ALONE, keypoints=_SURE), replace(REFINEMENT, keypoints=_SURE)
+        alone, refined = replace(KEYPOINTS_ONLY, keypoints=_SURE), replace(REFINEMENT_WEIGHTS, keypoints=_SURE)
         return cls(
-            adapt=AdaptConfig(240, 3e-4, weights=alone, evenly=False),
-            adapt_all=AdaptConfig(learning_rate=2e-4, weights=LossWeights(_SURE), evenly=False),
-            adapt_each=AdaptConfig(500, 1e-3, window=31, windows=1, weights=alone, evenly=False),
-            refine=OptimiseConfig(1200, weights=refined),
-            refine_adapted=OptimiseConfig(600, weights=replace(refined, smoothness=0.03)),
-            optimise=OptimiseConfig(150, 0.03, "constant", "adam", replace(DIRECT, keypoints=_SURE)),
-            descend=OptimiseConfig(
+            adapt=AdaptConfig(240, 3e-4, weights=alone, balance_clips=False),
+            adapt_all=AdaptConfig(learning_rate=2e-4, weights=LossWeights(_SURE), balance_clips=False),
+            adapt_each=AdaptConfig(500, 1e-3, window=31, windows=1, weights=alone, balance_clips=False),
+            refine=FitConfig(1200, weights=refined),
+            refine_adapted=FitConfig(600, weights=replace(refined, smoothness=0.03)),
+            optimise=FitConfig(150, 0.03, "constant", "adam", replace(DIRECT, keypoints=_SURE)),
+            descend=FitConfig(
                 1000, 2e-3 / _SURE, "constant", "gradient descent", replace(DIRECT_KEYPOINTS, keypoints=_SURE)
             ),
         )
@@ -109,8 +109,8 @@ class Experiment:
     """`frame` and `temporal`, which see the same."""
     body: Body
     config: RowConfig
-    whole: Evidence
-    checked: Evidence
+    whole: FittingData
+    checked: FittingData
     """Without the keypoints that are kept out."""
     truth: BodyParameters
     seed: int
@@ -157,7 +157,7 @@ def _first(network: str) -> Row:
 
     def first(experiment: Experiment, answers: Answers, progress: ProgressCallback) -> Answer:
         evidence = experiment.whole
-        return Answer(with_shared_shape(predict(experiment.networks[network], evidence), evidence))
+        return Answer(with_shared_shape(predict_bodies(experiment.networks[network], evidence), evidence))
 
     return Row(first, network=network)
 
@@ -169,21 +169,21 @@ def _adapted(config: str, then: str | None = None, network: str = "frame") -> Ro
     def adapted(experiment: Experiment, answers: Answers, progress: ProgressCallback) -> Answer:
         together, body = getattr(experiment.config, config), experiment.body
         found = adapt(
-            experiment.networks[network], body, experiment.checked, together, as_stage(progress, "adapt")
+            experiment.networks[network], body, experiment.checked, together, as_step_callback(progress, "adapt")
         )
         networks, after_px, clips = [found.network], found.after_px, [experiment.whole]
         settings: AdaptConfig | None = getattr(experiment.config, then) if then else None
         if settings is not None:
-            clips, alone = of_each_clip(experiment.whole), []
-            for clip in of_each_clip(experiment.checked):
+            clips, alone = split_clips(experiment.whole), []
+            for clip in split_clips(experiment.checked):
                 alone.append(adapt(found.network, body, clip, settings))
                 progress("adapt to each clip", len(alone), len(clips))
             networks, after_px = [one.network for one in alone], torch.cat([one.after_px for one in alone])
         elif then is not None:
-            networks = [settled(found, body, experiment.whole, together, as_stage(progress, "settle"))]
-        told = [with_shared_shape(predict(n, clip), clip) for n, clip in zip(networks, clips, strict=True)]
+            networks = [refit(found, body, experiment.whole, together, as_step_callback(progress, "settle"))]
+        told = [with_shared_shape(predict_bodies(n, clip), clip) for n, clip in zip(networks, clips, strict=True)]
         accepted = after_px < found.before_px
-        return Answer(joined(told), accepted, torch.stack([found.before_px, after_px], dim=1))
+        return Answer(concat(told), accepted, torch.stack([found.before_px, after_px], dim=1))
 
     return Row(adapted, (config, *([then] if then else []), "keep_out"), network=network)
 
@@ -194,7 +194,7 @@ def _accepted(adapted: str, first: str, network: str = "frame") -> Row:
     def accepted(experiment: Experiment, answers: Answers, progress: ProgressCallback) -> Answer:
         second, clip = answers[adapted], experiment.whole.clip
         assert second.accepted is not None
-        return Answer(chosen(second.accepted[clip], second.parameters, answers[first].parameters))
+        return Answer(select_frames(second.accepted[clip], second.parameters, answers[first].parameters))
 
     return Row(accepted, (), (first, adapted), network)
 
@@ -214,7 +214,7 @@ def _from_scratch(R: bool, T: bool, config: str) -> Row:
     def optimised(experiment: Experiment, answers: Answers, progress: ProgressCallback) -> Answer:
         start = random_start(experiment.whole, experiment.body.num_betas, experiment.seed)
         if R:
-            start = started_from_truth(start, experiment.truth, place=T)
+            start = start_from_truth(start, experiment.truth, translation=T)
         return _optimised(experiment, start, config, progress)
 
     return Row(optimised, (config,), lasts=True)
@@ -225,12 +225,12 @@ def _optimised(
 ) -> Answer:
     settings = getattr(experiment.config, config)
     return Answer(
-        optimise(
+        fit(
             experiment.body,
             start,
             experiment.whole,
             settings,
-            as_stage(progress, "optimise"),
+            as_step_callback(progress, "optimise"),
         )
     )
 

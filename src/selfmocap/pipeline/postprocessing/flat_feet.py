@@ -19,9 +19,9 @@ from selfmocap.body_model.frame_rates import nominal_fps
 from selfmocap.body_model.motion import Motion
 from selfmocap.geometry.tensors import map_chunked, true_runs
 from selfmocap.pipeline.postprocessing.foot_contact import FOOT_POINTS, find_contacts
-from selfmocap.pipeline.postprocessing.ground import stands
+from selfmocap.pipeline.postprocessing.ground import standing_frames
 from selfmocap.pipeline.postprocessing.leg_ik import LEGS, turn_in_world
-from selfmocap.pipeline.postprocessing.rebuild import keypoints_world, remade, stretches
+from selfmocap.pipeline.postprocessing.rebuild import keypoints_world, with_parameters, consecutive_slices
 from selfmocap.pipeline.postprocessing.smoothing import whittaker
 
 _FROM_THE_SIDE, _FROM_ABOVE = 0.2, 0.5
@@ -36,10 +36,10 @@ _BETWEEN = 0.05
 """What a frame between two steps counts."""
 
 
-def with_flat_soles(motion: Motion, body: Body, heights: Float[Tensor, "4"]) -> Motion:
+def flatten_soles(motion: Motion, body: Body, heights: Float[Tensor, "4"]) -> Motion:
     """The motion, in a world whose y is up, with the feet of who stands turned about the ankle by the pitch that their
     soles have in a step, as far as they are seen from above. `heights` as in `contacts.rest_heights`."""
-    contacts, standing = find_contacts(motion), stands(motion, body)
+    contacts, standing = find_contacts(motion), standing_frames(motion, body)
     points = keypoints_world(motion, FOOT_POINTS).double()
     rest_joints = body.shape(motion.parameters.betas).joints
     R, p = motion.parameters.R_parent_joint, motion.parameters.p_world_root
@@ -59,7 +59,7 @@ def with_flat_soles(motion: Motion, body: Body, heights: Float[Tensor, "4"]) -> 
         R_world_knee = map_chunked(partial(turn_in_world, rest_joints, leg.knee), R, p)
         R = R.clone()
         R[:, leg.ankle] = R_world_knee.mT @ roma.rotvec_to_rotmat(turn).to(R) @ R_world_knee @ R[:, leg.ankle]
-    return remade(motion, body, BodyParameters(motion.parameters.betas, R, p))
+    return with_parameters(motion, body, BodyParameters(motion.parameters.betas, R, p))
 
 
 def _pitch(
@@ -86,6 +86,6 @@ def _smoothed(motion: Motion, steps: Sequence[tuple[int, int, float]]) -> Float6
     counts = np.where(between.numpy(), _BETWEEN, 1.0)
     wanted[between] = wanted.nanmedian().nan_to_num()
     fps = nominal_fps(motion.frame_index, motion.frame_times)
-    for frames in stretches(motion):
+    for frames in consecutive_slices(motion):
         wanted[frames] = torch.from_numpy(whittaker(wanted[frames].numpy(), counts[frames], _HZ, fps))
     return wanted

@@ -9,7 +9,7 @@ from selfmocap.body_model.frame_rates import nominal_fps
 from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
 from selfmocap.geometry.tensors import true_runs
-from selfmocap.pipeline.postprocessing.rebuild import keypoints_world, stretches
+from selfmocap.pipeline.postprocessing.rebuild import keypoints_world, consecutive_slices
 
 FOOT_POINTS = ("left_heel", "left_big_toe", "right_heel", "right_big_toe")
 _STILL, _ALMOST_STILL = 0.25, 0.5
@@ -28,7 +28,7 @@ def find_contacts(motion: Motion) -> Bool[Tensor, "time 4"]:
     points = keypoints_world(motion, FOOT_POINTS)
     fps = nominal_fps(motion.frame_index, motion.frame_times)
     found = torch.zeros(points.shape[:2], dtype=torch.bool)
-    for frames in stretches(motion):
+    for frames in consecutive_slices(motion):
         found[frames] = _contacts(points[frames], fps)
     return found
 

@@ -15,7 +15,7 @@ from selfmocap.geometry.rotations import continuous_quaternions
 from selfmocap.geometry.tensors import map_chunked, true_runs
 from selfmocap.pipeline.postprocessing.foot_contact import FOOT_POINTS
 from selfmocap.pipeline.postprocessing.leg_ik import LEGS, reach, turn_in_world
-from selfmocap.pipeline.postprocessing.rebuild import keypoints_world, remade, stretches
+from selfmocap.pipeline.postprocessing.rebuild import keypoints_world, with_parameters, consecutive_slices
 from selfmocap.pipeline.postprocessing.smoothing import whittaker
 
 _FIRM = 1e3
@@ -37,7 +37,7 @@ def lock_feet(
     fps = nominal_fps(motion.frame_index, motion.frame_times)
     pull, firm = _pulls(keypoints_world(motion, FOOT_POINTS), contacts, heights)
     root = torch.zeros(len(motion), 3, dtype=torch.float64)
-    for frames in stretches(motion):
+    for frames in consecutive_slices(motion):
         both, either = _mean_pull(pull[frames], firm[frames])
         root[frames] = torch.from_numpy(whittaker(both, either + 1e-2, _ROOT_HZ, fps))
     R, p = motion.parameters.R_parent_joint, motion.parameters.p_world_root + root
@@ -46,12 +46,12 @@ def lock_feet(
         own = slice(2 * side, 2 * side + 2)
         R_world_foot = map_chunked(partial(turn_in_world, rest_joints, leg.ankle), R, p)
         shift = torch.zeros_like(root)
-        for frames in stretches(motion):
+        for frames in consecutive_slices(motion):
             R_world_foot[frames] = _steadied(R_world_foot[frames], contacts[frames, own].all(1).numpy(), fps)
             goal, firmly = _mean_pull(pull[frames, own] - root[frames, None], firm[frames, own])
             shift[frames] = torch.from_numpy(whittaker(goal, _FIRM * firmly + 1, _LEG_HZ, fps))
         R = map_chunked(partial(reach, rest_joints, leg), R, p, shift, R_world_foot)
-    return remade(motion, body, BodyParameters(motion.parameters.betas, R, p))
+    return with_parameters(motion, body, BodyParameters(motion.parameters.betas, R, p))
 
 
 def _pulls(

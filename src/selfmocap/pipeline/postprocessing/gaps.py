@@ -9,7 +9,7 @@ from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.body_model.frame_rates import LONGEST_GAP
 from selfmocap.body_model.motion import Motion
 from selfmocap.geometry.rotations import interpolate_frames
-from selfmocap.pipeline.postprocessing.rebuild import remade
+from selfmocap.pipeline.postprocessing.rebuild import with_parameters
 
 
 def fill_gaps(motion: Motion, body: Body) -> Motion:
@@ -24,7 +24,7 @@ def fill_gaps(motion: Motion, body: Body) -> Motion:
         camera = replace(camera, R_cam_world=R, t_cam_world=t)
     invented = share > 0
     times, index = motion.frame_times, motion.frame_index
-    return remade(
+    return with_parameters(
         motion,
         body,
         BodyParameters(

@@ -13,7 +13,7 @@ from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.skeleton import JOINT
 from selfmocap.geometry.tensors import concat
 from selfmocap.pipeline.postprocessing.foot_contact import FOOT_POINTS, find_contacts, rest_heights
-from selfmocap.pipeline.postprocessing.rebuild import keypoints_world, light, remade
+from selfmocap.pipeline.postprocessing.rebuild import keypoints_world, keypoint_body, with_parameters
 
 _SEGMENTS = [
     ("spine1", "spine3", 0.435),
@@ -49,12 +49,12 @@ _DEPTH_NOISE = 0.04
 _ROUNDS = 20
 
 
-def level(motions: Sequence[Motion], body: Body) -> Float[Tensor, "3 3"]:
+def level_rotation(motions: Sequence[Motion], body: Body) -> Float[Tensor, "3 3"]:
     """From the world that the people before one static camera share to one whose y is up: people who stand and walk
     have, on average, their centre of mass above the middle of their feet, and the places where their feet stood are
     on one level. Where nobody stands, the camera is believed to be level."""
     R_level_world = _to_vertical(_balance(motions, body))
-    small = light(body)
+    small = keypoint_body(body)
     steps = [
         _steps(_turned(m, small, R_level_world), rest_heights(body, m.parameters.betas)) for m in motions
     ]
@@ -63,13 +63,13 @@ def level(motions: Sequence[Motion], body: Body) -> Float[Tensor, "3 3"]:
     return _to_vertical(normal / normal.norm()) @ R_level_world
 
 
-def upright(motion: Motion, body: Body, R_level_world: Float[Tensor, "3 3"] | None = None) -> Motion:
+def level_motion(motion: Motion, body: Body, R_level_world: Float[Tensor, "3 3"] | None = None) -> Motion:
     """The motion in a world whose y is up; the camera turns with it, so that the pictures stay the same.
-    `R_level_world` is the `level` of all who are before the camera, by default of this person alone."""
-    return _turned(motion, light(body), level([motion], body) if R_level_world is None else R_level_world)
+    `R_level_world` is the `level_rotation` of all who are before the camera, by default of this person alone."""
+    return _turned(motion, keypoint_body(body), level_rotation([motion], body) if R_level_world is None else R_level_world)
 
 
-def on_the_ground(motion: Motion, body: Body, heights: Float[Tensor, "4"]) -> Motion:
+def place_on_ground(motion: Motion, body: Body, heights: Float[Tensor, "4"]) -> Motion:
     """The motion, in a world whose y is up, moved with its camera so that y = 0 is the ground under its feet; `heights`
     as in `contacts.rest_heights`."""
     under = keypoints_world(motion, FOOT_POINTS)[..., 1] - heights
@@ -78,7 +78,7 @@ def on_the_ground(motion: Motion, body: Body, heights: Float[Tensor, "4"]) -> Mo
     return _lifted(motion, body, -ground)
 
 
-def stands(motion: Motion, body: Body) -> Bool[Tensor, " time"]:
+def standing_frames(motion: Motion, body: Body) -> Bool[Tensor, " time"]:
     """The frames in which the head is far enough from the ankles."""
     joints = motion.joints_cam.double()
     return _length(joints) > _STANDING * _length(body.shape(motion.parameters.betas).joints)
@@ -91,7 +91,7 @@ def _balance(motions: Sequence[Motion], body: Body) -> Float[Tensor, "3"]:
     for motion in motions:
         joints = motion.camera.to_world(motion.joints_cam).double()
         upwards = torch.nn.functional.normalize(_centre_of_mass(joints) - joints[:, _FEET].mean(1), dim=-1)
-        standing = stands(motion, body) & (upwards[:, 1] > _STEEPEST)
+        standing = standing_frames(motion, body) & (upwards[:, 1] > _STEEPEST)
         up += upwards[standing].sum(0) / nominal_fps(motion.frame_index, motion.frame_times)
     return up / up.norm()
 
@@ -159,7 +159,7 @@ def _turned(motion: Motion, body: Body, R_new_world: Float[Tensor, "3 3"]) -> Mo
     R_parent_joint[:, 0] = R @ R_parent_joint[:, 0]
     camera = replace(motion.camera, R_cam_world=motion.camera.R_cam_world @ R.T)
     turned = BodyParameters(parameters.betas, R_parent_joint, parameters.p_world_root @ R.T)
-    return remade(motion, body, turned, camera=camera)
+    return with_parameters(motion, body, turned, camera=camera)
 
 
 def _lifted(motion: Motion, body: Body, metres: Float[Tensor, ""]) -> Motion:
@@ -167,4 +167,4 @@ def _lifted(motion: Motion, body: Body, metres: Float[Tensor, ""]) -> Motion:
     camera = motion.camera
     camera = replace(camera, t_cam_world=camera.t_cam_world - camera.R_cam_world @ up)
     lifted = replace(motion.parameters, p_world_root=motion.parameters.p_world_root + up)
-    return remade(motion, body, lifted, camera=camera)
+    return with_parameters(motion, body, lifted, camera=camera)

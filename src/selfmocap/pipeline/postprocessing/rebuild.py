@@ -13,12 +13,12 @@ from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
 from selfmocap.geometry.tensors import runs_between
 
 
-def light(body: Body) -> Body:
+def keypoint_body(body: Body) -> Body:
     """The body with the vertices of its keypoints alone: what a motion needs of it, at a tenth of the memory."""
     return body.with_vertices(torch.unique(body.regressors[DEFAULT_KEYPOINTS.name].vertices))
 
 
-def remade(motion: Motion, body: Body, parameters: BodyParameters, **fields: Any) -> Motion:
+def with_parameters(motion: Motion, body: Body, parameters: BodyParameters, **fields: Any) -> Motion:
     """The motion with other parameters, and other `fields` where they change too."""
     parameters = parameters.to(motion.joints_cam.dtype)
     joints, keypoints = joints_and_keypoints(body, parameters)
@@ -32,7 +32,7 @@ def remade(motion: Motion, body: Body, parameters: BodyParameters, **fields: Any
     )
 
 
-def stretches(motion: Motion) -> list[slice]:
+def consecutive_slices(motion: Motion) -> list[slice]:
     """The runs of frames that follow each other in the video."""
     return [slice(*run) for run in runs_between(motion.frame_index.diff() > 1)]
 

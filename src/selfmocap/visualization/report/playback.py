@@ -16,11 +16,11 @@ from selfmocap.body_model.body import Body
 from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.skeleton import JOINT_NAMES, JOINT_PARENTS
 from selfmocap.export.options import ExportOptions
-from selfmocap.export.rig import rig
-from selfmocap.export.skin import Skin, skin
-from selfmocap.export.takes import joined, takes
+from selfmocap.export.rig import export_rig
+from selfmocap.export.segments import concat_segments, split_into_segments
+from selfmocap.export.skin import SkinnedMesh, skinned_mesh
 
-MOST_FRAMES = 3000
+MAX_SHOWN_FRAMES = 3000
 """Frames shown of a clip; of a longer one every second, third, ..."""
 
 BULGES = 24
@@ -45,7 +45,7 @@ def playback(motions: Sequence[Motion], body: Body, keypoint_px: Sequence[Residu
         raise ValueError("a report needs a motion with at least one frame; there is none")
     times = np.concatenate([m.frame_times.numpy() for m in motions])
     seen, first = np.unique(seen, return_index=True)
-    every = -(-int(seen[-1] - seen[0] + 1) // MOST_FRAMES)
+    every = -(-int(seen[-1] - seen[0] + 1) // MAX_SHOWN_FRAMES)
     index = np.arange(seen[0], seen[-1] + 1, every)
     time = np.interp(index, seen, times[first])
     people = [_person(m, body, index, of_m) for m, of_m in zip(motions, keypoint_px, strict=True)]
@@ -55,7 +55,7 @@ def playback(motions: Sequence[Motion], body: Body, keypoint_px: Sequence[Residu
         "joints": JOINT_NAMES,
         "parents": JOINT_PARENTS,
         "bulges": BULGES,
-        "faces": packed(body.faces.numpy(), "uint16" if len(body.parts) <= 1 << 16 else "uint32"),
+        "faces": packed(body.faces.numpy(), "uint16" if len(body.vertex_joint) <= 1 << 16 else "uint32"),
         "people": [{"number": number, **data} for number, data in enumerate(people, 1) if data],
     }
 
@@ -74,11 +74,11 @@ def _person(
     motion = whole[kept]
     row = np.full(len(index), -1)
     row[np.searchsorted(index, motion.frame_index.numpy())] = np.arange(len(motion))
-    skeleton = rig(joined(takes(motion)), body, ExportOptions(), unit="m")
+    skeleton = export_rig(concat_segments(split_into_segments(motion)), body, ExportOptions(), unit="m")
     return {
         "row": packed(row, "int16"),
         "camera": _camera(motion),
-        "skin": _skin(skin(skeleton, body)),
+        "skin": _skin(skinned_mesh(skeleton, body)),
         "bulges": _bulges(motion, body),
         "rest_joints": packed(skeleton.rest_joints.numpy(), "float32"),
         "turns": _unit(roma.rotmat_to_unitquat(skeleton.R_parent_joint).numpy()),
@@ -97,7 +97,7 @@ def _residuals(values: Sequence[float | None], kept: Bool[np.ndarray, " time"]) 
     return packed(np.array([np.nan if value is None else value for value in values])[kept], "float32")
 
 
-def _skin(hull: Skin) -> dict[str, Any]:
+def _skin(hull: SkinnedMesh) -> dict[str, Any]:
     furthest = float(np.abs(hull.vertices).max())
     return {
         "furthest": furthest,
@@ -112,7 +112,7 @@ def _bulges(motion: Motion, body: Body) -> dict[str, Any]:
     motion is made of: its offsets D (time, 3 vertices) are U (U^T D), U the strongest left singular vectors."""
     turns = motion.parameters.R_parent_joint[:, 1:] - torch.eye(3)
     coefficients = turns.flatten(1) @ body.posedirs_coefficients
-    blendshapes = body.directions[body.num_betas :]
+    blendshapes = body.blendshapes[body.num_betas :]
     values, vectors = torch.linalg.eigh(blendshapes @ blendshapes.T)
     strengths = coefficients @ (vectors * values.clamp_min(0).sqrt())
     U = torch.linalg.svd(strengths, full_matrices=False).U[:, :BULGES]
