@@ -15,16 +15,16 @@ from selfmocap.geometry.camera import Camera, project
 from selfmocap.geometry.rotations import interpolate
 from selfmocap.geometry.tensors import concat
 from selfmocap.io.stage_cache import StageRecord
+from selfmocap.losses.keypoint_residuals import keypoint_residuals_px
 from selfmocap.losses.reprojection import body_mask
 from selfmocap.models.config import NetworkConfig
 from selfmocap.models.frame import FrameNetwork
 from selfmocap.pipeline import solve
 from selfmocap.pipeline.diagnostics import (
     background_speed,
-    motion_diagnostics,
-    residuals_px,
     is_camera_static,
     low_confidence_ranges,
+    motion_diagnostics,
 )
 from selfmocap.pipeline.samples import BLOCK, CapturedPerson, spread_rows
 from selfmocap.pipeline.solve import Estimate
@@ -145,7 +145,7 @@ def test_known_distances_are_measured_and_frames_far_off_are_named(
     person = person_of(
         replace(seen, keypoints=keypoints, masks=None, flow=None, flow_confidence=None), tmp_path
     )
-    px, total = residuals_px(standing, person.seen)
+    px, total = keypoint_residuals_px(standing, person.seen)
     length = 100 * 128 / 400
     robust = 2 * ((1 + length**2 / 4) ** 0.5 - 1)
     torch.testing.assert_close(px[5:8], torch.full((3,), robust), atol=1e-2, rtol=0)

@@ -1,4 +1,4 @@
-"""How well a motion explains what was seen, for `report.json`."""
+"""Measure the agreement of a motion with the observations, for `report.json`."""
 
 from dataclasses import replace
 
@@ -9,28 +9,33 @@ from torch import Tensor
 from selfmocap.body_model.body import Body
 from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
-from selfmocap.geometry.camera import CROP_SIZE, project, to_crop
+from selfmocap.geometry.camera import CROP_SIZE
 from selfmocap.geometry.tensors import runs_between
+from selfmocap.losses.keypoint_residuals import keypoint_residuals_px
 from selfmocap.losses.reprojection import body_mask, consecutive, reproject
-from selfmocap.losses.self_supervised import compare, overlap, robust_keypoint_loss
+from selfmocap.losses.self_supervised import compare, overlap
 from selfmocap.pipeline.postprocessing.smoothness_metrics import smoothness_metrics
 from selfmocap.pipeline.samples import CapturedPerson, spread_rows
 from selfmocap.tracking.observations import Observations, load_rows
 
-_MOST, _BLOCK = 120, 10
-"""Frames of which masks and flow are compared, and how many of them follow each other."""
-_FAR_PX, _HARDLY = 8.0, 0.3
-"""A frame is not to be trusted whose keypoints are this far off, or seen with less confidence than this."""
-_STILL = 0.01
-"""Of the image's diagonal a second: a background that moves less stands still."""
+_MAX_IMAGE_FRAMES, _IMAGE_BLOCK = 120, 10
+"""Frames whose masks and flow are compared, and how many of them are consecutive."""
+_MAX_RESIDUAL_PX, _MIN_CONFIDENCE = 8.0, 0.3
+"""A frame with a larger residual or a lower confidence is reported by `low_confidence_ranges`."""
+_MIN_FLOW_CONFIDENCE = 0.5
+_MAX_STATIC_SPEED = 0.01
+"""Image diagonals a second: the camera is static if the background moves less."""
 
 
 def motion_diagnostics(motion: Motion, person: CapturedPerson, body: Body) -> dict[str, float | None]:
-    """`keypoint_px` (robust, weighted by confidence, px of the 128 px crop), over all frames; `mask_iou` and `flow_px`
-    (px of the crop a frame) over some, None where nothing of the kind was measured; steadiness."""
-    px, confidence = residuals_px(motion, person.seen)
-    rows = spread_rows(len(person.seen), _MOST, _BLOCK)
-    iou, flow_px = _images(motion, load_rows(person.observations, rows), body)
+    """Compute the scores of a motion for `report.json`.
+
+    `keypoint_px` is the robust residual of all frames, weighted by confidence, px of the 128 px crop. `mask_iou` and
+    `flow_px` (px of the crop per frame) are means over some frames, None without masks or flow. The others are the
+    `smoothness_metrics`."""
+    px, confidence = keypoint_residuals_px(motion, person.observations)
+    rows = spread_rows(len(person.observations), _MAX_IMAGE_FRAMES, _IMAGE_BLOCK)
+    iou, flow_px = _image_scores(motion, load_rows(person.observations_file, rows), body)
     return {
         "keypoint_px": _rounded((px * confidence).sum() / confidence.sum()),
         "mask_iou": _rounded(iou),
@@ -39,90 +44,85 @@ def motion_diagnostics(motion: Motion, person: CapturedPerson, body: Body) -> di
     }
 
 
-def residuals_px(motion: Motion, seen: Observations) -> tuple[Float[Tensor, " time"], Float[Tensor, " time"]]:
-    """For each frame of the motion the robust distance of its keypoints from those seen, px of the crop, weighted by
-    their confidence, and that confidence, summed; both 0 where nothing was seen."""
-    seen = seen.in_set(DEFAULT_KEYPOINTS.name)
-    rows = torch.searchsorted(seen.frame_index, motion.frame_index).clamp(max=len(seen) - 1)
-    here = seen.frame_index[rows] == motion.frame_index
-    confidence = torch.where(here[:, None], seen.keypoint_confidence[rows], 0.0)
-    pixels = project(motion.keypoints_cam, motion.camera.focal, motion.camera.center)
-    boxes = seen.boxes[rows]
-    losses = robust_keypoint_loss(
-        to_crop(pixels, boxes), to_crop(seen.keypoints[rows], boxes), confidence
-    ).sum(-1)
-    total = confidence.sum(-1)
-    return losses / torch.where(total > 0, total, 1.0), total
-
-
-def low_confidence_ranges(motion: Motion, seen: Observations) -> list[tuple[int, int, str]]:
-    """First and last frame (of the video) of every run of frames that are not to be trusted, and why."""
-    px, _ = residuals_px(motion, seen)
+def low_confidence_ranges(motion: Motion, observations: Observations) -> list[tuple[int, int, str]]:
+    """Return the first and last frame (of the video) of each run of unreliable frames, and the reason."""
+    px, _ = keypoint_residuals_px(motion, observations)
     reasons = {
-        "not seen: filled in between the frames around": motion.filled,
-        "hardly seen": ~motion.filled & (motion.confidence < _HARDLY),
-        "far from the keypoints that were seen": px > _FAR_PX,
+        "not observed: interpolated": motion.filled,
+        "low keypoint confidence": ~motion.filled & (motion.confidence < _MIN_CONFIDENCE),
+        "far from the observed keypoints": px > _MAX_RESIDUAL_PX,
     }
-    found = []
-    for why, flags in reasons.items():
+    ranges = []
+    for reason, flags in reasons.items():
         index = motion.frame_index[flags]
         if len(index):
             runs = runs_between(index.diff() > 1)
-            found += [(int(index[first]), int(index[end - 1]), why) for first, end in runs]
-    return sorted(found)
+            ranges += [(int(index[first]), int(index[end - 1]), reason) for first, end in runs]
+    return sorted(ranges)
 
 
 def background_speed(person: CapturedPerson) -> float | None:
-    """How fast the background moves in the image behind a person, in diagonals of the image a second; None where no
-    flow was measured. Camera shake that goes to and fro does not count."""
-    seen = load_rows(person.observations, spread_rows(len(person.seen), _MOST, _BLOCK))
-    if seen.flow is None or seen.masks is None:
+    """Measure the speed of the background behind a person, image diagonals a second; None without flow or masks.
+
+    It is the median over blocks of frames of the length of the block's mean velocity, so that shaking to and fro does
+    not count."""
+    rows = spread_rows(len(person.observations), _MAX_IMAGE_FRAMES, _IMAGE_BLOCK)
+    observations = load_rows(person.observations_file, rows)
+    if observations.flow is None or observations.masks is None:
         return None
-    behind = ~seen.masks
-    if seen.flow_confidence is not None:
-        behind &= seen.flow_confidence > 0.5
-    steps = torch.stack([_median(flow[where]) for flow, where in zip(seen.flow, behind, strict=True)])
-    steps = steps * (2 * seen.boxes[:, 2:] / CROP_SIZE)
+    background = ~observations.masks
+    if observations.flow_confidence is not None:
+        background &= observations.flow_confidence > _MIN_FLOW_CONFIDENCE
+    pairs = zip(observations.flow, background, strict=True)
+    steps = torch.stack([_median_flow(flow[pixels]) for flow, pixels in pairs])
+    steps = steps * (2 * observations.boxes[:, 2:] / CROP_SIZE)
     known = steps.isfinite().all(-1)
     if not known.any():
         return None
-    blocks = [block.nan_to_num().mean(0) for block in steps.split(_BLOCK)]
-    diagonal = torch.tensor(person.seen.image_size).float().norm()
-    return float(torch.stack(blocks).norm(dim=-1).median() * person.seen.fps / diagonal)
+    blocks = [block.nan_to_num().mean(0) for block in steps.split(_IMAGE_BLOCK)]
+    diagonal = torch.tensor(person.observations.image_size).float().norm()
+    return float(torch.stack(blocks).norm(dim=-1).median() * person.observations.fps / diagonal)
 
 
 def is_camera_static(speeds: list[float | None]) -> bool:
-    """Whether the camera does, by the `background_speed` behind each person; it is believed to where nobody knows."""
+    """Decide from the `background_speed` of each person; true if none is known."""
     known = torch.tensor([speed for speed in speeds if speed is not None])
-    return not len(known) or bool(known.median() < _STILL)
+    return not len(known) or bool(known.median() < _MAX_STATIC_SPEED)
 
 
-def _median(flow: Float[Tensor, "pixels 2"]) -> Float[Tensor, "2"]:
+def _median_flow(flow: Float[Tensor, "pixels 2"]) -> Float[Tensor, "2"]:
+    """Return NaN for fewer pixels than one row of the crop."""
     return flow.median(0).values if len(flow) >= CROP_SIZE else torch.full((2,), torch.nan)
 
 
-def _images(motion: Motion, seen: Observations, body: Body) -> tuple[Tensor, Tensor]:
-    """Mean overlap of masks, and mean difference of flow; NaN where there are none."""
-    seen = seen.in_set(DEFAULT_KEYPOINTS.name)
-    here = motion[torch.isin(motion.frame_index, seen.frame_index)]
+def _image_scores(motion: Motion, observations: Observations, body: Body) -> tuple[Tensor, Tensor]:
+    """Compute the mean overlap of masks and the mean difference of flow; NaN without masks or flow."""
+    observations = observations.in_set(DEFAULT_KEYPOINTS.name)
+    motion = motion[torch.isin(motion.frame_index, observations.frame_index)]
     overlaps, flows = [], []
-    for rows in torch.arange(len(here)).split(_BLOCK):
-        part, of_seen = here[rows], seen[rows]
-        if of_seen.masks is not None:
-            certain = torch.ones_like(of_seen.masks) if of_seen.mask_certain is None else of_seen.mask_certain
-            drawn = body_mask(body, part.parameters, part.camera, of_seen.boxes)
-            overlaps.append(
-                overlap((drawn & certain).float(), of_seen.masks & certain)[of_seen.masks.any(-1).any(-1)]
+    for rows in torch.arange(len(motion)).split(_IMAGE_BLOCK):
+        estimate, observed = motion[rows], observations[rows]
+        if observed.masks is not None:
+            certain = (
+                torch.ones_like(observed.masks) if observed.mask_certain is None else observed.mask_certain
             )
-        if of_seen.flow is not None:
-            follows = consecutive(part.frame_index)
+            rendered = body_mask(body, estimate.parameters, estimate.camera, observed.boxes)
+            shares = overlap((rendered & certain).float(), observed.masks & certain)
+            overlaps.append(shares[observed.masks.any(-1).any(-1)])
+        if observed.flow is not None:
+            follows = consecutive(estimate.frame_index)
             with torch.no_grad():
                 projection = reproject(
-                    body, part.parameters, part.camera, of_seen.boxes, follows, DEFAULT_KEYPOINTS.name
+                    body,
+                    estimate.parameters,
+                    estimate.camera,
+                    observed.boxes,
+                    follows,
+                    DEFAULT_KEYPOINTS.name,
                 )
-            flows.append(compare(projection, replace(of_seen, masks=None)).motion[follows])
-    nothing = torch.zeros(0)
-    return torch.cat([nothing, *overlaps]).mean(), torch.cat([nothing, *flows]).mean()
+            flows.append(compare(projection, replace(observed, masks=None)).motion[follows])
+    empty = torch.zeros(0)
+    return torch.cat([empty, *overlaps]).mean(), torch.cat([empty, *flows]).mean()
 
 
 def _rounded(value: Tensor) -> float | None:

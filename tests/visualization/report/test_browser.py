@@ -30,9 +30,9 @@ REPORT = {
     "people": [
         {
             "accepted": True,
-            "before": {"self_check_px": 4.2, "keypoint_px_by_frame": [4.0] * 40},
-            "after": {"self_check_px": 0.9, "keypoint_px_by_frame": [1.0] * 40},
-            "untrusted": [[30, 33, "half outside the picture"]],
+            "before": {"heldout_reprojection_px": 4.2, "keypoint_px_by_frame": [4.0] * 40},
+            "after": {"heldout_reprojection_px": 0.9, "keypoint_px_by_frame": [1.0] * 40},
+            "low_confidence_ranges": [[30, 33, "half outside the picture"]],
         }
     ],
 }
@@ -51,7 +51,7 @@ def folder(motion: Motion, body: Body, tmp_path_factory: pytest.TempPathFactory)
     write_video(folder / "overlay.mp4", pictures, 30.0)
     write_report(folder / "filmed.html", [motion, motion[:20]], body, REPORT, folder / "overlay.mp4")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(page, "MOST_EMBEDDED_BYTES", 0)
+        patch.setattr(page, "MAX_EMBEDDED_BYTES", 0)
         write_report(folder / "linked.html", [motion], body, REPORT, folder / "overlay.mp4")
     write_report(folder / "plain.html", [motion], body, REPORT, None)
     return folder
@@ -89,7 +89,7 @@ def opened(browser, path: Path) -> None:
     browser.get(path.as_uri())
     until(
         lambda: browser.execute_script(
-            "return document.readyState === 'complete' && (!film || film.readyState > 1)"
+            "return document.readyState === 'complete' && (!video || video.readyState > 1)"
         )
     )
 
@@ -111,15 +111,15 @@ def test_the_slider_moves_the_body_the_video_and_the_words(
     before = pixels(scene)
     slider.send_keys(*["\ue014"] * 31)
     assert by_id(browser, "number").text == "frame 31"
-    assert by_id(browser, "doubt").text == "Person 1: not to be trusted here: half outside the picture"
+    assert by_id(browser, "warning").text == "Person 1: low confidence: half outside the picture"
     after = pixels(scene)
     assert (np.abs(after - before).max(-1) > 40).mean() > 0.01
     posed = browser.execute_script(
         "return posedJoints(people[0], people[0].row[shown], parents).map(({ p }) => p)"
     )
     assert np.abs(np.array(posed) - body.pose(motion[31:32].parameters).joints[0].numpy()).max() < 1e-3
-    until(lambda: not browser.execute_script("return film.seeking"))
-    middle = pixels(by_id(browser, "film"))
+    until(lambda: not browser.execute_script("return video.seeking"))
+    middle = pixels(by_id(browser, "video"))
     grey = middle[middle.shape[0] // 2, middle.shape[1] // 2].mean()
     assert grey == pytest.approx(6 * 31, abs=5)
 
@@ -131,7 +131,7 @@ def test_dragging_and_the_videos_view_move_the_camera(browser, folder: Path) -> 
     views = [pixels(scene)]
     webdriver.ActionChains(browser).drag_and_drop_by_offset(scene, 120, 30).perform()
     views.append(pixels(scene))
-    by_id(browser, "from-video").click()
+    by_id(browser, "video-camera").click()
     views.append(pixels(scene))
     for one, other in ((0, 1), (1, 2), (0, 2)):
         assert (np.abs(views[one] - views[other]).max(-1) > 40).mean() > 0.01

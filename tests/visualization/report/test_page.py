@@ -1,6 +1,7 @@
 import base64
 import hashlib
 import json
+import math
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,6 +15,7 @@ from selfmocap.body_model.body import Body
 from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
 from selfmocap.geometry.camera import Camera
+from selfmocap.losses.keypoint_residuals import keypoint_residuals_px
 from selfmocap.tracking.observations import Observations
 from selfmocap.visualization.report import page, playback
 from selfmocap.visualization.report.page import write_report
@@ -70,16 +72,16 @@ def numbers(packed: dict, *shape: int) -> np.ndarray:
 def played(data: dict, person: dict, row: int) -> tuple[np.ndarray, np.ndarray]:
     """Joints and skin in the world, by the rules that playback.js and scene.js follow."""
     rest = numbers(person["rest_joints"], 3)
-    turns = Rotation.from_quat(numbers(person["turns"], 24, 4)[row]).as_matrix()
+    turns = Rotation.from_quat(numbers(person["rotations"], 24, 4)[row]).as_matrix()
     R, p = [turns[0]], [numbers(person["root"], 3)[row]]
     for joint, parent in enumerate(data["parents"][1:], 1):
         R.append(R[parent] @ turns[joint])
         p.append(p[parent] + R[parent] @ (rest[joint] - rest[parent]))
     R, p = np.stack(R), np.stack(p)
-    skin, bulges = person["skin"], person["bulges"]
-    metres = numbers(bulges["metres"], data["bulges"])[row]
-    vertices = numbers(skin["vertices"], 3) / 32767 * skin["furthest"]
-    vertices += np.einsum("k,vkc->vc", metres, numbers(bulges["shapes"], data["bulges"], 3) / 127)
+    skin, offsets = person["skin"], person["pose_offsets"]
+    metres = numbers(offsets["metres"], data["pose_offsets"])[row]
+    vertices = numbers(skin["vertices"], 3) / 32767 * skin["scale"]
+    vertices += np.einsum("k,vkc->vc", metres, numbers(offsets["shapes"], data["pose_offsets"], 3) / 127)
     joints, weights = numbers(skin["joints"], 4).astype(int), numbers(skin["weights"], 4)
     weights /= weights.sum(1, keepdims=True)
     moved = np.einsum("vkab,vkb->vka", R[joints], vertices[:, None] - rest[joints]) + p[joints]
@@ -147,7 +149,7 @@ def test_names_and_reasons_from_strangers_stay_text(motion: Motion, body: Body, 
     report = {
         "video": {"path": f"clips/{HOSTILE.replace('/', '∕')}"},
         "stages": [{"name": HOSTILE, "seconds": 2.0}],
-        "people": [{"untrusted": [[3, 5, HOSTILE]]}],
+        "people": [{"low_confidence_ranges": [[3, 5, HOSTILE]]}],
     }
     write_report(tmp_path / "report.html", [motion], body, report, None)
     shown = Page(tmp_path / "report.html")
@@ -155,13 +157,18 @@ def test_names_and_reasons_from_strangers_stay_text(motion: Motion, body: Body, 
     assert "img" not in {tag for tag, _ in shown.tags}
     assert all(not key.startswith("on") for _, attributes in shown.tags for key in attributes)
     assert HOSTILE in shown.visible
-    assert shown.playback["people"][0]["untrusted"] == [[3, 5, HOSTILE]]
+    assert shown.playback["people"][0]["low_confidence_ranges"] == [[3, 5, HOSTILE]]
 
 
 def test_whatever_a_report_lacks_or_garbles_is_left_out(motion: Motion, body: Body, tmp_path: Path) -> None:
     nan = float("nan")
     people = [
-        {"accepted": True, "before": {"self_check_px": 4.0, "jitter": nan}, "after": None, "untrusted": "no"},
+        {
+            "accepted": True,
+            "before": {"heldout_reprojection_px": 4.0, "jitter": nan},
+            "after": None,
+            "low_confidence_ranges": "no",
+        },
         7,
     ]
     for report in ({}, {"video": None, "people": None, "stages": 3}, {"people": people}):
@@ -174,8 +181,8 @@ def test_whatever_a_report_lacks_or_garbles_is_left_out(motion: Motion, body: Bo
 def test_adaptation_before_and_after(motion: Motion, body: Body, tmp_path: Path) -> None:
     person = {
         "accepted": True,
-        "before": {"self_check_px": 4.21, "mask_iou": 0.8, "flow_px": 1.0},
-        "after": {"self_check_px": 0.876, "mask_iou": 0.9, "flow_px": 2.0},
+        "before": {"heldout_reprojection_px": 4.21, "mask_iou": 0.8, "flow_px": 1.0},
+        "after": {"heldout_reprojection_px": 0.876, "mask_iou": 0.9, "flow_px": 2.0},
     }
     write_report(tmp_path / "report.html", [motion], body, {"people": [person]}, None)
     text = (tmp_path / "report.html").read_text()
@@ -190,11 +197,11 @@ def test_a_small_overlay_is_embedded_and_a_large_one_linked_to(
     overlay = tmp_path / "over lay.mp4"
     overlay.write_bytes(bytes(range(200)))
     write_report(tmp_path / "report.html", [motion], body, {}, overlay)
-    assert base64.b64decode(Page(tmp_path / "report.html").contents["film-data"]) == bytes(range(200))
-    monkeypatch.setattr(page, "MOST_EMBEDDED_BYTES", 199)
+    assert base64.b64decode(Page(tmp_path / "report.html").contents["video-data"]) == bytes(range(200))
+    monkeypatch.setattr(page, "MAX_EMBEDDED_BYTES", 199)
     write_report(tmp_path / "report.html", [motion], body, {}, overlay)
     linked = Page(tmp_path / "report.html")
-    assert "film-data" not in linked.contents
+    assert "video-data" not in linked.contents
     assert "over%20lay.mp4" in linked.addresses
 
 
@@ -207,7 +214,7 @@ def test_long_motions_are_thinned_out_and_say_so(
     shown = Page(tmp_path / "report.html")
     assert shown.playback["frames"]["index"] == [*range(0, 40, 3)]
     ((name, residuals),) = shown.playback["people"][0]["keypoint_px"]
-    assert name == "result"
+    assert name == "after"
     assert np.array_equal(numbers(residuals), [*range(0, 39, 3), np.nan], equal_nan=True)
     joints, _ = played(shown.playback, shown.playback["people"][0], 13)
     assert np.abs(joints - body.pose(motion[39:].parameters).joints[0].numpy()).max() < 2e-4
@@ -225,19 +232,25 @@ def test_a_report_without_frames_or_with_too_few_residuals_is_refused(
     assert not [*tmp_path.iterdir()]
 
 
-def test_residuals_are_pixels_of_the_crop_in_frames_that_were_seen(motion: Motion) -> None:
+def test_the_residual_curve_is_robust_px_of_the_crop_and_its_mean_is_the_number(motion: Motion) -> None:
     camera: Camera = motion.camera
-    seen_frames = [0, 1, 3]
-    pixels = camera.project(camera.to_world(motion.keypoints_cam))[seen_frames]
+    observed_frames = [0, 1, 3]
+    pixels = camera.project(camera.to_world(motion.keypoints_cam))[observed_frames]
     confidence = torch.rand(3, 23)
     confidence[2] = 0
-    seen = Observations(
-        frame_index=motion.frame_index[seen_frames],
-        frame_times=motion.frame_times[seen_frames],
+    observations = Observations(
+        frame_index=motion.frame_index[observed_frames],
+        frame_times=motion.frame_times[observed_frames],
         image_size=motion.image_size,
         boxes=torch.tensor([[600.0, 300.0, 64.0], [600.0, 300.0, 128.0], [600.0, 300.0, 64.0]]),
         keypoint_set=DEFAULT_KEYPOINTS.name,
         keypoints=pixels + torch.tensor([3.0, 4.0]),
         keypoint_confidence=confidence,
     )
-    assert keypoint_px_by_frame(motion[:4], seen) == pytest.approx([5.0, 2.5, None, None], abs=2e-3)
+    robust = [2 * (math.hypot(1, distance / 2) - 1) for distance in (5.0, 2.5)]
+    px = keypoint_px_by_frame(motion[:4], observations)
+    assert px == pytest.approx([*robust, None, None], abs=2e-3)
+    weights = confidence.sum(1)
+    residuals, by_frame = keypoint_residuals_px(motion[:4], observations)
+    mean = float((residuals * by_frame).sum() / by_frame.sum())
+    assert mean == pytest.approx(float((weights[:2] * torch.tensor(robust)).sum() / weights[:2].sum()), abs=2e-3)

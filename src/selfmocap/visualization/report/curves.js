@@ -1,4 +1,4 @@
-// Curves over the frames, and the strip above the slider that shows who is there and what is not to be trusted.
+// Curves over the frames, and the strip above the slider: frames with each person, low-confidence frames marked.
 
 const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
@@ -11,7 +11,7 @@ function element(tag, className, text = "") {
   return made;
 }
 
-/** A canvas in the pixels of the screen, cleared: its context, width and height. */
+/** Resize a canvas to the pixels of the screen and clear it. Returns its context, width and height. */
 function clearedCanvas(canvas) {
   const [width, height, ratio] = [canvas.clientWidth, canvas.clientHeight, devicePixelRatio];
   [canvas.width, canvas.height] = [Math.round(width * ratio), Math.round(height * ratio)];
@@ -20,7 +20,7 @@ function clearedCanvas(canvas) {
   return { pen, width, height };
 }
 
-/** About three round numbers between two. */
+/** Return about three round numbers between `low` and `high`. */
 function ticks(low, high) {
   const rough = (high - low) / 3;
   const power = 10 ** Math.floor(Math.log10(rough));
@@ -29,13 +29,13 @@ function ticks(low, high) {
   return Array.from({ length: Math.floor(high / step + 1e-9) - first + 1 }, (_, n) => +((first + n) * step).toPrecision(6));
 }
 
-/** The share of the way from the first to the last frame at which each frame stands. */
-function sharesOf(times) {
+/** Return the time of each frame as a fraction of the time from the first to the last frame. */
+function fractionsOf(times) {
   const length = times[times.length - 1] - times[0] || 1;
   return times.map((time) => (time - times[0]) / length);
 }
 
-/** The runs of equal values: [value, first, last]. */
+/** Return the runs of equal values: [value, first, last]. */
 function runsOf(values) {
   const runs = [];
   values.forEach((value, at) => {
@@ -45,15 +45,16 @@ function runsOf(values) {
   return runs;
 }
 
-/** Between which shares of the way the frames from first to last stand: to the middle between neighbours. */
-function spanOf(shares, first, last) {
-  const middle = (frame) => (shares[frame - 1] + shares[frame]) / 2;
-  return [first ? middle(first) : 0, last + 1 < shares.length ? middle(last + 1) : 1];
+/** Return the fractions that the frames from first to last cover, up to the middle between neighbours. */
+function spanOf(fractions, first, last) {
+  const middle = (frame) => (fractions[frame - 1] + fractions[frame]) / 2;
+  return [first ? middle(first) : 0, last + 1 < fractions.length ? middle(last + 1) : 1];
 }
 
-/** One plot with its legend. `show({series, states})` draws `series` [{name, values, colour, faint}] over the frames
- * and marks those in doubt; `range` [low, high] is widened to hold them; `seek(share)` is called where the pointer points. */
-function makeCurves(host, { title, unit, digits, range, shares, seek }) {
+/** Create a plot with its legend. `show({series, states})` draws `series` [{name, values, colour, faint}] over the
+ * frames and marks low-confidence frames; `range` [low, high] is the smallest range of the axis; `seek(fraction)` is
+ * called when the user points at the plot. */
+function makeCurves(host, { title, unit, digits, range, fractions, seek }) {
   const figure = element("figure", "curves");
   const caption = element("figcaption", "");
   const legend = element("span", "legend");
@@ -82,12 +83,12 @@ function makeCurves(host, { title, unit, digits, range, shares, seek }) {
     for (const { values } of series) {
       for (const value of values) if (value > high) high = value;
     }
-    const x = (share) => GUTTER + share * (width - GUTTER - 1);
+    const x = (fraction) => GUTTER + fraction * (width - GUTTER - 1);
     const y = (value) => height - 5 - ((value - low) / (high - low)) * (height - 10);
-    pen.fillStyle = style("doubt");
+    pen.fillStyle = style("unreliable");
     for (const [state, first, last] of runsOf(states)) {
-      const [from, to] = spanOf(shares, first, last).map(x);
-      if (state === "doubted") pen.fillRect(from, 0, Math.max(to - from, 1), height);
+      const [from, to] = spanOf(fractions, first, last).map(x);
+      if (state === "unreliable") pen.fillRect(from, 0, Math.max(to - from, 1), height);
     }
     pen.font = `11px ${style("font")}`;
     pen.textAlign = "right";
@@ -107,10 +108,10 @@ function makeCurves(host, { title, unit, digits, range, shares, seek }) {
       let drawing = false;
       values.forEach((value, frame) => {
         if (Number.isNaN(value)) drawing = false;
-        else if (drawing) pen.lineTo(x(shares[frame]), y(value));
+        else if (drawing) pen.lineTo(x(fractions[frame]), y(value));
         else {
-          pen.moveTo(x(shares[frame]), y(value));
-          pen.lineTo(x(shares[frame]) + 1, y(value));
+          pen.moveTo(x(fractions[frame]), y(value));
+          pen.lineTo(x(fractions[frame]) + 1, y(value));
           drawing = true;
         }
       });
@@ -135,7 +136,7 @@ function makeCurves(host, { title, unit, digits, range, shares, seek }) {
       draw();
     },
     at(frame) {
-      cursor.style.left = `calc(${GUTTER}px + ${shares[frame]} * (100% - ${GUTTER + 1}px))`;
+      cursor.style.left = `calc(${GUTTER}px + ${fractions[frame]} * (100% - ${GUTTER + 1}px))`;
       series.forEach(({ values }, n) => {
         numbers[n].textContent = Number.isNaN(values[frame]) ? "–" : values[frame].toFixed(digits) + unit;
       });
@@ -143,15 +144,15 @@ function makeCurves(host, { title, unit, digits, range, shares, seek }) {
   };
 }
 
-/** Draws for each person a bar over the frames in which it is seen: paler where filled in, marked where in doubt. */
-function drawStrip(canvas, rows, shares) {
+/** Draw for each person a bar over their frames: paler where interpolated, marked where confidence is low. */
+function drawStrip(canvas, rows, fractions) {
   canvas.style.height = `${rows.length * 7 - 1}px`;
   const { pen, width } = clearedCanvas(canvas);
   rows.forEach(({ colour, states }, n) => {
     for (const [state, first, last] of runsOf(states)) {
       if (!state) continue;
-      const [from, to] = spanOf(shares, first, last).map((share) => share * width);
-      pen.fillStyle = state === "doubted" ? style("alarm") : colour;
+      const [from, to] = spanOf(fractions, first, last).map((fraction) => fraction * width);
+      pen.fillStyle = state === "unreliable" ? style("alarm") : colour;
       pen.globalAlpha = state === "filled" ? 0.35 : 1;
       pen.fillRect(from, n * 7, Math.max(to - from, 1), 6);
     }

@@ -1,4 +1,4 @@
-// The data of playback.py: numbers out of base64, and the body's forward kinematics.
+// Decode the data of playback.py, and compute the body's forward kinematics.
 "use strict";
 
 const ARRAYS = {
@@ -21,31 +21,31 @@ function unit(packed) {
 }
 
 function readPerson(person, faces) {
-  const { vertices, furthest, joints, weights } = person.skin;
-  const rest = unit(vertices).map((number) => number * furthest);
+  const { vertices, scale, joints, weights } = person.skin;
+  const rest = unit(vertices).map((number) => number * scale);
   return {
     number: person.number,
     row: unpacked(person.row),
     skin: { rest, normals: normalsOf(rest, faces), joints: unpacked(joints), weights: unpacked(weights) },
-    bulges: { metres: unpacked(person.bulges.metres), shapes: unpacked(person.bulges.shapes) },
+    poseOffsets: { metres: unpacked(person.pose_offsets.metres), shapes: unpacked(person.pose_offsets.shapes) },
     restJoints: unpacked(person.rest_joints),
-    turns: unit(person.turns),
+    rotations: unit(person.rotations),
     root: unpacked(person.root),
     confidence: unpacked(person.confidence),
     filled: unpacked(person.filled),
     keypointPx: person.keypoint_px.map(([name, values]) => [name, unpacked(values)]),
-    untrusted: person.untrusted,
-    camera: { ...person.camera, turns: unit(person.camera.turns), t: unpacked(person.camera.t) },
+    lowConfidence: person.low_confidence_ranges,
+    camera: { ...person.camera, rotations: unit(person.camera.rotations), t: unpacked(person.camera.t) },
   };
 }
 
 function readPlayback(text) {
   const data = JSON.parse(text);
   const faces = unpacked(data.faces);
-  return { ...data, faces, people: data.people.map((person) => readPerson(person, faces)) };
+  return { ...data, faces, poseOffsets: data.pose_offsets, people: data.people.map((person) => readPerson(person, faces)) };
 }
 
-/** Of each vertex the mean of its faces' normals, weighted by area. */
+/** Compute for each vertex the mean of the normals of its faces, weighted by area. */
 function normalsOf(vertices, faces) {
   const normals = new Float32Array(vertices.length);
   for (let face = 0; face < faces.length; face += 3) {
@@ -58,9 +58,9 @@ function normalsOf(vertices, faces) {
   return normals;
 }
 
-/** The rotation matrix, row by row, of the quaternion (x, y, z, w) that stands at `at`; it need not be of length 1. */
-function matrixOf(turns, at) {
-  const [x, y, z, w] = turns.subarray(at, at + 4);
+/** Convert the quaternion (x, y, z, w) at index `at`, of any length, to a rotation matrix, row by row. */
+function matrixOf(rotations, at) {
+  const [x, y, z, w] = rotations.subarray(at, at + 4);
   const s = 2 / (x * x + y * y + z * z + w * w);
   return [
     1 - s * (y * y + z * z), s * (x * y - z * w), s * (x * z + y * w),
@@ -80,24 +80,24 @@ function rotated(R, p) {
   return [0, 3, 6].map((row) => R[row] * p[0] + R[row + 1] * p[1] + R[row + 2] * p[2]);
 }
 
-/** Of each joint the rotation and the place (metres) in the world, by forward kinematics. */
+/** Compute the rotation and position (metres) of each joint in the world by forward kinematics. */
 function posedJoints(person, row, parents) {
   const rest = (joint) => person.restJoints.subarray(3 * joint, 3 * joint + 3);
   const posed = [];
   parents.forEach((parent, joint) => {
-    const local = matrixOf(person.turns, 4 * (row * parents.length + joint));
+    const local = matrixOf(person.rotations, 4 * (row * parents.length + joint));
     if (parent < 0) {
       posed.push({ R: local, p: [...person.root.subarray(3 * row, 3 * row + 3)] });
       return;
     }
-    const above = posed[parent];
-    const bone = rotated(above.R, rest(joint).map((number, axis) => number - rest(parent)[axis]));
-    posed.push({ R: product(above.R, local), p: bone.map((number, axis) => number + above.p[axis]) });
+    const parentJoint = posed[parent];
+    const bone = rotated(parentJoint.R, rest(joint).map((number, axis) => number - rest(parent)[axis]));
+    posed.push({ R: product(parentJoint.R, local), p: bone.map((number, axis) => number + parentJoint.p[axis]) });
   });
   return posed;
 }
 
-/** What moves the skin: for each joint the three rows of the map from the rest pose into the world. */
+/** Compute for each joint the three rows of the transform from the rest pose to the world. */
 function bonesOf(person, row, parents) {
   const bones = new Float32Array(12 * parents.length);
   posedJoints(person, row, parents).forEach(({ R, p }, joint) => {
@@ -109,11 +109,11 @@ function bonesOf(person, row, parents) {
   return bones;
 }
 
-/** By how many degrees each frame turns a joint from the T-pose, NaN where the person is absent. */
+/** Compute the angle of a joint from the T-pose in each frame, degrees; NaN in frames without the person. */
 function jointAngles(person, joint, joints) {
   return Float32Array.from(person.row, (row) => {
     if (row < 0) return NaN;
-    const [x, y, z, w] = person.turns.subarray(4 * (row * joints + joint));
+    const [x, y, z, w] = person.rotations.subarray(4 * (row * joints + joint));
     return (2 * Math.atan2(Math.hypot(x, y, z), Math.abs(w)) * 180) / Math.PI;
   });
 }

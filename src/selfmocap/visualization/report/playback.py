@@ -1,6 +1,6 @@
-"""Motions as the data that the page plays: for each person a skin at rest and the turns of its joints in time.
+"""Convert motions to the data that the page plays: for each person a rest mesh and joint rotations over time.
 
-Every array is `{"type", "data"}`: little-endian numbers in base64. `playback.js` is the reader.
+Every array is `{"type", "data"}`: little-endian numbers in base64. `playback.js` reads them.
 """
 
 import base64
@@ -21,47 +21,46 @@ from selfmocap.export.segments import concat_segments, split_into_segments
 from selfmocap.export.skin import SkinnedMesh, skinned_mesh
 
 MAX_SHOWN_FRAMES = 3000
-"""Frames shown of a clip; of a longer one every second, third, ..."""
+"""Maximum number of frames in the page; of a longer clip every second, third, ... frame is shown."""
 
-BULGES = 24
-"""Pose blendshapes shown of each person."""
+MAX_POSE_OFFSETS = 24
+"""Number of pose blendshapes of each person in the page."""
 
 _CODES = {"int16": "<i2", "uint16": "<u2", "uint32": "<u4", "int8": "i1", "uint8": "u1", "float32": "<f4"}
 
 Residuals = Mapping[str, Sequence[float | None]]
-"""Of one person: a name (first answer, result) and a number for each of its motion's frames."""
+"""For one person: a name (before, after) and a number for each frame of the motion."""
 
 
 def playback(motions: Sequence[Motion], body: Body, keypoint_px: Sequence[Residuals]) -> dict[str, Any]:
-    """JSON data of all people, each with its residuals, on one timeline.
+    """Return the JSON data of all people, each with their residuals, on one timeline.
 
-    `frames` {index, time (s)} are the video's frames that are shown, from the first with a person in it to the last,
-    and `every` how many of them one stands for.
-    `people` are those who are in one of them; a person's `row` says for each frame which row of its own arrays
-    belongs to it, -1 where it is absent. Raises ValueError where there is no frame, or where residuals are not one a
+    `frames` {index, time (s)} are the shown frames of the video, from the first with a person to the last; `every` is
+    the step between them. `people` are those in a shown frame; the `row` of a person gives for each frame the row of
+    their arrays, -1 in frames without them. Raises ValueError if there is no frame, or unless there is one residual per
     frame."""
-    seen = np.concatenate([np.zeros(0, np.int64), *(m.frame_index.numpy() for m in motions)])
-    if not len(seen):
-        raise ValueError("a report needs a motion with at least one frame; there is none")
+    observed = np.concatenate([np.zeros(0, np.int64), *(m.frame_index.numpy() for m in motions)])
+    if not len(observed):
+        raise ValueError("expected a motion with at least one frame, found none")
     times = np.concatenate([m.frame_times.numpy() for m in motions])
-    seen, first = np.unique(seen, return_index=True)
-    every = -(-int(seen[-1] - seen[0] + 1) // MAX_SHOWN_FRAMES)
-    index = np.arange(seen[0], seen[-1] + 1, every)
-    time = np.interp(index, seen, times[first])
+    observed, first = np.unique(observed, return_index=True)
+    every = -(-int(observed[-1] - observed[0] + 1) // MAX_SHOWN_FRAMES)
+    index = np.arange(observed[0], observed[-1] + 1, every)
+    time = np.interp(index, observed, times[first])
     people = [_person(m, body, index, of_m) for m, of_m in zip(motions, keypoint_px, strict=True)]
     return {
         "every": every,
         "frames": {"index": index.tolist(), "time": time.round(4).tolist()},
         "joints": JOINT_NAMES,
         "parents": JOINT_PARENTS,
-        "bulges": BULGES,
+        "pose_offsets": MAX_POSE_OFFSETS,
         "faces": packed(body.faces.numpy(), "uint16" if len(body.vertex_joint) <= 1 << 16 else "uint32"),
         "people": [{"number": number, **data} for number, data in enumerate(people, 1) if data],
     }
 
 
 def packed(array: np.ndarray, kind: str) -> dict[str, str]:
-    """An array's numbers as the page reads them."""
+    """Encode the numbers of an array for the page."""
     return {"type": kind, "data": base64.b64encode(array.astype(_CODES[kind]).tobytes()).decode()}
 
 
@@ -79,9 +78,9 @@ def _person(
         "row": packed(row, "int16"),
         "camera": _camera(motion),
         "skin": _skin(skinned_mesh(skeleton, body)),
-        "bulges": _bulges(motion, body),
+        "pose_offsets": _pose_offsets(motion, body),
         "rest_joints": packed(skeleton.rest_joints.numpy(), "float32"),
-        "turns": _unit(roma.rotmat_to_unitquat(skeleton.R_parent_joint).numpy()),
+        "rotations": _unit(roma.rotmat_to_unitquat(skeleton.R_parent_joint).numpy()),
         "root": packed(skeleton.p_world_root.numpy(), "float32"),
         "confidence": packed(motion.confidence.numpy(), "float32"),
         "filled": packed(motion.filled.numpy(), "uint8"),
@@ -92,33 +91,34 @@ def _person(
 def _residuals(values: Sequence[float | None], kept: Bool[np.ndarray, " time"]) -> dict[str, str]:
     if len(values) != len(kept):
         raise ValueError(
-            f"{len(values)} residuals of keypoints for a motion of {len(kept)} frames; give one a frame"
+            f"{len(values)} residuals for a motion of {len(kept)} frames; expected one per frame"
         )
     return packed(np.array([np.nan if value is None else value for value in values])[kept], "float32")
 
 
-def _skin(hull: SkinnedMesh) -> dict[str, Any]:
-    furthest = float(np.abs(hull.vertices).max())
+def _skin(mesh: SkinnedMesh) -> dict[str, Any]:
+    scale = float(np.abs(mesh.vertices).max())
     return {
-        "furthest": furthest,
-        "vertices": _unit(hull.vertices / furthest),
-        "joints": packed(hull.joints, "uint8"),
-        "weights": packed(np.rint(hull.weights * 65535), "uint16"),
+        "scale": scale,
+        "vertices": _unit(mesh.vertices / scale),
+        "joints": packed(mesh.joints, "uint8"),
+        "weights": packed(np.rint(mesh.weights * 65535), "uint16"),
     }
 
 
-def _bulges(motion: Motion, body: Body) -> dict[str, Any]:
-    """The pose blendshapes, which move the skin by centimetres at shoulders and hips, as the few shapes that this
-    motion is made of: its offsets D (time, 3 vertices) are U (U^T D), U the strongest left singular vectors."""
-    turns = motion.parameters.R_parent_joint[:, 1:] - torch.eye(3)
-    coefficients = turns.flatten(1) @ body.posedirs_coefficients
+def _pose_offsets(motion: Motion, body: Body) -> dict[str, Any]:
+    """Compress the pose offsets D (time, 3 vertices) of the skin, which are centimetres at shoulders and hips.
+
+    D is replaced by U (U^T D) with U the strongest left singular vectors."""
+    rotations = motion.parameters.R_parent_joint[:, 1:] - torch.eye(3)
+    coefficients = rotations.flatten(1) @ body.posedirs_coefficients
     blendshapes = body.blendshapes[body.num_betas :]
     values, vectors = torch.linalg.eigh(blendshapes @ blendshapes.T)
     strengths = coefficients @ (vectors * values.clamp_min(0).sqrt())
-    U = torch.linalg.svd(strengths, full_matrices=False).U[:, :BULGES]
+    U = torch.linalg.svd(strengths, full_matrices=False).U[:, :MAX_POSE_OFFSETS]
     shapes = (U.T @ coefficients) @ blendshapes
     metres = shapes.abs().amax(1, keepdim=True).clamp_min(1e-9)
-    absent = (0, BULGES - len(shapes))
+    absent = (0, MAX_POSE_OFFSETS - len(shapes))
     by_vertex = (shapes / metres).unflatten(1, (3, -1)).permute(2, 0, 1)
     return {
         "metres": packed(torch.nn.functional.pad(U * metres.T, absent).numpy(), "float32"),
@@ -127,17 +127,17 @@ def _bulges(motion: Motion, body: Body) -> dict[str, Any]:
 
 
 def _unit(array: Float[np.ndarray, "*shape"]) -> dict[str, str]:
-    """Numbers in [-1, 1] in 16 bits."""
+    """Encode numbers in [-1, 1] in 16 bits."""
     return packed(np.rint(array * 32767), "int16")
 
 
 def _camera(motion: Motion) -> dict[str, Any]:
-    """The video's camera: `R_cam_world` as quaternions and `t_cam_world`, one row for all frames or one a frame."""
+    """Encode the camera: `R_cam_world` as quaternions and `t_cam_world`, one row for all frames or one per frame."""
     camera = motion.camera
     return {
         "size": motion.image_size,
         "focal": camera.focal.flatten().tolist(),
         "center": camera.center.flatten().tolist(),
-        "turns": _unit(roma.rotmat_to_unitquat(camera.R_cam_world.double()).numpy()),
+        "rotations": _unit(roma.rotmat_to_unitquat(camera.R_cam_world.double()).numpy()),
         "t": packed(camera.t_cam_world.numpy(), "float32"),
     }

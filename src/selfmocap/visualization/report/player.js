@@ -1,11 +1,11 @@
-// The page's clock: one frame is shown everywhere, in the scene, the video, the curves and on the slider.
+// The clock of the page: scene, video, curves and slider show the same frame.
 
 const byId = (id) => document.getElementById(id);
 const data = readPlayback(byId("playback").textContent);
 const { people, parents, joints } = data;
 const frames = data.frames.index;
 const seconds = data.frames.time;
-const shares = sharesOf(seconds);
+const fractions = fractionsOf(seconds);
 
 const JOINTS_SHOWN = {
   "Knees and elbows": ["left_knee", "right_knee", "left_elbow", "right_elbow"],
@@ -14,24 +14,24 @@ const JOINTS_SHOWN = {
   "Spine, neck and head": ["spine1", "spine2", "spine3", "neck", "head"],
 };
 
-const film = byId("film");
+const video = byId("video");
 const slider = byId("frame");
-let [shown, playing, moment, chosen, fromVideo] = [0, false, seconds[0], people[0], false];
+let [shown, playing, moment, selected, useVideoCamera] = [0, false, seconds[0], people[0], false];
 
 const reasonOf = (person, frame) => {
-  const found = person.untrusted.find(([first, last]) => first <= frames[frame] && frames[frame] <= last);
+  const found = person.lowConfidence.find(([first, last]) => first <= frames[frame] && frames[frame] <= last);
   return found && found[2];
 };
 const stateOf = (person, frame) => {
   if (person.row[frame] < 0) return "";
-  if (reasonOf(person, frame) !== undefined) return "doubted";
-  return person.filled[person.row[frame]] ? "filled" : "seen";
+  if (reasonOf(person, frame) !== undefined) return "unreliable";
+  return person.filled[person.row[frame]] ? "filled" : "observed";
 };
 for (const person of people) person.states = frames.map((_, frame) => stateOf(person, frame));
 
 const colourOf = (person) => style(`person-${((person.number - 1) % 5) + 1}`);
 const rgb = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16) / 255);
-const mixed = (a, b, share) => a.map((number, n) => number * (1 - share) + b[n] * share);
+const mixed = (a, b, fraction) => a.map((number, n) => number * (1 - fraction) + b[n] * fraction);
 const wordsOf = (name) => name.replaceAll("_", " ").replace(/\d/, " $&");
 
 // ---- the scene
@@ -44,13 +44,13 @@ const middleOf = ({ root }) =>
   [0, 1, 2].map((axis) => (3 / root.length) * root.reduce((sum, number, at) => sum + (at % 3 === axis ? number : 0), 0));
 for (const person of people) person.middle = middleOf(person);
 
-/** Where to look: at where the chosen person is, or was last, or at the middle of all its places. */
+/** Return the target of the view: the current or last position of the selected person, or the mean of their path. */
 function targetOf({ row, root, middle }, frame) {
   if (!byId("follow").checked) return middle;
   let at = frame;
   while (at > 0 && row[at] < 0) at--;
-  const place = 3 * Math.max(row[at], 0);
-  return [root[place], middle[1], root[place + 2]];
+  const offset = 3 * Math.max(row[at], 0);
+  return [root[offset], middle[1], root[offset + 2]];
 }
 
 function startOf(person) {
@@ -58,35 +58,35 @@ function startOf(person) {
   return { azimuth: Math.atan2(eye[0] - target[0], eye[2] - target[2]) + 0.5, height: 0.2, distance: 4.2 };
 }
 
-const orbit = makeOrbit(canvas, startOf(chosen), () => {
-  fromVideo = false;
+const orbit = makeOrbit(canvas, startOf(selected), () => {
+  useVideoCamera = false;
   drawScene();
 });
 
 function drawScene() {
-  byId("from-video").setAttribute("aria-pressed", fromVideo);
+  byId("video-camera").setAttribute("aria-pressed", useVideoCamera);
   if (!scene) return;
   const aspect = canvas.clientWidth / canvas.clientHeight;
-  const row = Math.max(chosen.row[shown], 0);
-  const target = targetOf(chosen, shown);
-  const view = fromVideo ? videoView(chosen.camera, row, aspect, target) : orbit.view(aspect, target);
+  const row = Math.max(selected.row[shown], 0);
+  const target = targetOf(selected, shown);
+  const view = useVideoCamera ? videoView(selected.camera, row, aspect, target) : orbit.view(aspect, target);
   const grey = rgb(style("muted"));
   const present = people.filter((person) => person.row[shown] >= 0).map((person) => ({
     person,
     row: person.row[shown],
     bones: bonesOf(person, person.row[shown], parents),
-    tint: mixed(rgb(colourOf(person)), grey, person.states[shown] === "seen" ? 0 : 0.75),
+    tint: mixed(rgb(colourOf(person)), grey, person.states[shown] === "observed" ? 0 : 0.75),
   }));
-  const frustum = fromVideo ? new Float32Array(0) : frustumLines(chosen.camera, row);
+  const frustum = useVideoCamera ? new Float32Array(0) : frustumLines(selected.camera, row);
   const colours = { paper: rgb(style("stage")), shade: rgb(style("shade")), ink: rgb(style("muted")) };
   scene.draw(view, present, frustum, colours);
 }
 
 // ---- curves
 
-const seekShare = (share) => seek(nearest(seconds[0] + share * (seconds[seconds.length - 1] - seconds[0])));
+const seekFraction = (fraction) => seek(nearest(seconds[0] + fraction * (seconds[seconds.length - 1] - seconds[0])));
 const host = byId("curves");
-const curvesOf = (title, unit, digits, range) => makeCurves(host, { title, unit, digits, range, shares, seek: seekShare });
+const curvesOf = (title, unit, digits, range) => makeCurves(host, { title, unit, digits, range, fractions, seek: seekFraction });
 const angleCurves = curvesOf("Joint angles", "°", 0, [0, 45]);
 const residualCurves = people.some((person) => person.keypointPx.length) && curvesOf("Keypoint residual", " px", 1, [0, 4]);
 const confidenceCurves = curvesOf("Confidence", "", 2, [0, 1]);
@@ -102,31 +102,31 @@ angles.addEventListener("change", () => showCurves());
 const overFrames = (person, values) => Float32Array.from(person.row, (row) => (row < 0 ? NaN : values[row]));
 
 function showCurves() {
-  const { states } = chosen;
+  const { states } = selected;
   const series = JOINTS_SHOWN[angles.value].map((name, n) => ({
     name: wordsOf(name),
-    values: jointAngles(chosen, joints.indexOf(name), joints.length),
+    values: jointAngles(selected, joints.indexOf(name), joints.length),
     colour: style(`curve-${n + 1}`),
   }));
   angleCurves.show({ series, states });
-  const residuals = chosen.keypointPx.map(([name, values], n, { length }) => ({
-    name, values: overFrames(chosen, values), colour: n + 1 < length ? style("muted") : colourOf(chosen), faint: n + 1 < length,
+  const residuals = selected.keypointPx.map(([name, values], n, { length }) => ({
+    name, values: overFrames(selected, values), colour: n + 1 < length ? style("muted") : colourOf(selected), faint: n + 1 < length,
   }));
   if (residualCurves) residualCurves.show({ series: residuals, states });
-  const confidence = { name: "", values: overFrames(chosen, chosen.confidence), colour: colourOf(chosen) };
+  const confidence = { name: "", values: overFrames(selected, selected.confidence), colour: colourOf(selected) };
   confidenceCurves.show({ series: [confidence], states });
   for (const curves of allCurves) curves.at(shown);
 }
 
 function drawAll() {
-  drawStrip(byId("strip"), people.map((person) => ({ colour: colourOf(person), states: person.states })), shares);
+  drawStrip(byId("strip"), people.map((person) => ({ colour: colourOf(person), states: person.states })), fractions);
   showCurves();
   drawScene();
 }
 
 // ---- the clock
 
-/** The last frame that has begun at a time, s. */
+/** Return the last frame that has started at a time, s. */
 function nearest(time) {
   let [low, high] = [0, seconds.length - 1];
   while (low < high) {
@@ -142,55 +142,55 @@ function show(frame) {
   slider.value = frame;
   byId("clock").textContent = `${seconds[frame].toFixed(2)} s`;
   byId("number").textContent = `frame ${frames[frame]}`;
-  const doubted = people.filter((person) => person.states[frame] === "doubted");
-  byId("doubt").textContent = doubted.map((person) => {
-    const begin = people.length > 1 ? `Person ${person.number}: not` : "Not";
-    return `${begin} to be trusted here: ${reasonOf(person, frame)}`;
+  const unreliable = people.filter((person) => person.states[frame] === "unreliable");
+  byId("warning").textContent = unreliable.map((person) => {
+    const subject = people.length > 1 ? `Person ${person.number}: low` : "Low";
+    return `${subject} confidence: ${reasonOf(person, frame)}`;
   }).join(" · ");
   for (const curves of allCurves) curves.at(frame);
   drawScene();
 }
 
-const filmed = () => film && !film.error && film.readyState > 0;
+const videoReady = () => video && !video.error && video.readyState > 0;
 
 function seek(frame) {
   moment = seconds[frame];
-  if (filmed()) film.currentTime = moment + 0.004;
+  if (videoReady()) video.currentTime = moment + 0.004;
   show(frame);
 }
 
-function runFilm() {
-  if (filmed()) film.play().catch((error) => {
+function playVideo() {
+  if (videoReady()) video.play().catch((error) => {
     if (error.name !== "AbortError") throw error;
   });
 }
 
-let [before, asked] = [0, 0];
+let [before, request] = [0, 0];
 function play(wanted) {
   playing = wanted;
   byId("play").textContent = playing ? "Pause" : "Play";
-  cancelAnimationFrame(asked);
+  cancelAnimationFrame(request);
   if (!playing) {
-    if (filmed()) film.pause();
+    if (videoReady()) video.pause();
     return;
   }
   if (shown === frames.length - 1) seek(0);
-  runFilm();
+  playVideo();
   before = performance.now();
-  asked = requestAnimationFrame(tick);
+  request = requestAnimationFrame(tick);
 }
 
 function tick(now) {
-  moment = filmed() ? film.currentTime : moment + ((now - before) / 1000) * Number(byId("speed").value);
+  moment = videoReady() ? video.currentTime : moment + ((now - before) / 1000) * Number(byId("speed").value);
   before = now;
-  if (moment > seconds[seconds.length - 1] + 0.05 || (filmed() && film.ended)) {
+  if (moment > seconds[seconds.length - 1] + 0.05 || (videoReady() && video.ended)) {
     seek(0);
-    runFilm();
+    playVideo();
   } else {
     const frame = nearest(moment);
     if (frame !== shown) show(frame);
   }
-  asked = requestAnimationFrame(tick);
+  request = requestAnimationFrame(tick);
 }
 
 slider.max = frames.length - 1;
@@ -200,11 +200,11 @@ slider.addEventListener("input", () => {
 });
 byId("play").addEventListener("click", () => play(!playing));
 byId("speed").addEventListener("change", () => {
-  if (film) film.playbackRate = film.defaultPlaybackRate = Number(byId("speed").value);
+  if (video) video.playbackRate = video.defaultPlaybackRate = Number(byId("speed").value);
 });
 byId("follow").addEventListener("change", drawScene);
-byId("from-video").addEventListener("click", () => {
-  fromVideo = !fromVideo;
+byId("video-camera").addEventListener("click", () => {
+  useVideoCamera = !useVideoCamera;
   drawScene();
 });
 for (const link of document.querySelectorAll("[data-frame]")) {
@@ -219,26 +219,26 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
-const who = byId("who");
-if (who) {
-  who.append(...people.map((person, n) => Object.assign(element("option", "", `Person ${person.number}`), { value: n })));
-  who.addEventListener("change", () => {
-    chosen = people[who.value];
+const personChoice = byId("person");
+if (personChoice) {
+  personChoice.append(...people.map((person, n) => Object.assign(element("option", "", `Person ${person.number}`), { value: n })));
+  personChoice.addEventListener("change", () => {
+    selected = people[personChoice.value];
     drawAll();
   });
 }
 
-if (film) {
-  const embedded = byId("film-data");
+if (video) {
+  const embedded = byId("video-data");
   if (embedded) {
-    film.src = URL.createObjectURL(new Blob([bytesOf(embedded.textContent)], { type: "video/mp4" }));
+    video.src = URL.createObjectURL(new Blob([bytesOf(embedded.textContent)], { type: "video/mp4" }));
     embedded.remove();
   }
-  film.addEventListener("loadedmetadata", () => {
+  video.addEventListener("loadedmetadata", () => {
     seek(shown);
-    if (playing) runFilm();
+    if (playing) playVideo();
   });
-  film.addEventListener("error", () => (byId("no-film").hidden = false));
+  video.addEventListener("error", () => (byId("no-video").hidden = false));
 }
 new ResizeObserver(drawAll).observe(byId("panes"));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);

@@ -1,9 +1,9 @@
-// The people in 3D, drawn with WebGL 2: skinned on the graphics card, on a ground with a line every metre.
+// Draw the people in 3D with WebGL 2: skinned on the graphics card, on a ground with a line every metre.
 
 const SKIN_VERTEX = `#version 300 es
 precision highp float;
 uniform vec4 bones[3 * JOINTS];
-uniform float bulges[BULGES];
+uniform float poseOffsets[POSE_OFFSETS];
 uniform highp sampler2D shapes;
 uniform mat4 view;
 uniform vec3 light;
@@ -17,9 +17,9 @@ void main() {
   for (int k = 0; k < 4; k++)
     for (int axis = 0; axis < 3; axis++) rows[axis] += weights[k] / dot(weights, vec4(1)) * bones[3 * int(joints[k]) + axis];
   vec4 p = vec4(rest, 1);
-  for (int n = 0; n < BULGES; n++) {
-    int at = gl_VertexID * BULGES + n;
-    p.xyz += bulges[n] * texelFetch(shapes, ivec2(at % WIDE, at / WIDE), 0).xyz;
+  for (int n = 0; n < POSE_OFFSETS; n++) {
+    int at = gl_VertexID * POSE_OFFSETS + n;
+    p.xyz += poseOffsets[n] * texelFetch(shapes, ivec2(at % WIDE, at / WIDE), 0).xyz;
   }
   p_world = vec3(dot(rows[0], p), dot(rows[1], p), dot(rows[2], p));
   n_world = vec3(dot(rows[0].xyz, normal), dot(rows[1].xyz, normal), dot(rows[2].xyz, normal));
@@ -81,7 +81,7 @@ const WIDE = 1024;
 
 const LIGHT = [0.35, 0.85, 0.4].map((number) => number / Math.hypot(0.35, 0.85, 0.4));
 
-function compiled(gl, vertex, fragment) {
+function compileProgram(gl, vertex, fragment) {
   const program = gl.createProgram();
   for (const [kind, source] of [[gl.VERTEX_SHADER, vertex], [gl.FRAGMENT_SHADER, fragment]]) {
     const shader = gl.createShader(kind);
@@ -91,39 +91,39 @@ function compiled(gl, vertex, fragment) {
   }
   gl.linkProgram(program);
   if (!gl.getProgramParameter(program, gl.LINK_STATUS)) throw new Error(gl.getProgramInfoLog(program));
-  const places = {};
+  const locations = {};
   for (let n = 0; n < gl.getProgramParameter(program, gl.ACTIVE_UNIFORMS); n++) {
     const name = gl.getActiveUniform(program, n).name.replace("[0]", "");
-    places[name] = gl.getUniformLocation(program, name);
+    locations[name] = gl.getUniformLocation(program, name);
   }
-  return { program, places };
+  return { program, locations };
 }
 
-function buffered(gl, kind, array, usage = gl.STATIC_DRAW) {
+function makeBuffer(gl, kind, array, usage = gl.STATIC_DRAW) {
   const buffer = gl.createBuffer();
   gl.bindBuffer(kind, buffer);
   gl.bufferData(kind, array, usage);
   return buffer;
 }
 
-/** Joins arrays to the inputs of a program; `arrays` maps an input's name to [array, numbers a vertex]. */
+/** Bind arrays to the inputs of a program; `arrays` maps the name of an input to [array, numbers per vertex]. */
 function vertexArray(gl, program, arrays, faces) {
-  const joined = gl.createVertexArray();
-  gl.bindVertexArray(joined);
+  const vertexArrayObject = gl.createVertexArray();
+  gl.bindVertexArray(vertexArrayObject);
   for (const [name, [array, width]] of Object.entries(arrays)) {
-    const place = gl.getAttribLocation(program, name);
-    buffered(gl, gl.ARRAY_BUFFER, array);
-    gl.enableVertexAttribArray(place);
-    if (name === "joints") gl.vertexAttribIPointer(place, width, gl.UNSIGNED_BYTE, 0, 0);
-    else if (name === "weights") gl.vertexAttribPointer(place, width, gl.UNSIGNED_SHORT, true, 0, 0);
-    else gl.vertexAttribPointer(place, width, gl.FLOAT, false, 0, 0);
+    const location = gl.getAttribLocation(program, name);
+    makeBuffer(gl, gl.ARRAY_BUFFER, array);
+    gl.enableVertexAttribArray(location);
+    if (name === "joints") gl.vertexAttribIPointer(location, width, gl.UNSIGNED_BYTE, 0, 0);
+    else if (name === "weights") gl.vertexAttribPointer(location, width, gl.UNSIGNED_SHORT, true, 0, 0);
+    else gl.vertexAttribPointer(location, width, gl.FLOAT, false, 0, 0);
   }
-  if (faces) buffered(gl, gl.ELEMENT_ARRAY_BUFFER, faces);
+  if (faces) makeBuffer(gl, gl.ELEMENT_ARRAY_BUFFER, faces);
   gl.bindVertexArray(null);
-  return joined;
+  return vertexArrayObject;
 }
 
-/** A texture that holds one shape vector after another, in rows of `WIDE`. */
+/** Create a texture of all shape vectors, in rows of `WIDE`. */
 function shapeTexture(gl, shapes) {
   const height = Math.ceil(shapes.length / 3 / WIDE);
   const filled = new Int8Array(3 * WIDE * height);
@@ -135,36 +135,36 @@ function shapeTexture(gl, shapes) {
   return texture;
 }
 
-/** Draws on a canvas; null where the browser has no WebGL 2. `draw(view, people, frustum, colours)` takes `view`
+/** Create a scene on a canvas; null if the browser has no WebGL 2. `draw(view, people, frustum, colours)` takes `view`
  * {matrix, eye, centre}, `people` [{person, row, bones, tint}] and the line segments of a camera. */
-function makeScene(canvas, { faces, people, parents, bulges }) {
+function makeScene(canvas, { faces, people, parents, poseOffsets }) {
   const gl = canvas.getContext("webgl2", { antialias: true, alpha: false });
   if (!gl) return null;
-  const sizes = { JOINTS: parents.length, BULGES: bulges, WIDE };
-  const body = compiled(gl, SKIN_VERTEX.replace(/JOINTS|BULGES|WIDE/g, (name) => sizes[name]), SKIN_FRAGMENT);
-  const ground = compiled(gl, GROUND_VERTEX, GROUND_FRAGMENT);
-  const lines = compiled(gl, LINES_VERTEX, LINES_FRAGMENT);
+  const sizes = { JOINTS: parents.length, POSE_OFFSETS: poseOffsets, WIDE };
+  const body = compileProgram(gl, SKIN_VERTEX.replace(/JOINTS|POSE_OFFSETS|WIDE/g, (name) => sizes[name]), SKIN_FRAGMENT);
+  const ground = compileProgram(gl, GROUND_VERTEX, GROUND_FRAGMENT);
+  const lines = compileProgram(gl, LINES_VERTEX, LINES_FRAGMENT);
   const square = vertexArray(gl, ground.program, { corner: [new Float32Array([-1, -1, 1, -1, -1, 1, 1, 1]), 2] });
   const skins = new Map(people.map((person) => {
     const { rest, normals, joints, weights } = person.skin;
     const inputs = { rest: [rest, 3], normal: [normals, 3], joints: [joints, 4], weights: [weights, 4] };
     const array = vertexArray(gl, body.program, inputs, faces);
-    return [person, { array, texture: shapeTexture(gl, person.bulges.shapes) }];
+    return [person, { array, texture: shapeTexture(gl, person.poseOffsets.shapes) }];
   }));
   const index = faces instanceof Uint32Array ? gl.UNSIGNED_INT : gl.UNSIGNED_SHORT;
 
   function drawPeople(shown, view, shadow, shade) {
-    const { program, places } = body;
+    const { program, locations } = body;
     gl.useProgram(program);
-    gl.uniformMatrix4fv(places.view, false, view.matrix);
-    gl.uniform3fv(places.light, LIGHT);
-    gl.uniform3fv(places.eye, view.eye);
-    gl.uniform1i(places.shadow, shadow);
+    gl.uniformMatrix4fv(locations.view, false, view.matrix);
+    gl.uniform3fv(locations.light, LIGHT);
+    gl.uniform3fv(locations.eye, view.eye);
+    gl.uniform1i(locations.shadow, shadow);
     for (const { person, row, bones, tint } of shown) {
       const { array, texture } = skins.get(person);
-      gl.uniform4fv(places.bones, bones);
-      gl.uniform3fv(places.tint, shadow ? shade : tint);
-      gl.uniform1fv(places.bulges, person.bulges.metres.subarray(row * bulges, (row + 1) * bulges));
+      gl.uniform4fv(locations.bones, bones);
+      gl.uniform3fv(locations.tint, shadow ? shade : tint);
+      gl.uniform1fv(locations.poseOffsets, person.poseOffsets.metres.subarray(row * poseOffsets, (row + 1) * poseOffsets));
       gl.bindTexture(gl.TEXTURE_2D, texture);
       gl.bindVertexArray(array);
       gl.drawElements(gl.TRIANGLES, faces.length, index, 0);
@@ -173,9 +173,9 @@ function makeScene(canvas, { faces, people, parents, bulges }) {
 
   function drawGround(view, ink) {
     gl.useProgram(ground.program);
-    gl.uniformMatrix4fv(ground.places.view, false, view.matrix);
-    gl.uniform2fv(ground.places.centre, view.centre);
-    gl.uniform3fv(ground.places.ink, ink);
+    gl.uniformMatrix4fv(ground.locations.view, false, view.matrix);
+    gl.uniform2fv(ground.locations.centre, view.centre);
+    gl.uniform3fv(ground.locations.ink, ink);
     gl.bindVertexArray(square);
     gl.enable(gl.BLEND);
     gl.blendFunc(gl.SRC_ALPHA, gl.ONE_MINUS_SRC_ALPHA);
@@ -183,18 +183,18 @@ function makeScene(canvas, { faces, people, parents, bulges }) {
     gl.disable(gl.BLEND);
   }
 
-  const segments = buffered(gl, gl.ARRAY_BUFFER, new Float32Array(0), gl.DYNAMIC_DRAW);
+  const segments = makeBuffer(gl, gl.ARRAY_BUFFER, new Float32Array(0), gl.DYNAMIC_DRAW);
   const segmentArray = gl.createVertexArray();
   function drawLines(points, view, ink) {
-    const place = gl.getAttribLocation(lines.program, "p_world");
+    const location = gl.getAttribLocation(lines.program, "p_world");
     gl.useProgram(lines.program);
-    gl.uniformMatrix4fv(lines.places.view, false, view.matrix);
-    gl.uniform3fv(lines.places.ink, ink);
+    gl.uniformMatrix4fv(lines.locations.view, false, view.matrix);
+    gl.uniform3fv(lines.locations.ink, ink);
     gl.bindVertexArray(segmentArray);
     gl.bindBuffer(gl.ARRAY_BUFFER, segments);
     gl.bufferData(gl.ARRAY_BUFFER, points, gl.DYNAMIC_DRAW);
-    gl.enableVertexAttribArray(place);
-    gl.vertexAttribPointer(place, 3, gl.FLOAT, false, 0, 0);
+    gl.enableVertexAttribArray(location);
+    gl.vertexAttribPointer(location, 3, gl.FLOAT, false, 0, 0);
     gl.drawArrays(gl.LINES, 0, points.length / 3);
   }
 

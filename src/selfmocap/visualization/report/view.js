@@ -1,6 +1,6 @@
-// From where the scene is seen: an orbit that the pointer turns, or the video's own camera.
+// The view of the scene: an orbit that the pointer controls, or the camera of the video.
 
-/** A 4 x 4 matrix, column by column, times another. */
+/** Multiply two 4 x 4 matrices, column by column. */
 function times(a, b) {
   return Float32Array.from({ length: 16 }, (_, n) => {
     const [column, row] = [4 * Math.floor(n / 4), n % 4];
@@ -10,30 +10,30 @@ function times(a, b) {
 
 const [NEAR, FAR] = [0.05, 200];
 
-/** A projection whose image is `x` and `y` times as wide and high as deep, shifted by `dx`, `dy`. */
+/** Return a projection with the scales `x` and `y`, shifted by `dx`, `dy`. */
 function projection(x, y, dx, dy) {
   const depth = FAR - NEAR;
   return [x, 0, 0, 0, 0, y, 0, 0, dx, dy, -(FAR + NEAR) / depth, -1, 0, 0, (-2 * FAR * NEAR) / depth, 0];
 }
 
-/** The matrix of a camera that stands at `eye` with the axes `rows` (right, up, back). */
+/** Return the matrix of a camera at `eye` with the axes `rows` (right, up, back). */
 function lookFrom(eye, rows) {
   const t = rows.map((row) => -row.reduce((sum, number, axis) => sum + number * eye[axis], 0));
   const [right, up, back] = rows;
   return [0, 1, 2].flatMap((axis) => [right[axis], up[axis], back[axis], 0]).concat([...t, 1]);
 }
 
-/** Where the video's camera stands in a row of its data, and its axes (right, up, back). */
-function cameraPose({ turns, t }, row) {
+/** Return the position of the video's camera in a row of its data, and its axes (right, up, back). */
+function cameraPose({ rotations, t }, row) {
   const at = Math.min(row, t.length / 3 - 1);
-  const R = matrixOf(turns, 4 * at);
+  const R = matrixOf(rotations, 4 * at);
   const p = t.subarray(3 * at, 3 * at + 3);
   const eye = [0, 1, 2].map((axis) => -(R[axis] * p[0] + R[3 + axis] * p[1] + R[6 + axis] * p[2]));
   const [x, y, z] = [R.slice(0, 3), R.slice(3, 6), R.slice(6)];
   return { eye, rows: [x, y.map((n) => -n), z.map((n) => -n)] };
 }
 
-/** The scene as the video's camera sees it, the whole picture fitted into a canvas of that aspect. */
+/** Return the view of the video's camera, with the whole image fitted into a canvas of that aspect ratio. */
 function videoView(camera, row, aspect, centre) {
   const { eye, rows } = cameraPose(camera, row);
   const [width, height] = camera.size;
@@ -46,7 +46,7 @@ function videoView(camera, row, aspect, centre) {
   return { matrix: times(lens, lookFrom(eye, rows)), eye, centre: [centre[0], centre[2]] };
 }
 
-/** The edges of the pyramid that the video's camera sees, `depth` metres deep. */
+/** Return the edges of the view frustum of the video's camera, `depth` metres deep. */
 function frustumLines(camera, row, depth = 0.35) {
   const { eye, rows } = cameraPose(camera, row);
   const [width, height] = camera.size;
@@ -57,16 +57,16 @@ function frustumLines(camera, row, depth = 0.35) {
   return new Float32Array(corners.flatMap((corner, n) => [...eye, ...corner, ...corner, ...corners[(n + 1) % 4]]));
 }
 
-/** An orbit round a point that may move: drag turns, right button, shift or two fingers shift, wheel or pinch zooms. */
+/** Create an orbit around a moving point: drag rotates; right button, Shift or two pointers pan; wheel or pinch zooms. */
 function makeOrbit(canvas, start, changed) {
   const orbit = { ...start, offset: [0, 0, 0] };
-  const fingers = new Map();
+  const pointers = new Map();
   const axes = () => {
     const [s, c, up, level] = [Math.sin(orbit.azimuth), Math.cos(orbit.azimuth), Math.sin(orbit.height), Math.cos(orbit.height)];
     return [[c, 0, -s], [-s * up, level, -c * up], [s * level, up, c * level]];
   };
   const spread = () => {
-    const [a, b] = [...fingers.values()];
+    const [a, b] = [...pointers.values()];
     return Math.hypot(a.x - b.x, a.y - b.y) || 1;
   };
   const zoom = (factor) => (orbit.distance = Math.min(Math.max(orbit.distance * factor, 0.5), 60));
@@ -81,22 +81,22 @@ function makeOrbit(canvas, start, changed) {
   };
   canvas.addEventListener("pointerdown", (event) => {
     canvas.setPointerCapture(event.pointerId);
-    fingers.set(event.pointerId, { x: event.clientX, y: event.clientY });
+    pointers.set(event.pointerId, { x: event.clientX, y: event.clientY });
   });
   canvas.addEventListener("pointermove", (event) => {
-    const before = fingers.get(event.pointerId);
+    const before = pointers.get(event.pointerId);
     if (!before) return;
     const [dx, dy] = [event.clientX - before.x, event.clientY - before.y];
-    const wide = fingers.size === 2 && spread();
-    fingers.set(event.pointerId, { x: event.clientX, y: event.clientY });
-    if (wide) {
-      zoom(wide / spread());
+    const distanceBefore = pointers.size === 2 && spread();
+    pointers.set(event.pointerId, { x: event.clientX, y: event.clientY });
+    if (distanceBefore) {
+      zoom(distanceBefore / spread());
       shift(dx / 2, dy / 2);
     } else if (event.buttons & 2 || event.shiftKey) shift(dx, dy);
     else turn(dx, dy);
     changed();
   });
-  for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, (event) => fingers.delete(event.pointerId));
+  for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, (event) => pointers.delete(event.pointerId));
   canvas.addEventListener("contextmenu", (event) => event.preventDefault());
   canvas.addEventListener("wheel", (event) => {
     event.preventDefault();
