@@ -1,7 +1,8 @@
 """What adapting the network costs beside direct optimisation of every frame, at equal error, on the same synthetic
 clips (true keypoints; all in one run, turn by turn).
 
-    python benchmarks/adaptation.py [--json] [--clips 8] [--frames 31] [--rounds 2] [--device cpu] [--motions DIR]
+    python benchmarks/adaptation.py [--json] [--clips 8] [--frames 31] [--rounds 2] [--epochs N]
+        [--lengths STEPS ...] [--device cpu] [--motions DIR]
         [--held-out ...]
 
 Contestants: adaptation by keypoints alone and by all losses; Adam over each frame's parameters from the network's
@@ -14,7 +15,7 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -98,10 +99,12 @@ def adapted(experiment: Experiment, config: AdaptConfig) -> Way:
     return way
 
 
-def optimised(experiment: Experiment, start: BodyParameters, config: FitConfig) -> Way:
+def optimised(
+    experiment: Experiment, start: BodyParameters, config: FitConfig, lengths: Sequence[int]
+) -> Way:
     """The way of each frame's own parameters."""
     way = Way([0], [0.0], [error_mm(experiment, start)], len(experiment.whole))
-    for steps in LENGTHS:
+    for steps in lengths:
         begin = time.perf_counter()
         found = fit(experiment.body, start, experiment.whole, replace(config, steps=steps))
         way.seconds.append(time.perf_counter() - begin)
@@ -110,15 +113,20 @@ def optimised(experiment: Experiment, start: BodyParameters, config: FitConfig) 
     return way
 
 
-def contestants(experiment: Experiment) -> dict[str, Callable[[], Way]]:
+def contestants(
+    experiment: Experiment, epochs: int | None, lengths: Sequence[int]
+) -> dict[str, Callable[[], Way]]:
     first, config = answer(experiment, experiment.networks["frame"]), experiment.config
+    alone, all_losses = (
+        replace(how, epochs=epochs or how.epochs) for how in (config.adapt, config.adapt_all)
+    )
     scratch = random_start(experiment.whole, experiment.body.num_betas)
     without_images = replace(config.optimise, weights=config.descend.weights)
     return {
-        "adaptation, keypoints": lambda: adapted(experiment, config.adapt),
-        "adaptation, all losses": lambda: adapted(experiment, config.adapt_all),
-        "optimisation from the network": lambda: optimised(experiment, first, config.refine),
-        "optimisation from scratch": lambda: optimised(experiment, scratch, without_images),
+        "adaptation, keypoints": lambda: adapted(experiment, alone),
+        "adaptation, all losses": lambda: adapted(experiment, all_losses),
+        "optimisation from the network": lambda: optimised(experiment, first, config.refine, lengths),
+        "optimisation from scratch": lambda: optimised(experiment, scratch, without_images, lengths),
     }
 
 
@@ -163,6 +171,8 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=8)
     parser.add_argument("--frames", type=int, default=31)
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--epochs", type=int, help="of adaptation; the default is that of the tables")
+    parser.add_argument("--lengths", type=int, nargs="+", default=LENGTHS, help="steps of optimisation")
     parser.add_argument("--device", default="cpu")
     for name in ("motions", "backgrounds", "weights"):
         parser.add_argument(f"--{name}", type=Path)
@@ -171,7 +181,9 @@ def main() -> None:
     experiment = experiment_of(options)
     ways: dict[str, list[Way]] = {}
     for turn in range(options.rounds):
-        for name, run in sorted(contestants(experiment).items(), reverse=bool(turn % 2)):
+        for name, run in sorted(
+            contestants(experiment, options.epochs, options.lengths).items(), reverse=bool(turn % 2)
+        ):
             ways.setdefault(name, []).append(run())
     frames = len(experiment.whole)
     result = {
