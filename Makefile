@@ -43,7 +43,7 @@ check: $(INSTALLED)
 ## The documentation, as a static site in out/site. A warning is an error.
 docs: $(INSTALLED)
 	$(BIN)/python scripts/architecture_picture.py docs/architecture.png
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # MediaPipe asks for the OpenCV build with windows, which needs libGL; the headless build of the same version takes
 # its place, so that a machine without a desktop works too.
