@@ -23,8 +23,8 @@ import numpy as np
 
 from selfmocap.io.video import open_video
 from selfmocap.tracking.detectors.mediapipe import quiet_stderr
-from selfmocap.tracking.detectors.window import Window, cut
-from selfmocap.tracking.optical_flow import WORK_SIZE, crop_flow, dis
+from selfmocap.tracking.detectors.window import Window, crop_window
+from selfmocap.tracking.optical_flow import WORK_SIZE, crop_flow, dis_flow
 
 CLIPS = Path(__file__).parents[2] / "shared" / "data" / "clips"
 OBSERVE = (
@@ -61,7 +61,7 @@ def observed(path: Path, out: Path) -> tuple[dict[str, Any], float]:
     )
     report = json.loads(result.stdout)
     stages = {stage["name"]: stage for stage in report["stages"]}
-    return report, report["video"]["frames"] / stages["whole"]["seconds"]
+    return report, report["video"]["frames"] / stages["total"]["seconds"]
 
 
 def peer_frames_per_second(path: Path) -> float:
@@ -80,10 +80,10 @@ def flow_on(path: Path, pairs: int = 12) -> tuple[float, float]:
     step = max((video.declared_frames or 100) // pairs, 2)
     window = Window(video.size[0] / 2, video.size[1] / 2, 0.8 * min(video.size))
     for frame in video.frames():
-        crop = cut(frame.image, window, WORK_SIZE) if frame.index % step < 2 else None
+        crop = crop_window(frame.image, window, WORK_SIZE) if frame.index % step < 2 else None
         if frame.index % step == 1 and before is not None and crop is not None:
-            found = crop_flow(before, crop, dis)
-            errors.append((found.error, found.still_error))
+            found = crop_flow(before, crop, dis_flow)
+            errors.append((found.error, found.zero_flow_error))
         before = crop
     return tuple(np.mean(errors, axis=0).tolist())
 
@@ -93,7 +93,7 @@ def flow_of_warps(path: Path) -> dict[int, float]:
     import cv2
 
     video = open_video(path)
-    image = cut(
+    image = crop_window(
         next(video.frames()).image,
         Window(video.size[0] / 2, video.size[1] / 2, 0.8 * min(video.size)),
         WORK_SIZE,
@@ -110,7 +110,7 @@ def flow_of_warps(path: Path) -> dict[int, float]:
         before = cv2.remap(
             image, grid[..., 0] + truth[..., 0], grid[..., 1] + truth[..., 1], cv2.INTER_LINEAR
         )
-        found = crop_flow(before, image, dis).flow
+        found = crop_flow(before, image, dis_flow).flow
         small = cv2.resize(truth, (128, 128), interpolation=cv2.INTER_AREA) * (128 / WORK_SIZE)
         errors[length] = float(np.linalg.norm(found - small, axis=-1)[8:-8, 8:-8].mean())
     return errors

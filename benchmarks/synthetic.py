@@ -32,7 +32,7 @@ from selfmocap.synthetic import batches, corrupt
 from selfmocap.synthetic.backgrounds import load_backgrounds, procedural_backgrounds
 from selfmocap.synthetic.batches import SyntheticConfig, sample_batch, training_batches
 from selfmocap.synthetic.motions import from_recording, procedural_motions
-from selfmocap.tracking.optical_flow import crop_flow, dis
+from selfmocap.tracking.optical_flow import crop_flow, dis_flow
 
 BATCH = 64
 
@@ -110,7 +110,7 @@ def dis_milliseconds(batch: batches.TrainingBatch) -> float:
     pairs = batch.rgb[:16].numpy()
     start = time.perf_counter()
     for here, there in pairs:
-        crop_flow(here, there, dis)
+        crop_flow(here, there, dis_flow)
     return (time.perf_counter() - start) / len(pairs) * 1e3
 
 

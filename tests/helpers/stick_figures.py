@@ -1,18 +1,24 @@
-"""People whom the tests draw, and a detector that is told where they are."""
+"""Drawn people, their detections, and a detector that returns scripted ones."""
 
 import numpy as np
 
 from selfmocap.body_model.skeleton import KEYPOINT_SETS
 from selfmocap.io.video import Frame
-from selfmocap.tracking.detectors.detection import Pose, window_of
+from selfmocap.tracking.detectors.detection import Detection, window_around
+from selfmocap.tracking.detectors.window import Window
 
 COCO = KEYPOINT_SETS["coco-17"]
 WIDTH, HEIGHT = 320, 240
 RED, BLUE = (220, 30, 30), (30, 60, 220)
+BACKGROUND_GREY = 128
+
+Colour = tuple[int, int, int]
+Places = dict[Colour, tuple[float, float]]
+"""Position of each person, px, by the colour of their clothes."""
 
 
 def stick(x: float, y: float, size: float = 60.0) -> np.ndarray:
-    """The 17 COCO keypoints of somebody who stands, `size` px from shoulders to ankles."""
+    """Return the 17 COCO keypoints of a standing person, `size` px from shoulders to ankles."""
     rng = np.random.default_rng(3)
     heights = {
         "nose": -0.2,
@@ -35,28 +41,50 @@ def stick(x: float, y: float, size: float = 60.0) -> np.ndarray:
     return np.array(points)
 
 
-def scene(places: dict[tuple[int, int, int], tuple[float, float]]) -> np.ndarray:
-    image = np.full((HEIGHT, WIDTH, 3), 128, np.uint8)
+def stick_detection(x: float, y: float, size: float = 60.0) -> Detection:
+    """Return a confident detection of a stick figure, without a mask."""
+    points, confidence = stick(x, y, size).astype(np.float32), np.ones(17, np.float32)
+    return Detection(points, confidence, 0.99, window_around(points, confidence))
+
+
+def scene(places: Places) -> np.ndarray:
+    """Draw each person as a rectangle of one colour on grey."""
+    image = np.full((HEIGHT, WIDTH, 3), BACKGROUND_GREY, np.uint8)
     for colour, (x, y) in places.items():
         image[int(y) - 12 : int(y) + 66, max(int(x) - 14, 0) : int(x) + 14] = colour
     return image
 
 
-class Told:
-    """A detector that is told where people are in each frame."""
+def landscape(seed: int = 0) -> np.ndarray:
+    """Draw a background of noise, six times as wide as a scene, with points to track everywhere."""
+    import cv2
 
-    name, points, follows = "told", COCO, False
+    noise = np.random.default_rng(seed).uniform(0, 255, (HEIGHT // 6, 6 * WIDTH // 6, 3)).astype(np.float32)
+    return cv2.resize(noise, (6 * WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC).clip(0, 255).astype(np.uint8)
+
+
+def filmed(background: np.ndarray, left: int, places: Places) -> np.ndarray:
+    """Draw a scene before the part of the background that begins at column `left`."""
+    image = background[:, left : left + WIDTH].copy()
+    people = scene(places)
+    painted = (people != BACKGROUND_GREY).any(axis=-1)
+    image[painted] = people[painted]
+    return image
+
+
+class ScriptedDetector:
+    """A detector without regions of interest that returns scripted detections for each frame."""
+
+    name, points, supports_roi = "scripted", COCO, False
 
     def __init__(self, frames: list[list[tuple[float, float]]]) -> None:
         self.frames = frames
 
-    def everybody(self, frame: Frame) -> list[Pose]:
-        sticks = [stick(x, y).astype(np.float32) for x, y in self.frames[frame.index]]
-        sure = np.ones(17, np.float32)
-        return [Pose(points, sure, 0.99, window_of(points, sure)) for points in sticks]
+    def detect(self, frame: Frame) -> list[Detection]:
+        return [stick_detection(x, y) for x, y in self.frames[frame.index]]
 
-    def search(self, image, tile):
+    def propose_rois(self, image: np.ndarray, tile: Window) -> list[Window]:
         raise NotImplementedError
 
-    def look(self, image, window):
+    def detect_in_roi(self, image: np.ndarray, roi: Window) -> Detection | None:
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Captures of people whom the tests draw: a detector is told where they are, and little is done of everything else."""
+"""Captures of drawn people: a scripted detector finds them, and every stage does little work."""
 
 import hashlib
 import json
@@ -14,24 +14,24 @@ from unittest.mock import patch
 
 import torch
 
-from selfmocap.adaptation.fit import OptimiseConfig
+from selfmocap.adaptation.fit import FitConfig
 from selfmocap.models.checkpoints import save_network
 from selfmocap.models.config import NetworkConfig
 from selfmocap.models.frame import FrameNetwork
 from selfmocap.pipeline import capture, config, solve
 from selfmocap.tracking import observe, tracking_pass
-from tests.helpers.stick_figures import BLUE, RED, Told, scene
+from tests.helpers.stick_figures import BLUE, RED, ScriptedDetector, scene
 from tests.helpers.videos import write_video
 
 FRAMES = 12
 
 
-def places(frames: int = FRAMES) -> list[dict[tuple[int, int, int], tuple[float, float]]]:
+def person_places(frames: int = FRAMES) -> list[dict[tuple[int, int, int], tuple[float, float]]]:
     return [{RED: (80.0 + k, 110.0), BLUE: (250.0 - 0.5 * k, 100.0)} for k in range(frames)]
 
 
-def told_video(path: Path, frames: int = FRAMES, times: list[float] | None = None) -> Path:
-    return write_video(path, [scene(of_frame) for of_frame in places(frames)], times)
+def drawn_video(path: Path, frames: int = FRAMES, times: list[float] | None = None) -> Path:
+    return write_video(path, [scene(of_frame) for of_frame in person_places(frames)], times)
 
 
 def untrained_weights(path: Path) -> Path:
@@ -42,31 +42,31 @@ def untrained_weights(path: Path) -> Path:
 
 @contextmanager
 def little_work(
-    told: list[dict[tuple[int, int, int], tuple[float, float]]] | None = None,
+    places: list[dict[tuple[int, int, int], tuple[float, float]]] | None = None,
 ) -> Iterator[None]:
-    """Few steps, two epochs, short windows, and a detector that is `told` (a stick a place)."""
-    detector = Told([list(of_frame.values()) for of_frame in told or places()])
-    steps = OptimiseConfig(steps=12)
+    """Few steps, two epochs, short windows, and a scripted detector (a stick figure at each place)."""
+    detector = ScriptedDetector([list(of_frame.values()) for of_frame in places or person_places()])
+    steps = FitConfig(steps=12)
     with (
-        patch.object(observe, "detector_named", lambda name: detector),
-        patch.object(tracking_pass, "WINDOW", 6),
-        patch.object(solve, "WINDOW", 6),
-        patch.object(solve, "OVERLAP", 2),
-        patch.object(solve, "_refinement", lambda accepted: steps),
+        patch.object(observe, "create_detector", lambda name: detector),
+        patch.object(tracking_pass, "FRAMES_PER_PART", 6),
+        patch.object(solve, "REFINE_WINDOW", 6),
+        patch.object(solve, "WINDOW_OVERLAP", 2),
+        patch.object(solve.PersonChoice, "refinement", steps),
         patch.dict(config.EPOCHS, balanced=2),
     ):
         yield
 
 
 def capture_with_little_work(video: Path, out: Path, weights: Path) -> None:
-    """What a process does that is to be killed."""
+    """Capture in a process that will be killed."""
     torch.set_num_threads(1)
     with little_work():
         capture.capture(video, out, config.CaptureConfig(weights=weights, export=("bvh",)))
 
 
 def results(out: Path) -> dict[str, Any]:
-    """Everything that a capture leaves, but for what says how long it took."""
+    """Return the contents of everything that a capture writes, except durations."""
     files = [path for path in out.rglob("*") if path.is_file() and ".capture" not in path.parts]
     timed = {"report.json", "report.html", "observations.json"}
     report = json.loads((out / "report.json").read_text())
@@ -82,15 +82,16 @@ def results(out: Path) -> dict[str, Any]:
 
 
 def killed_and_run_again(folder: Path, kills: int, seed: int = 0) -> tuple[int, list[int]]:
-    """Captures in processes of their own, each killed at a random moment and run again: how many were cut short, and
-    the numbers of those whose results are not the uninterrupted one's. Moments are counted in the process' own time,
-    so that a busy machine does not matter."""
-    video, weights = told_video(folder / "two.mp4"), untrained_weights(folder / "untrained.safetensors")
+    """Capture in processes that are each killed at a random moment and run again.
+
+    Return how many were killed before they ended, and the numbers of those whose results differ from those of an
+    uninterrupted capture. Moments are in CPU time of the process, so that a busy machine does not matter."""
+    video, weights = drawn_video(folder / "two.mp4"), untrained_weights(folder / "untrained.safetensors")
     processes: Any = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload([__name__])
 
     def run(out: Path, until: float = math.inf) -> tuple[float, int]:
-        """Kills the process when it has worked for so many seconds; for how many it has, and its exit code."""
+        """Kill the process after so many seconds of CPU time. Return its CPU time and its exit code."""
         process, worked = processes.Process(target=capture_with_little_work, args=(video, out, weights)), 0.0
         process.start()
         while process.is_alive() and worked < until:
@@ -102,15 +103,15 @@ def killed_and_run_again(folder: Path, kills: int, seed: int = 0) -> tuple[int, 
         return worked, process.exitcode
 
     run(folder / "warm")
-    seconds, _ = run(folder / "whole")
-    expected = results(folder / "whole")
-    moments, cut_short, different = random.Random(seed), 0, []
+    seconds, _ = run(folder / "uninterrupted")
+    expected = results(folder / "uninterrupted")
+    moments, interrupted, different = random.Random(seed), 0, []
     for number in range(kills):
         out = folder / f"killed-{number}"
-        cut_short += run(out, moments.uniform(0.0, seconds))[1] != 0
+        interrupted += run(out, moments.uniform(0.0, seconds))[1] != 0
         if run(out)[1] or results(out) != expected:
             different.append(number)
-    return cut_short, different
+    return interrupted, different
 
 
 def _seconds_of_work(pid: int) -> float:

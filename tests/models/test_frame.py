@@ -10,12 +10,12 @@ from selfmocap.body_model.named_poses import named_pose
 from selfmocap.geometry.camera import Camera, project, to_crop, translation_to_crop
 from selfmocap.geometry.rotations import matrix_to_euler
 from selfmocap.losses.supervised import paper_losses, supervised_losses
-from selfmocap.models.checkpoints import begin_from, blend, copy_of, load_network, save_network
+from selfmocap.models.checkpoints import copy_network, ema_update, init_from, load_network, save_network
 from selfmocap.models.config import NetworkConfig
 from selfmocap.models.estimator import infer
-from selfmocap.models.frame import UPRIGHT, FrameInputs, FrameNetwork, Prediction
-from selfmocap.models.heatmaps import coordinates, heatmaps
-from selfmocap.models.inference import inputs_of
+from selfmocap.models.frame import R_CAM_UPRIGHT, FrameInputs, FrameNetwork, Prediction
+from selfmocap.models.heatmaps import coordinate_features, heatmaps
+from selfmocap.models.inference import network_inputs
 from selfmocap.tracking.observations import Observations
 from tests.conftest import random_parameters
 
@@ -65,7 +65,7 @@ def test_a_missing_keypoint_leaves_no_trace_of_its_place() -> None:
     hidden[:, 4] = 0
     moved = inputs.keypoints.clone()
     moved[:, 4] += 50
-    for keypoints in (heatmaps, coordinates):
+    for keypoints in (heatmaps, coordinate_features):
         size = (64,) if keypoints is heatmaps else ()
         one = keypoints(inputs.keypoints, hidden, inputs.boxes, *size)
         assert torch.equal(one, keypoints(moved, hidden, inputs.boxes, *size))
@@ -90,7 +90,7 @@ def test_an_untrained_network_starts_near_a_person_who_stands_in_the_crop(name: 
     for layer in network.heads.outputs():
         torch.nn.init.zeros_(layer.weight)
     prediction = network(some_inputs())
-    assert torch.allclose(prediction.R_parent_joint[:, 0], UPRIGHT.expand(3, 3, 3), atol=1e-5)
+    assert torch.allclose(prediction.R_parent_joint[:, 0], R_CAM_UPRIGHT.expand(3, 3, 3), atol=1e-5)
     start = named_pose("arms-down")[1:] if CONFIGS[name].rotations == "6d" else torch.eye(3).expand(23, 3, 3)
     assert torch.allclose(prediction.R_parent_joint[0, 1:], start, atol=1e-5)
     assert prediction.crop_camera.abs().max() < 1e-5
@@ -136,7 +136,7 @@ def test_losses_are_zero_at_the_truth_and_known_beside_it(body: Body) -> None:
 
 
 def test_the_papers_root_angles_are_those_of_an_upright_person() -> None:
-    sin, cos = matrix_to_euler(UPRIGHT @ UPRIGHT)
+    sin, cos = matrix_to_euler(R_CAM_UPRIGHT @ R_CAM_UPRIGHT)
     assert torch.equal(sin.abs(), torch.zeros(3))
     assert torch.equal(cos, torch.ones(3))
 
@@ -193,10 +193,10 @@ def test_foreign_and_damaged_weights_are_named(tmp_path: Path) -> None:
 
 def test_averages_and_copies_do_not_share_weights() -> None:
     network = FrameNetwork(SMALL)
-    twin = copy_of(network)
+    twin = copy_network(network)
     with torch.no_grad():
         network.heads.pose.bias += 1
-    blend(twin, network, keep=0.75)
+    ema_update(twin, network, keep=0.75)
     assert twin.heads.pose.bias.tolist() == pytest.approx([0.25] * 138)
 
 
@@ -225,7 +225,7 @@ def test_infer_gives_a_motion_in_the_camera_frame_and_in_the_world(body: Body) -
     assert isinstance(motion, Motion)
     assert motion.provenance == {"weights": "none"}
     assert float(motion.camera.focal[0]) == 768
-    inputs = inputs_of(observations, motion.camera, network)
+    inputs = network_inputs(observations, motion.camera, network)
     predicted = network(inputs).parameters(inputs)
     assert torch.allclose(motion.joints_cam[:, 0], predicted.p_world_root, atol=1e-4)
     pelvis = project(motion.joints_cam[:, :1], motion.camera.focal, motion.camera.center)
@@ -239,23 +239,23 @@ def test_other_keypoint_sets_are_mapped_or_refused(body: Body) -> None:
     network = FrameNetwork(SMALL).eval()
     observations, _ = some_observations(body, "body-25")
     motion = infer(network, body, observations)
-    wanted = inputs_of(observations, motion.camera, network)
+    wanted = network_inputs(observations, motion.camera, network)
     assert torch.equal(wanted.keypoints[:, 0], observations.keypoints[:, 0])
     assert (wanted.confidence == 1).all()
     observations, _ = some_observations(body, "coco-17")
-    assert (inputs_of(observations, motion.camera, network).confidence[:, 17:] == 0).all()
+    assert (network_inputs(observations, motion.camera, network).confidence[:, 17:] == 0).all()
     observations, _ = some_observations(body, "smpl-24")
-    with pytest.raises(ValueError, match="coco-23 keypoints are needed, the observations hold smpl-24"):
+    with pytest.raises(ValueError, match="expected observations with keypoints of coco-23, found smpl-24"):
         infer(network, body, observations)
 
 
 def test_a_larger_network_begins_with_the_answers_of_a_smaller_one() -> None:
     torch.manual_seed(3)
     small, large = FrameNetwork(CONFIGS["coordinates only"]), FrameNetwork(SMALL)
-    begin_from(large, small)
+    init_from(large, small)
     inputs = some_inputs()
     assert torch.allclose(large(inputs).R_parent_joint, small(inputs).R_parent_joint, atol=1e-5)
     large(inputs).betas.sum().backward()
     assert large.heads.stem.weight.grad[:, 0].abs().max() > 0
     with pytest.raises(ValueError, match="do not fit"):
-        begin_from(FrameNetwork(replace(SMALL, num_betas=10)), small)
+        init_from(FrameNetwork(replace(SMALL, num_betas=10)), small)

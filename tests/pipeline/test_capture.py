@@ -24,8 +24,15 @@ from selfmocap.pipeline import capture, solve
 from selfmocap.tracking.detectors.detection import Detection
 from tests.conftest import SHARED_DATA
 from tests.helpers import stub_capture
-from tests.helpers.stick_figures import COCO, Told, scene
-from tests.helpers.stub_capture import FRAMES, little_work, places, results, told_video, untrained_weights
+from tests.helpers.stick_figures import COCO, ScriptedDetector, scene
+from tests.helpers.stub_capture import (
+    FRAMES,
+    drawn_video,
+    little_work,
+    person_places,
+    results,
+    untrained_weights,
+)
 from tests.helpers.videos import write_video
 
 DOG = SHARED_DATA / "clips" / "sam2_dog.mp4"
@@ -43,14 +50,14 @@ def run(*args: object) -> int:
     return exit_info.value.code
 
 
-# ---- people whom the tests draw -------------------------------------------------------------------------------
+# ---- drawn people -------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def captured(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Path:
-    """A folder with a video and what a capture of its two people gave."""
+    """Return a folder with a video of two people and its capture."""
     folder = tmp_path_factory.mktemp("captured")
-    video = told_video(folder / "two.mp4")
+    video = drawn_video(folder / "two.mp4")
     with little_work():
         assert (
             run("capture", "--video", video, "--out", folder / "out", "--weights", weights, "--export", "bvh")
@@ -61,7 +68,7 @@ def captured(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Path:
 
 @pytest.fixture
 def again(captured: Path, tmp_path: Path) -> Path:
-    """A copy of it to work on."""
+    """Return a copy of the captured folder."""
     return Path(shutil.copytree(captured, tmp_path / "again"))
 
 
@@ -70,7 +77,7 @@ def redo(folder: Path, weights: Path, *options: object) -> int:
         return run("capture", folder / "two.mp4", "-o", folder / "out", "--weights", weights, *options)
 
 
-def test_a_capture_leaves_what_the_formats_say(captured: Path, weights: Path) -> None:
+def test_a_capture_writes_the_documented_files(captured: Path, weights: Path) -> None:
     out = captured / "out"
     assert set(results(out)["files"]) == {
         *(f"person-{n}/{name}" for n in (1, 2) for name in ("motion.npz", "motion.bvh", "observations.npz")),
@@ -78,16 +85,40 @@ def test_a_capture_leaves_what_the_formats_say(captured: Path, weights: Path) ->
     }
     report = json.loads((out / "report.json").read_text())
     assert report["video"]["frames"] == FRAMES
-    assert {"observe", "adapt", "choose", "refine", "clean", "export", "draw", "measure", "whole"} <= {
+    assert {"observe", "adapt", "choose", "refine", "postprocess", "export", "draw", "measure", "total"} <= {
         stage["name"] for stage in report["stages"]
     }
     for person in report["people"]:
-        assert person["after"]["self_check_px"] <= person["before"]["self_check_px"]
+        assert person["after"]["heldout_reprojection_px"] <= person["before"]["heldout_reprojection_px"]
         assert {"keypoint_px", "mask_iou", "flow_px", "jitter", "foot_slide_mm"} < person["after"].keys()
     motion = Motion.load(out / "person-1" / "motion.npz")
     assert motion.provenance["weights"] == load_network(weights)[1]["sha256"]
     with av.open(str(out / "overlay.mp4")) as overlay:
         assert sum(1 for _ in overlay.decode(video=0)) == FRAMES
+
+
+@pytest.mark.slow
+def test_a_capture_of_a_former_version_is_computed_again_with_a_sentence(
+    again: Path, captured: Path, weights: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Rename what the former version named otherwise, and remove the version of its records."""
+    records = again / "out" / ".capture"
+    for path in records.glob("*.json"):
+        record = json.loads(path.read_text())
+        del record["version"]
+        path.write_text(json.dumps(record))
+    for number in (1, 2):
+        (records / f"postprocess-{number}.json").rename(records / f"clean-{number}.json")
+    choose = json.loads((records / "choose.json").read_text())
+    for choice in choose["result"]["people"]:
+        choice["fast"] = choice.pop("low_smoothness")
+    (records / "choose.json").write_text(json.dumps(choose))
+    assert redo(again, weights, "--export", "bvh") == 0
+    assert [record.getMessage() for record in caplog.records if "another version" in record.getMessage()] == [
+        f"{again / 'out'}: computed by another version of selfmocap; its stages are computed again"
+    ]
+    assert results(again / "out")["content"] == results(captured / "out")["content"]
+    assert not list(records.glob("clean-*"))
 
 
 @pytest.mark.slow
@@ -101,12 +132,12 @@ def test_a_temporal_network_captures_too(again: Path, tmp_path: Path) -> None:
     assert load_temporal(again / "out" / ".capture" / "adapted.safetensors")[0].config == config
 
 
-def test_other_exports_need_nothing_but_themselves(
+def test_another_export_repeats_no_other_stage(
     again: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = results(again / "out")["content"]
-    for module, name in ((solve, "adapt"), (solve, "optimise"), (capture, "clean"), (capture, "write_overlay_video"),
-                         (capture, "measures"), (capture, "load_estimator")):  # fmt: skip
+    for module, name in ((solve, "adapt"), (solve, "fit"), (capture, "postprocess"), (capture, "write_overlay_video"),
+                         (capture, "motion_diagnostics"), (capture, "load_estimator")):  # fmt: skip
         monkeypatch.setattr(module, name, None)
     assert redo(again, weights, "--export", "csv", "trc", "--fps", "60") == 0
     after = results(again / "out")["content"]
@@ -115,11 +146,11 @@ def test_other_exports_need_nothing_but_themselves(
 
 
 @pytest.mark.slow
-def test_another_height_cleans_and_draws_again_and_adapts_no_more(
+def test_another_height_repeats_postprocessing_but_not_adaptation(
     again: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = results(again / "out")["content"]
-    monkeypatch.setattr(solve, "optimise", None)
+    monkeypatch.setattr(solve, "fit", None)
     assert redo(again, weights, "--height", "1.2", "--export", "csv") == 0
     after = results(again / "out")["content"]
     assert not {name for name in after if name.endswith(".bvh")}, "an export of the former motion is left"
@@ -137,13 +168,13 @@ def test_another_focal_length_moves_the_people(again: Path, weights: Path) -> No
 
 
 @pytest.mark.slow
-def test_one_person_less_leaves_no_second_motion(again: Path, weights: Path) -> None:
+def test_with_one_person_less_no_second_motion_is_left(again: Path, weights: Path) -> None:
     assert redo(again, weights, "--people", "largest", "--export", "bvh") == 0
     assert not list((again / "out" / "person-2").iterdir())
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_in_130_and_the_next_run_goes_on(
+def test_ctrl_c_exits_with_130_and_the_next_run_resumes(
     again: Path, captured: Path, weights: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
 ) -> None:
     shutil.rmtree(again / "out")
@@ -156,12 +187,12 @@ def test_ctrl_c_ends_in_130_and_the_next_run_goes_on(
         assert redo(again, weights, "--export", "bvh") == 130
     assert "interrupted" in capfd.readouterr().err
     assert not (again / "out" / "report.json").exists()
-    monkeypatch.setattr(solve, "optimise", None)
+    monkeypatch.setattr(solve, "fit", None)
     assert redo(again, weights, "--export", "bvh") == 0
     assert results(again / "out")["content"] == results(captured / "out")["content"]
 
 
-def test_from_python_in_a_few_lines(again: Path, weights: Path) -> None:
+def test_capture_from_python(again: Path, weights: Path) -> None:
     from selfmocap import CaptureConfig, capture
 
     stages: list[str] = []
@@ -173,7 +204,7 @@ def test_from_python_in_a_few_lines(again: Path, weights: Path) -> None:
             progress=lambda stage, done, total: stages.append(stage),
         )
     assert len(first) == len(second) == FRAMES
-    assert not stages, "all of it was done before"
+    assert not stages, "every stage was finished before"
 
 
 # ---- a real video ---------------------------------------------------------------------------------------------
@@ -191,10 +222,10 @@ def dog() -> list[np.ndarray]:
 
 
 @pytest.mark.slow
-def test_a_short_real_clip_becomes_a_motion_that_stands_on_the_person(
+def test_a_short_real_clip_gives_a_motion_at_the_persons_position(
     dog: list[np.ndarray], tmp_path: Path
 ) -> None:
-    """With the weights that come with the project."""
+    """Use the weights that come with the project."""
     clip = write_video(tmp_path / "dog.mp4", dog)
     assert run("capture", clip, "--out", tmp_path, "--quality", "fast") == 0
     motion = Motion.load(tmp_path / "person-1" / "motion.npz")
@@ -210,7 +241,7 @@ def test_a_short_real_clip_becomes_a_motion_that_stands_on_the_person(
     (person,) = json.loads((tmp_path / "report.json").read_text())["people"]
     before, after = person["before"], person["after"]
     assert after["keypoint_px"] < 0.7 * before["keypoint_px"], "what is minimised"
-    assert after["self_check_px"] < 0.85 * before["self_check_px"]
+    assert after["heldout_reprojection_px"] < 0.85 * before["heldout_reprojection_px"]
     assert after["mask_iou"] > 0.6
 
     assert run("infer", tmp_path, "--out", tmp_path / "first") == 0
@@ -218,12 +249,12 @@ def test_a_short_real_clip_becomes_a_motion_that_stands_on_the_person(
     assert run("infer", tmp_path / "first", "--out", tmp_path / "no") == 2
 
 
-# ---- what can be captured in part -----------------------------------------------------------------------------
+# ---- partly usable videos -----------------------------------------------------------------------------
 
 
-def captured_in_part(video: Path, out: Path, weights: Path, told=None) -> tuple[list[Motion], list[str]]:
-    """The motions and the warnings of a capture that must not fail."""
-    with little_work(told):
+def captured_in_part(video: Path, out: Path, weights: Path, places=None) -> tuple[list[Motion], list[str]]:
+    """Capture, and return the motions and the warnings."""
+    with little_work(places):
         assert (
             run("capture", video, "--out", out, "--weights", weights, "--quality", "fast", "--export", "bvh")
             == 0
@@ -236,24 +267,24 @@ def captured_in_part(video: Path, out: Path, weights: Path, told=None) -> tuple[
 def test_two_frames_are_captured_with_a_warning(
     tmp_path: Path, weights: Path, capfd: pytest.CaptureFixture
 ) -> None:
-    video = told_video(tmp_path / "two.mp4", frames=2)
-    motions, warnings = captured_in_part(video, tmp_path / "out", weights, places(2))
+    video = drawn_video(tmp_path / "two.mp4", frames=2)
+    motions, warnings = captured_in_part(video, tmp_path / "out", weights, person_places(2))
     assert [len(motion) for motion in motions] == [2, 2]
-    assert "seen in 2 frames only" in warnings[0]
+    assert "observed in 2 frames only" in warnings[0]
     assert f"warning: {warnings[0]}" in capfd.readouterr().err
 
 
 @pytest.mark.slow
 def test_240_frames_a_second_stay_240(tmp_path: Path, weights: Path) -> None:
-    video = told_video(tmp_path / "fast.mkv", times=[round(k / 240, 3) for k in range(FRAMES)])
+    video = drawn_video(tmp_path / "fast.mkv", times=[round(k / 240, 3) for k in range(FRAMES)])
     motions, _ = captured_in_part(video, tmp_path / "out", weights)
     assert float(motions[0].frame_times[-1]) == pytest.approx((FRAMES - 1) / 240, abs=0.01)
 
 
 @pytest.mark.slow
-def test_a_cut_between_shots_makes_other_people(tmp_path: Path, weights: Path) -> None:
-    """Nobody is carried over from the red and blue of one shot to those of a shot that shows another place."""
-    frames = places(FRAMES)
+def test_people_are_not_tracked_across_a_cut(tmp_path: Path, weights: Path) -> None:
+    """The people of the first shot are not continued in the second."""
+    frames = person_places(FRAMES)
     noise = np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)
     empty = [{} for _ in range(8)]
     video = write_video(tmp_path / "cut.mp4", [scene(f) for f in frames] + [noise] * 8)
@@ -262,34 +293,34 @@ def test_a_cut_between_shots_makes_other_people(tmp_path: Path, weights: Path) -
 
 
 @pytest.mark.slow
-def test_a_video_that_is_cut_off_gives_what_it_holds(tmp_path: Path, weights: Path) -> None:
-    whole = told_video(tmp_path / "whole.mkv").read_bytes()
+def test_a_truncated_video_is_captured_up_to_its_end(tmp_path: Path, weights: Path) -> None:
+    whole = drawn_video(tmp_path / "whole.mkv").read_bytes()
     (tmp_path / "cut.mkv").write_bytes(whole[: len(whole) * 9 // 10])
     motions, _ = captured_in_part(tmp_path / "cut.mkv", tmp_path / "out", weights)
     assert 2 <= len(motions[0]) < FRAMES
 
 
 @pytest.mark.slow
-def test_somebody_whose_legs_are_never_seen_is_captured_with_a_warning(
+def test_a_person_with_hidden_legs_is_captured_with_a_warning(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown = np.array([0.0 if name.endswith(("knee", "ankle")) else 1.0 for name in COCO.names], np.float32)
 
-    class Behind(Told):
-        def everybody(self, frame: Frame) -> list[Detection]:
-            return [replace(pose, confidence=pose.confidence * shown) for pose in super().everybody(frame)]
+    class Behind(ScriptedDetector):
+        def detect(self, frame: Frame) -> list[Detection]:
+            return [replace(pose, confidence=pose.confidence * shown) for pose in super().detect(frame)]
 
-    monkeypatch.setattr(stub_capture, "Told", Behind)
-    motions, warnings = captured_in_part(told_video(tmp_path / "two.mp4"), tmp_path / "out", weights)
+    monkeypatch.setattr(stub_capture, "ScriptedDetector", Behind)
+    motions, warnings = captured_in_part(drawn_video(tmp_path / "two.mp4"), tmp_path / "out", weights)
     assert len(motions) == 2
-    assert "person 1 is hardly ever seen whole: its legs are guessed" in warnings
+    assert "person 1: legs are rarely visible; leg pose is unreliable" in warnings
 
 
-# ---- what cannot ----------------------------------------------------------------------------------------------
+# ---- unusable inputs ----------------------------------------------------------------------------------------------
 
 
 def refused(capfd: pytest.CaptureFixture, video: Path, out: Path, *options: object) -> str:
-    """The one line on standard error of a capture that fails, and leaves nothing that looks whole."""
+    """Capture, expect a failure that leaves no results, and return its one line on standard error."""
     capfd.readouterr()
     assert run("capture", video, "--out", out, *options) == 2
     lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("selfmocap:")]
@@ -299,7 +330,9 @@ def refused(capfd: pytest.CaptureFixture, video: Path, out: Path, *options: obje
     return lines[0]
 
 
-def test_videos_that_are_none(tmp_path: Path, weights: Path, capfd: pytest.CaptureFixture) -> None:
+def test_files_that_are_no_videos_are_refused(
+    tmp_path: Path, weights: Path, capfd: pytest.CaptureFixture
+) -> None:
     (tmp_path / "text.mp4").write_text("hello")
     (tmp_path / "empty.mp4").touch()
     (tmp_path / "folder").mkdir()
@@ -308,21 +341,25 @@ def test_videos_that_are_none(tmp_path: Path, weights: Path, capfd: pytest.Captu
         assert says in refused(capfd, tmp_path / name, tmp_path / "out", "--weights", weights)
 
 
-def test_a_video_of_nobody(tmp_path: Path, weights: Path, capfd: pytest.CaptureFixture) -> None:
+def test_a_video_without_people_is_refused(
+    tmp_path: Path, weights: Path, capfd: pytest.CaptureFixture
+) -> None:
     video = write_video(tmp_path / "grey.mp4", [np.full((240, 320, 3), 128, np.uint8)] * 3)
     with little_work([{}] * 3):
-        assert "nobody is seen" in refused(capfd, video, tmp_path / "out", "--weights", weights)
+        assert "no person was tracked" in refused(capfd, video, tmp_path / "out", "--weights", weights)
 
 
 @pytest.mark.slow
-def test_8k_without_anybody(tmp_path: Path, weights: Path, capfd: pytest.CaptureFixture) -> None:
+def test_an_8k_video_without_people_is_refused(
+    tmp_path: Path, weights: Path, capfd: pytest.CaptureFixture
+) -> None:
     video = write_video(tmp_path / "8k.mp4", [np.full((4320, 7680, 3), 90, np.uint8)])
     with little_work([{}]):
-        assert "nobody is seen" in refused(capfd, video, tmp_path / "out", "--weights", weights)
+        assert "no person was tracked" in refused(capfd, video, tmp_path / "out", "--weights", weights)
 
 
 @pytest.mark.slow
-def test_a_full_disk_and_a_folder_that_is_none(
+def test_a_full_disk_and_a_file_as_output_folder_are_reported(
     again: Path, weights: Path, tmp_path: Path, capfd: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("not a folder")
@@ -354,11 +391,11 @@ def test_a_full_disk_and_a_folder_that_is_none(
         (["--weights", "absent.safetensors"], "absent.safetensors does not exist"),
     ],
 )
-def test_settings_that_cannot_be(
+def test_invalid_settings_are_refused(
     captured: Path, tmp_path: Path, capfd: pytest.CaptureFixture, options: list[str], says: str
 ) -> None:
     assert says in refused(capfd, captured / "two.mp4", tmp_path / "out", *options)
-    assert not list(tmp_path.rglob("observations*")), "a mistake is told before any work is done"
+    assert not list(tmp_path.rglob("observations*")), "settings are checked before any work"
 
 
 def test_importing_the_package_stays_light() -> None:

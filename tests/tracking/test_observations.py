@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from selfmocap.io.npz import read_npz, write_npz
-from selfmocap.tracking.observations import Observations, chosen_rows, joined, windows
+from selfmocap.tracking.observations import Observations, concat_observations, iterate_windows, load_rows
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_a_part_keeps_what_belongs_to_the_clip(observations: Observations) -> No
 
 
 def test_a_wrong_number_of_keypoints_is_named(observations: Observations) -> None:
-    with pytest.raises(ValueError, match="coco-17 has 17 keypoints, these observations 23"):
+    with pytest.raises(ValueError, match="keypoint set coco-17: expected 17 keypoints, found 23"):
         replace(observations, keypoint_set="coco-17")
 
 
@@ -72,7 +72,7 @@ def test_damaged_files_are_named(observations: Observations, tmp_path: Path) -> 
 
 
 def tiled(observations: Observations, times: int) -> Observations:
-    many = joined([observations] * times)
+    many = concat_observations([observations] * times)
     index = torch.arange(len(many))
     return replace(many, frame_index=index, frame_times=index.double() / 30)
 
@@ -87,11 +87,11 @@ def equal(a: Observations, b: Observations) -> bool:
 def test_windows_are_the_whole_in_overlapping_parts(observations: Observations, tmp_path: Path) -> None:
     many = tiled(observations, 6)
     many.save(tmp_path / "observations.npz")
-    found = list(windows(tmp_path / "observations.npz", length=5, overlap=2))
+    found = list(iterate_windows(tmp_path / "observations.npz", length=5, overlap=2))
     assert [(first, len(window)) for first, window in found] == [(0, 5), (3, 7), (8, 7), (13, 5)]
     for first, window in found:
         assert equal(window, many[first : first + len(window)])
-    (_, light), *_ = windows(tmp_path / "observations.npz", length=5, images=("masks",))
+    (_, light), *_ = iterate_windows(tmp_path / "observations.npz", length=5, images=("masks",))
     assert light.masks is not None
     assert light.flow is None
 
@@ -100,7 +100,7 @@ def test_some_rows_are_read_as_if_all_were(observations: Observations, tmp_path:
     many = tiled(observations, 30)
     many.save(tmp_path / "observations.npz")
     rows = torch.tensor([0, 1, 63, 64, 65, 89])
-    assert equal(chosen_rows(tmp_path / "observations.npz", rows), many[rows])
+    assert equal(load_rows(tmp_path / "observations.npz", rows), many[rows])
 
 
 def test_an_image_short_of_frames_is_refused_before_it_is_used(
@@ -110,4 +110,4 @@ def test_an_image_short_of_frames_is_refused_before_it_is_used(
     observations.save(path)
     write_npz(path, read_npz(path) | {"crops": np.zeros((2, 128, 128, 3), np.uint8)})
     with pytest.raises(ValueError, match="differ in length"):
-        list(windows(path, length=2))
+        list(iterate_windows(path, length=2))

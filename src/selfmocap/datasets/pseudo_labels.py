@@ -32,8 +32,8 @@ from selfmocap.io.atomic import atomic_write
 from selfmocap.io.files import existing_file
 from selfmocap.io.npz import NamedBytesIO, read_npz, write_npz
 from selfmocap.io.progress import ProgressCallback
-from selfmocap.io.video import numbered
-from selfmocap.tracking.observations import Observations, joined, windows
+from selfmocap.io.video import natural_sort_key
+from selfmocap.tracking.observations import Observations, concat_observations, iterate_windows
 
 FRAMES = 60
 """Of a sample; the last one of a person may have less."""
@@ -73,7 +73,7 @@ def write_shard(path: Path, captures: Sequence[Path], progress: ProgressCallback
     count = 0
     with atomic_write(path) as partial, tarfile.open(partial, "w", format=tarfile.USTAR_FORMAT) as tar:
         for done, capture in enumerate(captures, start=1):
-            for person in sorted(capture.glob("person-*"), key=numbered):
+            for person in sorted(capture.glob("person-*"), key=natural_sort_key):
                 for first, parts in _samples(person):
                     key = f"{capture.name}-{person.name}-{first:07d}"
                     for name, data in zip(_PARTS, parts, strict=True):
@@ -88,7 +88,7 @@ def write_shard(path: Path, captures: Sequence[Path], progress: ProgressCallback
 def _samples(person: Path) -> Iterator[tuple[int, tuple[bytes, bytes]]]:
     motion = Motion.load(person / "motion.npz")
     with tempfile.TemporaryDirectory() as folder:
-        for _, seen in windows(person / "observations.npz", FRAMES, images=_IMAGES):
+        for _, seen in iterate_windows(person / "observations.npz", FRAMES, images=_IMAGES):
             first, last = int(seen.frame_index[0]), int(seen.frame_index[-1])
             within = (motion.frame_index >= first) & (motion.frame_index <= last)
             if within.any():
@@ -181,7 +181,7 @@ class ShardTrack:
         rows = self.begin + self.step * np.arange(self.frames)[frames]
         first, last = np.searchsorted(self.samples[:, 0], rows[[0, -1]], side="right") - 1
         parts = [_seen(self.shard, Part(*part)) for part in self.samples[first : last + 1, 1:].tolist()]
-        return joined(parts)[rows - self.samples[first, 0]]
+        return concat_observations(parts)[rows - self.samples[first, 0]]
 
 
 @dataclass(frozen=True)
@@ -252,7 +252,7 @@ def _write_index(one: IndexedShard, pick: Pick) -> None:
     tables: dict[str, list[tuple[int, int, int]]] = {"samples": [], "tracks": []}
     row = 0
     for parts, pieces in _people(one.shard):
-        whole = joined(pieces)
+        whole = concat_observations(pieces)
         for track in pick(whole):
             first, second = np.searchsorted(whole.frame_index, track.frame_index[:2]).tolist()
             tables["tracks"].append((row + first, second - first, len(track)))

@@ -1,6 +1,5 @@
-"""From observations on disk to motions, by a network that adapts itself to them."""
+"""Adapt a network to observations in files, and write the motions."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,122 +9,125 @@ from selfmocap.adaptation.adapt import (
     Adaptation,
     AdaptConfig,
     adapt,
-    as_stage,
-    predict,
-    settled,
+    as_step_callback,
+    predict_bodies,
+    refit,
     with_shared_shape,
 )
 from selfmocap.adaptation.fit import (
-    AFTER_ADAPTATION,
-    OF_FAST_MOTION,
-    OptimiseConfig,
-    chosen,
-    optimise,
-    refined_by_speed,
+    REFINE,
+    REFINE_LOW_SMOOTHNESS,
+    FitConfig,
+    fit,
+    refine_adapted,
+    select_frames,
 )
-from selfmocap.adaptation.objective import Evidence, checked_and_whole
+from selfmocap.adaptation.objective import FittingData, split_and_full
 from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.io.progress import ProgressCallback, no_progress
 from selfmocap.models.checkpoints import shipped_weights
 from selfmocap.models.estimator import Estimator, frame_network_of, load_estimator, save_estimator
-from selfmocap.models.inference import camera_of, inputs_of, motion_of
+from selfmocap.models.inference import build_motion, default_camera, network_inputs
 from selfmocap.tracking.observations import Observations
 
 
 @dataclass(frozen=True)
 class AdaptFolderConfig:
-    """How to adapt to a folder of observations."""
+    """Settings of the adaptation to a folder of observations."""
 
     focal: float | None = None
     """Focal length, px; None assumes 1.2 times the longer side of the image."""
-    learn_from: Path | None = None
-    """Weights to begin with; None for those that come with the project."""
+    init_from: Path | None = None
+    """Weights to start from; None uses those that come with the project."""
     save_weights: Path | None = None
-    """Where to write the adapted weights."""
+    """File for the adapted weights."""
     adapt: AdaptConfig | None = None
-    """None for the defaults."""
+    """None uses the defaults."""
 
 
 def adapt_folder(
     observations: Path,
     out: Path,
     config: AdaptFolderConfig | None = None,
-    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    progress: ProgressCallback = no_progress,
 ) -> list[dict[str, Any]]:
-    """Adapts one network to an `observations.npz`, or to all in a folder (but those in folders called `truth`) at once,
-    and writes a motion.npz for each to the same place in `out`. A clip whose self-check gets worse keeps the first
-    answer; every frame is refined. Gives each clip's name and self-check. Raises FileNotFoundError where there are no
-    observations, ValueError for a file that is not one."""
-    config = config or AdaptFolderConfig()
-    found = observations_in(observations)
-    body, (network, about) = Body.load(), load_estimator(config.learn_from or shipped_weights())
-    eyes = frame_network_of(network)
-    people = [Observations.load(path).in_set(eyes.config.keypoint_set) for path in found.values()]
-    cameras = [camera_of(seen, config.focal) for seen in people]
-    clips = [
-        (seen, inputs_of(seen, camera, eyes), seen.fps) for seen, camera in zip(people, cameras, strict=True)
-    ]
-    checked, whole = checked_and_whole(clips)
+    """Adapt one network to an `observations.npz`, or to all in a folder together (except in folders called `truth`).
 
-    adaptation = adapt(network, body, checked, config.adapt, as_stage(progress, "adapt"))
-    final = settled(adaptation, body, whole, config.adapt, as_stage(progress, "settle"))
-    answer = refined(network, adaptation, final, body, checked, whole, progress)
-    scores = [_score(name, adaptation, number) for number, name in enumerate(found)]
-    for number, (name, seen, camera) in enumerate(zip(found, people, cameras, strict=True)):
+    Writes a motion.npz for each to the same place in `out`. A clip whose held-out error rises keeps the original
+    network's estimate. Every frame is refined. Returns each clip's name, acceptance and held-out errors. Raises
+    FileNotFoundError where there are no observations, ValueError for a file of another format."""
+    config = config or AdaptFolderConfig()
+    files = observations_in(observations)
+    body, (network, about) = Body.load(), load_estimator(config.init_from or shipped_weights())
+    frame_network = frame_network_of(network)
+    people = [Observations.load(path).in_set(frame_network.config.keypoint_set) for path in files.values()]
+    cameras = [default_camera(person, config.focal) for person in people]
+    split, full = split_and_full(
+        [
+            (person, network_inputs(person, camera, frame_network), person.fps)
+            for person, camera in zip(people, cameras, strict=True)
+        ]
+    )
+    adaptation = adapt(network, body, split, config.adapt, as_step_callback(progress, "adapt"))
+    refitted = refit(adaptation, body, full, config.adapt, as_step_callback(progress, "refit"))
+    estimate = refine_clips(network, adaptation, refitted, body, split, full, progress)
+    scores = [_scores(name, adaptation, number) for number, name in enumerate(files)]
+    for number, (name, person, camera) in enumerate(zip(files, people, cameras, strict=True)):
         provenance = {"version": __version__, "weights": about["sha256"], **scores[number]}
         folder = out / name
         folder.mkdir(parents=True, exist_ok=True)
-        motion_of(body, answer[whole.clip == number], camera, seen, provenance).save(folder / "motion.npz")
+        motion = build_motion(body, estimate[full.clip == number], camera, person, provenance)
+        motion.save(folder / "motion.npz")
     if config.save_weights is not None:
-        save_estimator(config.save_weights, final, {"adapted_from": about["sha256"], "clips": scores})
+        save_estimator(config.save_weights, refitted, {"adapted_from": about["sha256"], "clips": scores})
     return scores
 
 
 def observations_in(path: Path) -> dict[str, Path]:
-    """The observations of a file or a folder, by where their motions go."""
+    """Find the observations of a file or a folder, by the relative folder of their motions."""
     if not path.is_dir():
         return {"person-1": path}
-    found = {
-        str(place.parent.relative_to(path)): place
-        for place in sorted(path.rglob("observations.npz"))
-        if place.parent.name != "truth"
+    files = {
+        str(file.parent.relative_to(path)): file
+        for file in sorted(path.rglob("observations.npz"))
+        if file.parent.name != "truth"
     }
-    if not found:
-        raise FileNotFoundError(f"{path}: no observations.npz in it; observe a video first")
-    return {"person-1" if name == "." else name: place for name, place in found.items()}
+    if not files:
+        raise FileNotFoundError(f"{path}: expected observations.npz in it, found none; observe a video first")
+    return {"person-1" if name == "." else name: file for name, file in files.items()}
 
 
-def refined(
+def refine_clips(
     network: Estimator,
     adaptation: Adaptation,
-    final: Estimator,
+    refitted: Estimator,
     body: Body,
-    checked: Evidence,
-    whole: Evidence,
-    progress: Callable[[str, int, int], None],
+    split: FittingData,
+    full: FittingData,
+    progress: ProgressCallback,
 ) -> BodyParameters:
-    """Every clip's answer, by the `final` network where the adapted one was accepted, refined frame by frame: as
-    smoothly as the keypoints that `checked` keeps out allow."""
+    """Refine every frame: from the refit network where the adapted one was accepted, with the smoothness that lowers
+    the error of the keypoints that `split` holds out, and from the original network elsewhere."""
 
-    def best(adapted: Estimator, evidence: Evidence) -> BodyParameters:
-        first, second = (with_shared_shape(predict(one, evidence), evidence) for one in (network, adapted))
-        return chosen(adaptation.accepted[evidence.clip], second, first)
+    def best(adapted: Estimator, data: FittingData) -> BodyParameters:
+        original, other = (with_shared_shape(predict_bodies(one, data), data) for one in (network, adapted))
+        return select_frames(adaptation.accepted[data.clip], other, original)
 
-    start = best(final, whole)
+    start = best(refitted, full)
 
-    def by(settings: OptimiseConfig) -> BodyParameters:
-        return optimise(body, start, whole, settings, as_stage(progress, "refine"))
+    def refine(config: FitConfig) -> BodyParameters:
+        return fit(body, start, full, config, as_step_callback(progress, "refine"))
 
     if not adaptation.accepted.any():
-        return by(OptimiseConfig())
-    _, fast = refined_by_speed(body, best(adaptation.network, checked), checked)
-    return chosen(fast[whole.clip], by(OF_FAST_MOTION), by(AFTER_ADAPTATION))
+        return refine(FitConfig())
+    _, low_smoothness = refine_adapted(body, best(adaptation.network, split), split)
+    return select_frames(low_smoothness[full.clip], refine(REFINE_LOW_SMOOTHNESS), refine(REFINE))
 
 
-def _score(name: str, adaptation: Adaptation, number: int) -> dict[str, Any]:
-    before, after = (float(px[number]) for px in (adaptation.before_px, adaptation.after_px))
-    checks = {"before": before, "after": after}
+def _scores(name: str, adaptation: Adaptation, number: int) -> dict[str, Any]:
+    errors = {"before": float(adaptation.before_px[number]), "after": float(adaptation.after_px[number])}
     return {
         "clip": name,
         "accepted": bool(adaptation.accepted[number]),
-        "self_check_px": {key: round(px, 3) if px == px else None for key, px in checks.items()},
+        "heldout_reprojection_px": {when: round(px, 3) if px == px else None for when, px in errors.items()},
     }

@@ -1,13 +1,12 @@
-"""From a video file to the motions of its people: observe, infer, adapt, refine, clean, export, draw, report.
+"""Capture a video: observe, adapt, refine, post-process, export, draw and report.
 
-Every stage's result lies in the output folder: a run that was interrupted goes on where it stopped, and one with other
-settings does again what depends on them (see `stages`). Of a long video only the motions are in memory, not the images.
+The result of each stage is stored in the output folder. An interrupted capture resumes where it stopped, and one with
+other settings repeats the stages that depend on them (see `io.stage_cache`). Of a long video only the motions are held
+in memory, not the images.
 """
 
 import functools
-import hashlib
-import json
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,26 +20,61 @@ from selfmocap.body_model.body import Body
 from selfmocap.body_model.motion import Motion
 from selfmocap.export.write import export_motion
 from selfmocap.io.atomic import remove_temporaries
-from selfmocap.io.files import existing_file
-from selfmocap.io.memory import give_memory_back
+from selfmocap.io.files import existing_file, read_json, sha256_of_path, write_json
+from selfmocap.io.memory import release_free_memory
 from selfmocap.io.progress import ProgressCallback, no_progress
-from selfmocap.io.stage_cache import StageCache, StageRecord
+from selfmocap.io.stage_cache import StageCache, StageRecord, fingerprint
 from selfmocap.io.video import open_video
 from selfmocap.models.estimator import Estimator, load_estimator, save_estimator
-from selfmocap.models.inference import seen_share, to_world
-from selfmocap.pipeline.config import EPOCHS, SAMPLE, CaptureConfig
-from selfmocap.pipeline.diagnostics import background_speed, motion_diagnostics, is_camera_static, low_confidence_ranges
+from selfmocap.models.inference import mean_confidence, to_world
+from selfmocap.pipeline.config import EPOCHS, SAMPLE_FRAMES, CaptureConfig
+from selfmocap.pipeline.diagnostics import (
+    background_speed,
+    is_camera_static,
+    low_confidence_ranges,
+    motion_diagnostics,
+)
 from selfmocap.pipeline.postprocessing.confidence import joint_confidence
 from selfmocap.pipeline.postprocessing.ground import level_rotation
 from selfmocap.pipeline.postprocessing.postprocess import postprocess
 from selfmocap.pipeline.postprocessing.rebuild import keypoint_body
 from selfmocap.pipeline.samples import CapturedPerson
-from selfmocap.pipeline.solve import Estimate, Solver, adapt_to_video, estimate_person, select_models
-from selfmocap.pipeline.summary import capture_report, write_json
+from selfmocap.pipeline.solve import (
+    Estimate,
+    PersonChoice,
+    Solver,
+    adapt_to_video,
+    estimate_person,
+    select_models,
+)
+from selfmocap.pipeline.summary import capture_report
 from selfmocap.tracking.observe import ObserveConfig, observe
 from selfmocap.visualization.overlay import write_overlay_video
 from selfmocap.visualization.report.page import write_report
 from selfmocap.visualization.report.residuals import keypoint_px_by_frame
+
+_STAGES_VERSION = 2
+"""Version of the stages' results in `.capture`."""
+
+StageOutput = tuple[dict[str, Any], Sequence[Path]]
+"""A stage's result (JSON data) and the files that it wrote."""
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A capture's inputs, and the record of its stages."""
+
+    video: Path
+    out: Path
+    config: CaptureConfig
+    progress: ProgressCallback
+    device: torch.device
+    weights_sha256: str
+    stages: StageCache
+
+    def file(self, name: str) -> Path:
+        """A stage's intermediate file."""
+        return self.stages.folder / name
 
 
 def capture(
@@ -50,290 +84,275 @@ def capture(
     progress: ProgressCallback = no_progress,
     device: str = "cpu",
 ) -> list[Motion]:
-    """The motions of the people in `video`, cleaned: `out/person-N/motion.npz` with the exports beside it,
-    `out/overlay.mp4` and `out/report.json`. What `out` holds of an earlier run is used as far as it still holds.
+    """Capture the people in a video; return their post-processed motions.
 
-    Raises FileNotFoundError or ValueError where the video or a setting cannot be used, OSError where nothing can be
+    Writes `out/person-N/motion.npz` with the exports beside it, `out/overlay.mp4`, `out/report.html` and
+    `out/report.json`. Results of an earlier run in `out` are used as far as they are still valid. `device` is `cpu`,
+    `cuda` or `cuda:N`.
+
+    Raises FileNotFoundError or ValueError where the video or a setting cannot be used, OSError where a file cannot be
     written."""
-    run = _Run(Path(video), Path(out), config or CaptureConfig(), progress, _device(device))
-    existing_file(run.config.weights_file)
-    paths = observe(run.video, run.out, ObserveConfig(people=run.config.people), progress)
-    give_memory_back()
-    _without_partials(run.out)
-    people = [CapturedPerson.load(n, path.parent, run.config.focal) for n, path in enumerate(paths, start=1)]
-    seen = _observed(run.out)
-    choice = _choice(run, people, seen)
-    answers = [_answer(run, person, choice) for person in people]
-    upright = _level(run, people, answers) if _camera(run, people, seen) else None
-    cleaned = [_cleaned(run, person, answer, upright) for person, answer in zip(people, answers, strict=True)]
+    video, out, config = Path(video), Path(out), config or CaptureConfig()
+    torch_device = _checked_device(device)
+    weights_file = existing_file(config.weights_file)
+    files = observe(video, out, ObserveConfig(people=config.people), progress)
+    release_free_memory()
+    _remove_partial_files(out)
+
+    stages = StageCache(out / ".capture", out / "report.json", _STAGES_VERSION)
+    stages.discard_other_versions()
+    job = _Job(video, out, config, progress, torch_device, sha256_of_path(weights_file), stages)
+    people = [CapturedPerson.load(n, path.parent, config.focal) for n, path in enumerate(files, start=1)]
+    observed = _observed(out)
+    chosen = _choose(job, people, _adapt(job, people, observed))
+    choices = [PersonChoice(**choice) for choice in chosen.result["people"]]
+    estimates = [_refine(job, *one, chosen) for one in zip(people, choices, strict=True)]
+    level = _level(job, people, estimates) if _is_camera_static(job, people, observed) else None
+    processed = [_postprocess(job, *one, level) for one in zip(people, choices, estimates, strict=True)]
     motions = [Motion.load(person.folder / "motion.npz") for person in people]
-    for person, motion, done in zip(people, motions, cleaned, strict=True):
-        _exported(run, person, motion, done)
-    _drawn(run, motions, cleaned)
-    measured = [_measured(run, *of_one) for of_one in zip(people, motions, answers, cleaned, strict=True)]
-    summary = capture_report(
-        run.video, seen, run.stages.finished.values(), people, choice.result["people"], measured
-    )
-    run.stages.sweep()
-    _paged(run, people, motions, [*cleaned, *measured], summary)
-    write_json(run.out / "report.json", summary)
+    for person, motion, stage in zip(people, motions, processed, strict=True):
+        _export(job, person, motion, stage)
+    _draw(job, motions, processed)
+    measured = [_measure(job, *one) for one in zip(people, motions, estimates, processed, strict=True)]
+    report = capture_report(video, observed, stages.finished.values(), people, choices, measured)
+    stages.sweep()
+    _write_page(job, people, motions, [*processed, *measured], report)
+    write_json(out / "report.json", report, indent=1)
     return motions
 
 
-@dataclass(frozen=True)
-class _Run:
-    """What all stages share; what costs time is loaded when it is first needed."""
-
-    video: Path
-    out: Path
-    config: CaptureConfig
-    on_progress: ProgressCallback
-    device: torch.device
-
-    @functools.cached_property
-    def stages(self) -> StageCache:
-        return StageCache(self.out / ".capture", self.out / "report.json")
-
-    @property
-    def body(self) -> Body:
-        return _body()
-
-    @functools.cached_property
-    def small_body(self) -> Body:
-        return keypoint_body(self.body)
-
-    @functools.cached_property
-    def weights(self) -> str:
-        path = existing_file(self.config.weights_file)
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-
-    @functools.cached_property
-    def solver(self) -> Solver:
-        network = _network(self.config.weights_file, self.weights, self.device)
-        return Solver(network, self.body.to(self.device), self.device, SAMPLE[self.config.quality])
-
-    @property
-    def adapted_weights(self) -> Path:
-        return self.out / ".capture" / "adapted.safetensors"
-
-    @property
-    def settled_weights(self) -> Path:
-        return self.out / ".capture" / "settled.safetensors"
-
-    @functools.cached_property
-    def adapted_network(self) -> Estimator | None:
-        return self._of_this_video(self.adapted_weights)
-
-    @functools.cached_property
-    def settled_network(self) -> Estimator | None:
-        return self._of_this_video(self.settled_weights)
-
-    def _of_this_video(self, weights: Path) -> Estimator | None:
-        return load_estimator(weights)[0].to(self.device) if EPOCHS[self.config.quality] else None
-
-    def progress(self, stage: str) -> Callable[[int, int], None]:
-        return lambda done, total: self.on_progress(stage, done, total)
-
-
-@functools.cache
-def _body() -> Body:
-    """Kept for the next video of the process, as the network is."""
-    return Body.load()
-
-
-@functools.lru_cache(maxsize=1)
-def _network(path: Path, sha256: str, device: torch.device) -> Estimator:
-    """The network of a weights file whose bytes have that sum."""
-    return load_estimator(path)[0].to(device)
-
-
-def _device(name: str) -> torch.device:
+def _checked_device(name: str) -> torch.device:
     if name not in ("cpu", "cuda") and not name.startswith("cuda:"):
         raise ValueError(f"device: {name!r}; expected cpu, cuda or cuda:N")
     if name != "cpu" and not torch.cuda.is_available():
-        raise ValueError(f"device: {name!r}; PyTorch finds no CUDA device here: choose cpu")
+        raise ValueError(f"device: {name!r}; PyTorch finds no CUDA device; choose cpu")
     return torch.device(name)
 
 
-def _without_partials(out: Path) -> None:
-    """What a killed run left behind."""
+def _remove_partial_files(out: Path) -> None:
+    """Delete the temporary files of a killed run."""
     for folder in (out, *out.glob("person-*")):
         for stems in ("motion*", "overlay", "report", "observations"):
             remove_temporaries(folder, stems)
     remove_temporaries(out / ".capture")
 
 
+# ---- models, loaded when a stage first needs them, and kept for the next video of the process -----------------
+
+
+@functools.cache
+def _body() -> Body:
+    return Body.load()
+
+
+@functools.cache
+def _small_body() -> Body:
+    return keypoint_body(_body())
+
+
+@functools.lru_cache(maxsize=1)
+def _load_solver(weights_file: Path, sha256: str, device: torch.device, max_frames: int) -> Solver:
+    """Load the models; `sha256` is that of the weights file, so that a replaced file is loaded again."""
+    return Solver(load_estimator(weights_file)[0].to(device), _body().to(device), device, max_frames)
+
+
+def _solver(job: _Job) -> Solver:
+    max_frames = SAMPLE_FRAMES[job.config.quality]
+    return _load_solver(job.config.weights_file, job.weights_sha256, job.device, max_frames)
+
+
+def _load_adapted(job: _Job, name: str) -> Estimator | None:
+    """Load a network that was adapted to this video; None where the quality does not adapt."""
+    return load_estimator(job.file(name))[0].to(job.device) if EPOCHS[job.config.quality] else None
+
+
 # ---- the stages -----------------------------------------------------------------------------------------------
 
 
 def _observed(out: Path) -> StageRecord:
-    """What `observe` has done, as a stage that others follow."""
-    report = json.loads((out / "observations.json").read_bytes())
-    seconds = next(stage["seconds"] for stage in report["stages"] if stage["name"] in ("total", "whole"))
-    key = hashlib.sha256(json.dumps(report["settings"], sort_keys=True).encode()).hexdigest()
-    return StageRecord("observe", key, report, seconds)
+    """Return the observations as a stage that others follow."""
+    report = read_json(out / "observations.json")
+    return StageRecord("observe", fingerprint(report["settings"]), report, report["stages"][-1]["seconds"])
 
 
-def _choice(run: _Run, people: list[CapturedPerson], seen: StageRecord) -> StageRecord:
-    """Adapts the network where that is asked for, and decides what to trust."""
-    refining = [asdict(how) for how in (FitConfig(), REFINE, REFINE_LOW_SMOOTHNESS)]
-    needs = {"version": __version__, "weights": run.weights, "focal": run.config.focal,
-             "sample": SAMPLE[run.config.quality]}  # fmt: skip
-    after = [seen]
-    if epochs := EPOCHS[run.config.quality]:
-        settings, paths = AdaptConfig(epochs=epochs), [run.adapted_weights, run.settled_weights]
-
-        def adapt() -> tuple[dict[str, Any], list[Path]]:
-            networks = adapt_to_video(run.solver, people, settings, run.progress("adapt"))
-            for path, network in zip(paths, networks, strict=True):
-                save_estimator(path, network, {"adapted_from": run.weights})
-            return {}, paths
-
-        names = [path.name for path in paths]
-        after = [run.stages.run("adapt", {**needs, "adapt": asdict(settings), "for": names}, after, adapt)]
-    return run.stages.run(
-        "choose",
-        {**needs, "refine": refining},
-        after,
-        lambda: ({"people": select_models(run.solver, run.adapted_network, people, run.progress("choose"))}, []),
-    )
+def _model_needs(job: _Job) -> dict[str, Any]:
+    return {
+        "version": __version__,
+        "weights": job.weights_sha256,
+        "focal": job.config.focal,
+        "sample": SAMPLE_FRAMES[job.config.quality],
+    }
 
 
-def _answer(run: _Run, person: CapturedPerson, choice: StageRecord) -> StageRecord:
-    path = run.out / ".capture" / f"person-{person.number}.npz"
+def _adapt(job: _Job, people: list[CapturedPerson], observed: StageRecord) -> StageRecord:
+    """Adapt the network to the video; with a quality that does not adapt, return the stage before."""
+    epochs = EPOCHS[job.config.quality]
+    if not epochs:
+        return observed
+    config = AdaptConfig(epochs=epochs)
 
-    def work() -> tuple[dict[str, Any], list[Path]]:
-        mine = choice.result["people"][person.number - 1]
-        name = f"refine {person.number}"
-        estimate_person(run.solver, run.settled_network, person, mine, run.progress(name)).save(path)
-        return mine, [path]
+    def compute() -> StageOutput:
+        networks = adapt_to_video(_solver(job), people, config, job.progress)
+        paths = [job.file("adapted.safetensors"), job.file("refit.safetensors")]
+        for path, network in zip(paths, networks, strict=True):
+            save_estimator(path, network, {"adapted_from": job.weights_sha256})
+        return {}, paths
 
-    return run.stages.run(f"refine-{person.number}", {}, [choice], work)
+    return job.stages.run("adapt", {**_model_needs(job), "adapt": asdict(config)}, [observed], compute)
 
 
-def _camera(run: _Run, people: list[CapturedPerson], seen: StageRecord) -> bool:
-    """Whether it stands still."""
-    if run.config.static_camera != "auto":
-        return run.config.static_camera == "yes"
+def _choose(job: _Job, people: list[CapturedPerson], adapted: StageRecord) -> StageRecord:
+    refinements = [asdict(config) for config in (FitConfig(), REFINE, REFINE_LOW_SMOOTHNESS)]
 
-    def work() -> tuple[dict[str, Any], list[Path]]:
+    def compute() -> StageOutput:
+        network = _load_adapted(job, "adapted.safetensors")
+        choices = select_models(_solver(job), network, people, job.progress)
+        return {"people": [asdict(choice) for choice in choices]}, []
+
+    return job.stages.run("choose", {**_model_needs(job), "refine": refinements}, [adapted], compute)
+
+
+def _refine(job: _Job, person: CapturedPerson, choice: PersonChoice, chosen: StageRecord) -> StageRecord:
+    def compute() -> StageOutput:
+        path = job.file(f"person-{person.number}.npz")
+        network = _load_adapted(job, "refit.safetensors")
+        estimate_person(_solver(job), network, person, choice, job.progress).save(path)
+        return {}, [path]
+
+    return job.stages.run(f"refine-{person.number}", {}, [chosen], compute)
+
+
+def _is_camera_static(job: _Job, people: list[CapturedPerson], observed: StageRecord) -> bool:
+    if job.config.static_camera != "auto":
+        return job.config.static_camera == "yes"
+
+    def compute() -> StageOutput:
         return {"background_speeds": [background_speed(person) for person in people]}, []
 
-    return is_camera_static(run.stages.run("camera", {}, [seen], work).result["background_speeds"])
+    stage = job.stages.run("camera", {}, [observed], compute)
+    return is_camera_static(stage.result["background_speeds"])
 
 
-def _level(run: _Run, people: list[CapturedPerson], answers: list[StageRecord]) -> StageRecord:
-    """Which way is up for everybody."""
+def _level(job: _Job, people: list[CapturedPerson], estimates: list[StageRecord]) -> StageRecord:
+    """Find the vertical of all people together."""
 
-    def work() -> tuple[dict[str, Any], list[Path]]:
-        motions = [_motion(run, person, after=True) for person in people]
-        return {"R_level_world": level_rotation(motions, run.body).tolist()}, []
+    def compute() -> StageOutput:
+        motions = [_load_motion(job, person, "after") for person in people]
+        return {"R_level_world": level_rotation(motions, _body()).tolist()}, []
 
-    return run.stages.run("level", {"version": __version__}, answers, work)
+    return job.stages.run("level", {"version": __version__}, estimates, compute)
 
 
-def _cleaned(run: _Run, person: CapturedPerson, answer: StageRecord, upright: StageRecord | None) -> StageRecord:
-    """`upright` is the level under a camera that stands still."""
-    path, still = person.folder / "motion.npz", upright is not None
+def _postprocess(
+    job: _Job,
+    person: CapturedPerson,
+    choice: PersonChoice,
+    estimate: StageRecord,
+    level: StageRecord | None,
+) -> StageRecord:
+    """Post-process a person's motion; `level` is None for a moving camera."""
 
-    def work() -> tuple[dict[str, Any], list[Path]]:
-        made = {
-            "version": __version__,
-            "weights": run.weights,
-            "settings": _settings(run.config),
-            **answer.result,
-        }
-        del made["betas"]
-        raw = _motion(run, person, after=True)
-        seen = joint_confidence(person.seen, raw.frame_index)
-        R_level_world = None if upright is None else torch.tensor(upright.result["R_level_world"])
-        motion = postprocess(raw, run.body, run.config.height, seen, still, R_level_world)
-        replace(motion, provenance=made | motion.provenance).save(path)
-        return {"frames": len(motion)}, [path]
+    def compute() -> StageOutput:
+        path = person.folder / "motion.npz"
+        motion = _load_motion(job, person, "after")
+        confidence = joint_confidence(person.observations, motion.frame_index)
+        R_level_world = None if level is None else torch.tensor(level.result["R_level_world"])
+        motion = postprocess(motion, _body(), job.config.height, confidence, level is not None, R_level_world)
+        replace(motion, provenance=_provenance(job, choice) | motion.provenance).save(path)
+        return {}, [path]
 
-    needs = {"settings": _settings(run.config), "still": still}
-    after = [answer] if upright is None else [answer, upright]
-    return run.stages.run(f"clean-{person.number}", needs, after, work)
+    needs = {"settings": _settings(job.config), "static_camera": level is not None}
+    after = [estimate] if level is None else [estimate, level]
+    return job.stages.run(f"postprocess-{person.number}", needs, after, compute)
+
+
+def _provenance(job: _Job, choice: PersonChoice) -> dict[str, Any]:
+    selected = {name: value for name, value in asdict(choice).items() if name != "betas"}
+    settings = _settings(job.config)
+    return {"version": __version__, "weights": job.weights_sha256, "settings": settings, **selected}
 
 
 def _settings(config: CaptureConfig) -> dict[str, str]:
-    """What the motion depends on; of the weights there is a sum."""
+    """Return the settings that the motion depends on; the weights are identified by their SHA-256 instead."""
     others = ("weights", "export", "options")
     return {name: str(value) for name, value in vars(config).items() if name not in others}
 
 
-def _motion(run: _Run, person: CapturedPerson, after: bool) -> Motion:
-    found = Estimate.load(run.out / ".capture" / f"person-{person.number}.npz")
+def _load_motion(job: _Job, person: CapturedPerson, when: str) -> Motion:
+    """Load a person's motion `before` adaptation and refinement or `after` them."""
+    estimate = Estimate.load(job.file(f"person-{person.number}.npz"))
     return Motion.from_parameters(
-        run.small_body,
-        to_world(found.after if after else found.before, person.camera),
+        _small_body(),
+        to_world(getattr(estimate, when), person.camera),
         person.camera,
-        person.seen.image_size,
-        person.seen.frame_times,
-        person.seen.frame_index,
-        seen_share(person.seen.keypoint_confidence),
+        person.observations.image_size,
+        person.observations.frame_times,
+        person.observations.frame_index,
+        mean_confidence(person.observations.keypoint_confidence),
     )
 
 
-def _exported(run: _Run, person: CapturedPerson, motion: Motion, cleaned: StageRecord) -> None:
-    options = {name: str(value) for name, value in asdict(run.config.options).items()}
-    for name in dict.fromkeys(run.config.export):
-        run.stages.run(
+def _export(job: _Job, person: CapturedPerson, motion: Motion, processed: StageRecord) -> None:
+    options = {name: str(value) for name, value in asdict(job.config.options).items()}
+    for name in dict.fromkeys(job.config.export):
+        job.stages.run(
             f"export-{person.number}-{name}",
             {"format": name, "options": options},
-            [cleaned],
-            lambda name=name: (
-                {},
-                export_motion(motion, run.body, person.folder, [name], run.config.options),
-            ),
+            [processed],
+            lambda name=name: ({}, export_motion(motion, _body(), person.folder, [name], job.config.options)),
         )
 
 
-def _drawn(run: _Run, motions: list[Motion], cleaned: list[StageRecord]) -> None:
-    path = run.out / "overlay.mp4"
-
-    def work() -> tuple[dict[str, Any], list[Path]]:
-        write_overlay_video(path, open_video(run.video), motions, run.body, run.progress("draw"))
+def _draw(job: _Job, motions: list[Motion], processed: list[StageRecord]) -> None:
+    def compute() -> StageOutput:
+        path = job.out / "overlay.mp4"
+        progress = functools.partial(job.progress, "draw")
+        write_overlay_video(path, open_video(job.video), motions, _body(), progress)
         return {}, [path]
 
-    run.stages.run("draw", {}, cleaned, work)
+    job.stages.run("draw", {}, processed, compute)
 
 
-def _measured(
-    run: _Run, person: CapturedPerson, motion: Motion, answer: StageRecord, cleaned: StageRecord
+def _measure(
+    job: _Job, person: CapturedPerson, motion: Motion, estimate: StageRecord, processed: StageRecord
 ) -> StageRecord:
-    def work() -> tuple[dict[str, Any], list[Path]]:
-        before = motion_diagnostics(_motion(run, person, after=False), person, run.body)
-        after = motion_diagnostics(motion, person, run.body)
-        run.on_progress("measure", person.number, person.number)
-        return {"before": before, "after": after, "untrusted": low_confidence_ranges(motion, person.seen)}, []
+    def compute() -> StageOutput:
+        before = motion_diagnostics(_load_motion(job, person, "before"), person, _body())
+        after = motion_diagnostics(motion, person, _body())
+        job.progress("measure", person.number, person.number)
+        ranges = low_confidence_ranges(motion, person.observations)
+        return {"before": before, "after": after, "low_confidence_ranges": ranges}, []
 
-    return run.stages.run(f"measure-{person.number}", {}, [answer, cleaned], work)
+    return job.stages.run(f"measure-{person.number}", {}, [estimate, processed], compute)
 
 
-def _paged(
-    run: _Run, people: list[CapturedPerson], motions: list[Motion], made: list[StageRecord], summary: dict[str, Any]
+def _write_page(
+    job: _Job,
+    people: list[CapturedPerson],
+    motions: list[Motion],
+    after: list[StageRecord],
+    report: dict[str, Any],
 ) -> None:
-    """`report.html`, with the residuals of every frame, which would be too many for `report.json`."""
-    path = run.out / "report.html"
+    """Write `report.html`, which also has the residual of every frame; `report.json` would get too large with it."""
 
-    def work() -> tuple[dict[str, Any], list[Path]]:
-        curves = [_curves(run, person, motion) for person, motion in zip(people, motions, strict=True)]
+    def compute() -> StageOutput:
+        path = job.out / "report.html"
+        curves = [_residual_curves(job, *one) for one in zip(people, motions, strict=True)]
         detailed = [
-            of_person | {when: of_person[when] | {"keypoint_px_by_frame": px} for when, px in curve.items()}
-            for of_person, curve in zip(summary["people"], curves, strict=True)
+            entry | {when: entry[when] | {"keypoint_px_by_frame": px} for when, px in curve.items()}
+            for entry, curve in zip(report["people"], curves, strict=True)
         ]
-        write_report(path, motions, run.body, summary | {"people": detailed}, run.out / "overlay.mp4")
+        write_report(path, motions, _body(), report | {"people": detailed}, job.out / "overlay.mp4")
         return {}, [path]
 
-    run.stages.run("page", {"report": summary, "exports": list(run.config.export)}, made, work)
+    job.stages.run("page", {"report": report, "exports": list(job.config.export)}, after, compute)
 
 
-def _curves(run: _Run, person: CapturedPerson, motion: Motion) -> dict[str, list[float | None]]:
-    """The residual of every frame of the motion, before and after."""
+def _residual_curves(job: _Job, person: CapturedPerson, motion: Motion) -> dict[str, list[float | None]]:
+    """Compute the residual of every frame of the motion, before and after."""
     curves = {}
-    for when, its_motion in (("before", _motion(run, person, after=False)), ("after", motion)):
-        px = keypoint_px_by_frame(its_motion, person.seen)
-        of_frame = dict(zip(its_motion.frame_index.tolist(), px, strict=True))
-        curves[when] = [of_frame.get(index) for index in motion.frame_index.tolist()]
+    for when, one in (("before", _load_motion(job, person, "before")), ("after", motion)):
+        px = keypoint_px_by_frame(one, person.observations)
+        by_index = dict(zip(one.frame_index.tolist(), px, strict=True))
+        curves[when] = [by_index.get(index) for index in motion.frame_index.tolist()]
     return curves

@@ -12,8 +12,8 @@ from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
 from selfmocap.geometry.camera import CROP_SIZE
 from selfmocap.geometry.tensors import runs_between
 from selfmocap.losses.keypoint_residuals import keypoint_residuals_px
-from selfmocap.losses.reprojection import body_mask, consecutive, reproject
-from selfmocap.losses.self_supervised import compare, overlap
+from selfmocap.losses.reprojection import body_mask, has_next_frame, reproject
+from selfmocap.losses.self_supervised import compare, intersection_over_union
 from selfmocap.pipeline.postprocessing.smoothness_metrics import smoothness_metrics
 from selfmocap.pipeline.samples import CapturedPerson, spread_rows
 from selfmocap.tracking.observations import Observations, load_rows
@@ -107,10 +107,10 @@ def _image_scores(motion: Motion, observations: Observations, body: Body) -> tup
                 torch.ones_like(observed.masks) if observed.mask_certain is None else observed.mask_certain
             )
             rendered = body_mask(body, estimate.parameters, estimate.camera, observed.boxes)
-            shares = overlap((rendered & certain).float(), observed.masks & certain)
+            shares = intersection_over_union((rendered & certain).float(), observed.masks & certain)
             overlaps.append(shares[observed.masks.any(-1).any(-1)])
         if observed.flow is not None:
-            follows = consecutive(estimate.frame_index)
+            follows = has_next_frame(estimate.frame_index)
             with torch.no_grad():
                 projection = reproject(
                     body,

@@ -1,4 +1,4 @@
-"""The network's own answer for observations that lie in files."""
+"""Run a network on observations in files, without adaptation."""
 
 from pathlib import Path
 
@@ -13,22 +13,24 @@ from selfmocap.tracking.observations import Observations
 def infer_folder(
     observations: Path, out: Path, focal: float | None, weights: Path | None, progress: ProgressCallback
 ) -> list[Path]:
-    """Writes `out/person-N/motion.npz` for an `observations.npz`, or for all in a folder's `person-N`: the network's
-    own answer, be it a frame network or a temporal one. Raises FileNotFoundError where there are none, ValueError for a
-    file that is not one."""
-    found = (
+    """Estimate the motion of an `observations.npz`, or of all in a folder's `person-N`, with a frame or a temporal
+    network; return the paths `out/person-N/motion.npz`. Raises FileNotFoundError where there are none, ValueError for a
+    file of another format."""
+    files = (
         sorted(observations.glob("person-*/observations.npz")) if observations.is_dir() else [observations]
     )
-    if not found:
-        raise FileNotFoundError(f"{observations}: no person-N/observations.npz in it; observe a video first")
+    if not files:
+        raise FileNotFoundError(
+            f"{observations}: expected person-N/observations.npz in it, found none; observe a video first"
+        )
     (network, about), body, paths = load_estimator(weights or shipped_weights()), Body.load(), []
-    for number, path in enumerate(found):
+    for number, path in enumerate(files):
         motion = infer(
             network, body, Observations.load(path), focal, version=__version__, weights=about["sha256"]
         )
-        folder = out / (path.parent.name if len(found) > 1 else "person-1")
+        folder = out / (path.parent.name if len(files) > 1 else "person-1")
         folder.mkdir(parents=True, exist_ok=True)
         motion.save(folder / "motion.npz")
         paths.append(folder / "motion.npz")
-        progress("infer", number + 1, len(found))
+        progress("infer", number + 1, len(files))
     return paths

@@ -1,7 +1,7 @@
-"""The people of a video as evidence: all frames of one a window at a time, or a sample of the frames of all."""
+"""The people of a video as data for fitting: all frames of one person, or a sample of the frames of all people."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,47 +9,49 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from selfmocap.adaptation.objective import Evidence, LossWeights, checked_and_whole
+from selfmocap.adaptation.objective import FittingData, LossWeights, split_and_full
 from selfmocap.geometry.camera import Camera
 from selfmocap.models.estimator import Estimator, frame_network_of
-from selfmocap.models.inference import camera_of, inputs_of
+from selfmocap.models.inference import default_camera, network_inputs
 from selfmocap.tracking.observations import Observations, load_rows
 
-BLOCK = 30
-"""Frames that follow each other in a sample: a temporal network sees so many at once."""
+SAMPLE_BLOCK = 30
+"""Consecutive frames in a sample; a temporal network takes as many at once."""
 
 
 @dataclass(frozen=True, eq=False)
-class Person:
+class CapturedPerson:
     """One person of the video."""
 
     number: int
     """From 1."""
     folder: Path
-    seen: Observations
+    """The folder of their files."""
+    observations: Observations
     """All frames, without images."""
     camera: Camera
 
     @classmethod
-    def load(cls, number: int, folder: Path, focal: float | None) -> "Person":
-        """Of a folder with `observations.npz`; `focal` in px, None assumes a default."""
-        seen = Observations.load(folder / "observations.npz", images=())
-        return cls(number, folder, seen, camera_of(seen, focal))
+    def load(cls, number: int, folder: Path, focal: float | None) -> "CapturedPerson":
+        """Read a folder with `observations.npz`. `focal` is in px; None assumes a default."""
+        observations = Observations.load(folder / "observations.npz", images=())
+        return cls(number, folder, observations, default_camera(observations, focal))
 
     @property
-    def observations(self) -> Path:
-        """The file of all observations."""
+    def observations_file(self) -> Path:
+        """The file of all observations, images included."""
         return self.folder / "observations.npz"
 
-    def clip(self, seen: Observations, network: Estimator) -> tuple[Observations, Any, float]:
-        """Some of the person's frames, as `gather_evidence` takes them."""
-        eyes = frame_network_of(network)
-        seen = seen.in_set(eyes.config.keypoint_set)
-        return seen, inputs_of(seen, self.camera, eyes), self.seen.fps
+    def clip(self, observations: Observations, network: Estimator) -> tuple[Observations, Any, float]:
+        """Return some of the person's observations, the network's inputs and the frame rate, as
+        `gather_fitting_data` takes them."""
+        frame_network = frame_network_of(network)
+        observations = observations.in_set(frame_network.config.keypoint_set)
+        return observations, network_inputs(observations, self.camera, frame_network), observations.fps
 
 
-def images_for(network: Estimator, weights: LossWeights) -> tuple[str, ...]:
-    """The images that the network, and the objective with those weights, look at."""
+def needed_images(network: Estimator, weights: LossWeights) -> tuple[str, ...]:
+    """Name the images of the observations that the network and the objective with these weights use."""
     needed = (
         *frame_network_of(network).config.images,
         *(("masks", "mask_certain") if weights.segmentation else ()),
@@ -58,34 +60,29 @@ def images_for(network: Estimator, weights: LossWeights) -> tuple[str, ...]:
     return tuple(dict.fromkeys(needed))
 
 
-def sample(
-    people: Sequence[Person], network: Estimator, most: int, images: Sequence[str], device: torch.device
-) -> tuple[Evidence, Evidence]:
-    """At most about `most` frames of all people together, in blocks spread evenly over each one's: with keypoints kept
-    out for the self-check, and whole. The same for the same people, whatever the images."""
-    total = sum(len(person.seen) for person in people)
+def sample_frames(
+    people: Sequence[CapturedPerson],
+    network: Estimator,
+    max_frames: int,
+    images: Sequence[str],
+    device: torch.device,
+) -> tuple[FittingData, FittingData]:
+    """Sample about `max_frames` frames of all people together, in blocks spread evenly over each person's frames.
+
+    Return them with keypoints held out, and in full. The choice of frames does not depend on `images`."""
+    total = sum(len(person.observations) for person in people)
     clips = []
     for person in people:
-        rows = spread_rows(len(person.seen), max(most * len(person.seen) // total, BLOCK))
-        clips.append(person.clip(load_rows(person.observations, rows, images), network))
-    checked, whole = checked_and_whole(clips)
-    return on_device(checked, device), on_device(whole, device)
+        frames = len(person.observations)
+        rows = spread_rows(frames, max(max_frames * frames // total, SAMPLE_BLOCK))
+        clips.append(person.clip(load_rows(person.observations_file, rows, images), network))
+    split, full = split_and_full(clips)
+    return split.to(device), full.to(device)
 
 
-def spread_rows(count: int, most: int, block: int = BLOCK) -> Int[Tensor, " rows"]:
-    """All rows of `count`, or blocks of them at even distances, `most` in all."""
-    if count <= most:
+def spread_rows(count: int, max_rows: int, block: int = SAMPLE_BLOCK) -> Int[Tensor, " rows"]:
+    """Return all rows of `count`, or blocks of consecutive rows at even distances, about `max_rows` in all."""
+    if count <= max_rows:
         return torch.arange(count)
-    starts = torch.linspace(0, count - block, max(most // block, 1)).round().long()
+    starts = torch.linspace(0, count - block, max(max_rows // block, 1)).round().long()
     return (starts[:, None] + torch.arange(block)).flatten().unique()
-
-
-def on_device(evidence: Evidence, device: torch.device) -> Evidence:
-    """The same evidence on another device."""
-    return Evidence(**{f.name: getattr(evidence, f.name).to(device) for f in fields(evidence)})
-
-
-def alone(evidence: Evidence, number: int) -> Evidence:
-    """One clip of several."""
-    mine = evidence[(evidence.clip == number).nonzero().squeeze(1)]
-    return replace(mine, clip=torch.zeros_like(mine.clip))

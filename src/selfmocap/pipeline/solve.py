@@ -1,10 +1,11 @@
-"""What the network, adapted and refined, makes of the people: what to trust is decided on a sample of their frames,
-and then done to all of them, a window at a time."""
+"""Estimate the bodies of the people in a video.
 
-from collections.abc import Callable, Sequence
+The network adapts to a sample of their frames. On the same sample, held-out keypoints select between networks and
+refinements for each person. The selected ones are then applied to all frames, a window at a time."""
+
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -17,120 +18,150 @@ from selfmocap.adaptation.fit import (
     refine_adapted,
     rescale_depth_for_shape,
 )
-from selfmocap.adaptation.objective import FittingData, gather_fitting_data, heldout_reprojection_px
+from selfmocap.adaptation.objective import (
+    FittingData,
+    gather_fitting_data,
+    heldout_reprojection_px,
+    select_clip,
+)
 from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.geometry.rotations import interpolate
 from selfmocap.geometry.tensors import concat
 from selfmocap.io.npz import read_npz, write_npz
+from selfmocap.io.progress import ProgressCallback
 from selfmocap.models.estimator import Estimator
-from selfmocap.pipeline.samples import CapturedPerson, alone, needed_images, on_device, sample_frames
+from selfmocap.pipeline.samples import CapturedPerson, needed_images, sample_frames
 from selfmocap.tracking.observations import iterate_windows
 
 REFINE_WINDOW, WINDOW_OVERLAP = 256, 32
-"""Frames that are refined together, and over which one window fades into the next."""
+"""Frames that are refined together, and the frames over which one window is blended into the next."""
 
-_ROUGHER = 1.15
-"""By how much a refinement may explain what nothing has seen worse than an adapted network: it is smoother, and on
-validation motions nearer to the truth all the same."""
-
-Report = Callable[[int, int], None]
-"""How far, and how far to go."""
+_REFINED_ERROR_RATIO = 1.15
+"""Greatest ratio of held-out errors, refined to adapted, at which the refinement is kept: it is smoother, and on
+validation motions nearer to the truth, even with a slightly larger error."""
 
 
 @dataclass(frozen=True, eq=False)
 class Solver:
-    """What turns evidence into bodies, all on one device."""
+    """The models that turn observations into bodies, all on one device."""
 
     network: Estimator
     body: Body
     device: torch.device
-    most: int
-    """Frames of a sample: see `people.sample`."""
+    max_frames: int
+    """Size of a sample, see `samples.sample_frames`."""
+
+
+@dataclass(frozen=True)
+class PersonChoice:
+    """The models that were selected for a person, and the shape that they gave."""
+
+    accepted: bool
+    """Use the adapted network."""
+    refined: bool
+    """Refine the network's estimate."""
+    low_smoothness: bool
+    """Refine an accepted estimate with `REFINE_LOW_SMOOTHNESS`."""
+    betas: list[float]
+    """The shape of the whole clip."""
+    before_px: float | None
+    """Held-out error of the original network, px of the 128 px crop; None without held-out keypoints."""
+    after_px: float | None
+    """Held-out error of the selected estimate."""
+
+    @property
+    def refinement(self) -> FitConfig:
+        """The settings of the refinement."""
+        adapted = REFINE_LOW_SMOOTHNESS if self.low_smoothness else REFINE
+        return adapted if self.accepted else FitConfig()
 
 
 def adapt_to_video(
-    solver: Solver, people: Sequence[CapturedPerson], config: AdaptConfig, progress: Report
+    solver: Solver, people: Sequence[CapturedPerson], config: AdaptConfig, progress: ProgressCallback
 ) -> tuple[Estimator, Estimator]:
-    """The network, adapted to a sample of the frames of all people together: to be checked, and settled, for the answer
-    if the check accepts it."""
+    """Adapt the network to a sample of the frames of all people together.
+
+    Return the network adapted without the held-out keypoints, for `select_models`, and the one refit on all keypoints,
+    for `estimate_person`."""
     images = needed_images(solver.network, config.weights)
-    checked, whole = sample_frames(people, solver.network, solver.most, images, solver.device)
-    found = adapt(
+    split, full = sample_frames(people, solver.network, solver.max_frames, images, solver.device)
+    # The refit takes a quarter of the steps: progress counts both.
+    adaptation = adapt(
         solver.network,
         solver.body,
-        checked,
+        split,
         config,
-        lambda done, total, _: progress(done, total + total // 4),
+        lambda done, total, _: progress("adapt", done, total + total // 4),
     )
-    return found.network, refit(
-        found, solver.body, whole, config, lambda done, total, _: progress(4 * total + done, 5 * total)
+    refitted = refit(
+        adaptation,
+        solver.body,
+        full,
+        config,
+        lambda done, total, _: progress("adapt", 4 * total + done, 5 * total),
     )
+    return adaptation.network, refitted
 
 
 def select_models(
-    solver: Solver, adapted_network: Estimator | None, people: Sequence[CapturedPerson], progress: Report
-) -> list[dict[str, Any]]:
-    """For each person, judged by keypoints that nothing has seen (`heldout_reprojection_px`, before and after): whether the
-    adapted network is `accepted`, whether its answer is to be `refined`, whether it moves `fast`, and the `betas` of
-    the whole clip. A network that cannot be checked is not accepted, a refinement is unless it is clearly worse, or
-    worse than nothing."""
+    solver: Solver, adapted: Estimator | None, people: Sequence[CapturedPerson], progress: ProgressCallback
+) -> list[PersonChoice]:
+    """Select the network and the refinement of each person by the error of held-out keypoints.
+
+    The adapted network is accepted if it lowers the error. The refinement is kept unless it raises the error clearly,
+    or above that of the original network. Without held-out keypoints, the network is not accepted and the refinement
+    is kept."""
     images = needed_images(solver.network, FitConfig().weights)
-    evidence, _ = sample_frames(people, solver.network, solver.most, images, solver.device)
-    found = []
+    data, _ = sample_frames(people, solver.network, solver.max_frames, images, solver.device)
+    choices = []
     for number in range(len(people)):
-        mine = alone(evidence, number)
-        found.append(_choice(solver, adapted_network, mine))
-        progress(number + 1, len(people))
-    return found
+        choices.append(_select(solver, adapted, select_clip(data, number)))
+        progress("choose", number + 1, len(people))
+    return choices
 
 
-def _choice(solver: Solver, adapted_network: Estimator | None, evidence: FittingData) -> dict[str, Any]:
-    def px(answer: BodyParameters) -> float:
-        return float(heldout_reprojection_px(solver.body, answer, evidence)[0])
+def _select(solver: Solver, adapted: Estimator | None, data: FittingData) -> PersonChoice:
+    def error_px(estimate: BodyParameters) -> float:
+        return float(heldout_reprojection_px(solver.body, estimate, data)[0])
 
-    answer = with_shared_shape(predict_bodies(solver.network, evidence), evidence)
-    before = after = px(answer)
+    estimate = with_shared_shape(predict_bodies(solver.network, data), data)
+    before = after = error_px(estimate)
     accepted = False
-    if adapted_network is not None:
-        other = with_shared_shape(predict_bodies(adapted_network, evidence), evidence)
-        adapted_px = px(other)
+    if adapted is not None:
+        adapted_estimate = with_shared_shape(predict_bodies(adapted, data), data)
+        adapted_px = error_px(adapted_estimate)
         if accepted := adapted_px < before:
-            answer, after = other, adapted_px
-    fast = False
+            estimate, after = adapted_estimate, adapted_px
+    low_smoothness = False
     if accepted:
-        finer, moves_fast = refine_adapted(solver.body, answer, evidence)
-        fast = bool(moves_fast)
+        refined_estimate, of_clip = refine_adapted(solver.body, estimate, data)
+        low_smoothness = bool(of_clip)
     else:
-        finer = fit(solver.body, answer, evidence, FitConfig())
-    finer_px = px(finer)
-    if refined := not finer_px > max(min(before, _ROUGHER * after), after):
-        answer, after = finer, finer_px
-    return {
-        "accepted": accepted,
-        "refined": refined,
-        "fast": fast,
-        "betas": answer.betas[0].tolist(),
-        "before_px": before if before == before else None,
-        "after_px": after if after == after else None,
-    }
-
-
-def _refinement(choice: dict[str, Any]) -> FitConfig:
-    adapted_to = REFINE_LOW_SMOOTHNESS if choice["fast"] else REFINE
-    return adapted_to if choice["accepted"] else FitConfig()
+        refined_estimate = fit(solver.body, estimate, data, FitConfig())
+    refined_px = error_px(refined_estimate)
+    if refined := not refined_px > max(min(before, _REFINED_ERROR_RATIO * after), after):
+        estimate, after = refined_estimate, refined_px
+    return PersonChoice(
+        accepted,
+        refined,
+        low_smoothness,
+        estimate.betas[0].tolist(),
+        before if before == before else None,
+        after if after == after else None,
+    )
 
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
-    """A person's bodies in the camera frame, in all frames in which it is seen; one shape for the clip."""
+    """A person's bodies in the camera frame, in all frames in which they are observed, with one shape."""
 
     before: BodyParameters
-    """By the network as it came."""
+    """By the original network."""
     after: BodyParameters
-    """By the choices that were made."""
+    """By the selected network and refinement."""
 
     def save(self, path: Path) -> None:
-        """Writes an `.npz`, whole or not at all."""
+        """Write an `.npz` atomically."""
         write_npz(
             path,
             {
@@ -141,8 +172,8 @@ class Estimate:
         )
 
     @classmethod
-    def load(cls, path: Path) -> "Answer":
-        """Reads what `save` wrote."""
+    def load(cls, path: Path) -> "Estimate":
+        """Read a file of `save`."""
         arrays = {name: torch.from_numpy(array) for name, array in read_npz(path).items()}
         names = ("betas", "R_parent_joint", "p_world_root")
         return cls(*(BodyParameters(*(arrays[f"{w}_{n}"] for n in names)) for w in ("before", "after")))
@@ -150,47 +181,49 @@ class Estimate:
 
 def estimate_person(
     solver: Solver,
-    adapted_network: Estimator | None,
+    refitted: Estimator | None,
     person: CapturedPerson,
-    choice: dict[str, Any],
-    progress: Report,
+    choice: PersonChoice,
+    progress: ProgressCallback,
 ) -> Estimate:
-    """The person in all frames. Each window is refined by itself with the clip's shape (which moves on where the clip
-    is one window); where two overlap, one fades into the other."""
-    config = replace(_refinement(choice), free_shape=len(person.seen) <= REFINE_WINDOW)
-    network = adapted_network if adapted_network is not None and choice["accepted"] else solver.network
-    betas = torch.tensor(choice["betas"])
+    """Estimate the person's bodies in all frames with the selected network and refinement.
+
+    Each window is refined by itself, with the clip's shape fixed; a clip of a single window refines its shape too.
+    Overlapping windows are blended."""
+    config = replace(choice.refinement, free_shape=len(person.observations) <= REFINE_WINDOW)
+    network = refitted if refitted is not None and choice.accepted else solver.network
+    clip_betas = torch.tensor(choice.betas)
     before: list[BodyParameters] = []
     after: list[BodyParameters] = []
     done = 0
-    for begin, window in iterate_windows(
-        person.observations, REFINE_WINDOW, WINDOW_OVERLAP, needed_images(network, config.weights)
-    ):
-        evidence = on_device(gather_fitting_data([person.clip(window, network)]), solver.device)
-        first = predict_bodies(solver.network, evidence)
-        found = first if network is solver.network else predict_bodies(network, evidence)
-        found = rescale_depth_for_shape(solver.body, found, betas.to(solver.device).expand(len(window), -1))
-        if choice["refined"]:
-            found = fit(solver.body, found, evidence, config)
+    images = needed_images(network, config.weights)
+    for begin, window in iterate_windows(person.observations_file, REFINE_WINDOW, WINDOW_OVERLAP, images):
+        data = gather_fitting_data([person.clip(window, network)]).to(solver.device)
+        first = predict_bodies(solver.network, data)
+        estimate = first if network is solver.network else predict_bodies(network, data)
+        betas = clip_betas.to(solver.device).expand(len(window), -1)
+        estimate = rescale_depth_for_shape(solver.body, estimate, betas)
+        if choice.refined:
+            estimate = fit(solver.body, estimate, data, config)
         before.append(first[done - begin :].to("cpu"))
-        after = _faded(after, found.to("cpu"), done - begin)
+        after = _append_blended(after, estimate.to("cpu"), done - begin)
         done = begin + len(window)
-        progress(done, len(person.seen))
-    seen = person.seen.keypoint_confidence.mean(-1, keepdim=True).clamp_min(1e-3)
-    whole = concat(before)
-    betas = (whole.betas * seen).sum(0) / seen.sum()
-    return Estimate(replace(whole, betas=betas), replace(concat(after), betas=after[0].betas[0]))
+        progress(f"refine {person.number}", done, len(person.observations))
+    confidence = person.observations.keypoint_confidence.mean(-1, keepdim=True).clamp_min(1e-3)
+    original = concat(before)
+    mean_betas = (original.betas * confidence).sum(0) / confidence.sum()
+    return Estimate(replace(original, betas=mean_betas), replace(concat(after), betas=after[0].betas[0]))
 
 
-def _faded(parts: list[BodyParameters], part: BodyParameters, overlap: int) -> list[BodyParameters]:
-    """The parts with one more, whose first frames are also the last ones of those before."""
+def _append_blended(parts: list[BodyParameters], part: BodyParameters, overlap: int) -> list[BodyParameters]:
+    """Append a part whose first `overlap` frames are the last ones of the parts before, and blend those frames."""
     if not overlap:
         return [*parts, part]
-    share = torch.arange(1, overlap + 1) / (overlap + 1)
-    old, fresh = parts[-1][-overlap:], part[:overlap]
+    weight = torch.arange(1, overlap + 1) / (overlap + 1)
+    old, new = parts[-1][-overlap:], part[:overlap]
     blend = BodyParameters(
-        fresh.betas,
-        interpolate(old.R_parent_joint, fresh.R_parent_joint, share[:, None]),
-        torch.lerp(old.p_world_root, fresh.p_world_root, share[:, None]),
+        new.betas,
+        interpolate(old.R_parent_joint, new.R_parent_joint, weight[:, None]),
+        torch.lerp(old.p_world_root, new.p_world_root, weight[:, None]),
     )
     return [*parts[:-1], parts[-1][:-overlap], blend, part[overlap:]]

@@ -1,91 +1,117 @@
-"""What `report.json` says of a capture."""
+"""The content of `report.json`, and a reader of its versions."""
 
-import json
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from selfmocap.body_model.skeleton import keypoint_set
-from selfmocap.io.atomic import atomic_write
+from selfmocap.io.files import read_json_object
 from selfmocap.io.stage_cache import StageRecord
-from selfmocap.pipeline.samples import Person
+from selfmocap.pipeline.samples import CapturedPerson
+from selfmocap.pipeline.solve import PersonChoice
 
-_HARDLY = 0.3
-"""Mean confidence."""
-_LIMBS = {"legs": ("knee", "ankle"), "arms": ("elbow", "wrist")}
-_FEW = 4
-"""Frames: of fewer nothing is smoothed."""
+REPORT_VERSION = 2
+FORMER_STAGE_NAMES = {"clean": "postprocess", "whole": "total"}
+"""Names of stages in version 1, and their present names."""
+_FORMER_PERSON_KEYS = {"untrusted": "low_confidence_ranges"}
+_FORMER_SCORE_KEYS = {"self_check_px": "heldout_reprojection_px"}
+_MIN_MEAN_CONFIDENCE = 0.3
+"""Limbs whose keypoints have a lower mean confidence are reported as rarely visible."""
+_LIMBS = {"leg": ("knee", "ankle"), "arm": ("elbow", "wrist")}
+_MIN_SMOOTHED_FRAMES = 4
 
 
-def summarised(
+def capture_report(
     video: Path,
-    seen: StageRecord,
+    observed: StageRecord,
     stages: Collection[StageRecord],
-    people: Sequence[Person],
-    choices: Sequence[dict[str, Any]],
+    people: Sequence[CapturedPerson],
+    choices: Sequence[PersonChoice],
     measured: Sequence[StageRecord],
 ) -> dict[str, Any]:
-    """`report.json`: the video, what each stage took, how well each person's motion explains what was seen before
-    and after, what is not to be trusted, and `warnings` for whoever asked for the capture."""
-    of_video = seen.result["video"]
+    """Build `report.json`: the video, the duration of each stage, the scores of each person's motion before and after
+    adaptation and refinement, the unreliable frames, and warnings for the user."""
+    observed_video = observed.result["video"]
     each = [
         {
-            "frames": len(person.seen),
-            "accepted": choice["accepted"],
-            "refined": choice["refined"],
-            "before": {**done.result["before"], "self_check_px": _rounded(choice["before_px"])},
-            "after": {**done.result["after"], "self_check_px": _rounded(choice["after_px"])},
-            "untrusted": done.result["untrusted"],
+            "frames": len(person.observations),
+            "accepted": choice.accepted,
+            "refined": choice.refined,
+            "before": {**stage.result["before"], "heldout_reprojection_px": _rounded(choice.before_px)},
+            "after": {**stage.result["after"], "heldout_reprojection_px": _rounded(choice.after_px)},
+            "low_confidence_ranges": stage.result["low_confidence_ranges"],
         }
-        for person, choice, done in zip(people, choices, measured, strict=True)
+        for person, choice, stage in zip(people, choices, measured, strict=True)
     ]
     return {
-        "video": {"path": str(video), **{name: of_video[name] for name in ("sha256", "frames", "fps")}},
-        "stages": _times([seen, *stages], of_video["frames"]),
+        "version": REPORT_VERSION,
+        "video": {"path": str(video), **{name: observed_video[name] for name in ("sha256", "frames", "fps")}},
+        "stages": _durations([observed, *stages], observed_video["frames"]),
         "people": each,
         "warnings": [
-            *_of_video(of_video),
-            *(w for p, of_p in zip(people, each, strict=True) for w in _of(p, of_p)),
+            *_video_warnings(observed_video),
+            *(w for person, one in zip(people, each, strict=True) for w in _person_warnings(person, one)),
         ],
     }
 
 
-def write_json(path: Path, data: dict[str, Any]) -> None:
-    """Writes JSON, whole or not at all."""
-    with atomic_write(path) as partial:
-        partial.write_text(json.dumps(data, indent=1) + "\n")
+def read_report(path: Path) -> dict[str, Any]:
+    """Read a `report.json`. Keys and stages of version 1 get their present names. Raises ValueError where the file is
+    missing, damaged or of a later version."""
+    report = read_json_object(path)
+    version = report.get("version", 1)
+    if not {"stages", "people", "warnings"} <= report.keys() or version not in (1, REPORT_VERSION):
+        raise ValueError(
+            f"{path}: expected a report.json of version 1 or {REPORT_VERSION}; capture the video again"
+        )
+    if version == REPORT_VERSION:
+        return report
+    stages = [
+        stage | {"name": FORMER_STAGE_NAMES.get(stage["name"], stage["name"])} for stage in report["stages"]
+    ]
+    people = [_renamed(person, _FORMER_PERSON_KEYS) for person in report["people"]]
+    for person in people:
+        person |= {when: _renamed(person[when], _FORMER_SCORE_KEYS) for when in ("before", "after")}
+    return report | {"version": REPORT_VERSION, "stages": stages, "people": people}
 
 
-def _times(stages: Sequence[StageRecord], frames: int) -> list[dict[str, Any]]:
-    """What the stages took, those of all people and formats together, and the whole."""
+def _renamed(record: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
+    return {names.get(name, name): value for name, value in record.items()}
+
+
+def _durations(stages: Sequence[StageRecord], frames: int) -> list[dict[str, Any]]:
+    """Sum the duration of each stage over people and formats; the last entry is the total."""
     seconds: dict[str, float] = {}
     for stage in stages:
         name = stage.name.split("-")[0]
         seconds[name] = seconds.get(name, 0.0) + stage.seconds
-    seconds["whole"] = sum(seconds.values())
+    seconds["total"] = sum(seconds.values())
     return [
         {"name": name, "seconds": round(value, 3), "frames_per_second": round(frames / max(value, 1e-3), 2)}
         for name, value in seconds.items()
     ]
 
 
-def _of_video(video: dict[str, Any]) -> Iterator[str]:
+def _video_warnings(video: dict[str, Any]) -> Iterator[str]:
     if damaged := len(video["corrupt_frames"]):
         yield f"{damaged} of the {video['frames']} frames are damaged"
 
 
-def _of(person: Person, summary: dict[str, Any]) -> Iterator[str]:
-    who, frames = f"person {person.number}", len(person.seen)
-    if frames < _FEW:
-        yield f"{who} is seen in {frames} frames only: its motion is not smoothed"
-    names = keypoint_set(person.seen.keypoint_set).names
-    for limbs, parts in _LIMBS.items():
-        shown = [name.endswith(parts) for name in names]
-        if float(person.seen.keypoint_confidence[:, shown].mean()) < _HARDLY:
-            yield f"{who} is hardly ever seen whole: its {limbs} are guessed"
-    doubtful = sum(last - first + 1 for first, last, _ in summary["untrusted"])
-    if 2 * doubtful > frames:
-        yield f"{who} is not to be trusted in {min(doubtful, frames)} of its {frames} frames: see report.json"
+def _person_warnings(person: CapturedPerson, entry: dict[str, Any]) -> Iterator[str]:
+    who, frames = f"person {person.number}", len(person.observations)
+    if frames < _MIN_SMOOTHED_FRAMES:
+        yield f"{who}: observed in {frames} frames only; the motion is not smoothed"
+    names = keypoint_set(person.observations.keypoint_set).names
+    for limb, parts in _LIMBS.items():
+        columns = [name.endswith(parts) for name in names]
+        if float(person.observations.keypoint_confidence[:, columns].mean()) < _MIN_MEAN_CONFIDENCE:
+            yield f"{who}: {limb}s are rarely visible; {limb} pose is unreliable"
+    unreliable = sum(last - first + 1 for first, last, _ in entry["low_confidence_ranges"])
+    if 2 * unreliable > frames:
+        yield (
+            f"{who}: {min(unreliable, frames)} of {frames} frames are unreliable; "
+            "see low_confidence_ranges in report.json"
+        )
 
 
 def _rounded(px: float | None) -> float | None:

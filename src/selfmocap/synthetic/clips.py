@@ -38,9 +38,9 @@ from selfmocap.synthetic.truth import (
     person_pixels,
     seen_keypoints,
 )
-from selfmocap.tracking.detectors.window import Window, cut
+from selfmocap.tracking.detectors.window import Window, crop_window
 from selfmocap.tracking.observations import Observations
-from selfmocap.tracking.optical_flow import WORK_SIZE, crop_flow, dis
+from selfmocap.tracking.optical_flow import WORK_SIZE, crop_flow, dis_flow
 
 _AT_ONCE = 8
 
@@ -210,7 +210,7 @@ def measured_flow(clip: Clip, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray
     for frame in range(frames - 1):
         window = _window(boxes[frame])
         measured = crop_flow(
-            cut(clip.film[frame], window, WORK_SIZE), cut(clip.film[frame + 1], window, WORK_SIZE), dis
+            crop_window(clip.film[frame], window, WORK_SIZE), crop_window(clip.film[frame + 1], window, WORK_SIZE), dis_flow
         )
         flow[frame], confidence[frame] = measured.flow, measured.confidence
     return flow, confidence
@@ -224,7 +224,7 @@ def _observations(
     clip: Clip, boxes: np.ndarray, keypoints: np.ndarray, confidence: np.ndarray, masks: np.ndarray, flow: np.ndarray,
     flow_confidence: np.ndarray, windows: Windows,
 ) -> Observations:  # fmt: skip
-    crops = [cut(image, _window(box), CROP_SIZE) for image, box in zip(clip.film, boxes, strict=True)]
+    crops = [crop_window(image, _window(box), CROP_SIZE) for image, box in zip(clip.film, boxes, strict=True)]
 
     def tensor(array: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))

@@ -1,1 +1,1 @@
-"""From a video to observations: people found, followed, and measured."""
+"""From a video to observations: detect and track people, and extract their crops, masks and flow."""

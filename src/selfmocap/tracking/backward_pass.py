@@ -1,5 +1,8 @@
-"""People followed back in time from where they were first seen: who is small, or stands close to others, is often
-found late, although a model that looks in the right place could have seen it all along."""
+"""Backward tracking: track confirmed people backwards in time from their first detection.
+
+Small people and people in groups are often detected late, although a model given the right region of interest would
+have detected them earlier.
+"""
 
 import functools
 from bisect import bisect_right
@@ -12,146 +15,170 @@ import numpy as np
 
 from selfmocap.io.prefetch import prefetched
 from selfmocap.io.video import Frame, Video
-from selfmocap.tracking.appearance import likeness
+from selfmocap.tracking.appearance import appearance_similarity
 from selfmocap.tracking.detections_store import (
-    Sighting,
+    TrackedDetection,
     part_paths,
     read_columns,
-    read_sightings,
-    write_earlier,
+    read_detections,
+    remove_backward,
+    write_backward,
 )
 from selfmocap.tracking.detectors.protocol import Detector
-from selfmocap.tracking.track_state import Pace, People, Track, carried, confirmed
-from selfmocap.tracking.tracker import LIKE, followed, part_of, resemblance
+from selfmocap.tracking.reidentification import REACTIVATE_SIMILARITY, is_same_person, track_similarity
+from selfmocap.tracking.track_state import (
+    Track,
+    TrackerConfig,
+    TrackerState,
+    compensate_camera_motion,
+    is_confirmed,
+)
+from selfmocap.tracking.tracker import track_by_roi
 
-_MOST_FRAMES, _MOST_BYTES = 64, 1 << 27
-"""How far back, and what the pictures of it may take."""
-_MISSED = 3
-"""Frames without the person after which it is not looked for any longer."""
-_SHARED = 3
-"""Frames in which a track that is followed back is on the body of an earlier one that looks like it, to be linked with
-it; where it meets somebody else, it ends."""
-_SHORTEST = 3
-"""Frames that a track must have to be followed back."""
+_MAX_BACKWARD_FRAMES, _MAX_BACKWARD_BYTES = 64, 1 << 27
+"""Frames that a track is extended by at most, and memory that their images may take."""
+_MAX_MISSED_FRAMES = 3
+"""Frames without a detection after which a track is not extended any further."""
+_MAX_SHARED_FRAMES = 3
+"""Frames in which an extended track may share the body of an earlier one that looks like it, so that stitching joins
+them. On the body of any other person, the extension ends."""
+_MIN_FRAMES = 3
+"""Frames that a track must have to be extended."""
 
 
 @dataclass(frozen=True, eq=False)
-class _Seen:
-    """What the first pass wrote."""
+class _ForwardPass:
+    """The results of the forward pass."""
 
     parts: Sequence[Path]
-    drift: Mapping[int, Sequence[float]]
-    """How far the background has moved since the first frame, px, by frame."""
+    camera_offset: Mapping[int, Sequence[float]]
+    """Shift of the background since the first frame, px, by frame."""
 
     @functools.cached_property
-    def begins(self) -> list[int]:
+    def first_frames(self) -> list[int]:
         """The first frame of each part."""
         return [int(read_columns([part], ["frame_index"])["frame_index"][0]) for part in self.parts]
 
     def part_with(self, frame: int) -> int:
-        return bisect_right(self.begins, frame) - 1
+        """Return the index of the part that holds a frame."""
+        return bisect_right(self.first_frames, frame) - 1
 
-    def at(self, frame: int) -> list[Sighting]:
-        """The sightings of a frame."""
-        return self._by_frame(self.part_with(frame)).get(frame, [])
+    def detections_in(self, frame: int) -> list[TrackedDetection]:
+        """Return the detections of a frame."""
+        return self._detections_by_frame(self.part_with(frame)).get(frame, [])
 
     @functools.cached_property
-    def _by_frame(self) -> Callable[[int], dict[int, list[Sighting]]]:
-        """Of a part; the last three are kept."""
+    def _detections_by_frame(self) -> Callable[[int], dict[int, list[TrackedDetection]]]:
+        """A function that reads a part; the last three parts are cached."""
 
         @functools.lru_cache(maxsize=3)
-        def by_frame(part: int) -> dict[int, list[Sighting]]:
-            found: dict[int, list[Sighting]] = {}
-            for sighting in read_sightings(self.parts[part]):
-                found.setdefault(sighting.frame, []).append(sighting)
-            return found
+        def by_frame(part: int) -> dict[int, list[TrackedDetection]]:
+            result: dict[int, list[TrackedDetection]] = {}
+            for detection in read_detections(self.parts[part]):
+                result.setdefault(detection.frame, []).append(detection)
+            return result
 
         return by_frame
 
 
-def look_back(
+def track_backward(
     video: Video,
     folder: Path,
     tracks: Mapping[int, Track],
     detector: Detector,
-    pace: Pace,
+    config: TrackerConfig,
     progress: Callable[[int, int], None],
 ) -> None:
-    """Follows every confirmed one of the `tracks` back from its first frame, and writes what is seen beside the windows
-    of the first pass. Frames are decoded again only as far as somebody was found after the first one."""
-    parts, done = part_paths(folder), folder / "looked-back"
-    if done.exists():
+    """Extend every confirmed track backwards from its first frame, and write the detections beside the parts.
+
+    Frames are decoded again only up to the first frame of the last such track. A marker file in `folder` records that
+    the pass is finished."""
+    parts, finished = part_paths(folder), folder / "backward-finished"
+    if finished.exists():
         return
-    for stale in folder.glob("earlier-*"):
-        stale.unlink()
-    columns = read_columns(parts, ["frame_index", "frame_drift"])
-    seen = _Seen(
-        parts, dict(zip(columns["frame_index"].tolist(), columns["frame_drift"].tolist(), strict=True))
-    )
-    real = {n: t for n, t in tracks.items() if confirmed(t, pace) and t.seen >= _SHORTEST}
-    begun: dict[int, list[int]] = {}
-    for number, track in real.items():
-        begun.setdefault(track.begun, []).append(number)
-    births = deque(sorted(frame for frame in begun if frame > 0))
-    most = max(min(_MOST_FRAMES, _MOST_BYTES // (3 * video.size[0] * video.size[1])), 2)
-    kept: deque[Frame] = deque(maxlen=most)
-    earlier: dict[int, list[Sighting]] = {}
-    for frame in prefetched(video.frames(max(births[0] - most, 0))) if births else ():
-        if frame.index == births[0]:
-            poses = {s.track: s.pose for s in seen.at(births.popleft())}
-            new = [replace(real[n], pose=poses[n]) for n in begun[frame.index]]
-            for sighting in _followed_back(new, frame.index, reversed(kept), seen, real, detector, pace):
-                earlier.setdefault(seen.part_with(sighting.frame), []).append(sighting)
-            for part in [part for part in earlier if part < seen.part_with(frame.index - most)]:
-                write_earlier(parts[part], earlier.pop(part))
-        if not births:
+    remove_backward(folder)
+    columns = read_columns(parts, ["frame_index", "frame_camera_offset"])
+    offsets = zip(columns["frame_index"].tolist(), columns["frame_camera_offset"].tolist(), strict=True)
+    forward = _ForwardPass(parts, dict(offsets))
+    confirmed = {n: t for n, t in tracks.items() if is_confirmed(t, config) and t.num_frames >= _MIN_FRAMES}
+    by_first_frame: dict[int, list[int]] = {}
+    for track_id, track in confirmed.items():
+        by_first_frame.setdefault(track.first_frame, []).append(track_id)
+    starts = deque(sorted(frame for frame in by_first_frame if frame > 0))
+    image_bytes = 3 * video.size[0] * video.size[1]
+    max_frames = max(min(_MAX_BACKWARD_FRAMES, _MAX_BACKWARD_BYTES // image_bytes), 2)
+    buffer: deque[Frame] = deque(maxlen=max_frames)
+    extensions: dict[int, list[TrackedDetection]] = {}
+    for frame in prefetched(video.frames(max(starts[0] - max_frames, 0))) if starts else ():
+        if frame.index == starts[0]:
+            detections = {d.track_id: d.detection for d in forward.detections_in(starts.popleft())}
+            new = [replace(confirmed[n], detection=detections[n]) for n in by_first_frame[frame.index]]
+            for detection in _extended(
+                new, frame.index, reversed(buffer), forward, confirmed, detector, config
+            ):
+                extensions.setdefault(forward.part_with(detection.frame), []).append(detection)
+            done = [part for part in extensions if part < forward.part_with(frame.index - max_frames)]
+            for part in done:
+                write_backward(parts[part], extensions.pop(part))
+        if not starts:
             break
-        if frame.index >= births[0] - most:
-            kept.append(frame)
-        progress(frame.index + 1, births[-1])
-    for part, sightings in earlier.items():
-        write_earlier(parts[part], sightings)
-    done.touch()
+        if frame.index >= starts[0] - max_frames:
+            buffer.append(frame)
+        progress(frame.index + 1, starts[-1])
+    for part, detections in extensions.items():
+        write_backward(parts[part], detections)
+    finished.touch()
 
 
-def _followed_back(
+def _extended(
     tracks: Iterable[Track],
-    begun: int,
-    before: Iterable[Frame],
-    seen: _Seen,
-    real: Mapping[int, Track],
+    first_frame: int,
+    earlier_frames: Iterable[Frame],
+    forward: _ForwardPass,
+    confirmed: Mapping[int, Track],
     detector: Detector,
-    pace: Pace,
-) -> list[Sighting]:
-    """What is seen of tracks that begin in one frame, in the frames `before` it, the last one first. Time runs
-    backwards: frames and tracks count from minus infinity."""
-    pace = replace(pace, coast=_MISSED)
-    people = People(tuple(replace(t, last=-begun, step=(0.0, 0.0)) for t in tracks))
-    shared = dict.fromkeys((t.number for t in people.tracks), 0)
-    found = []
-    for frame in before:
-        shift = np.subtract(seen.drift[frame.index], seen.drift[frame.index + 1])
+    config: TrackerConfig,
+) -> list[TrackedDetection]:
+    """Track people who begin in one frame through the earlier frames, the last of these first.
+
+    The tracker runs on negated frame indices, so that time increases for it."""
+    config = replace(config, max_coast_frames=_MAX_MISSED_FRAMES)
+    state = TrackerState(tuple(replace(t, last_frame=-first_frame, velocity=(0.0, 0.0)) for t in tracks))
+    shared = dict.fromkeys((t.track_id for t in state.tracks), 0)
+    result = []
+    for frame in earlier_frames:
+        shift = np.subtract(forward.camera_offset[frame.index], forward.camera_offset[frame.index + 1])
         if np.abs(shift).max() > frame.image.shape[1]:
-            break
-        across, down = shift.tolist()
+            break  # A scene cut.
+        dx, dy = shift.tolist()
         mirrored = replace(frame, index=-frame.index)
-        people = replace(people, tracks=tuple(carried(t, (across, down)) for t in people.tracks))
-        people = followed(people, mirrored, detector, pace)
-        others = [s for s in seen.at(frame.index) if s.track in real]
-        for track in (t for t in people.tracks if t.last == mirrored.index):
-            met = [real[s.track] for s in others if part_of(track.pose, s.pose, detector.points)]
-            linkable = all(
-                other.last < begun and likeness(track.colours, other.colours) >= pace.likeness(0)
-                for other in met
+        moved = tuple(compensate_camera_motion(t, (dx, dy)) for t in state.tracks)
+        state = track_by_roi(replace(state, tracks=moved), mirrored, detector, config)
+        others = [d for d in forward.detections_in(frame.index) if d.track_id in confirmed]
+        for track in (t for t in state.tracks if t.last_frame == mirrored.index):
+            same_body = [
+                confirmed[d.track_id]
+                for d in others
+                if is_same_person(track.detection, d.detection, detector.points)
+            ]
+            joinable = all(
+                other.last_frame < first_frame
+                and appearance_similarity(track.appearance, other.appearance) >= config.min_similarity(0)
+                for other in same_body
             )
-            known = resemblance(track, track.pose, frame, detector.points) >= LIKE
-            shared[track.number] += bool(met) if known and linkable else _SHARED + 1
-            if shared[track.number] <= _SHARED:
-                found.append(Sighting(frame.index, track.number, track.pose))
-        alive = [
-            t for t in people.tracks if shared[t.number] <= _SHARED and mirrored.index - t.last <= _MISSED
+            similar = (
+                track_similarity(track, track.detection, frame, detector.points) >= REACTIVATE_SIMILARITY
+            )
+            shared[track.track_id] += bool(same_body) if similar and joinable else _MAX_SHARED_FRAMES + 1
+            if shared[track.track_id] <= _MAX_SHARED_FRAMES:
+                result.append(TrackedDetection(frame.index, track.track_id, track.detection))
+        active = [
+            t
+            for t in state.tracks
+            if shared[t.track_id] <= _MAX_SHARED_FRAMES
+            and mirrored.index - t.last_frame <= _MAX_MISSED_FRAMES
         ]
-        people = replace(people, tracks=tuple(alive))
-        if not alive:
+        state = replace(state, tracks=tuple(active))
+        if not active:
             break
-    return found
+    return result

@@ -1,90 +1,104 @@
-"""How the background moves from frame to frame: people are followed against it, so that a camera that pans neither
-hands one person's place to another nor makes what stands still look alive."""
+"""Camera-motion compensation: estimate the shift of the background from frame to frame.
+
+Tracks are moved by it, so that a panning camera neither swaps identities nor makes static objects look alive
+(compare BoT-SORT, Aharon et al. 2022, section 3.2).
+"""
 
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
-from selfmocap.tracking.detectors.window import Window
+from selfmocap.tracking.detectors.window import RgbImage, Window
 
-_LONGEST = 320
-_APART = 16
-"""Small px between two points that are followed."""
-_FEWEST, _SHARE = 12, 0.15
-"""Points of the background, and share of all of them, without which nothing is said."""
-_REACH = (15, 15)
-_DIFFERENT, _CUT = 12.0, 0.1
-"""Mean difference in grey levels, and share of the points found again, of two scenes."""
+_MAX_THUMBNAIL_SIDE_PX = 320
+_GRID_STEP_PX = 16
+"""Distance between two tracked points, px of the thumbnail."""
+_MIN_POINTS, _MIN_TRACKED_FRACTION = 12, 0.15
+"""Background points, and the fraction of them that must be tracked, below which no shift is estimated."""
+_FLOW_WINDOW_PX = (15, 15)
+_MAX_ROUND_TRIP_ERROR_PX = 0.7
+"""Largest distance between a point and where it returns to when tracked forward and back, px of the thumbnail."""
+_CUT_MIN_DIFFERENCE, _CUT_MAX_TRACKED_FRACTION = 12.0, 0.1
+"""Mean difference in grey levels, and fraction of tracked points, of two scenes."""
+_PERSON_HALF_WIDTH = 0.35
+"""Half side of the square around a person that is left out, over the side of their window."""
 
-View = UInt8[np.ndarray, "rows columns"]
+GreyImage = UInt8[np.ndarray, "rows columns"]
 
 
-def small_view(image: UInt8[np.ndarray, "height width 3"]) -> View:
-    """The frame in grey, at most 320 px long."""
+def grey_thumbnail(image: RgbImage) -> GreyImage:
+    """Convert a frame to grey, at most 320 px long."""
     import cv2
 
-    scale = min(1.0, _LONGEST / max(image.shape[:2]))
+    scale = min(1.0, _MAX_THUMBNAIL_SIDE_PX / max(image.shape[:2]))
     size = tuple(max(round(n * scale), 1) for n in image.shape[1::-1])
     return cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
 
 
-def is_cut(before: View, after: View) -> bool:
-    """Whether two consecutive views show different scenes: they differ, and nothing of one is found in the other.
-    In real clips 24 to 100 percent of the points are found again; at a cut none is."""
+def is_scene_cut(before: GreyImage, after: GreyImage) -> bool:
+    """Decide whether two consecutive thumbnails show different scenes: they differ, and few points can be tracked.
+
+    In real clips 24 to 100 percent of the points are tracked; at a cut none is."""
     import cv2
 
-    if cv2.absdiff(before, after).mean() < _DIFFERENT:
+    if cv2.absdiff(before, after).mean() < _CUT_MIN_DIFFERENCE:
         return False
-    _, found = _followed(before, after, _grid(*before.shape))
-    return bool(found.mean() < _CUT)
+    _, tracked = _track_forward_and_back(before, after, _grid(*before.shape))
+    return bool(tracked.mean() < _CUT_MAX_TRACKED_FRACTION)
 
 
-def background_shift(before: View, after: View, width: int, people: Sequence[Window]) -> tuple[float, float]:
-    """By how much the background has moved between two views of frames `width` px wide, px of the frame: the median
-    over a grid of points outside the people's windows that are found again there and back (Lucas and Kanade)."""
+def background_shift(
+    before: GreyImage, after: GreyImage, width: int, people: Sequence[Window]
+) -> tuple[float, float]:
+    """Estimate the shift (x, y) of the background between two thumbnails of frames `width` px wide, px of the frame.
+
+    The shift is the median over a grid of points outside the people's windows, tracked forward and back with
+    Lucas-Kanade; (0, 0) if too few are tracked."""
     scale = before.shape[1] / width
     grid = _grid(*before.shape)
     grid = grid[~_covered(grid, people, scale)]
-    if len(grid) < _FEWEST:
+    if len(grid) < _MIN_POINTS:
         return (0.0, 0.0)
-    steps, found = _followed(before, after, grid)
-    if found.sum() < max(_FEWEST, _SHARE * len(grid)):
+    steps, tracked = _track_forward_and_back(before, after, grid)
+    if tracked.sum() < max(_MIN_POINTS, _MIN_TRACKED_FRACTION * len(grid)):
         return (0.0, 0.0)
-    across, down = (np.median(steps[found], axis=0) / scale).tolist()
-    return (across, down)
+    dx, dy = (np.median(steps[tracked], axis=0) / scale).tolist()
+    return (dx, dy)
 
 
-def _followed(
-    before: View, after: View, grid: Float32[np.ndarray, "n 2"]
+def _track_forward_and_back(
+    before: GreyImage, after: GreyImage, grid: Float32[np.ndarray, "n 2"]
 ) -> tuple[Float32[np.ndarray, "n 2"], Bool[np.ndarray, " n"]]:
-    """How far each point goes, and whether the way back leads to where it was."""
-    there, _ = _tracked(before, after, grid)
-    back, found = _tracked(after, before, there)
-    return there - grid, found & (np.linalg.norm(back - grid, axis=-1) < 0.7)
+    """Return the displacement of each point, and whether tracking back returns to where it was."""
+    forward, _ = _lucas_kanade(before, after, grid)
+    back, tracked = _lucas_kanade(after, before, forward)
+    return forward - grid, tracked & (np.linalg.norm(back - grid, axis=-1) < _MAX_ROUND_TRIP_ERROR_PX)
 
 
-def _tracked(
-    before: View, after: View, points: Float32[np.ndarray, "n 2"]
+def _lucas_kanade(
+    before: GreyImage, after: GreyImage, points: Float32[np.ndarray, "n 2"]
 ) -> tuple[Float32[np.ndarray, "n 2"], Bool[np.ndarray, " n"]]:
     import cv2
 
-    ends, found, _ = cv2.calcOpticalFlowPyrLK(
-        before, after, points, points.copy(), winSize=_REACH, maxLevel=3
+    ends, status, _ = cv2.calcOpticalFlowPyrLK(
+        before, after, points, points.copy(), winSize=_FLOW_WINDOW_PX, maxLevel=3
     )
-    return ends, found[:, 0] > 0
+    return ends, status[:, 0] > 0
 
 
 def _grid(rows: int, columns: int) -> Float32[np.ndarray, "n 2"]:
-    x, y = np.meshgrid(np.arange(_APART // 2, columns, _APART), np.arange(_APART // 2, rows, _APART))
+    half = _GRID_STEP_PX // 2
+    x, y = np.meshgrid(np.arange(half, columns, _GRID_STEP_PX), np.arange(half, rows, _GRID_STEP_PX))
     return np.stack([x.ravel(), y.ravel()], axis=-1).astype(np.float32)
 
 
 def _covered(
     points: Float32[np.ndarray, "n 2"], people: Sequence[Window], scale: float
 ) -> Bool[np.ndarray, " n"]:
+    """Return which points of the thumbnail lie on a person."""
     inside = np.zeros(len(points), bool)
     for window in people:
-        middle = np.array([window.x, window.y]) * scale
-        inside |= (np.abs(points - middle) < 0.35 * window.side * scale).all(axis=-1)
+        center = np.array([window.x, window.y]) * scale
+        inside |= (np.abs(points - center) < _PERSON_HALF_WIDTH * window.side * scale).all(axis=-1)
     return inside

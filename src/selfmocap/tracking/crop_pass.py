@@ -1,12 +1,12 @@
-"""Second pass over a video: crops, masks and flow of the people who are kept, row by row onto disk."""
+"""Crop extraction: the second pass over a video writes the crops, masks and flow of people to disk, row by row."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int, UInt8
+from jaxtyping import Float, Float32, Int, UInt8
 
 from selfmocap.body_model.skeleton import KeypointSet
 from selfmocap.geometry.camera import CROP_SIZE
@@ -15,25 +15,27 @@ from selfmocap.io.progress import ProgressCallback
 from selfmocap.io.spool import Spool
 from selfmocap.io.stopwatch import Stopwatch
 from selfmocap.io.video import Frame, Video
-from selfmocap.tracking.crop_boxes import boxes
+from selfmocap.tracking.crop_boxes import smoothed_boxes
 from selfmocap.tracking.detections_store import (
-    Sighting,
+    TrackedDetection,
     part_paths,
     read_columns,
-    read_sighted,
-    read_sightings,
+    read_detection_columns,
+    read_detections,
 )
-from selfmocap.tracking.detectors.detection import Pose
-from selfmocap.tracking.detectors.window import cut
+from selfmocap.tracking.detectors.window import RgbImage, crop_window
 from selfmocap.tracking.left_right_swaps import undo_swaps
-from selfmocap.tracking.masks import box_window, own_mask
+from selfmocap.tracking.masks import Mask, box_window, person_mask
 from selfmocap.tracking.optical_flow import WORK_SIZE, CropFlow, FlowMethod, crop_flow
 from selfmocap.tracking.precomputed import PrecomputedFlow, PrecomputedMasks
 
+_MAX_FLOW_PX = 6e4
+"""Largest flow that half precision holds."""
+
 
 @dataclass(frozen=True, eq=False)
-class Person:
-    """What is kept in memory of one person; images are in its spools."""
+class TrackedPerson:
+    """The observations of one person without images, in memory; the images are in the person's spools."""
 
     number: int
     """From 1."""
@@ -43,17 +45,17 @@ class Person:
     keypoints: Float[np.ndarray, "time keypoints 2"]
     confidence: Float[np.ndarray, "time keypoints"]
     swaps: Int[np.ndarray, " time"]
-    """Index into swaps.STATES: what was swapped, and is undone."""
+    """Index into SWAP_STATES of the left-right swap that was undone."""
     boxes: Float32[np.ndarray, "time 3"]
 
     def row(self, frame: int) -> int | None:
-        """The row of a frame of the video, if the person is seen in it."""
+        """Return the row of a frame of the video; None if the person was not detected in it."""
         row = int(np.searchsorted(self.frame_index, frame))
         return row if row < len(self.frame_index) and self.frame_index[row] == frame else None
 
 
-class Images(NamedTuple):
-    """The spools of one person, by the names of the fields of `Observations`; None where nothing measures them."""
+class ImageSpools(NamedTuple):
+    """The spools of one person, by the names of the fields of `Observations`; None without a source of masks."""
 
     crops: Spool
     masks: Spool | None
@@ -61,97 +63,99 @@ class Images(NamedTuple):
     flow: Spool
     flow_confidence: Spool
     flow_error: Spool
-    """Photometric error with the flow and without, grey levels: not part of the observations."""
+    """Photometric error with the flow and with zero flow, grey levels; not part of the observations."""
 
     def present(self) -> list[Spool]:
+        """Return the spools that exist."""
         return [spool for spool in self if spool is not None]
 
 
-def images(folder: Path, person: Person, masked: bool) -> Images:
-    """The spools of a person in a folder, as long as an earlier run left them."""
+def open_spools(folder: Path, person: TrackedPerson, has_masks: bool) -> ImageSpools:
+    """Open the spools of a person in a folder, with the rows that an earlier run wrote."""
     side = CROP_SIZE
 
     def spool(name: str, row: tuple[int, ...], dtype: type) -> Spool:
         return Spool(folder / f"{'-'.join(map(str, person.tracks))}.{name}", row, dtype)
 
     packed = (side, side // 8)
-    return Images(
+    return ImageSpools(
         crops=spool("crops", (side, side, 3), np.uint8),
-        masks=spool("masks", packed, np.uint8) if masked else None,
-        mask_certain=spool("mask_certain", packed, np.uint8) if masked else None,
+        masks=spool("masks", packed, np.uint8) if has_masks else None,
+        mask_certain=spool("mask_certain", packed, np.uint8) if has_masks else None,
         flow=spool("flow", (side, side, 2), np.float16),
         flow_confidence=spool("flow_confidence", (side, side), np.float16),
         flow_error=spool("flow_error", (2,), np.float32),
     )
 
 
-def person_of(number: int, tracks: tuple[int, ...], folder: Path, points: KeypointSet) -> Person:
-    """A person from what was seen of its tracks, left and right swaps undone, boxes smoothed."""
+def assemble_person(number: int, tracks: tuple[int, ...], folder: Path, points: KeypointSet) -> TrackedPerson:
+    """Join the detections of a person's tracks, undo left-right swaps and compute smoothed boxes.
+
+    Where two tracks hold the same frame, the detection of the longer one is taken."""
     parts = part_paths(folder)
-    columns = read_sighted(parts, ["frame", "track", "keypoints", "confidence"])
+    columns = read_detection_columns(parts, ["frame", "track", "keypoints", "confidence"])
     times = read_columns(parts, ["frame_index", "frame_times"])
-    chosen: dict[int, int] = {}
+    row_of_frame: dict[int, int] = {}
     for track in sorted(tracks, key=lambda track: int((columns["track"] == track).sum())):
         rows = np.flatnonzero(columns["track"] == track)
-        chosen |= dict(zip(columns["frame"][rows].tolist(), rows.tolist(), strict=True))
-    frames = np.array(sorted(chosen))
-    rows = np.array([chosen[frame] for frame in frames.tolist()])
+        row_of_frame |= dict(zip(columns["frame"][rows].tolist(), rows.tolist(), strict=True))
+    frames = np.array(sorted(row_of_frame))
+    rows = np.array([row_of_frame[frame] for frame in frames.tolist()])
     keypoints, confidence = columns["keypoints"][rows], columns["confidence"][rows]
-    first_boxes = boxes(keypoints, confidence, frames)
-    keypoints, confidence, swaps = undo_swaps(keypoints, confidence, first_boxes[:, 2], frames, points)
-    where = np.searchsorted(times["frame_index"], frames)
-    return Person(
-        number, tracks, frames, times["frame_times"][where], keypoints, confidence, swaps, first_boxes
-    )
+    boxes = smoothed_boxes(keypoints, confidence, frames)
+    keypoints, confidence, swaps = undo_swaps(keypoints, confidence, boxes[:, 2], frames, points)
+    frame_times = times["frame_times"][np.searchsorted(times["frame_index"], frames)]
+    return TrackedPerson(number, tracks, frames, frame_times, keypoints, confidence, swaps, boxes)
 
 
 @dataclass(frozen=True)
-class Measures:
-    """Where masks and flow come from."""
+class CropSources:
+    """The sources of masks and flow."""
 
     masks: PrecomputedMasks | None
-    """None: the detector's own."""
+    """None for the detector's masks."""
     flow: PrecomputedFlow | FlowMethod
 
 
-def measure(
+def extract_crops(
     video: Video,
-    people: list[tuple[Person, Images]],
+    people: list[tuple[TrackedPerson, ImageSpools]],
     folder: Path,
-    measures: Measures,
+    sources: CropSources,
     watch: Stopwatch,
     progress: ProgressCallback,
 ) -> None:
-    """Fills the people's spools, going on where an earlier run stopped."""
+    """Fill the spools of all people, resuming after the rows that an earlier run wrote."""
     for _, spools in people:
         done = min(len(spool) for spool in spools.present())
         for spool in spools.present():
-            spool.cut(done)
+            spool.truncate(done)
     starts = [int(p.frame_index[len(s.crops)]) for p, s in people if len(s.crops) < len(p.frame_index)]
     if not starts:
         return
-    seen = _by_frame(folder, min(starts))
-    for frame, following in _pairs(watch.each("decode", prefetched(video.frames(min(starts))))):
-        sightings = next(seen, [])
+    detections_by_frame = _detections_by_frame(folder, min(starts))
+    for frame, following in _pairs(watch.timed("decode", prefetched(video.frames(min(starts))))):
+        detections = next(detections_by_frame, [])
         for person, spools in people:
             row = person.row(frame.index)
             if row is not None and row == len(spools.crops):
-                _measure_one(frame, following, sightings, person, row, spools, measures, watch)
+                _append_row(frame, following, detections, person, row, spools, sources, watch)
         progress("crops, masks and flow", frame.index + 1, video.declared_frames)
 
 
-def _by_frame(folder: Path, first: int) -> Iterator[list[Sighting]]:
-    """The sightings of each frame from `first` on."""
+def _detections_by_frame(folder: Path, first: int) -> Iterator[list[TrackedDetection]]:
+    """Yield the detections of each frame from `first` on."""
     for part in part_paths(folder):
         frames = read_columns([part], ["frame_index"])["frame_index"]
         if frames[-1] < first:
             continue
-        sightings = read_sightings(part)
+        detections = read_detections(part)
         for frame in frames[frames >= first].tolist():
-            yield [sighting for sighting in sightings if sighting.frame == frame]
+            yield [detection for detection in detections if detection.frame == frame]
 
 
 def _pairs(frames: Iterator[Frame]) -> Iterator[tuple[Frame, Frame | None]]:
+    """Yield each frame with the next one, None after the last."""
     previous = next(frames, None)
     while previous is not None:
         following = next(frames, None)
@@ -159,34 +163,35 @@ def _pairs(frames: Iterator[Frame]) -> Iterator[tuple[Frame, Frame | None]]:
         previous = following
 
 
-def _measure_one(
+def _append_row(
     frame: Frame,
     following: Frame | None,
-    sightings: list[Sighting],
-    person: Person,
+    detections: list[TrackedDetection],
+    person: TrackedPerson,
     row: int,
-    spools: Images,
-    measures: Measures,
+    spools: ImageSpools,
+    sources: CropSources,
     watch: Stopwatch,
 ) -> None:
+    """Append the images of one person in one frame; the crops last, because their number counts finished rows."""
     box = person.boxes[row]
     with watch.stage("crops"):
-        large = cut(frame.image, box_window(box), WORK_SIZE)
-        crop = _smaller(large)
+        large = crop_window(frame.image, box_window(box), WORK_SIZE)
+        crop = _downsampled(large)
     if spools.masks is not None and spools.mask_certain is not None:
         with watch.stage("masks"):
-            mask, certain = _mask(frame, sightings, person, box, measures.masks)
+            mask, certain = _mask(frame, detections, person, box, sources.masks)
             spools.masks.append(np.packbits(mask, axis=-1)[None])
             spools.mask_certain.append(np.packbits(certain, axis=-1)[None])
     with watch.stage("flow"):
-        found = _flow(frame, following, box, large, measures.flow)
-    spools.flow.append(found.flow.clip(-6e4, 6e4)[None])
-    spools.flow_confidence.append(found.confidence[None])
-    spools.flow_error.append(np.array([[found.error, found.still_error]]))
+        result = _flow(frame, following, box, large, sources.flow)
+    spools.flow.append(result.flow.clip(-_MAX_FLOW_PX, _MAX_FLOW_PX)[None])
+    spools.flow_confidence.append(result.confidence[None])
+    spools.flow_error.append(np.array([[result.error, result.zero_flow_error]]))
     spools.crops.append(crop[None])
 
 
-def _smaller(large: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "small small 3"]:
+def _downsampled(large: RgbImage) -> UInt8[np.ndarray, "small small 3"]:
     import cv2
 
     return cv2.resize(large, (CROP_SIZE, CROP_SIZE), interpolation=cv2.INTER_AREA)
@@ -194,37 +199,38 @@ def _smaller(large: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "s
 
 def _mask(
     frame: Frame,
-    sightings: list[Sighting],
-    person: Person,
+    detections: list[TrackedDetection],
+    person: TrackedPerson,
     box: Float32[np.ndarray, " 3"],
     precomputed: PrecomputedMasks | None,
-) -> tuple[Bool[np.ndarray, "height width"], Bool[np.ndarray, "height width"]]:
-    own = [s.pose for s in sightings if s.track in person.tracks]
-    others = [s.pose for s in sightings if s.track not in person.tracks]
+) -> tuple[Mask, Mask]:
+    """Compute the mask of a person in their crop, and which of its pixels are certain; empty without a mask."""
+    own = [d.detection for d in detections if d.track_id in person.tracks]
+    others = [d.detection for d in detections if d.track_id not in person.tracks]
     if precomputed is not None:
-        own = precomputed.with_masks(own, [box] * len(own), frame)
-        others = precomputed.with_masks(others, [box] * len(others), frame)
+        own = precomputed.with_masks(own, box, frame)
+        others = precomputed.with_masks(others, box, frame)
     height, width = frame.image.shape[:2]
-    latest: Pose = own[-1]
+    latest = own[-1]
     if latest.mask is None:
-        nothing = np.zeros((CROP_SIZE, CROP_SIZE), bool)
-        return nothing, nothing
-    return own_mask(latest, others, box, width, height)
+        empty = np.zeros((CROP_SIZE, CROP_SIZE), bool)
+        return empty, empty
+    return person_mask(latest, others, box, width, height)
 
 
 def _flow(
     frame: Frame,
     following: Frame | None,
     box: Float32[np.ndarray, " 3"],
-    large: UInt8[np.ndarray, "height width 3"],
-    source: PrecomputedFlow | Callable,
+    large: RgbImage,
+    source: PrecomputedFlow | FlowMethod,
 ) -> CropFlow:
-    """The flow of a crop; of no confidence in the last frame and where a frame is damaged."""
+    """Compute the flow of a crop to the next frame; of confidence 0 in the last frame and where a frame is damaged."""
     side = (CROP_SIZE, CROP_SIZE)
     unknown = CropFlow(np.zeros((*side, 2), np.float32), np.zeros(side, np.float32), np.nan, np.nan)
     if following is None or frame.corrupt or following.corrupt:
         return unknown
     if isinstance(source, PrecomputedFlow):
-        given = source.crop(frame, box)
-        return unknown if given is None else CropFlow(given[0], given[1].astype(np.float32), np.nan, np.nan)
-    return crop_flow(large, cut(following.image, box_window(box), WORK_SIZE), source)
+        read = source.crop(frame, box)
+        return unknown if read is None else CropFlow(read[0], read[1].astype(np.float32), np.nan, np.nan)
+    return crop_flow(large, crop_window(following.image, box_window(box), WORK_SIZE), source)

@@ -1,37 +1,38 @@
-"""Where people stand upright, by histograms of oriented gradients (Dalal and Triggs 2005): a second opinion in crowds,
-by the classifier that OpenCV brings along."""
+"""Pedestrian detector on histograms of oriented gradients (Dalal and Triggs 2005), for crowds.
+
+It proposes windows where MediaPipe's detector does not separate neighbours. The classifier comes with OpenCV.
+"""
 
 from functools import cache
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
 
-from selfmocap.tracking.detectors.window import Window
+from selfmocap.tracking.detectors.window import RgbImage, Window
 
-_WIDTH, _MOST_ENLARGED = 1280, 2.0
-"""px of the image that is searched, and how far a smaller one is enlarged: who is found is 96 px tall there."""
-_PERSON = 0.75
-"""Height of a person in that of the rectangle that is found."""
-_WINDOW = 1.6
+_SEARCH_WIDTH_PX, _MAX_ENLARGEMENT = 1280, 2.0
+"""Width of the image that is searched, and how far a smaller image is enlarged; people are found from 96 px height."""
+_PERSON_HEIGHT = 0.75
+"""Height of a person over the height of the detector's rectangle."""
+_WINDOW_SCALE = 1.6
 """Side of a window over the person's height."""
-_THRESHOLD = -0.2
-"""Of the classifier: who looks into the windows decides."""
+_MIN_SCORE = -0.2
+"""Score of the classifier; low, because the landmarker then decides."""
 
 
-def standing(image: UInt8[np.ndarray, "height width 3"]) -> list[Window]:
-    """Windows that may hold somebody who stands."""
+def detect_pedestrians(image: RgbImage) -> list[Window]:
+    """Return windows that may hold a standing person, sorted."""
     import cv2
 
-    scale = min(_WIDTH / image.shape[1], _MOST_ENLARGED)
-    how = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
-    searched = cv2.resize(image, None, fx=scale, fy=scale, interpolation=how)
-    found, _ = _detector().detectMultiScale(
-        searched, hitThreshold=_THRESHOLD, winStride=(8, 8), padding=(16, 16), scale=1.05, groupThreshold=1
+    scale = min(_SEARCH_WIDTH_PX / image.shape[1], _MAX_ENLARGEMENT)
+    interpolation = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
+    searched = cv2.resize(image, None, fx=scale, fy=scale, interpolation=interpolation)
+    rectangles, _ = _detector().detectMultiScale(
+        searched, hitThreshold=_MIN_SCORE, winStride=(8, 8), padding=(16, 16), scale=1.05, groupThreshold=1
     )
-    # Several threads search: in what order they find people varies.
-    boxes = np.array(sorted(np.asarray(found).reshape(-1, 4).tolist())).reshape(-1, 4) / scale
-    return [Window(x + w / 2, y + h / 2, _WINDOW * _PERSON * h) for x, y, w, h in boxes.tolist()]
+    # OpenCV searches in several threads: the order of the rectangles varies from run to run.
+    boxes = np.array(sorted(np.asarray(rectangles).reshape(-1, 4).tolist())).reshape(-1, 4) / scale
+    return [Window(x + w / 2, y + h / 2, _WINDOW_SCALE * _PERSON_HEIGHT * h) for x, y, w, h in boxes.tolist()]
 
 
 @cache

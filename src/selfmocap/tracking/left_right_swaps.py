@@ -1,4 +1,4 @@
-"""Left and right: a detector swaps them for runs of frames, with high confidence. Found and undone over a track."""
+"""Find and undo left-right swaps: detectors exchange left and right for runs of frames, with high confidence."""
 
 from typing import NamedTuple
 
@@ -10,25 +10,26 @@ from selfmocap.body_model.skeleton import KeypointSet
 _LEGS = ("knee", "ankle", "heel", "toe", "foot")
 _ARMS = ("elbow", "wrist", "pinky", "index", "thumb")
 
-STATES = ("as is", "all", "upper", "lower", "arms", "legs")
-"""What is swapped in a frame: upper and lower meet above the hips; arms begin at the elbows and legs at the knees."""
+SWAP_STATES = ("as is", "all", "upper", "lower", "arms", "legs")
+"""The keypoints that are swapped in a frame. Upper and lower meet above the hips; arms begin at the elbows, legs at the
+knees."""
 
-_CAP = 0.5
-"""Displacement from which a keypoint tells nothing, in half sides of the box."""
-_SWAPPED = 0.004
-"""Cost of a swapped frame: what is swapped for long, without a jump at either end, is taken for a person who turned."""
-_BLOCK = 256
-_LONGEST_GAP = 15
-"""Frames without the person after which nothing is known of what was left and right."""
+_MAX_STEP = 0.5
+"""Displacement from one frame to the next at which the cost is capped, in half sides of the box."""
+_SWAP_COST = 0.004
+"""Cost of a swapped frame: a long swap without a jump at either end is a person who turned round."""
+_FRAMES_PER_BLOCK = 256
+_MAX_GAP_FRAMES = 15
+"""Frames without the person after which the state may change at no cost."""
 
 
-class Unswapped(NamedTuple):
-    """Keypoints with left and right as they most likely are."""
+class SwapCorrection(NamedTuple):
+    """Keypoints after the correction of swaps."""
 
     keypoints: Float[np.ndarray, "time keypoints 2"]
     confidence: Float[np.ndarray, "time keypoints"]
     states: Int[np.ndarray, " time"]
-    """Index into STATES of what was swapped in each frame, and is not any more."""
+    """Index into SWAP_STATES of the swap that was undone in each frame."""
 
 
 def undo_swaps(
@@ -37,66 +38,68 @@ def undo_swaps(
     half_sides: Float[np.ndarray, " time"],
     frame_index: Int[np.ndarray, " time"],
     points: KeypointSet,
-) -> Unswapped:
-    """The cheapest sequence of STATES (Viterbi). Cost between two frames: the mean displacement of the keypoints
-    that have a twin, in half sides of the box (px), capped, weighted by both confidences; and a little for every
-    swapped frame."""
+) -> SwapCorrection:
+    """Find the cheapest sequence of SWAP_STATES (Viterbi) and undo the swaps.
+
+    The cost of a step between two frames is the mean displacement of the keypoints with a left or right twin, in half
+    sides of the box (px), capped and weighted by both confidences. Each swapped frame costs a little more."""
     orders, states = _orders(points), np.zeros(len(keypoints), np.int64)
     if len(keypoints):
-        states = _cheapest(_transitions(keypoints, confidence, half_sides, frame_index, points))
+        states = _cheapest_states(_step_costs(keypoints, confidence, half_sides, frame_index, points))
     rows = np.arange(len(keypoints))[:, None]
-    return Unswapped(keypoints[rows, orders[states]], confidence[rows, orders[states]], states)
+    return SwapCorrection(keypoints[rows, orders[states]], confidence[rows, orders[states]], states)
 
 
 def _orders(points: KeypointSet) -> Int[np.ndarray, "states keypoints"]:
+    """Return the order of the keypoints in each state."""
     same, mirror = np.arange(len(points.names)), np.array(points.mirror)
     legs = np.array([any(part in name for part in _LEGS) for name in points.names])
     arms = np.array([any(part in name for part in _ARMS) for name in points.names]) & ~legs
     lower = legs | np.array(["hip" in name for name in points.names])
-    chosen = (same != same, same == same, ~lower, lower, arms, legs)
-    return np.stack([np.where(part, mirror, same) for part in chosen])
+    swapped = (same != same, same == same, ~lower, lower, arms, legs)
+    return np.stack([np.where(part, mirror, same) for part in swapped])
 
 
-def _transitions(
+def _step_costs(
     keypoints: Float[np.ndarray, "time keypoints 2"],
     confidence: Float[np.ndarray, "time keypoints"],
     half_sides: Float[np.ndarray, " time"],
     frame_index: Int[np.ndarray, " time"],
     points: KeypointSet,
 ) -> Float[np.ndarray, "steps states states"]:
-    """A block of frames at a time: what is compared takes 40 kB a frame."""
+    """Compute the costs of all steps, a block of frames at a time: the comparison takes 40 kB per frame."""
     paired = np.array(points.mirror) != np.arange(len(points.names))
     orders = [order[paired] for order in _orders(points)]
     costs = [np.zeros((0, len(orders), len(orders)))]
-    for first in range(0, len(keypoints) - 1, _BLOCK):
-        block = slice(first, first + _BLOCK + 1)
-        moved = np.stack([keypoints[block, order] for order in orders], axis=1)
-        trusted = np.stack([confidence[block, order] for order in orders], axis=1)
-        costs.append(_costs(moved, trusted, half_sides[block]))
+    for first in range(0, len(keypoints) - 1, _FRAMES_PER_BLOCK):
+        block = slice(first, first + _FRAMES_PER_BLOCK + 1)
+        positions = np.stack([keypoints[block, order] for order in orders], axis=1)
+        confidences = np.stack([confidence[block, order] for order in orders], axis=1)
+        costs.append(_block_costs(positions, confidences, half_sides[block]))
     cost = np.concatenate(costs)
-    return np.where((np.diff(frame_index) > _LONGEST_GAP)[:, None, None], 0.0, cost)
+    return np.where((np.diff(frame_index) > _MAX_GAP_FRAMES)[:, None, None], 0.0, cost)
 
 
-def _costs(
-    moved: Float[np.ndarray, "time states paired 2"],
-    trusted: Float[np.ndarray, "time states paired"],
+def _block_costs(
+    positions: Float[np.ndarray, "time states paired 2"],
+    confidences: Float[np.ndarray, "time states paired"],
     half_sides: Float[np.ndarray, " time"],
 ) -> Float[np.ndarray, "steps states states"]:
-    """Of the steps from one frame to the next."""
     scale = (half_sides[1:] + half_sides[:-1])[:, None, None, None] / 2
-    step = np.linalg.norm(moved[1:, None] - moved[:-1, :, None], axis=-1) / scale
-    weight = trusted[1:, None] * trusted[:-1, :, None]
-    return (weight * np.minimum(step, _CAP)).sum(axis=-1) / np.maximum(weight.sum(axis=-1), 1.0)
+    step = np.linalg.norm(positions[1:, None] - positions[:-1, :, None], axis=-1) / scale
+    weight = confidences[1:, None] * confidences[:-1, :, None]
+    return (weight * np.minimum(step, _MAX_STEP)).sum(axis=-1) / np.maximum(weight.sum(axis=-1), 1.0)
 
 
-def _cheapest(transitions: Float[np.ndarray, "steps states states"]) -> Int[np.ndarray, " time"]:
-    swapped = _SWAPPED * (np.arange(len(STATES)) > 0)
-    total, before = swapped.copy(), []
-    for step in transitions:
-        ways = total[:, None] + step
-        before.append(ways.argmin(axis=0))
-        total = ways.min(axis=0) + swapped
+def _cheapest_states(step_costs: Float[np.ndarray, "steps states states"]) -> Int[np.ndarray, " time"]:
+    """Run the Viterbi algorithm."""
+    state_costs = _SWAP_COST * (np.arange(len(SWAP_STATES)) > 0)
+    total, predecessors = state_costs.copy(), []
+    for step in step_costs:
+        sums = total[:, None] + step
+        predecessors.append(sums.argmin(axis=0))
+        total = sums.min(axis=0) + state_costs
     states = [int(total.argmin())]
-    for back in reversed(before):
-        states.append(int(back[states[-1]]))
+    for previous in reversed(predecessors):
+        states.append(int(previous[states[-1]]))
     return np.array(states[::-1])

@@ -1,38 +1,47 @@
-"""Each person's own mask in its crop; where people overlap, a pixel belongs to whom it fits best."""
+"""The mask of each person in their crop; where people overlap, a pixel belongs to the mask that is most probable."""
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from selfmocap.geometry.camera import CROP_SIZE
-from selfmocap.tracking.detectors.detection import MASK_SIDE, Pose
+from selfmocap.tracking.detectors.detection import MASK_FOREGROUND, MASK_SIDE, Detection
 from selfmocap.tracking.detectors.window import Window
 
-EDGE = 2
-"""Crop px on either side of a mask's edge that are uncertain."""
+EDGE_PX = 2
+"""Uncertain pixels on either side of a mask's edge, px of the crop."""
+_HALF_DIAGONAL = 0.71
+"""Half the diagonal of a square over its side, rounded up."""
 
 Mask = Bool[np.ndarray, "height width"]
 
 
 def box_window(box: Float[np.ndarray, " 3"]) -> Window:
-    """The window of a box (centre x, centre y, half side; px)."""
+    """Convert a box (centre x, centre y, half side; px) to a window."""
     return Window(float(box[0]), float(box[1]), 2 * float(box[2]))
 
 
-def own_mask(
-    pose: Pose, others: list[Pose], box: Float[np.ndarray, " 3"], width: int, height: int
+def person_mask(
+    detection: Detection, others: list[Detection], box: Float[np.ndarray, " 3"], width: int, height: int
 ) -> tuple[Mask, Mask]:
-    """The person's mask in the crop of `box`, and where it can be trusted: not near its edge, not where another
-    person's mask claims the same pixel, not outside the frame (of `width` x `height` px)."""
-    own = _in_crop(pose, box)
-    rest = [_in_crop(other, box) for other in others if other.mask is not None and _near(other, box)]
-    best = np.max(rest, axis=0) if rest else np.zeros_like(own)
+    """Compute a person's mask in the crop of `box`, and which of its pixels are certain.
+
+    Uncertain are pixels near the edge of the mask, pixels that the mask of another person claims too, and pixels
+    outside the frame (of `width` x `height` px)."""
+    own = _probability_in_crop(detection, box)
+    rest = [
+        _probability_in_crop(other, box)
+        for other in others
+        if other.mask is not None and _is_near(other, box)
+    ]
+    best_other = np.max(rest, axis=0) if rest else np.zeros_like(own)
     inside = inside_frame(box, width, height)
-    mask = (own > 127) & (own >= best) & inside
-    return mask, inside & ~_edge(mask) & ~((own > 127) & (best > 127))
+    mask = (own > MASK_FOREGROUND) & (own >= best_other) & inside
+    shared = (own > MASK_FOREGROUND) & (best_other > MASK_FOREGROUND)
+    return mask, inside & ~_edge(mask) & ~shared
 
 
 def inside_frame(box: Float[np.ndarray, " 3"], width: int, height: int) -> Mask:
-    """Which pixels of the crop have their centre in the frame."""
+    """Return which pixels of the crop of `box` have their centre in the frame (of `width` x `height` px)."""
     offsets = (np.arange(CROP_SIZE) - (CROP_SIZE - 1) / 2) * (2 * box[2] / CROP_SIZE)
     columns, rows = box[0] + offsets, box[1] + offsets
     across, down = (columns >= -0.5) & (columns <= width - 0.5), (rows >= -0.5) & (rows <= height - 0.5)
@@ -42,23 +51,28 @@ def inside_frame(box: Float[np.ndarray, " 3"], width: int, height: int) -> Mask:
 def _edge(mask: Mask) -> Mask:
     import cv2
 
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * EDGE + 1, 2 * EDGE + 1))
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * EDGE_PX + 1, 2 * EDGE_PX + 1))
     return cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_GRADIENT, disc).astype(bool)
 
 
-def _in_crop(pose: Pose, box: Float[np.ndarray, " 3"]) -> UInt8[np.ndarray, "height width"]:
+def _probability_in_crop(
+    detection: Detection, box: Float[np.ndarray, " 3"]
+) -> UInt8[np.ndarray, "height width"]:
+    """Resample a detection's mask from its window to the crop."""
     import cv2
 
-    if pose.mask is None or pose.mask_window is None:
-        raise ValueError("this person has no mask")
-    back = cv2.invertAffineTransform(pose.mask_window.matrix(MASK_SIDE))
-    crop = box_window(box).matrix(CROP_SIZE)
-    linear = crop[:, :2] @ back[:, :2]
-    matrix = np.concatenate([linear, (crop[:, :2] @ back[:, 2] + crop[:, 2])[:, None]], axis=1)
-    return cv2.warpAffine(pose.mask, matrix, (CROP_SIZE, CROP_SIZE), flags=cv2.INTER_LINEAR)
+    if detection.mask is None or detection.mask_window is None:
+        raise ValueError("expected a detection with a mask, found one without")
+    to_image = cv2.invertAffineTransform(detection.mask_window.matrix(MASK_SIDE))
+    to_crop = box_window(box).matrix(CROP_SIZE)
+    linear = to_crop[:, :2] @ to_image[:, :2]
+    shift = to_crop[:, :2] @ to_image[:, 2] + to_crop[:, 2]
+    matrix = np.concatenate([linear, shift[:, None]], axis=1)
+    return cv2.warpAffine(detection.mask, matrix, (CROP_SIZE, CROP_SIZE), flags=cv2.INTER_LINEAR)
 
 
-def _near(other: Pose, box: Float[np.ndarray, " 3"]) -> bool:
+def _is_near(other: Detection, box: Float[np.ndarray, " 3"]) -> bool:
+    """Decide whether the mask of a detection may reach into a box."""
     window = other.mask_window
-    reach = box[2] + (0.71 * window.side if window else 0.0)
+    reach = box[2] + (_HALF_DIAGONAL * window.side if window else 0.0)
     return window is not None and bool(abs(window.x - box[0]) < reach and abs(window.y - box[1]) < reach)

@@ -1,4 +1,4 @@
-"""What is seen of one person in one clip."""
+"""Observations of one person in one clip: the record, and its file."""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
@@ -24,7 +24,7 @@ from selfmocap.io.npz import (
     write_npz,
 )
 
-FORMAT, VERSION = "selfmocap-observations", 1
+OBSERVATIONS_FORMAT, OBSERVATIONS_VERSION = "selfmocap-observations", 1
 
 _PACKED = {"masks", "mask_certain"}
 _HALF = {"flow", "flow_confidence"}
@@ -44,17 +44,19 @@ _IMAGE_SHAPES: dict[str, tuple[str | int, ...]] = {
     "flow": ("time", CROP_SIZE, CROP_SIZE, 2),
     "flow_confidence": ("time", CROP_SIZE, CROP_SIZE),
 }
-IMAGES = tuple(_IMAGE_SHAPES)
-"""The fields that hold a crop a frame: nearly all of the memory."""
-_TENSORS = ("frame_index", "frame_times", "boxes", "keypoints", "keypoint_confidence", *IMAGES)
-_FPS_OF_ONE_FRAME = 30.0
-_ROWS_AT_ONCE = 64
+IMAGE_FIELDS = tuple(_IMAGE_SHAPES)
+"""The fields with an image per frame: nearly all of the memory."""
+_TENSORS = ("frame_index", "frame_times", "boxes", "keypoints", "keypoint_confidence", *IMAGE_FIELDS)
+_SINGLE_FRAME_FPS = 30.0
+_ROWS_PER_READ = 64
 
 
 @dataclass(frozen=True, eq=False)
 class Observations:
-    """One person through the frames in which it is seen. Images are crops: the square window `boxes` of the frame,
-    resized to 128 x 128 px; an image field is None where nothing of the kind was measured."""
+    """Observations of one person in the frames in which they are detected.
+
+    Images are crops: the square window `boxes` of the frame, resized to 128 x 128 px. An image field is None if it was
+    not measured."""
 
     frame_index: Int[Tensor, " time"]
     """Index of each frame in its video, strictly increasing; frames without the person are absent."""
@@ -69,24 +71,24 @@ class Observations:
     keypoints: Float[Tensor, "time keypoints 2"]
     """px of the frame (not of the crop)."""
     keypoint_confidence: Float[Tensor, "time keypoints"]
-    """In [0, 1]; 0 is not seen."""
+    """In [0, 1]; 0 if a keypoint is not detected."""
     crops: UInt8[Tensor, "time height width 3"] | None = None
     """RGB, colours as in the video, black outside the frame."""
     masks: Bool[Tensor, "time height width"] | None = None
-    """Where the person is, in the crop."""
+    """Whether a pixel of the crop belongs to the person."""
     mask_certain: Bool[Tensor, "time height width"] | None = None
-    """Where the mask can be trusted: not at its edges, not outside the frame."""
+    """Whether a pixel of the mask is certain: not at its edges, not outside the frame."""
     flow: Float[Tensor, "time height width 2"] | None = None
-    """Optical flow to the next frame of the video in crop px per frame (x, y), both frames cut by THIS frame's
-    window."""
+    """Optical flow (x, y) to the next frame of the video, px of the crop per frame; both frames are cut with THIS
+    frame's window."""
     flow_confidence: Float[Tensor, "time height width"] | None = None
-    """In [0, 1]; 0 where the flow fails its forward-backward check, and in frames without a next one."""
+    """In [0, 1]; 0 where the flow fails the forward-backward check, and in frames without a next one."""
 
     def __post_init__(self) -> None:
         expected = len(keypoint_set(self.keypoint_set).names)
         if self.keypoints.shape[-2] != expected:
             raise ValueError(
-                f"{self.keypoint_set} has {expected} keypoints, these observations {self.keypoints.shape[-2]}"
+                f"keypoint set {self.keypoint_set}: expected {expected} keypoints, found {self.keypoints.shape[-2]}"
             )
 
     def __len__(self) -> int:
@@ -94,24 +96,28 @@ class Observations:
 
     @property
     def fps(self) -> float:
-        """Frames a second of the video; 30 where a single frame cannot tell."""
-        return median_fps(self.frame_times, self.frame_index) or _FPS_OF_ONE_FRAME
+        """Frame rate of the video; 30 for a single frame."""
+        return median_fps(self.frame_times, self.frame_index) or _SINGLE_FRAME_FPS
 
     def __getitem__(self, frames: Any) -> "Observations":
-        """The observations of some frames, chosen by a slice, or a mask or list of indices."""
+        """Select frames with a slice, a mask or a list of indices."""
         return self._map(lambda value: value[frames])
 
     def to(self, *args: Any) -> "Observations":
-        """The same observations on another device."""
+        """Move all tensors to a device."""
         return self._map(lambda value: value.to(*args))
 
     def in_set(self, name: str) -> "Observations":
-        """The same with the keypoints of another set; those that this one lacks have no confidence. A ValueError where
-        the two sets have no keypoint in common."""
-        wanted, found = keypoint_set(name), keypoint_set(self.keypoint_set)
-        columns = wanted.indices_in(found)
+        """Convert to another keypoint set; keypoints that these observations lack get confidence 0.
+
+        Raises ValueError if the two sets have no keypoint in common."""
+        wanted, present = keypoint_set(name), keypoint_set(self.keypoint_set)
+        columns = wanted.indices_in(present)
         if all(column is None for column in columns):
-            raise ValueError(f"{wanted.name} keypoints are needed, the observations hold {found.name}")
+            raise ValueError(
+                f"expected observations with keypoints of {wanted.name}, found {present.name}, which shares none; "
+                "observe the video with another detector"
+            )
         chosen = torch.tensor([column or 0 for column in columns], device=self.keypoints.device)
         known = torch.tensor([column is not None for column in columns], device=chosen.device)
         return replace(
@@ -128,8 +134,8 @@ class Observations:
         )
 
     def save(self, path: Path | str) -> None:
-        """Writes `observations.npz`, whole or not at all; masks as packed bits, flow in half precision."""
-        arrays: dict[str, Any] = {"format": FORMAT, "version": VERSION}
+        """Write `observations.npz` atomically, with masks as packed bits and flow in half precision."""
+        arrays: dict[str, Any] = {"format": OBSERVATIONS_FORMAT, "version": OBSERVATIONS_VERSION}
         for field in fields(self):
             value = getattr(self, field.name)
             if value is None:
@@ -146,13 +152,14 @@ class Observations:
     def load(
         cls,
         path: Path | str | NamedBytesIO,
-        images: Collection[str] = IMAGES,
+        images: Collection[str] = IMAGE_FIELDS,
         max_bytes: int = MAX_ARRAY_BYTES,
     ) -> "Observations":
-        """Reads `observations.npz`, of its images only those of some names; a ValueError names what is wrong with a
-        damaged or foreign file, or one that takes more than `max_bytes` of memory."""
+        """Read `observations.npz` with the given image fields.
+
+        Raises ValueError for a damaged or foreign file, or one that needs more than `max_bytes` of memory."""
         arrays = read_npz(path, {"format", "version", *_SHAPES, *images}, max_bytes)
-        check_format(path, arrays, FORMAT, VERSION, set(_SHAPES))
+        check_format(path, arrays, OBSERVATIONS_FORMAT, OBSERVATIONS_VERSION, set(_SHAPES))
         check_shapes(path, arrays, _SHAPES | {n: s for n, s in _IMAGE_SHAPES.items() if n in arrays})
         width, height = (int(n) for n in arrays["image_size"])
         return cls(
@@ -162,8 +169,8 @@ class Observations:
         )
 
 
-def joined(parts: Sequence[Observations]) -> Observations:
-    """The frames of one person in several records, one after the other."""
+def concat_observations(parts: Sequence[Observations]) -> Observations:
+    """Concatenate records of one person along the time axis."""
     fields_of_parts = {name: [getattr(part, name) for part in parts] for name in _TENSORS}
     tensors: dict[str, Any] = {
         name: torch.cat(values) for name, values in fields_of_parts.items() if values[0] is not None
@@ -171,12 +178,13 @@ def joined(parts: Sequence[Observations]) -> Observations:
     return replace(parts[0], **tensors)
 
 
-def windows(
-    path: Path | str, length: int, overlap: int = 0, images: Collection[str] = IMAGES
+def iterate_windows(
+    path: Path | str, length: int, overlap: int = 0, images: Collection[str] = IMAGE_FIELDS
 ) -> Iterator[tuple[int, Observations]]:
-    """The frames of an `observations.npz` with some of its images, a window at a time, and the row in which each
-    window begins. Each holds `length` new frames after the last `overlap` of the one before. Memory does not grow
-    with the file beyond what is not an image. Errors as in `Observations.load`."""
+    """Yield an `observations.npz` in windows of frames, each with the row in which it begins.
+
+    A window holds the last `overlap` frames of the one before and `length` new ones, with the given image fields.
+    Memory does not grow with the file, except for the fields without images. Errors as in `Observations.load`."""
     light = Observations.load(path, images=())
     shapes = {name: shape for name, shape in _IMAGE_SHAPES.items() if name in npz_names(path) & set(images)}
     shapes["frame_index"] = _SHAPES["frame_index"]
@@ -191,18 +199,18 @@ def windows(
         kept = {name: rows[max(len(rows) - overlap, 0) :] for name, rows in held.items()}
 
 
-def chosen_rows(
-    path: Path | str, rows: Int[Tensor, " chosen"], images: Collection[str] = IMAGES
+def load_rows(
+    path: Path | str, rows: Int[Tensor, " chosen"], images: Collection[str] = IMAGE_FIELDS
 ) -> Observations:
-    """Some rows, in increasing order, of an `observations.npz`, read in one pass through it."""
+    """Read some rows, in increasing order, of an `observations.npz` in one pass through the file."""
     parts = []
-    for first, window in windows(path, _ROWS_AT_ONCE, images=images):
+    for first, window in iterate_windows(path, _ROWS_PER_READ, images=images):
         parts.append(window[rows[(rows >= first) & (rows < first + len(window))] - first])
-    return joined(parts)
+    return concat_observations(parts)
 
 
 def _tensors(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Masks unpacked, flow in single precision."""
+    """Convert the arrays of a file to tensors; masks are unpacked, flow is converted to single precision."""
     unpacked = {
         name: np.unpackbits(array, axis=-1).astype(bool)
         if name in _PACKED

@@ -1,116 +1,129 @@
-"""From a video to the observations of its people."""
+"""From a video to the observations of its people: track them, extract their crops, write files and an overlay."""
 
-import hashlib
-import json
+import logging
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from selfmocap.body_model.skeleton import KeypointSet
-from selfmocap.io.atomic import atomic_write
+from selfmocap.io.files import read_json_object, sha256_of_path, write_json
 from selfmocap.io.memory import peak_memory_gb
 from selfmocap.io.prefetch import prefetched
 from selfmocap.io.progress import ProgressCallback, no_progress
 from selfmocap.io.spool import write_npz_from_spools
 from selfmocap.io.stopwatch import Stopwatch
-from selfmocap.io.video import InputError, Video, open_video
-from selfmocap.tracking import optical_flow as flows
-from selfmocap.tracking.crop_pass import Images, Measures, Person, images, measure, person_of
+from selfmocap.io.video import Frame, InputError, Video, open_video
+from selfmocap.tracking.crop_pass import (
+    CropSources,
+    ImageSpools,
+    TrackedPerson,
+    assemble_person,
+    extract_crops,
+    open_spools,
+)
 from selfmocap.tracking.detectors.protocol import Detector
-from selfmocap.tracking.detectors.registry import detector_named
-from selfmocap.tracking.left_right_swaps import STATES
-from selfmocap.tracking.observations import FORMAT, VERSION
-from selfmocap.tracking.overlay import Drawn, write_overlay
+from selfmocap.tracking.detectors.registry import create_detector
+from selfmocap.tracking.left_right_swaps import SWAP_STATES
+from selfmocap.tracking.observations import OBSERVATIONS_FORMAT, OBSERVATIONS_VERSION
+from selfmocap.tracking.optical_flow import FlowMethod, dis_flow, raft_flow
+from selfmocap.tracking.overlay import PersonOverlay, write_overlay
 from selfmocap.tracking.precomputed import PrecomputedFlow, PrecomputedKeypoints, PrecomputedMasks
-from selfmocap.tracking.tracking_pass import Box, Followed, follow_video
+from selfmocap.tracking.tracking_pass import PixelBox, TrackingResult, track_video
 
-_VERSION = 2
-"""Of the intermediate files: another version's are not gone on with."""
+_INTERMEDIATE_VERSION = 3
+"""Version of the intermediate files in `.observe`; a run does not resume after files of another version."""
+_REPORT_VERSION = 2
+"""Version of `observations.json`. Version 1 had no `version`, and the `format` 2 in its `settings`. It called the stage
+`total` `whole`, `tracks` `tracks_joined`, and `zero_flow_error_grey_levels` `still_error_grey_levels`."""
+_FORMER_SETTINGS = {"format": 2}
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What decides the observations of a video."""
+class ObserveConfig:
+    """Settings that determine the observations of a video."""
 
     people: str = "largest"
-    """`largest`, `all`, or the number of people, most visible first."""
-    person_box: Box | None = None
-    """Left, top, right, bottom (px) around the one person wanted, in the first frame."""
-    detector: str = "mediapipe"
-    """`mediapipe`, `mediapipe-legacy` or `rtmpose`."""
-    flow: str = "dis"
-    """`dis` or `raft`."""
+    """People to observe: `largest`, `all`, or a number, most visible first."""
+    person_box: PixelBox | None = None
+    """Left, top, right, bottom (px) of a box around the one person to observe, in the first frame."""
+    detector: Literal["mediapipe", "mediapipe-legacy", "rtmpose"] = "mediapipe"
+    """Keypoint detector."""
+    flow: Literal["dis", "raft"] = "dis"
+    """Optical flow method."""
     keypoints: Path | None = None
-    """OpenPose or COCO JSON, used instead of a detector."""
+    """Keypoints of another program (OpenPose or COCO JSON), used instead of a detector."""
     masks: Path | None = None
-    """Mask pictures, used instead of the detector's."""
+    """Folder of mask images, used instead of the detector's masks."""
     flow_folder: Path | None = None
-    """Flow files, used instead of measuring it."""
+    """Folder of flow files (.flo or .npy), used instead of an optical flow method."""
 
 
 def observe(
     video_path: Path | str,
     out: Path | str,
-    settings: Settings | None = None,
+    settings: ObserveConfig | None = None,
     progress: ProgressCallback = no_progress,
 ) -> list[Path]:
-    """Finds, follows and measures the people of a video; the paths of their `person-N/observations.npz`.
+    """Detect and track the people of a video, and return the paths of their `person-N/observations.npz`.
 
-    Writes `observations.mp4` (the video with all of it drawn in) and, last, `observations.json` (counts, timings)
-    beside them. Called again after an interruption, it goes on; after the end, with the same video and settings, it
-    has nothing to do. Memory does not grow with the video beyond a kilobyte a frame and person.
+    Also writes `observations.mp4` (the video with the observations drawn on it) and, last, `observations.json` (counts,
+    timings). An interrupted run is resumed; a finished one with the same video and settings is not repeated. Memory
+    does not grow with the video beyond a kilobyte per frame and person.
 
-    Raises FileNotFoundError or InputError where the video or a file given instead of a measurement cannot be read, or
-    nobody is seen; ImportError where an optional detector is not installed."""
-    settings = settings or Settings()
-    wanted = _number_wanted(settings.people)
+    Raises FileNotFoundError or InputError if the video or a precomputed file cannot be read or no person is tracked;
+    ImportError if an optional detector is not installed."""
+    settings = settings or ObserveConfig()
+    max_people = _max_people(settings.people)
     video, out = open_video(video_path), Path(out)
-    fingerprint = {"format": _VERSION, "video": _sha256(video.path), **_plain(settings)}
-    if (done := _finished(out, fingerprint)) is not None:
-        return done
-    measures = Measures(
+    fingerprint = {"video": sha256_of_path(video.path), **_plain(settings)}
+    if (finished := _finished(out, fingerprint)) is not None:
+        return finished
+    sources = CropSources(
         masks=PrecomputedMasks(settings.masks) if settings.masks else None,
-        flow=PrecomputedFlow(settings.flow_folder) if settings.flow_folder else _flow_named(settings.flow),
+        flow=PrecomputedFlow(settings.flow_folder) if settings.flow_folder else _flow_method(settings.flow),
     )
     detector = (
-        PrecomputedKeypoints(settings.keypoints) if settings.keypoints else detector_named(settings.detector)
+        PrecomputedKeypoints(settings.keypoints) if settings.keypoints else create_detector(settings.detector)
     )
     parts, watch = _parts_folder(out, fingerprint), Stopwatch()
     try:
-        found = follow_video(video, detector, parts, settings.person_box, watch, progress)
+        result = track_video(video, detector, parts, settings.person_box, watch, progress)
     except InputError:
-        shutil.rmtree(parts)  # Going on would end here again.
+        shutil.rmtree(parts)  # A resumed run would end here again.
         raise
-    chosen = found.people[:wanted]
-    people = [person_of(n, tracks, parts, detector.points) for n, tracks in enumerate(chosen, start=1)]
-    masked = (
+    people = [
+        assemble_person(number, tracks, parts, detector.points)
+        for number, tracks in enumerate(result.people[:max_people], start=1)
+    ]
+    has_masks = (
         settings.masks is not None or settings.keypoints is None and detector.name.startswith("mediapipe")
     )
-    spools = [images(parts, person, masked) for person in people]
-    both = list(zip(people, spools, strict=True))
-    measure(video, both, parts, measures, watch, progress)
+    people = [(person, open_spools(parts, person, has_masks)) for person in people]
+    extract_crops(video, people, parts, sources, watch, progress)
     with ThreadPoolExecutor(1) as pool:
-        writing = [pool.submit(_write, parts, video, *of_one, detector.points) for of_one in both]
+        writing = [pool.submit(_write, parts, video, *person, detector.points) for person in people]
         with watch.stage("overlay"):
-            drawn = _drawn(video, both, detector.points, progress)
-            write_overlay(out / "observations.mp4", drawn, detector.points, video.fps)
+            frames = _overlay_frames(video, people, progress)
+            write_overlay(out / "observations.mp4", frames, detector.points, video.fps)
         with watch.stage("write"):
             written = [path.result() for path in writing]
     paths = [
-        _placed(path, out / f"person-{person.number}")
-        for path, (person, _) in zip(written, both, strict=True)
+        _move(path, out / f"person-{person.number}")
+        for path, (person, _) in zip(written, people, strict=True)
     ]
-    _write_report(out, fingerprint, video, found, both, detector, watch)
+    _write_report(out, fingerprint, video, result, people, detector, watch)
     shutil.rmtree(parts)
     return paths
 
 
-def _number_wanted(people: str) -> int | None:
+def _max_people(people: str) -> int | None:
     if people in ("largest", "all"):
         return 1 if people == "largest" else None
     if not people.isdigit() or int(people) < 1:
@@ -118,74 +131,59 @@ def _number_wanted(people: str) -> int | None:
     return int(people)
 
 
-def _flow_named(name: str) -> flows.FlowMethod:
+def _flow_method(name: str) -> FlowMethod:
     if name not in ("dis", "raft"):
         raise ValueError(f"flow: {name!r}; expected 'dis' or 'raft'")
-    return flows.dis if name == "dis" else flows.raft()
+    return dis_flow if name == "dis" else raft_flow()
 
 
-# ---- going on, and being done ---------------------------------------------------------------------------------
+# ---- resuming -------------------------------------------------------------------------------------------------
 
 
-def _plain(settings: Settings) -> dict[str, Any]:
+def _plain(settings: ObserveConfig) -> dict[str, Any]:
+    """Convert settings to JSON data, paths to the hashes of their files."""
     values = asdict(settings)
     for name in ("keypoints", "masks", "flow_folder"):
-        values[name] = _sha256(Path(values[name])) if values[name] else None
+        values[name] = sha256_of_path(values[name]) if values[name] else None
     return values | {"person_box": list(settings.person_box) if settings.person_box else None}
 
 
-def _sha256(path: Path) -> str:
-    """Of a file's bytes, or of the names and bytes of the files in a folder."""
-    digest = hashlib.sha256()
-    for file in sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]:
-        if path.is_dir():
-            digest.update(file.name.encode() + b"\0")
-        with file.open("rb") as opened:
-            while block := opened.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
-
-
 def _finished(out: Path, fingerprint: dict[str, Any]) -> list[Path] | None:
-    report = _read_json(out / "observations.json")
-    if report.get("settings") != fingerprint:
+    """Return the paths that a finished run with the same video and settings wrote; None if there is none."""
+    report = read_json_object(out / "observations.json")
+    if report.get("settings") not in (fingerprint, _FORMER_SETTINGS | fingerprint):
         return None
     paths = [out / f"person-{n}" / "observations.npz" for n in range(1, len(report["people"]) + 1)]
     return paths if all(path.is_file() for path in paths) else None
 
 
 def _parts_folder(out: Path, fingerprint: dict[str, Any]) -> Path:
-    """The folder of intermediate files; emptied unless they are of the same video and settings."""
+    """Return the folder of intermediate files, emptied unless they are of the same version, video and settings."""
     parts = out / ".observe"
-    if parts.exists() and _read_json(parts / "settings.json") != fingerprint:
+    expected = {"version": _INTERMEDIATE_VERSION, **fingerprint}
+    if parts.exists() and (found := read_json_object(parts / "settings.json")) != expected:
+        if found.get("version") != _INTERMEDIATE_VERSION:
+            _log.warning(
+                "%s: the unfinished run is of another version of selfmocap and cannot be resumed; starting again",
+                out,
+            )
         shutil.rmtree(parts)
     parts.mkdir(parents=True, exist_ok=True)
-    _write_json(parts / "settings.json", fingerprint)
+    write_json(parts / "settings.json", expected, indent=2)
     return parts
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return data if isinstance(data, dict) else {}
-
-
-def _write_json(path: Path, data: dict[str, Any]) -> None:
-    with atomic_write(path) as partial:
-        partial.write_text(json.dumps(data, indent=2) + "\n")
 
 
 # ---- results --------------------------------------------------------------------------------------------------
 
 
-def _write(parts: Path, video: Video, person: Person, spools: Images, points: KeypointSet) -> Path:
-    """Among the intermediate files, as long as not all is done."""
+def _write(
+    parts: Path, video: Video, person: TrackedPerson, spools: ImageSpools, points: KeypointSet
+) -> Path:
+    """Write a person's observations among the intermediate files, until the whole run is finished."""
     path = parts / f"observations-{person.number}.npz"
     arrays = {
-        "format": FORMAT,
-        "version": VERSION,
+        "format": OBSERVATIONS_FORMAT,
+        "version": OBSERVATIONS_VERSION,
         "frame_index": person.frame_index,
         "frame_times": person.frame_times,
         "image_size": np.array(video.size),
@@ -201,32 +199,32 @@ def _write(parts: Path, video: Video, person: Person, spools: Images, points: Ke
     return path
 
 
-def _placed(path: Path, folder: Path) -> Path:
+def _move(path: Path, folder: Path) -> Path:
     folder.mkdir(exist_ok=True)
     return path.replace(folder / "observations.npz")
 
 
-def _drawn(
-    video: Video, people: list[tuple[Person, Images]], points: KeypointSet, progress: ProgressCallback
-) -> Iterator[tuple[Any, list[Drawn]]]:
+def _overlay_frames(
+    video: Video, people: list[tuple[TrackedPerson, ImageSpools]], progress: ProgressCallback
+) -> Iterator[tuple[Frame, list[PersonOverlay]]]:
+    """Yield each frame with what is drawn on it."""
     for frame in prefetched(video.frames()):
-        yield frame, [_draw(p, s, row) for p, s in people if (row := p.row(frame.index)) is not None]
+        yield (
+            frame,
+            [_person_overlay(p, s, row) for p, s in people if (row := p.row(frame.index)) is not None],
+        )
         progress("overlay", frame.index + 1, video.declared_frames)
 
 
-def _draw(person: Person, spools: Images, row: int) -> Drawn:
-    mask = (
-        None
-        if spools.masks is None
-        else np.unpackbits(spools.masks.read(row, row + 1)[0], axis=-1).astype(bool)
-    )
-    return Drawn(
+def _person_overlay(person: TrackedPerson, spools: ImageSpools, row: int) -> PersonOverlay:
+    packed = None if spools.masks is None else spools.masks.read(row, row + 1)[0]
+    return PersonOverlay(
         number=person.number,
         box=person.boxes[row],
         keypoints=person.keypoints[row],
         confidence=person.confidence[row],
         swapped=bool(person.swaps[row]),
-        mask=mask,
+        mask=None if packed is None else np.unpackbits(packed, axis=-1).astype(bool),
         flow=spools.flow.read(row, row + 1)[0],
         flow_confidence=spools.flow_confidence.read(row, row + 1)[0],
     )
@@ -236,43 +234,45 @@ def _write_report(
     out: Path,
     fingerprint: dict[str, Any],
     video: Video,
-    found: Followed,
-    people: list[tuple[Person, Images]],
+    result: TrackingResult,
+    people: list[tuple[TrackedPerson, ImageSpools]],
     detector: Detector,
     watch: Stopwatch,
 ) -> None:
-    seconds = watch.seconds | {"whole": sum(watch.seconds.values())}
+    """Write `observations.json`, and remove the observations of people whom a former run observed in addition."""
+    seconds = watch.seconds | {"total": sum(watch.seconds.values())}
     report = {
+        "version": _REPORT_VERSION,
         "settings": fingerprint,
         "video": {
             "name": video.path.name,
             "sha256": fingerprint["video"],
-            "frames": found.frames,
+            "frames": result.frames,
             "fps": video.fps,
             "size": list(video.size),
             "rotation": video.rotation,
-            "corrupt_frames": found.corrupt,
+            "corrupt_frames": result.corrupt,
         },
         "detector": detector.name,
-        "people_found": len(found.people),
+        "people_found": len(result.people),
         "people": [_person_report(person, spools) for person, spools in people],
         "stages": [
             {
                 "name": name,
                 "seconds": round(value, 3),
-                "frames_per_second": round(found.frames / max(value, 1e-6), 1),
+                "frames_per_second": round(result.frames / max(value, 1e-6), 1),
             }
             for name, value in seconds.items()
         ],
         "peak_memory_gb": peak_memory_gb(),
     }
-    _write_json(out / "observations.json", report)
+    write_json(out / "observations.json", report, indent=2)
     for stale in out.glob("person-*/observations.npz"):
         if stale.parent.name not in {f"person-{person.number}" for person, _ in people}:
             stale.unlink()
 
 
-def _person_report(person: Person, spools: Images) -> dict[str, Any]:
+def _person_report(person: TrackedPerson, spools: ImageSpools) -> dict[str, Any]:
     errors = spools.flow_error.read(0, len(spools.flow_error))
     known = errors[np.isfinite(errors[:, 0])]
     return {
@@ -280,10 +280,10 @@ def _person_report(person: Person, spools: Images) -> dict[str, Any]:
         "first_frame": int(person.frame_index[0]),
         "last_frame": int(person.frame_index[-1]),
         "mean_box_side_px": round(float(2 * person.boxes[:, 2].mean()), 1),
-        "tracks_joined": len(person.tracks),
+        "tracks": len(person.tracks),
         "swapped_frames": {
-            name: int((person.swaps == state).sum()) for state, name in enumerate(STATES) if state
+            name: int((person.swaps == state).sum()) for state, name in enumerate(SWAP_STATES) if state
         },
         "flow_error_grey_levels": round(float(known[:, 0].mean()), 3) if len(known) else None,
-        "still_error_grey_levels": round(float(known[:, 1].mean()), 3) if len(known) else None,
+        "zero_flow_error_grey_levels": round(float(known[:, 1].mean()), 3) if len(known) else None,
     }

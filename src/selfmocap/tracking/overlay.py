@@ -1,16 +1,18 @@
-"""The video with what was seen drawn over it: boxes, identities, keypoints, masks, flow."""
+"""Draw observations over the video: boxes, identities, keypoints, masks, flow."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float
 
 from selfmocap.body_model.skeleton import KeypointSet
 from selfmocap.geometry.camera import CROP_SIZE
 from selfmocap.io.video import Frame
 from selfmocap.io.video_writer import write_video
+from selfmocap.tracking.confidence import DETECTED, VISIBLE
+from selfmocap.tracking.detectors.window import RgbImage
 
 _COLOURS = (
     (255, 176, 0),
@@ -21,16 +23,18 @@ _COLOURS = (
     (255, 120, 210),
     (140, 210, 40),
 )
-_LONGEST_SIDE = 1280
-_ARROWS = 16
-"""Crop px between two arrows of flow."""
-
-Image = UInt8[np.ndarray, "height width 3"]
+_MAX_SIDE_PX = 1280
+_ARROW_STEP_PX = 16
+"""Distance between two arrows of flow, px of the crop."""
+_ARROW_SCALE = 2
+"""Length of an arrow over the flow."""
+_MIN_ARROW_CONFIDENCE, _MIN_ARROW_FLOW_PX = 0.5, 0.5
+"""Confidence and length of flow, px of the crop, from which it is drawn."""
 
 
 @dataclass(frozen=True, eq=False)
-class Drawn:
-    """One person of one frame, to be drawn."""
+class PersonOverlay:
+    """One person in one frame, as drawn."""
 
     number: int
     """From 1."""
@@ -38,24 +42,25 @@ class Drawn:
     keypoints: Float[np.ndarray, "keypoints 2"]
     confidence: Float[np.ndarray, " keypoints"]
     swapped: bool
-    """Whether left and right were exchanged in this frame."""
+    """Whether a left-right swap was undone in this frame."""
     mask: Bool[np.ndarray, "height width"] | None
     flow: Float[np.ndarray, "height width 2"] | None
     flow_confidence: Float[np.ndarray, "height width"] | None
 
 
 def write_overlay(
-    path: Path, drawn: Iterator[tuple[Frame, list[Drawn]]], points: KeypointSet, fps: float
+    path: Path, drawn: Iterator[tuple[Frame, list[PersonOverlay]]], points: KeypointSet, fps: float
 ) -> None:
-    """Writes the frames with their people drawn on them as an mp4: see `write_video`."""
-    write_video(path, ((frame.time, picture(frame.image, people, points)) for frame, people in drawn), fps)
+    """Write the frames as an mp4, with their people drawn on them (see `write_video`)."""
+    images = ((frame.time, draw_people(frame.image, people, points)) for frame, people in drawn)
+    write_video(path, images, fps)
 
 
-def picture(image: Image, people: list[Drawn], points: KeypointSet) -> Image:
-    """A frame, at most 1280 px long and of even size, with the people drawn on it."""
+def draw_people(image: RgbImage, people: list[PersonOverlay], points: KeypointSet) -> RgbImage:
+    """Resize a frame to at most 1280 px and even sides, and draw people on it."""
     import cv2
 
-    scale = min(1.0, _LONGEST_SIDE / max(image.shape[:2]))
+    scale = min(1.0, _MAX_SIDE_PX / max(image.shape[:2]))
     height, width = (max(int(n * scale) // 2 * 2, 2) for n in image.shape[:2])
     canvas = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
     for person in people:
@@ -67,7 +72,7 @@ def picture(image: Image, people: list[Drawn], points: KeypointSet) -> Image:
     return canvas
 
 
-def _draw_mask(canvas: Image, person: Drawn, colour: tuple[int, int, int], scale: float) -> None:
+def _draw_mask(canvas: RgbImage, person: PersonOverlay, colour: tuple[int, int, int], scale: float) -> None:
     import cv2
 
     if person.mask is None:
@@ -78,24 +83,24 @@ def _draw_mask(canvas: Image, person: Drawn, colour: tuple[int, int, int], scale
         cv2.polylines(canvas, [np.rint(pixels).astype(np.int32)], True, colour, 1, cv2.LINE_AA)
 
 
-def _draw_flow(canvas: Image, person: Drawn, scale: float) -> None:
+def _draw_flow(canvas: RgbImage, person: PersonOverlay, scale: float) -> None:
     import cv2
 
     if person.flow is None or person.flow_confidence is None:
         return
-    for row in range(_ARROWS // 2, CROP_SIZE, _ARROWS):
-        for column in range(_ARROWS // 2, CROP_SIZE, _ARROWS):
+    for row in range(_ARROW_STEP_PX // 2, CROP_SIZE, _ARROW_STEP_PX):
+        for column in range(_ARROW_STEP_PX // 2, CROP_SIZE, _ARROW_STEP_PX):
             flow = person.flow[row, column].astype(np.float64)
-            if person.flow_confidence[row, column] < 0.5 or np.hypot(*flow) < 0.5:
+            certain = person.flow_confidence[row, column] >= _MIN_ARROW_CONFIDENCE
+            if not certain or np.hypot(*flow) < _MIN_ARROW_FLOW_PX:
                 continue
-            ends = _to_canvas(
-                np.array([[column, row], [column + 2 * flow[0], row + 2 * flow[1]]]), person.box, scale
-            )
+            tip = [column + _ARROW_SCALE * flow[0], row + _ARROW_SCALE * flow[1]]
+            ends = _to_canvas(np.array([[column, row], tip]), person.box, scale)
             start, end = np.rint(ends).astype(int).tolist()
             cv2.arrowedLine(canvas, start, end, (255, 255, 255), 1, cv2.LINE_AA, tipLength=0.3)
 
 
-def _draw_box(canvas: Image, person: Drawn, colour: tuple[int, int, int], scale: float) -> None:
+def _draw_box(canvas: RgbImage, person: PersonOverlay, colour: tuple[int, int, int], scale: float) -> None:
     import cv2
 
     (left, top), (right, bottom) = (
@@ -115,21 +120,22 @@ def _draw_box(canvas: Image, person: Drawn, colour: tuple[int, int, int], scale:
     )
 
 
-def _draw_keypoints(canvas: Image, person: Drawn, points: KeypointSet, scale: float) -> None:
-    """Green is certain, red is not; what is not seen at all is left out."""
+def _draw_keypoints(canvas: RgbImage, person: PersonOverlay, points: KeypointSet, scale: float) -> None:
+    """Draw keypoints from red (uncertain) to green (certain), without those that are not detected."""
     import cv2
 
     pixels = np.rint(person.keypoints * scale).astype(int).clip(-10000, 10000).tolist()
     for index, parent in enumerate(points.parents):
-        if parent >= 0 and min(person.confidence[index], person.confidence[parent]) > 0.3:
+        if parent >= 0 and min(person.confidence[index], person.confidence[parent]) > VISIBLE:
             cv2.line(canvas, pixels[parent], pixels[index], (235, 235, 235), 1, cv2.LINE_AA)
     for pixel, confidence in zip(pixels, person.confidence, strict=True):
-        if confidence > 0.05:
-            sure = float(min(confidence, 1.0))
-            cv2.circle(canvas, pixel, 3, (int(255 * (1 - sure)), int(255 * sure), 0), -1, cv2.LINE_AA)
+        if confidence > DETECTED:
+            green = float(min(confidence, 1.0))
+            cv2.circle(canvas, pixel, 3, (int(255 * (1 - green)), int(255 * green), 0), -1, cv2.LINE_AA)
 
 
 def _to_canvas(
     crop: Float[np.ndarray, "n 2"], box: Float[np.ndarray, " 3"], scale: float
 ) -> Float[np.ndarray, "n 2"]:
+    """Convert points from px of the crop to px of the canvas."""
     return ((crop - (CROP_SIZE - 1) / 2) * (2 * box[2] / CROP_SIZE) + box[:2]) * scale

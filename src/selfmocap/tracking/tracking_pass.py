@@ -1,4 +1,4 @@
-"""First pass over a video: everybody is followed; what is seen goes to disk, window by window."""
+"""Tracking pass: the first pass over a video tracks all people and writes their detections to disk, part by part."""
 
 import functools
 from collections.abc import Mapping, Sequence
@@ -11,151 +11,171 @@ from selfmocap.io.prefetch import prefetched
 from selfmocap.io.progress import ProgressCallback
 from selfmocap.io.stopwatch import Stopwatch
 from selfmocap.io.video import Frame, InputError, Video
-from selfmocap.tracking.backward_pass import look_back
+from selfmocap.tracking.backward_pass import track_backward
+from selfmocap.tracking.confidence import VISIBLE
 from selfmocap.tracking.detections_store import (
-    Sighting,
-    Stamp,
+    FrameRecord,
+    TrackedDetection,
     part_paths,
     read_columns,
-    read_people,
-    read_sighted,
+    read_detection_columns,
+    read_tracker_state,
     write_part,
 )
-from selfmocap.tracking.detectors.detection import Pose
+from selfmocap.tracking.detectors.detection import Detection
 from selfmocap.tracking.detectors.protocol import Detector
 from selfmocap.tracking.detectors.window import Window
-from selfmocap.tracking.stitching import Path2D, people_of
-from selfmocap.tracking.track_state import Pace, People, Track, born
-from selfmocap.tracking.tracker import follow
+from selfmocap.tracking.stitching import TrackPath, min_track_frames, stitch_tracks
+from selfmocap.tracking.track_state import Track, TrackerConfig, TrackerState, activate
+from selfmocap.tracking.tracker import track_frame
 
-WINDOW = 64
-"""Frames between two writes; what an interruption loses at most."""
+FRAMES_PER_PART = 64
+"""Frames between two writes, the most that an interruption loses."""
 
-
-Box = tuple[float, float, float, float]
+PixelBox = tuple[float, float, float, float]
+"""Left, top, right, bottom, px."""
 
 
 @dataclass(frozen=True)
-class Followed:
-    """What the first pass found."""
+class TrackingResult:
+    """The result of the tracking pass."""
 
     people: list[tuple[int, ...]]
-    """For each person, most visible first, the tracks that it is made of."""
+    """For each person, most visible first, the ids of their tracks."""
     frames: int
     corrupt: list[int]
-    """Index of every frame that is damaged."""
+    """Index of every damaged frame."""
 
 
-def follow_video(
+def track_video(
     video: Video,
     detector: Detector,
     folder: Path,
-    person_box: Box | None,
+    person_box: PixelBox | None,
     watch: Stopwatch,
     progress: ProgressCallback,
-) -> Followed:
-    """Follows everybody through the video, going on after the windows that `folder` already holds."""
-    pace, people, parts = Pace.at(video.fps, video.declared_frames), People(), part_paths(folder)
-    first = 0
+) -> TrackingResult:
+    """Track all people of a video, resuming after the parts that `folder` already holds.
+
+    With a `person_box` in the first frame, only the person in it is returned. Raises InputError if no person is tracked
+    for long enough, or if there is none in the box."""
+    config = TrackerConfig.for_video(video.fps, video.declared_frames)
+    state, parts, first = TrackerState(), part_paths(folder), 0
     if parts:
-        people = read_people(parts[-1])[0]
+        state = read_tracker_state(parts[-1])[0]
         first = int(read_columns(parts[-1:], ["frame_index"])["frame_index"][-1]) + 1
-    stamps: list[Stamp] = []
-    sightings: list[Sighting] = []
+    frames: list[FrameRecord] = []
+    detections: list[TrackedDetection] = []
     latest: dict[int, Track] = {}
-    for frame in watch.each("decode", prefetched(video.frames(first))):
-        with watch.stage("detect and follow"):
-            people = follow(people, frame, detector, pace)
+    for frame in watch.timed("decode", prefetched(video.frames(first))):
+        with watch.stage("detect and track"):
+            state = track_frame(state, frame, detector, config)
             if frame.index == 0 and person_box is not None:
-                people = _with_chosen(people, frame, person_box, detector)
-        stamps.append(Stamp(frame.index, frame.time, frame.corrupt, people.drift))
-        latest |= {track.number: track for track in people.tracks}
-        sightings += [Sighting(frame.index, t.number, t.pose) for t in people.tracks if t.last == frame.index]
-        progress("detect and follow", frame.index + 1, video.declared_frames)
-        if len(stamps) == WINDOW:
+                state = _with_user_person(state, frame, person_box, detector)
+        frames.append(FrameRecord(frame.index, frame.time, frame.corrupt, state.camera_offset))
+        latest |= {track.track_id: track for track in state.tracks}
+        detections += [
+            TrackedDetection(frame.index, t.track_id, t.detection)
+            for t in state.tracks
+            if t.last_frame == frame.index
+        ]
+        progress("detect and track", frame.index + 1, video.declared_frames)
+        if len(frames) == FRAMES_PER_PART:
             with watch.stage("write"):
-                write_part(folder, stamps, sightings, latest.values(), people)
-            stamps, sightings, latest = [], [], {}
-    if stamps:
+                write_part(folder, frames, detections, latest.values(), state)
+            frames, detections, latest = [], [], {}
+    if frames:
         with watch.stage("write"):
-            write_part(folder, stamps, sightings, latest.values(), people)
+            write_part(folder, frames, detections, latest.values(), state)
     parts = part_paths(folder)
-    tracks = {track.number: track for part in parts for track in read_people(part)[1]}
-    if detector.follows:
-        with watch.stage("look back"):
-            look_back(video, folder, tracks, detector, pace, functools.partial(progress, "look back"))
-    return _linked(video, parts, tracks, pace, person_box)
+    tracks = {track.track_id: track for part in parts for track in read_tracker_state(part)[1]}
+    if detector.supports_roi:
+        with watch.stage("track backward"):
+            report = functools.partial(progress, "track backward")
+            track_backward(video, folder, tracks, detector, config, report)
+    return _stitched(video, parts, tracks, config, person_box)
 
 
-def _linked(
-    video: Video, parts: Sequence[Path], tracks: Mapping[int, Track], pace: Pace, person_box: Box | None
-) -> Followed:
-    columns = read_columns(parts, ["frame_index", "frame_corrupt", "frame_drift"])
-    sighted = read_sighted(parts, ["frame", "track", "window"])
+def _stitched(
+    video: Video,
+    parts: Sequence[Path],
+    tracks: Mapping[int, Track],
+    config: TrackerConfig,
+    person_box: PixelBox | None,
+) -> TrackingResult:
+    """Join the tracks of each person, on positions relative to the background."""
+    columns = read_columns(parts, ["frame_index", "frame_corrupt", "frame_camera_offset"])
+    detections = read_detection_columns(parts, ["frame", "track", "window"])
     paths = {}
-    for number in tracks:
-        rows = np.flatnonzero(sighted["track"] == number)
-        rows = rows[sighted["frame"][rows].argsort()]
-        when, windows = sighted["frame"][rows], sighted["window"][rows]
-        windows[:, :2] -= columns["frame_drift"][when]
-        paths[number] = Path2D(when, windows)
+    for track_id in tracks:
+        rows = np.flatnonzero(detections["track"] == track_id)
+        rows = rows[detections["frame"][rows].argsort()]
+        frame_index, windows = detections["frame"][rows], detections["window"][rows]
+        windows[:, :2] -= columns["frame_camera_offset"][frame_index]
+        paths[track_id] = TrackPath(frame_index, windows)
     frames = len(columns["frame_index"])
-    people = people_of(tracks, paths, pace, video.fps, frames)
+    people = stitch_tracks(tracks, paths, config, video.fps, frames)
     if person_box is not None:
-        people = [chain for chain in people if chain[0] == _CHOSEN]
+        people = [chain for chain in people if chain[0] == _USER_TRACK_ID]
     if not people:
+        shortest = min_track_frames(video.fps, frames)
         raise InputError(
-            f"{video.path}: nobody is seen for long enough in its {frames} frames to be followed"
+            f"{video.path}: no person was tracked for at least {shortest} of the {frames} frames; "
+            + ("choose another --person-box" if person_box is not None else "try --person-box")
         )
     corrupt = columns["frame_index"][columns["frame_corrupt"]].tolist()
-    return Followed(people, frames, corrupt)
+    return TrackingResult(people, frames, corrupt)
 
 
-# ---- the person whom the user points at -----------------------------------------------------------------------
+# ---- the person in the user's box -----------------------------------------------------------------------------
 
-_CHOSEN = 0
-"""Number of the track of the person whom the user pointed at."""
+_USER_TRACK_ID = 0
+"""Id of the track of the person in the user's box."""
+_MIN_BOX_OVERLAP = 0.3
+"""Intersection over union of a person's bounding box and the user's box from which the person is the one wanted."""
 
 
-def _with_chosen(people: People, frame: Frame, box: Box, detector: Detector) -> People:
-    """The same people, the one in the user's box being number _CHOSEN; begun there if nobody was found."""
-    scores = {
-        track.number: _overlap(_bounds(track.pose), box)
-        for track in people.tracks
-        if track.last == frame.index
+def _with_user_person(state: TrackerState, frame: Frame, box: PixelBox, detector: Detector) -> TrackerState:
+    """Give the person in the user's box the id _USER_TRACK_ID; begin a track there if the tracker found no person."""
+    overlaps = {
+        track.track_id: _overlap(_bounding_box(track.detection), box)
+        for track in state.tracks
+        if track.last_frame == frame.index
     }
-    best = max(scores, key=lambda number: scores[number], default=None)
-    if best is not None and scores[best] >= 0.3:
-        chosen = next(track for track in people.tracks if track.number == best)
+    best = max(overlaps, key=lambda track_id: overlaps[track_id], default=None)
+    if best is not None and overlaps[best] >= _MIN_BOX_OVERLAP:
+        wanted = next(track for track in state.tracks if track.track_id == best)
     else:
-        chosen = _begun(frame, box, detector)
-    rest = tuple(track for track in people.tracks if track is not chosen)
-    return replace(people, tracks=(replace(chosen, number=_CHOSEN, found=2), *rest))
+        wanted = _activate_in_box(frame, box, detector)
+    rest = tuple(track for track in state.tracks if track is not wanted)
+    return replace(state, tracks=(replace(wanted, track_id=_USER_TRACK_ID, search_hits=2), *rest))
 
 
-def _begun(frame: Frame, box: Box, detector: Detector) -> Track:
+def _activate_in_box(frame: Frame, box: PixelBox, detector: Detector) -> Track:
     left, top, right, bottom = box
-    pose = None
-    if detector.follows:
+    detection = None
+    if detector.supports_roi:
         around = Window((left + right) / 2, (top + bottom) / 2, 1.4 * max(right - left, bottom - top))
-        for window in (*detector.search(frame.image, around), around):
-            pose = pose or detector.look(frame.image, window)
-    if pose is None:
+        for roi in (*detector.propose_rois(frame.image, around), around):
+            detection = detection or detector.detect_in_roi(frame.image, roi)
+    if detection is None:
         raise InputError(
-            f"nobody is found in the box {left:g} {top:g} {right:g} {bottom:g} of the first frame"
+            f"no person was found in the box {left:g} {top:g} {right:g} {bottom:g} of the first frame; "
+            "give left, top, right, bottom (px) around a visible person"
         )
-    return born(_CHOSEN, pose, frame, detector.points)
+    return activate(_USER_TRACK_ID, detection, frame, detector.points)
 
 
-def _bounds(pose: Pose) -> Box:
-    seen = pose.keypoints[pose.confidence > 0.3]
-    if not len(seen):
+def _bounding_box(detection: Detection) -> PixelBox:
+    visible = detection.keypoints[detection.confidence > VISIBLE]
+    if not len(visible):
         return (0.0, 0.0, 0.0, 0.0)
-    (left, top), (right, bottom) = seen.min(axis=0).tolist(), seen.max(axis=0).tolist()
+    (left, top), (right, bottom) = visible.min(axis=0).tolist(), visible.max(axis=0).tolist()
     return (left, top, right, bottom)
 
 
-def _overlap(a: Box, b: Box) -> float:
+def _overlap(a: PixelBox, b: PixelBox) -> float:
+    """Compute the intersection over union of two boxes."""
     width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
     common = max(width, 0.0) * max(height, 0.0)
     areas = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1])

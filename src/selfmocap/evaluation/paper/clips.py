@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from selfmocap.adaptation.objective import Evidence, gather_evidence
+from selfmocap.adaptation.objective import FittingData, gather_fitting_data
 from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS, WITH_JOINTS, keypoint_set
@@ -20,7 +20,7 @@ from selfmocap.geometry.camera import Camera
 from selfmocap.io.atomic import atomic_write
 from selfmocap.io.progress import ProgressCallback, no_progress
 from selfmocap.models.frame import FrameNetwork
-from selfmocap.models.inference import inputs_of
+from selfmocap.models.inference import network_inputs
 from selfmocap.synthetic.backgrounds import Backgrounds, load_backgrounds, procedural_backgrounds
 from selfmocap.synthetic.batches import inside
 from selfmocap.synthetic.cameras import CameraConfig
@@ -102,12 +102,12 @@ class BenchmarkClip:
 
 def evidence_of(
     clips: Sequence[BenchmarkClip], network: FrameNetwork, keep_out: float = 0.0, joints: bool = False
-) -> Evidence:
+) -> FittingData:
     """All clips in one row, with a share of the keypoints kept out for the self-check: those that the network sees, or,
     with `joints`, all that there are."""
     seen = [c.observations if joints else c.observations.in_set(network.config.keypoint_set) for c in clips]
-    rows = [(s, inputs_of(s, c.camera, network), c.fps) for s, c in zip(seen, clips, strict=True)]
-    return gather_evidence(rows, keep_out)
+    rows = [(s, network_inputs(s, c.camera, network), c.fps) for s, c in zip(seen, clips, strict=True)]
+    return gather_fitting_data(rows, keep_out)
 
 
 def truth_of(clips: Sequence[BenchmarkClip]) -> BodyParameters:

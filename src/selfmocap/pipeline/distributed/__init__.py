@@ -1,1 +1,1 @@
-"""Many videos on many machines."""
+"""Capture many videos on one or many machines."""

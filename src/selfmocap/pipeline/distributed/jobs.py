@@ -1,4 +1,4 @@
-"""What a worker does: a job's result is made in a work folder and is complete when its record lies beside it."""
+"""The jobs of a worker. A result is made in a work folder, and is complete when its record lies beside it."""
 
 import contextlib
 import fcntl
@@ -15,79 +15,82 @@ from typing import Any, Protocol, runtime_checkable
 
 from selfmocap._version import __version__
 from selfmocap.datasets.pseudo_labels import write_shard
-from selfmocap.io.atomic import atomic_write, remove_temporaries
+from selfmocap.io.atomic import remove_temporaries
+from selfmocap.io.files import read_json, write_json
 from selfmocap.io.progress import ProgressCallback
 from selfmocap.pipeline.capture import capture
 from selfmocap.pipeline.config import CaptureConfig
 from selfmocap.pipeline.distributed.manifest import Manifest
-from selfmocap.pipeline.distributed.sources import Clip, brought
+from selfmocap.pipeline.distributed.sources import VideoSource, download
+from selfmocap.pipeline.summary import read_report
 
 WORK, SHARDS = ".work", "pseudo-labels"
-_PATIENCE = 60.0
-"""Seconds that the process of a killed run is given to end."""
+_LOCK_TIMEOUT = 60.0
+"""Seconds to wait for the process of a killed run to end."""
+_LOCK_POLL = 0.2
 
 
 @runtime_checkable
 class Job(Protocol):
-    """Something that a worker does and that is done once."""
+    """Work that a worker does once."""
 
     @property
     def name(self) -> str:
-        """No other job has it."""
+        """A unique name."""
         ...
 
     @property
     def source(self) -> str:
-        """What to call it in an error."""
+        """The name in error messages."""
         ...
 
     @property
     def result(self) -> Path:
-        """Where the result lies in the end, in the output folder."""
+        """The final path of the result, relative to the output folder."""
         ...
 
-    def make(self, place: Path, out: Path, progress: ProgressCallback) -> dict[str, Any]:
-        """Makes the result at `place`, going on with what lies there; what is to be said of it (JSON data)."""
+    def make(self, path: Path, out: Path, progress: ProgressCallback) -> dict[str, Any]:
+        """Make the result at `path`, resuming from what lies there; return JSON data for the manifest."""
         ...
 
 
 @dataclass(frozen=True)
-class Capture:
-    """The capture of one clip."""
+class CaptureJob:
+    """The capture of one video."""
 
-    clip: Clip
+    video: VideoSource
     config: CaptureConfig
     device: str = "cpu"
 
     @property
     def name(self) -> str:
-        return self.clip.name
+        return self.video.name
 
     @property
     def source(self) -> str:
-        return self.clip.source
+        return self.video.source
 
     @property
     def result(self) -> Path:
         return Path(self.name)
 
-    def make(self, place: Path, out: Path, progress: ProgressCallback) -> dict[str, Any]:
-        """What `selfmocap capture` writes, but for what it keeps to go on from."""
-        with brought(self.source, place.parent, lambda done: progress("bring", done, 0)) as video:
-            people = capture(video, place, self.config, progress, self.device)
-        shutil.rmtree(place / ".capture")
-        told = json.loads((place / "report.json").read_bytes())
+    def make(self, path: Path, out: Path, progress: ProgressCallback) -> dict[str, Any]:
+        """Write what `selfmocap capture` writes, except its record of stages."""
+        with download(self.source, path.parent, lambda done: progress("download", done, 0)) as video:
+            people = capture(video, path, self.config, progress, self.device)
+        shutil.rmtree(path / ".capture")
+        report = read_report(path / "report.json")
         return {
             "people": len(people),
-            "frames": told["video"]["frames"],
-            "stages": {stage["name"]: stage["seconds"] for stage in told["stages"]},
-            "warnings": told["warnings"],
+            "frames": report["video"]["frames"],
+            "stages": {stage["name"]: stage["seconds"] for stage in report["stages"]},
+            "warnings": report["warnings"],
         }
 
 
 @dataclass(frozen=True)
-class Shard:
-    """A shard of pseudo-labels of captured clips."""
+class ShardJob:
+    """A shard of pseudo-labels of captured videos."""
 
     clips: Sequence[str]
     """Names of captures."""
@@ -104,21 +107,21 @@ class Shard:
     def result(self) -> Path:
         return Path(SHARDS) / f"{self.name}.tar"
 
-    def make(self, place: Path, out: Path, progress: ProgressCallback) -> dict[str, Any]:
-        """A tar file: see `pseudo_labels`."""
-        samples = write_shard(place, [out / clip for clip in self.clips], progress)
-        return {"samples": samples, "bytes": place.stat().st_size, "clips": list(self.clips)}
+    def make(self, path: Path, out: Path, progress: ProgressCallback) -> dict[str, Any]:
+        """Write a tar file, see `datasets.pseudo_labels`."""
+        samples = write_shard(path, [out / clip for clip in self.clips], progress)
+        return {"samples": samples, "bytes": path.stat().st_size, "clips": list(self.clips)}
 
 
-def carry_out(job: Job, out: Path, progress: ProgressCallback) -> None:
-    """Does a job in `out/.work`, unless it is done there already. What a killed process left is gone on with; one that
-    still lives is waited for."""
-    place, record = _places(out, job.name)
-    with _alone(place.with_name(f"{job.name}.lock")):
+def run_job(job: Job, out: Path, progress: ProgressCallback) -> None:
+    """Do a job in `out/.work` unless it is complete there. Resume what a killed process left; wait for a process that
+    still works on it."""
+    path, record = _work_paths(out, job.name)
+    with _locked(path.with_name(f"{job.name}.lock")):
         if record.is_file():
             return
         began = time.perf_counter()
-        said = job.make(place, out, progress)
+        details = job.make(path, out, progress)
         line = {
             "name": job.name,
             "state": "done",
@@ -128,53 +131,55 @@ def carry_out(job: Job, out: Path, progress: ProgressCallback) -> None:
             "ended": round(time.time(), 3),
             "worker": f"{socket.gethostname()}:{os.getpid()}",
             "selfmocap": __version__,
-            **said,
+            **details,
         }
-        with atomic_write(record) as partial:
-            partial.write_text(json.dumps(line))
+        write_json(record, line)
 
 
-def settle(out: Path, manifest: Manifest, names: Collection[str], known: Collection[str] = ()) -> None:
-    """Enters results that are complete in the manifest, but for those that are `known` to it, and moves them from
-    `out/.work` to their places. Killed between any two steps, it can be done again."""
-    lines = {name: json.loads(_places(out, name)[1].read_bytes()) for name in names}
-    if fresh := [line for name, line in lines.items() if name not in known]:
-        manifest.add(*fresh)
+def commit(out: Path, manifest: Manifest, names: Collection[str], recorded: Collection[str] = ()) -> None:
+    """Record complete results in the manifest, except those `recorded` there, and move them from `out/.work` to their
+    final paths. If killed between any two steps, it can be repeated."""
+    lines = {name: read_json(_work_paths(out, name)[1]) for name in names}
+    if new := [line for name, line in lines.items() if name not in recorded]:
+        manifest.add(*new)
     for name, line in lines.items():
-        place, record = _places(out, name)
-        if place.exists():
-            place.replace(out / line["result"])
+        path, record = _work_paths(out, name)
+        if path.exists():
+            path.replace(out / line["result"])
         record.unlink()
-        place.with_name(f"{name}.lock").unlink(missing_ok=True)
+        path.with_name(f"{name}.lock").unlink(missing_ok=True)
 
 
 def recover(out: Path, manifest: Manifest) -> None:
-    """Settles what a killed driver had not settled."""
+    """Commit the results that a killed driver had not committed."""
     remove_temporaries(out / WORK)
     names = {path.name.removesuffix(".done") for path in (out / WORK).glob("*.done")}
     done = (line["name"] for line in manifest.lines() if line.get("state") == "done")
-    settle(out, manifest, names, known=names.intersection(done))
+    commit(out, manifest, names, recorded=names.intersection(done))
 
 
-def settings_of(config: CaptureConfig) -> dict[str, Any]:
-    """What a manifest says of the captures that it is about."""
+def manifest_settings(config: CaptureConfig) -> dict[str, Any]:
+    """Return the settings of a batch's captures as JSON data, for the manifest's header."""
     return json.loads(json.dumps(asdict(config), default=str))
 
 
-def _places(out: Path, name: str) -> tuple[Path, Path]:
+def _work_paths(out: Path, name: str) -> tuple[Path, Path]:
+    """Return the paths of a job's unfinished result and of its record."""
     return out / WORK / name, out / WORK / f"{name}.done"
 
 
 @contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
+def _locked(path: Path) -> Iterator[None]:
     with path.open("wb") as file:
-        end = time.monotonic() + _PATIENCE
+        end = time.monotonic() + _LOCK_TIMEOUT
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
                 if time.monotonic() > end:
-                    raise BlockingIOError(f"{path.stem} is in the hands of another process") from None
-                time.sleep(0.2)
+                    raise BlockingIOError(
+                        f"{path.stem} is locked by another process for {_LOCK_TIMEOUT:.0f} s; end it first"
+                    ) from None
+                time.sleep(_LOCK_POLL)
         yield

@@ -1,6 +1,6 @@
-"""`manifest.jsonl`: what became of every clip, a line for each thing that happened, on disk before anyone relies on it.
+"""`manifest.jsonl`: one line per event of a batch, written to disk before it is relied on.
 
-A killed driver leaves at most half a line, which the next run cuts off.
+A killed driver leaves at most an incomplete last line, which the next run cuts off.
 """
 
 import fcntl
@@ -11,35 +11,42 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from selfmocap.pipeline.summary import FORMER_STAGE_NAMES
+
 _FORMAT = "selfmocap-manifest"
-_VERSION = 1
+_VERSION = 2
+"""Version 1 has former names of stages; `Manifest.lines` replaces them."""
+_READ_VERSIONS = (1, 2)
+_TAIL_BYTES = 4096
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A job that has failed and not been done since."""
+    """A job that failed and has not succeeded since."""
 
     source: str
     error: str
-    """Of the last try."""
-    tries: int
+    """The error of the last attempt."""
+    attempts: int
 
 
 class Manifest:
-    """The open manifest of a folder; while it is open, no other process opens it. Only failures are kept in memory."""
+    """The open manifest of a folder. No other process can open it meanwhile. Only failures are held in memory."""
 
     def __init__(self, path: Path, settings: dict[str, Any]) -> None:
-        """Opens the manifest, or begins one. A ValueError where it is of captures with other settings, is damaged, or
-        is open elsewhere."""
+        """Open or create the manifest. Raises ValueError where it has other settings, is damaged, or is open in another
+        process."""
         self.path = path
         self.failures: dict[str, Failure] = {}
-        """By name."""
+        """By the job's name."""
         self.file = path.open("a+b")
         try:
             fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self.file.close()
-            raise ValueError(f"{path} is in use: another capture-many writes to this folder") from None
+            raise ValueError(
+                f"{path} is in use: another capture-many writes to this folder; wait until it ends"
+            ) from None
         try:
             self._begin(settings)
         except BaseException:
@@ -53,34 +60,38 @@ class Manifest:
         self.file.close()
 
     def _begin(self, settings: dict[str, Any]) -> None:
-        self._cut_half_a_line()
-        header = {"format": _FORMAT, "version": _VERSION, "settings": settings}
+        self._cut_incomplete_line()
         lines = self.lines()
-        found = next(lines, None)
-        if found is None:
-            self._write(header)
+        header = next(lines, None)
+        if header is None:
+            self._write({"format": _FORMAT, "version": _VERSION, "settings": settings})
             return
-        if found != header:
+        if header.get("format") != _FORMAT or header.get("version") not in _READ_VERSIONS:
             raise ValueError(
-                f"{self.path} is of captures with other settings ({json.dumps(found.get('settings'))}); use the same "
+                f"{self.path}: expected a {_FORMAT} of version {' or '.join(map(str, _READ_VERSIONS))}, "
+                f"found {header.get('format')} {header.get('version')}; write to another folder"
+            )
+        if header.get("settings") != settings:
+            raise ValueError(
+                f"{self.path} is of captures with other settings ({json.dumps(header.get('settings'))}); use the same "
                 f"({json.dumps(settings)}) or write to another folder"
             )
         for line in lines:
-            self._remember(line)
+            self._track_failure(line)
 
-    def _cut_half_a_line(self) -> None:
-        end = whole = self.file.seek(0, os.SEEK_END)
+    def _cut_incomplete_line(self) -> None:
+        end = start = self.file.seek(0, os.SEEK_END)
         tail = b""
-        while whole and b"\n" not in tail:
-            whole = max(whole - 4096, 0)
-            self.file.seek(whole)
-            tail = self.file.read(min(4096, end - whole))
-        keep = whole + tail.rfind(b"\n") + 1
+        while start and b"\n" not in tail:
+            start = max(start - _TAIL_BYTES, 0)
+            self.file.seek(start)
+            tail = self.file.read(min(_TAIL_BYTES, end - start))
+        keep = start + tail.rfind(b"\n") + 1
         if keep < end:
             self.file.truncate(keep)
 
     def lines(self) -> Iterator[dict[str, Any]]:
-        """All lines, one after the other."""
+        """Read all lines; the first is the header. Former names of stages are replaced by the present ones."""
         with self.path.open("rb") as file:
             for number, text in enumerate(file, start=1):
                 try:
@@ -89,12 +100,16 @@ class Manifest:
                     line = None
                 if not isinstance(line, dict) or number > 1 and not {"name", "state"} <= line.keys():
                     raise ValueError(f"{self.path}: line {number} is damaged; repair or remove it")
+                if isinstance(stages := line.get("stages"), dict):
+                    line["stages"] = {
+                        FORMER_STAGE_NAMES.get(name, name): seconds for name, seconds in stages.items()
+                    }
                 yield line
 
     def add(self, *lines: dict[str, Any]) -> None:
-        """Writes lines with a job's `name` and `state` (`done`, or `failed` with its `source` and `error`)."""
+        """Append lines, each with a job's `name` and `state`: `done`, or `failed` with its `source` and `error`."""
         for line in lines:
-            self._remember(line)
+            self._track_failure(line)
         self._write(*lines)
 
     def _write(self, *lines: dict[str, Any]) -> None:
@@ -102,12 +117,12 @@ class Manifest:
         self.file.flush()
         os.fsync(self.file.fileno())
 
-    def _remember(self, line: dict[str, Any]) -> None:
+    def _track_failure(self, line: dict[str, Any]) -> None:
         name = line["name"]
         if line["state"] == "done":
             self.failures.pop(name, None)
         elif name in self.failures:
-            tries = self.failures[name].tries + 1
-            self.failures[name] = replace(self.failures[name], error=line["error"], tries=tries)
+            attempts = self.failures[name].attempts + 1
+            self.failures[name] = replace(self.failures[name], error=line["error"], attempts=attempts)
         else:
             self.failures[name] = Failure(line["source"], line["error"], 1)

@@ -1,5 +1,5 @@
-"""Who does what next. A job is given to a worker that is free and looked for only then, so that memory does not grow
-with their number; one that fails is tried again, and then left aside."""
+"""Distribute jobs to workers. The next job is looked for only when a worker is free, so that memory does not grow with
+the number of jobs. A job that fails is attempted again, and then given up."""
 
 import math
 import time
@@ -10,16 +10,16 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from selfmocap.pipeline.distributed.jobs import Job, settle
+from selfmocap.pipeline.distributed.jobs import Job, commit
 from selfmocap.pipeline.distributed.manifest import Manifest
 
-TRIES = 2
-"""After which a job is left aside."""
-_LISTEN = 1.0
-"""Seconds between two looks at how far the workers are."""
+MAX_ATTEMPTS = 2
+"""Attempts after which a job is given up."""
+_POLL_SECONDS = 1.0
+"""Interval at which the workers' progress is reported."""
 
-Working = dict[str, tuple[str, int, int]]
-"""The jobs that are worked on: the stage of each, how far it is, and how far it has to go."""
+JobProgress = dict[str, tuple[str, int, int]]
+"""The running jobs by name: stage, steps done, and their total (0 if unknown)."""
 
 
 @dataclass(frozen=True)
@@ -28,116 +28,118 @@ class Outcome:
 
     job: Job
     error: str | None
-    """Why it failed."""
+    """None if it succeeded."""
 
 
 @runtime_checkable
-class Pool(Protocol):
-    """Workers, each of which does one job at a time."""
+class WorkerPool(Protocol):
+    """Workers that do one job each at a time."""
 
-    def free(self) -> int:
-        """How many could begin with a job now."""
+    def num_free(self) -> int:
+        """Count the workers without a job."""
         ...
 
     def start(self, job: Job) -> None:
-        """Gives a job to one of them."""
+        """Give a job to a free worker."""
         ...
 
     def wait(self, seconds: float) -> list[Outcome]:
-        """What has ended, as soon as anything has, or nothing after some time."""
+        """Return the jobs that have ended, as soon as there is one, or an empty list after some time."""
         ...
 
-    def working(self) -> Working:
-        """What they are at."""
+    def job_progress(self) -> JobProgress:
+        """Return the progress of the running jobs."""
         ...
 
 
 @dataclass
 class Tally:
-    """How far it is."""
+    """The state of a batch."""
 
     done: int = 0
-    """In this run."""
-    already: int = 0
-    """Done by earlier runs."""
-    aside: set[str] = field(default_factory=set)
-    """The names of those that failed too often."""
+    """Jobs done in this run."""
+    done_before: int = 0
+    """Jobs done by earlier runs."""
+    failed: set[str] = field(default_factory=set)
+    """Names of the jobs that were given up."""
     all_found: bool = False
-    """Whether the jobs are all known."""
-    unsettled: int = 0
-    """Those that are found, and neither done nor left aside."""
+    """True when all jobs are known."""
+    pending: int = 0
+    """Jobs that are known, and neither done nor given up."""
 
     @property
     def ended(self) -> int:
-        """Jobs that nothing more is done about."""
-        return self.done + self.already + len(self.aside)
+        """Jobs that are done or given up."""
+        return self.done + self.done_before + len(self.failed)
 
 
-Watch = Callable[[Tally, Working], None]
+TallyCallback = Callable[[Tally, JobProgress], None]
 """Called about once a second, and at the end."""
 
 
-def do_all(jobs: Iterable[Job], pool: Pool, out: Path, manifest: Manifest, watch: Watch) -> Tally:
-    """Has all jobs done that are not done yet; each result is in its place, and in the manifest, once.
+def run_all(
+    jobs: Iterable[Job], pool: WorkerPool, out: Path, manifest: Manifest, on_tally: TallyCallback
+) -> Tally:
+    """Do all jobs that are not done yet. Each result is at its path and in the manifest once.
 
-    `manifest.failures` says which have failed too often; they are not tried again."""
-    tally, unsettled = Tally(), dict[str, Job]()
-    fresh, queue = _wanted(jobs, out, manifest, unsettled, tally), deque[Job]()
-    ended = list[Outcome]()  # Settled, all together, when no worker waits for a job.
+    Jobs that `manifest.failures` records with MAX_ATTEMPTS are not attempted again."""
+    tally, pending = Tally(), dict[str, Job]()
+    new_jobs, queue = _jobs_to_do(jobs, out, manifest, pending, tally), deque[Job]()
+    ended = list[Outcome]()  # Committed together when no worker waits for a job.
     last = -math.inf
     while True:
-        if not queue and pool.free() and not tally.all_found:
-            queue.extend(islice(fresh, 1))
+        if not queue and pool.num_free() and not tally.all_found:
+            queue.extend(islice(new_jobs, 1))
             tally.all_found = not queue
-        if queue and pool.free():
+        if queue and pool.num_free():
             pool.start(queue.popleft())
         elif ended:
-            again = _settled(ended, out, manifest, tally)
+            again = _commit_outcomes(ended, out, manifest, tally)
             for outcome in ended:
-                del unsettled[outcome.job.name]
-            unsettled |= {job.name: job for job in again}
+                del pending[outcome.job.name]
+            pending |= {job.name: job for job in again}
             queue.extend(again)
             ended.clear()
-        elif unsettled:
-            ended.extend(pool.wait(_LISTEN))
+        elif pending:
+            ended.extend(pool.wait(_POLL_SECONDS))
         elif tally.all_found:
-            tally.unsettled = 0
-            watch(tally, {})
+            tally.pending = 0
+            on_tally(tally, {})
             return tally
         else:
-            pool.wait(_LISTEN)
-        if time.monotonic() - last > _LISTEN:
-            last, tally.unsettled = time.monotonic(), len(unsettled)
-            watch(tally, pool.working())
+            pool.wait(_POLL_SECONDS)
+        if time.monotonic() - last > _POLL_SECONDS:
+            last, tally.pending = time.monotonic(), len(pending)
+            on_tally(tally, pool.job_progress())
 
 
-def _wanted(
-    jobs: Iterable[Job], out: Path, manifest: Manifest, unsettled: dict[str, Job], tally: Tally
+def _jobs_to_do(
+    jobs: Iterable[Job], out: Path, manifest: Manifest, pending: dict[str, Job], tally: Tally
 ) -> Iterator[Job]:
     for job in jobs:
         failure = manifest.failures.get(job.name)
         if (out / job.result).exists():
-            tally.already += 1
-        elif failure and failure.tries >= TRIES:
-            tally.aside.add(job.name)
-        elif job.name not in unsettled:
-            unsettled[job.name] = job
+            tally.done_before += 1
+        elif failure and failure.attempts >= MAX_ATTEMPTS:
+            tally.failed.add(job.name)
+        elif job.name not in pending:
+            pending[job.name] = job
             yield job
 
 
-def _settled(ended: Sequence[Outcome], out: Path, manifest: Manifest, tally: Tally) -> list[Job]:
-    """Enters what has ended; the jobs to do again."""
+def _commit_outcomes(ended: Sequence[Outcome], out: Path, manifest: Manifest, tally: Tally) -> list[Job]:
+    """Commit the results, record the failures, and return the jobs to attempt again."""
     done = [outcome.job.name for outcome in ended if outcome.error is None]
     failed = [outcome for outcome in ended if outcome.error is not None]
-    settle(out, manifest, done)
+    commit(out, manifest, done)
     tally.done += len(done)
     if failed:
-        manifest.add(*(_failure(outcome) for outcome in failed))
-    again = [o.job for o in failed if manifest.failures[o.job.name].tries < TRIES]
-    tally.aside |= {o.job.name for o in failed} - {job.name for job in again}
+        manifest.add(*(_failure_line(outcome) for outcome in failed))
+    again = [o.job for o in failed if manifest.failures[o.job.name].attempts < MAX_ATTEMPTS]
+    tally.failed |= {o.job.name for o in failed} - {job.name for job in again}
     return again
 
 
-def _failure(outcome: Outcome) -> dict[str, Any]:
+def _failure_line(outcome: Outcome) -> dict[str, Any]:
     job = outcome.job
     return {"name": job.name, "state": "failed", "source": job.source, "error": outcome.error}

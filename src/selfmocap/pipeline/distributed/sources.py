@@ -1,6 +1,6 @@
-"""Where videos are: files, folders, globs, text lists and URLs, found one after the other, and brought here one by one.
+"""Find videos in files, folders, globs, text lists and URLs, one after the other, and download remote ones.
 
-Addresses and names come from strangers: an address can only be of a known kind, and its name never becomes a path.
+Addresses and names may be hostile. Only known protocols are read, and a source's name never becomes a path.
 """
 
 import contextlib
@@ -17,18 +17,15 @@ from pathlib import Path
 VIDEO_SUFFIXES = (
     ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".gif", ".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".ogv", ".mxf",
 )  # fmt: skip
-PROTOCOLS = ("http", "https", "s3", "gs", "file")
+URL_PROTOCOLS = ("http", "https", "s3", "gs", "file")
 MAX_DOWNLOAD_BYTES = 64 << 30
-_MAX_LINE = 8192
-_BLOCK = 1 << 22
+_MAX_LINE_BYTES = 8192
+_BLOCK_BYTES = 1 << 22
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-
-Bytes = Callable[[int], None]
-"""Called with how much of a video has been brought."""
 
 
 @dataclass(frozen=True)
-class Clip:
+class VideoSource:
     """One video to capture."""
 
     source: str
@@ -36,76 +33,80 @@ class Clip:
 
     @functools.cached_property
     def name(self) -> str:
-        """What its results are called: some letters of the source's name, and a digest that no other source has."""
+        """The name of its results: some letters of the source's name, and a digest that is unique to the source."""
         tail = re.split(r"[?#]", self.source)[0].rstrip("/").rsplit("/", 1)[-1]
         label = re.sub(r"[^A-Za-z0-9_-]+", "_", tail.rsplit(".", 1)[0])[:40].strip("_-")
         return f"{label or 'clip'}-{hashlib.sha256(os.fsencode(self.source)).hexdigest()[:16]}"
 
 
-def clips_in(sources: Sequence[str]) -> Iterator[Clip]:
-    """The videos of all sources, found while they are asked for. A source is a video, a folder (searched for videos;
-    one without any is a video in pictures), a glob, a `.txt` list with a source a line (relative to the list), or a
-    URL that fsspec reads (`file`, `s3` and `gs` also as a folder or glob).
+def find_videos(sources: Sequence[str]) -> Iterator[VideoSource]:
+    """Find the videos of all sources lazily.
 
-    Raises FileNotFoundError or ValueError at once where a source cannot be; in a list, a missing file is a clip whose
-    capture will fail."""
+    A source is a video, a folder (searched for videos; one without any is a sequence of pictures), a glob, a `.txt`
+    list with one source per line (relative to the list), or a URL that fsspec reads (`file`, `s3` and `gs` also as a
+    folder or glob).
+
+    Raises FileNotFoundError or ValueError at once for an invalid source. In a list, a missing file becomes a video
+    whose capture will fail."""
     for source in sources:
         if _is_url(source):
-            _check_url(source)
+            _checked_protocol(source)
         elif not Path(source).exists() and not glob.has_magic(source):
             raise FileNotFoundError(
                 f"{source} does not exist; expected a video, a folder, a glob, a list or a URL"
             )
-    return _all(sources)
+    return _find_all(sources)
 
 
-def _all(sources: Sequence[str]) -> Iterator[Clip]:
+def _find_all(sources: Sequence[str]) -> Iterator[VideoSource]:
     for source in sources:
         if source.endswith(".txt") and Path(source).is_file():
-            for line in _lines(Path(source)):
-                yield from _found(line)
+            for line in _list_lines(Path(source)):
+                yield from _find(line)
             continue
-        found = _found(source)
-        first = next(found, None)
+        videos = _find(source)
+        first = next(videos, None)
         if first is None:
-            raise FileNotFoundError(f"{source}: no videos found there")
+            raise FileNotFoundError(f"{source}: no videos found; check the path")
         yield first
-        yield from found
+        yield from videos
 
 
-def _lines(path: Path) -> Iterator[str]:
+def _list_lines(path: Path) -> Iterator[str]:
     with path.open("rb") as file:
-        while line := file.readline(_MAX_LINE):
+        while line := file.readline(_MAX_LINE_BYTES):
             text = os.fsdecode(line).strip()
-            if len(line) == _MAX_LINE:
+            if len(line) == _MAX_LINE_BYTES:
                 raise ValueError(
-                    f"{path}: a line longer than {_MAX_LINE} bytes; expected a path or URL a line"
+                    f"{path}: a line is longer than {_MAX_LINE_BYTES} bytes; expected one path or URL per line"
                 )
             if text and not text.startswith("#"):
                 yield text if _is_url(text) else str(path.parent / text)
 
 
-def _found(source: str) -> Iterator[Clip]:
+def _find(source: str) -> Iterator[VideoSource]:
     if _is_url(source):
-        return map(Clip, _remote(source))
+        return map(VideoSource, _find_remote(source))
     path = Path(source).absolute()
     if path.exists() or not glob.has_magic(source):
-        return _local(path)
+        return _find_local(path)
     matches = Path(path.anchor).glob(str(path.relative_to(path.anchor)))
-    return (clip for match in matches for clip in _local(match))
+    return (video for match in matches for video in _find_local(match))
 
 
-def _local(path: Path) -> Iterator[Clip]:
-    """The videos of a folder; a file, or a folder without videos, is one itself."""
-    videos = _walked(path) if path.is_dir() else iter(())
-    yield next(videos, Clip(str(path.resolve())))
+def _find_local(path: Path) -> Iterator[VideoSource]:
+    """Find the videos of a folder. A file, or a folder without videos, is itself a video."""
+    videos = _walk_folder(path) if path.is_dir() else iter(())
+    yield next(videos, VideoSource(str(path.resolve())))
     yield from videos
 
 
-def _walked(folder: Path) -> Iterator[Clip]:
+def _walk_folder(folder: Path) -> Iterator[VideoSource]:
     for root, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Clip(str((Path(root) / name).resolve())) for name in sorted(files) if _is_video(name))
+        yield from (
+            VideoSource(str((Path(root) / name).resolve())) for name in sorted(files) if _is_video(name)
+        )
 
 
 def _is_video(name: str) -> bool:
@@ -119,16 +120,17 @@ def _is_url(source: str) -> bool:
     return bool(_URL.match(source))
 
 
-def _check_url(url: str) -> str:
-    """Its protocol. Chains (`a::b`) are refused: what they open is not what they seem."""
+def _checked_protocol(url: str) -> str:
+    """Return a URL's protocol. Chained URLs (`a::b`) are refused, because they open another address than they show."""
     protocol = url.partition("://")[0].lower()
-    if protocol not in PROTOCOLS or "::" in url:
-        raise ValueError(f"{url}: not a URL that is read; expected one of {', '.join(PROTOCOLS)}")
+    if protocol not in URL_PROTOCOLS or "::" in url:
+        raise ValueError(f"{url}: unsupported URL; expected one of {', '.join(URL_PROTOCOLS)}")
     return protocol
 
 
-def _remote(url: str) -> Iterator[str]:
-    if _check_url(url).startswith("http") or _is_video(url.rsplit("/", 1)[-1]) and not glob.has_magic(url):
+def _find_remote(url: str) -> Iterator[str]:
+    is_file = _is_video(url.rsplit("/", 1)[-1]) and not glob.has_magic(url)
+    if _checked_protocol(url).startswith("http") or is_file:
         yield url
         return
     from fsspec.core import url_to_fs
@@ -145,26 +147,30 @@ def _remote(url: str) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def brought(source: str, folder: Path, report: Bytes) -> Iterator[Path]:
-    """The video as a file of this machine: itself, or a copy in `folder` for as long as it is needed.
+def download(source: str, folder: Path, on_bytes: Callable[[int], None]) -> Iterator[Path]:
+    """Give a local file of the video: a local source itself, or a copy of a remote one in `folder`, which is deleted
+    afterwards. `on_bytes` is called with the bytes downloaded so far.
 
-    Raises ValueError where it is larger than MAX_DOWNLOAD_BYTES, OSError where it cannot be had."""
+    Raises ValueError where the video is larger than MAX_DOWNLOAD_BYTES, OSError where it cannot be downloaded."""
     if not _is_url(source):
         yield Path(source)
         return
-    _check_url(source)
+    _checked_protocol(source)
     import fsspec
 
     suffix = Path(re.split(r"[?#]", source)[0]).suffix.lower()
     with (
-        tempfile.TemporaryDirectory(prefix="brought-", dir=folder) as home,
+        tempfile.TemporaryDirectory(prefix="download-", dir=folder) as temporary,
         fsspec.open(source, "rb") as remote,
     ):
-        copy = Path(home) / f"video{suffix if suffix in VIDEO_SUFFIXES else ''}"
+        copy = Path(temporary) / f"video{suffix if suffix in VIDEO_SUFFIXES else ''}"
         with copy.open("wb") as file:
-            while block := remote.read(_BLOCK):  # pyright: ignore[reportAttributeAccessIssue] (a file, once entered)
+            while block := remote.read(_BLOCK_BYTES):  # pyright: ignore[reportAttributeAccessIssue] (a file, once entered)
                 file.write(block)
                 if file.tell() > MAX_DOWNLOAD_BYTES:
-                    raise ValueError(f"{source}: larger than the {MAX_DOWNLOAD_BYTES} bytes that are brought")
-                report(file.tell())
+                    raise ValueError(
+                        f"{source}: larger than the {MAX_DOWNLOAD_BYTES} bytes that are downloaded at most; "
+                        "download it yourself"
+                    )
+                on_bytes(file.tell())
         yield copy

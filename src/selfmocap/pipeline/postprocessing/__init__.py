@@ -1,1 +1,1 @@
-"""From the motion that explains a video to one that an animator can use; one module a repair."""
+"""Post-processing of an estimated motion for animation; one module per step."""

@@ -1,4 +1,4 @@
-"""When heels and toes stand on something."""
+"""Detect the frames in which heels and toes are in contact with a surface."""
 
 import torch
 from jaxtyping import Bool, Float
@@ -9,32 +9,33 @@ from selfmocap.body_model.frame_rates import nominal_fps
 from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
 from selfmocap.geometry.tensors import true_runs
-from selfmocap.pipeline.postprocessing.rebuild import keypoints_world, consecutive_slices
+from selfmocap.pipeline.postprocessing.rebuild import consecutive_slices, keypoints_world
 
 FOOT_POINTS = ("left_heel", "left_big_toe", "right_heel", "right_big_toe")
-_STILL, _ALMOST_STILL = 0.25, 0.5
-"""m/s along the ground: a contact has a moment slower than the first and none faster than the second."""
-_LOW = 0.06
-"""Metres above the lowest that a foot was within _AROUND seconds."""
-_AROUND = 0.6
+_CONTACT_SPEED, _MAX_CONTACT_SPEED = 0.25, 0.5
+"""m/s along the ground. In a contact, the speed falls below the first and never exceeds the second."""
+_MAX_RISE = 0.06
+"""Metres above the lowest foot point within `_FLOOR_SECONDS`."""
+_FLOOR_SECONDS = 0.6
 _SPEED_SECONDS = 0.05
-_SHORTEST = 0.1
-"""Seconds."""
+"""The speed is measured from this long before a frame to this long after it."""
+_MIN_CONTACT_SECONDS = 0.1
 
 
 def find_contacts(motion: Motion) -> Bool[Tensor, "time 4"]:
-    """For each of FOOT_POINTS the frames in which it stands: it is slow, and low for that moment. Nothing needs to
-    be known of where the ground is, other than which way is up."""
+    """Find the frames in which each of FOOT_POINTS is in contact: slow, and near the lowest point of the moment.
+
+    The world's y must be up; the height of the ground need not be known."""
     points = keypoints_world(motion, FOOT_POINTS)
     fps = nominal_fps(motion.frame_index, motion.frame_times)
-    found = torch.zeros(points.shape[:2], dtype=torch.bool)
-    for frames in consecutive_slices(motion):
-        found[frames] = _contacts(points[frames], fps)
-    return found
+    contacts = torch.zeros(points.shape[:2], dtype=torch.bool)
+    for rows in consecutive_slices(motion):
+        contacts[rows] = _contacts(points[rows], fps)
+    return contacts
 
 
 def rest_heights(body: Body, betas: Float[Tensor, " betas"]) -> Float[Tensor, "4"]:
-    """How high each of FOOT_POINTS is above the ground when the foot is flat on it, metres."""
+    """Compute the height of each of FOOT_POINTS above the ground, metres, when the foot is flat on it."""
     rest = body.shape(betas).rest
     points = body.keypoints(rest.mT, DEFAULT_KEYPOINTS.name)
     return points[[DEFAULT_KEYPOINTS.index(name) for name in FOOT_POINTS], 1] - rest[1].amin()
@@ -43,19 +44,19 @@ def rest_heights(body: Body, betas: Float[Tensor, " betas"]) -> Float[Tensor, "4
 def _contacts(points: Float[Tensor, "time 4 3"], fps: float) -> Bool[Tensor, "time 4"]:
     speed = _speed(points[..., [0, 2]], fps)
     lowest = points[..., 1].amin(1)
-    reach = round(_AROUND * fps)
+    reach = round(_FLOOR_SECONDS * fps)
     floor = -torch.nn.functional.max_pool1d(-lowest[None, None], 2 * reach + 1, 1, reach)[0, 0]
-    possible = (speed < _ALMOST_STILL) & (points[..., 1] < floor[:, None] + _LOW)
-    found = torch.zeros_like(possible)
+    candidates = (speed < _MAX_CONTACT_SPEED) & (points[..., 1] < floor[:, None] + _MAX_RISE)
+    contacts = torch.zeros_like(candidates)
     for point in range(points.shape[1]):
-        for start, end in true_runs(possible[:, point]):
-            still = speed[start:end, point].amin() < _STILL
-            found[start:end, point] = still and end - start >= max(2, _SHORTEST * fps)
-    return found
+        for start, end in true_runs(candidates[:, point]):
+            slow = speed[start:end, point].amin() < _CONTACT_SPEED
+            contacts[start:end, point] = slow and end - start >= max(2, _MIN_CONTACT_SECONDS * fps)
+    return contacts
 
 
 def _speed(p: Float[Tensor, "time points 2"], fps: float) -> Float[Tensor, "time points"]:
-    """m/s from a little before to a little after each frame."""
+    """Compute the speed around each frame, m/s."""
     time, reach = len(p), max(1, round(_SPEED_SECONDS * fps))
     after = torch.arange(time).add(reach).clamp(max=time - 1)
     before = torch.arange(time).sub(reach).clamp(min=0)

@@ -1,4 +1,4 @@
-"""Which way is up for a static camera, and where the ground is: from how people stand, and where their feet did."""
+"""Find the vertical and the ground for a static camera, from the balance of standing people and from their contacts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,15 +13,15 @@ from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.skeleton import JOINT
 from selfmocap.geometry.tensors import concat
 from selfmocap.pipeline.postprocessing.foot_contact import FOOT_POINTS, find_contacts, rest_heights
-from selfmocap.pipeline.postprocessing.rebuild import keypoints_world, keypoint_body, with_parameters
+from selfmocap.pipeline.postprocessing.rebuild import keypoint_body, keypoints_world, with_parameters
 
-_SEGMENTS = [
+_BODY_SEGMENTS = [
     ("spine1", "spine3", 0.435),
     ("head", "head", 0.069),
     *(
-        (f"{side}_{one}", f"{side}_{other}", share)
+        (f"{side}_{one}", f"{side}_{other}", mass)
         for side in ("left", "right")
-        for one, other, share in (
+        for one, other, mass in (
             ("shoulder", "elbow", 0.027),
             ("elbow", "wrist", 0.016),
             ("wrist", "hand", 0.006),
@@ -31,138 +31,152 @@ _SEGMENTS = [
         )
     ),
 ]
-"""Shares of a body's mass (de Leva 1996, Journal of Biomechanics 29:9), each in the middle between two joints."""
-_FEET = [JOINT[f"{side}_{part}"] for side in ("left", "right") for part in ("ankle", "foot")]
-_STANDING = 0.85
-"""Of the distance from ankles to head at rest: a person who reaches it stands."""
-_STEEPEST = 0.5
-"""Cosine of the greatest angle between the camera's upright and a person's: beyond it the person lies, or stands on the
-hands."""
-_CAMERA_SECONDS = 0.05
-"""For how long a person must stand to count as much as the belief that cameras are level."""
-_TILT = 0.07
-"""Radians that the ground is off what balance says, typically."""
+"""Two joints, with a fraction of the body's mass in the middle between them (de Leva 1996, Journal of Biomechanics
+29:9)."""
+_FOOT_JOINTS = [JOINT[f"{side}_{part}"] for side in ("left", "right") for part in ("ankle", "foot")]
+_MIN_STANDING_LENGTH = 0.85
+"""Fraction of the distance from ankles to head at rest above which a person stands."""
+_MIN_UPRIGHT_COSINE = 0.5
+"""Cosine of the greatest angle between the camera's vertical and a standing person's. At a greater angle they lie, or
+stand on their hands."""
+_LEVEL_CAMERA_SECONDS = 0.05
+"""Weight of the prior that the camera is level, as seconds of standing."""
+_TILT_NOISE = 0.07
+"""Standard deviation of the ground's slope relative to the vertical of balance, radians."""
 _POINT_NOISE = 0.04
-"""Metres that a foot's point is off, typically."""
+"""Standard deviation of a foot point, metres."""
 _DEPTH_NOISE = 0.04
-"""How far the distance from the camera is off, typically."""
-_ROUNDS = 20
+"""Relative standard deviation of the distance from the camera."""
+_ITERATIONS = 20
 
 
 def level_rotation(motions: Sequence[Motion], body: Body) -> Float[Tensor, "3 3"]:
-    """From the world that the people before one static camera share to one whose y is up: people who stand and walk
-    have, on average, their centre of mass above the middle of their feet, and the places where their feet stood are
-    on one level. Where nobody stands, the camera is believed to be level."""
-    R_level_world = _to_vertical(_balance(motions, body))
+    """Estimate the rotation `R_level_world` to a world whose y is up, from all people before one static camera.
+
+    On average, the centre of mass of standing and walking people is above the middle of their feet, and their foot
+    contacts lie on one plane. The camera is taken to be level if no one stands."""
+    R_level_world = _rotation_to_y(_mean_upright(motions, body))
     small = keypoint_body(body)
-    steps = [
-        _steps(_turned(m, small, R_level_world), rest_heights(body, m.parameters.betas)) for m in motions
+    contacts = [
+        _ground_contacts(_rotated(m, small, R_level_world), rest_heights(body, m.parameters.betas))
+        for m in motions
     ]
-    x, z = _slopes([step for step in steps if len(step.place)]).tolist()
+    x, z = _slopes([one for one in contacts if len(one.position)]).tolist()
     normal = torch.tensor([-x, 1.0, -z]).double()
-    return _to_vertical(normal / normal.norm()) @ R_level_world
+    return _rotation_to_y(normal / normal.norm()) @ R_level_world
 
 
 def level_motion(motion: Motion, body: Body, R_level_world: Float[Tensor, "3 3"] | None = None) -> Motion:
-    """The motion in a world whose y is up; the camera turns with it, so that the pictures stay the same.
-    `R_level_world` is the `level_rotation` of all who are before the camera, by default of this person alone."""
-    return _turned(motion, keypoint_body(body), level_rotation([motion], body) if R_level_world is None else R_level_world)
+    """Rotate the motion and its camera into a world whose y is up; the projection stays.
+
+    `R_level_world` is the `level_rotation` of all people in the video, by default that of this motion."""
+    R = level_rotation([motion], body) if R_level_world is None else R_level_world
+    return _rotated(motion, keypoint_body(body), R)
 
 
 def place_on_ground(motion: Motion, body: Body, heights: Float[Tensor, "4"]) -> Motion:
-    """The motion, in a world whose y is up, moved with its camera so that y = 0 is the ground under its feet; `heights`
-    as in `contacts.rest_heights`."""
-    under = keypoints_world(motion, FOOT_POINTS)[..., 1] - heights
-    standing = under[find_contacts(motion)]
-    ground = standing.median() if len(standing) else under.amin(1).quantile(0.1)
+    """Move the motion and its camera along y, so that the ground under the feet is y = 0. `heights` are the
+    `rest_heights` of foot_contact."""
+    ground_heights = keypoints_world(motion, FOOT_POINTS)[..., 1] - heights
+    in_contact = ground_heights[find_contacts(motion)]
+    ground = in_contact.median() if len(in_contact) else ground_heights.amin(1).quantile(0.1)
     return _lifted(motion, body, -ground)
 
 
 def standing_frames(motion: Motion, body: Body) -> Bool[Tensor, " time"]:
-    """The frames in which the head is far enough from the ankles."""
+    """Find the frames in which the head is far enough from the ankles for a person who stands."""
     joints = motion.joints_cam.double()
-    return _length(joints) > _STANDING * _length(body.shape(motion.parameters.betas).joints)
+    rest_joints = body.shape(motion.parameters.betas).joints
+    return _ankles_to_head(joints) > _MIN_STANDING_LENGTH * _ankles_to_head(rest_joints)
 
 
-def _balance(motions: Sequence[Motion], body: Body) -> Float[Tensor, "3"]:
-    """The mean direction from between the feet to the centre of mass, over all frames in which somebody stands and a
-    moment of the world's y."""
-    up = torch.tensor([0.0, _CAMERA_SECONDS, 0.0]).double()
+def _mean_upright(motions: Sequence[Motion], body: Body) -> Float[Tensor, "3"]:
+    """Average the direction from between the feet to the centre of mass over all standing frames, and the world's y
+    with the weight of `_LEVEL_CAMERA_SECONDS`."""
+    up = torch.tensor([0.0, _LEVEL_CAMERA_SECONDS, 0.0]).double()
     for motion in motions:
         joints = motion.camera.to_world(motion.joints_cam).double()
-        upwards = torch.nn.functional.normalize(_centre_of_mass(joints) - joints[:, _FEET].mean(1), dim=-1)
-        standing = standing_frames(motion, body) & (upwards[:, 1] > _STEEPEST)
-        up += upwards[standing].sum(0) / nominal_fps(motion.frame_index, motion.frame_times)
+        upright = torch.nn.functional.normalize(
+            _centre_of_mass(joints) - joints[:, _FOOT_JOINTS].mean(1), dim=-1
+        )
+        standing = standing_frames(motion, body) & (upright[:, 1] > _MIN_UPRIGHT_COSINE)
+        up += upright[standing].sum(0) / nominal_fps(motion.frame_index, motion.frame_times)
     return up / up.norm()
 
 
-def _length(joints: Float[Tensor, "*batch 24 3"]) -> Float[Tensor, "*batch"]:
-    """From the ankles to the head."""
+def _ankles_to_head(joints: Float[Tensor, "*batch 24 3"]) -> Float[Tensor, "*batch"]:
+    """Compute the distance from the middle of the ankles to the head."""
     ankles = joints[..., [JOINT["left_ankle"], JOINT["right_ankle"]], :].mean(-2)
     return (joints[..., JOINT["head"], :] - ankles).norm(dim=-1)
 
 
 def _centre_of_mass(joints: Float[Tensor, "time 24 3"]) -> Float[Tensor, "time 3"]:
-    parts = [share * (joints[:, JOINT[one]] + joints[:, JOINT[other]]) / 2 for one, other, share in _SEGMENTS]
-    return torch.stack(parts).sum(0) / sum(share for *_, share in _SEGMENTS)
+    parts = [
+        mass * (joints[:, JOINT[one]] + joints[:, JOINT[other]]) / 2 for one, other, mass in _BODY_SEGMENTS
+    ]
+    return torch.stack(parts).sum(0) / sum(mass for *_, mass in _BODY_SEGMENTS)
 
 
 @dataclass(frozen=True, eq=False)
-class _Steps:
-    """Where the ground was under the points of a person's feet while they stood."""
+class _GroundContacts:
+    """The ground under the points of one person's feet in contact."""
 
-    place: Float[Tensor, "points 3"]
+    position: Float[Tensor, "points 3"]
     """Metres, in the world."""
     seconds: Float[Tensor, " points"]
-    """For how long."""
+    """Duration of the contact."""
     noise: Float[Tensor, " points"]
-    """Metres that its height is off, typically: the more, the further away it is seen from above."""
+    """Standard deviation of the height, metres. It grows with the height of the camera above the point."""
 
 
-def _steps(motion: Motion, heights: Float[Tensor, "4"]) -> _Steps:
+def _ground_contacts(motion: Motion, heights: Float[Tensor, "4"]) -> _GroundContacts:
     points = keypoints_world(motion, FOOT_POINTS) - heights[:, None] * torch.tensor([0.0, 1.0, 0.0])
-    place = points[find_contacts(motion)].double()
-    seconds = torch.full((len(place),), 1 / nominal_fps(motion.frame_index, motion.frame_times)).double()
-    drop = place[:, 1] - motion.camera.p_world_cam.double()[1]
-    return _Steps(place, seconds, torch.hypot(torch.tensor(_POINT_NOISE).double(), _DEPTH_NOISE * drop))
+    position = points[find_contacts(motion)].double()
+    frame_seconds = 1 / nominal_fps(motion.frame_index, motion.frame_times)
+    seconds = torch.full((len(position),), frame_seconds).double()
+    drop = position[:, 1] - motion.camera.p_world_cam.double()[1]
+    noise = torch.hypot(torch.tensor(_POINT_NOISE).double(), _DEPTH_NOISE * drop)
+    return _GroundContacts(position, seconds, noise)
 
 
-def _slopes(steps: Sequence[_Steps]) -> Float[Tensor, "2"]:
-    """(b, c) of y = b x + c z + a by Cauchy's robust least squares, where everybody has an `a` of their own: how far
-    away a person is, and so at which height, is not known well."""
-    if not steps:
+def _slopes(contacts: Sequence[_GroundContacts]) -> Float[Tensor, "2"]:
+    """Estimate (b, c) of y = b x + c z + a by robust least squares with Cauchy weights. Each person has an `a` of
+    their own, because an error of their distance is an error of their height."""
+    if not contacts:
         return torch.zeros(2).double()
-    everybody = concat(steps)
-    own = torch.block_diag(*(torch.ones(len(step.place), 1) for step in steps)).double()
-    design = torch.cat([everybody.place[:, [0, 2]], own], dim=1)
-    hold = torch.full((design.shape[1],), 1e-6).double()
-    hold[:2] = _TILT**-2
-    solution = torch.zeros_like(hold)
-    for _ in range(_ROUNDS):
-        misfit = (everybody.place[:, 1] - design @ solution) / everybody.noise
-        # The errors of neighbouring frames are alike: a second of one point counts as one measurement.
-        weighed = design * (everybody.seconds / everybody.noise**2 / (1 + misfit**2))[:, None]
-        solution = torch.linalg.solve(weighed.T @ design + hold.diag(), weighed.T @ everybody.place[:, 1])
+    points = concat(contacts)
+    person_columns = torch.block_diag(*(torch.ones(len(one.position), 1) for one in contacts)).double()
+    design = torch.cat([points.position[:, [0, 2]], person_columns], dim=1)
+    prior = torch.full((design.shape[1],), 1e-6).double()
+    prior[:2] = _TILT_NOISE**-2
+    solution = torch.zeros_like(prior)
+    for _ in range(_ITERATIONS):
+        residual = (points.position[:, 1] - design @ solution) / points.noise
+        # The errors of neighbouring frames are correlated: a second of one point counts as one measurement.
+        weighted = design * (points.seconds / points.noise**2 / (1 + residual**2))[:, None]
+        solution = torch.linalg.solve(weighted.T @ design + prior.diag(), weighted.T @ points.position[:, 1])
     return solution[:2]
 
 
-def _to_vertical(up: Float[Tensor, "3"]) -> Float[Tensor, "3 3"]:
-    """The least rotation that turns a direction to y."""
+def _rotation_to_y(up: Float[Tensor, "3"]) -> Float[Tensor, "3 3"]:
+    """Compute the smallest rotation of a unit vector to y. `rotations.shortest_arc` rounds differently."""
     x, y, z = up.tolist()
     cross = torch.tensor([[0.0, -x, 0.0], [x, 0.0, z], [0.0, -z, 0.0]]).double()
     return torch.eye(3).double() + cross + cross @ cross / (1 + y)
 
 
-def _turned(motion: Motion, body: Body, R_new_world: Float[Tensor, "3 3"]) -> Motion:
+def _rotated(motion: Motion, body: Body, R_new_world: Float[Tensor, "3 3"]) -> Motion:
+    """Rotate the world of a motion."""
     parameters, R = motion.parameters, R_new_world.to(motion.joints_cam)
     R_parent_joint = parameters.R_parent_joint.clone()
     R_parent_joint[:, 0] = R @ R_parent_joint[:, 0]
     camera = replace(motion.camera, R_cam_world=motion.camera.R_cam_world @ R.T)
-    turned = BodyParameters(parameters.betas, R_parent_joint, parameters.p_world_root @ R.T)
-    return with_parameters(motion, body, turned, camera=camera)
+    rotated = BodyParameters(parameters.betas, R_parent_joint, parameters.p_world_root @ R.T)
+    return with_parameters(motion, body, rotated, camera=camera)
 
 
 def _lifted(motion: Motion, body: Body, metres: Float[Tensor, ""]) -> Motion:
+    """Move the person and the camera up."""
     up = torch.tensor([0.0, 1.0, 0.0]).to(motion.joints_cam) * metres
     camera = motion.camera
     camera = replace(camera, t_cam_world=camera.t_cam_world - camera.R_cam_world @ up)

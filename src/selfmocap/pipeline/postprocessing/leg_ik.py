@@ -1,4 +1,4 @@
-"""A leg's pose from where its foot is to be."""
+"""Inverse kinematics of a leg."""
 
 from dataclasses import dataclass
 
@@ -12,13 +12,13 @@ from selfmocap.body_model.skeleton import JOINT
 from selfmocap.geometry.rotations import shortest_arc
 from selfmocap.geometry.tensors import safe_normalize
 
-_STRAIGHTEST = 0.999
-"""Of the leg's length: further the foot is not pulled, so that the knee does not snap straight."""
+_MAX_EXTENSION = 0.999
+"""Fraction of the leg's length. A limit just below 1 keeps the knee from snapping straight."""
 
 
 @dataclass(frozen=True)
 class Leg:
-    """The joints of one side."""
+    """The joints of one leg."""
 
     hip: int
     knee: int
@@ -30,7 +30,7 @@ LEGS = tuple(
 )
 
 
-def reach(
+def solve_leg(
     rest_joints: Float[Tensor, "24 3"],
     leg: Leg,
     R_parent_joint: Float[Tensor, "time 24 3 3"],
@@ -38,16 +38,16 @@ def reach(
     shift_world: Float[Tensor, "time 3"],
     R_world_foot: Float[Tensor, "time 3 3"],
 ) -> Float[Tensor, "time 24 3 3"]:
-    """The pose in which the ankle is moved by `shift_world`, as far as the leg is long, and the foot stands as
-    `R_world_foot`. The knee bends in the plane it is in; nothing above the hip changes."""
+    """Compute the pose in which the ankle is moved by `shift_world`, as far as the leg reaches, and the foot has the
+    rotation `R_world_foot`. The knee stays in its plane; nothing above the hip changes."""
     R_world, p_world = forward_kinematics(R_parent_joint.to(p_world_root), rest_joints, p_world_root)
     hip, knee, ankle = (p_world[:, joint] for joint in (leg.hip, leg.knee, leg.ankle))
     thigh, shank = knee - hip, ankle - knee
     upper, lower = thigh.norm(dim=-1), shank.norm(dim=-1)
     goal = ankle + shift_world - hip
-    distance = goal.norm(dim=-1).clamp(max=_STRAIGHTEST * (upper + lower))
+    distance = goal.norm(dim=-1).clamp(max=_MAX_EXTENSION * (upper + lower))
     distance = torch.maximum(distance, (upper - lower).abs() + 1e-3)
-    # A straight leg has no plane: its knee's own axis takes over.
+    # A straight leg does not define a plane: use the knee's own axis.
     normal = torch.linalg.cross(thigh, shank)
     straight = normal.norm(dim=-1, keepdim=True) < 1e-3 * (upper * lower)[:, None]
     axis = safe_normalize(torch.where(straight, R_world[:, leg.knee, :, 0], normal))
@@ -63,18 +63,18 @@ def reach(
     return R
 
 
-def turn_in_world(
+def world_rotation(
     rest_joints: Float[Tensor, "24 3"],
     joint: int,
     R_parent_joint: Float[Tensor, "time 24 3 3"],
     p_world_root: Float[Tensor, "time 3"],
 ) -> Float[Tensor, "time 3 3"]:
-    """A joint's rotation in the world."""
+    """Compute a joint's rotation in the world."""
     return forward_kinematics(R_parent_joint.to(p_world_root), rest_joints, p_world_root)[0][:, joint]
 
 
 def _angle(a: Tensor, b: Tensor, axis: Tensor) -> Tensor:
-    """From a to b about the axis, which is normal to both, rad."""
+    """Compute the angle from a to b about an axis that is normal to both, rad."""
     return torch.atan2((torch.linalg.cross(a, b) * axis).sum(-1), (a * b).sum(-1))
 
 

@@ -1,4 +1,4 @@
-"""A motion with other parameters, and all that follows from them."""
+"""Replace a motion's parameters, and the joints and keypoints that follow from them."""
 
 from dataclasses import replace
 from typing import Any
@@ -14,12 +14,12 @@ from selfmocap.geometry.tensors import runs_between
 
 
 def keypoint_body(body: Body) -> Body:
-    """The body with the vertices of its keypoints alone: what a motion needs of it, at a tenth of the memory."""
+    """Restrict a body to the vertices of its keypoints. A motion needs no others; they take a tenth of the memory."""
     return body.with_vertices(torch.unique(body.regressors[DEFAULT_KEYPOINTS.name].vertices))
 
 
 def with_parameters(motion: Motion, body: Body, parameters: BodyParameters, **fields: Any) -> Motion:
-    """The motion with other parameters, and other `fields` where they change too."""
+    """Return the motion with other parameters, the joints and keypoints that follow, and other `fields`."""
     parameters = parameters.to(motion.joints_cam.dtype)
     joints, keypoints = joints_and_keypoints(body, parameters)
     camera = fields.get("camera", motion.camera)
@@ -33,11 +33,11 @@ def with_parameters(motion: Motion, body: Body, parameters: BodyParameters, **fi
 
 
 def consecutive_slices(motion: Motion) -> list[slice]:
-    """The runs of frames that follow each other in the video."""
+    """Return the runs of rows whose frames follow each other in the video."""
     return [slice(*run) for run in runs_between(motion.frame_index.diff() > 1)]
 
 
 def keypoints_world(motion: Motion, names: tuple[str, ...]) -> Float[Tensor, "time points 3"]:
-    """Some of the COCO-23 points in the world, metres."""
-    chosen = [DEFAULT_KEYPOINTS.index(name) for name in names]
-    return motion.camera.to_world(motion.keypoints_cam)[:, chosen]
+    """Return some of the COCO-23 keypoints in the world frame, metres."""
+    columns = [DEFAULT_KEYPOINTS.index(name) for name in names]
+    return motion.camera.to_world(motion.keypoints_cam)[:, columns]

@@ -1,4 +1,4 @@
-"""Metres from a stature that somebody measured: one camera cannot tell a tall person from a near one."""
+"""Set the metric scale from a known stature; one camera cannot distinguish a tall person from a near one."""
 
 import torch
 from jaxtyping import Float
@@ -6,56 +6,59 @@ from torch import Tensor
 
 from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.body_model.motion import Motion
-from selfmocap.pipeline.postprocessing.rebuild import light, remade
+from selfmocap.pipeline.postprocessing.rebuild import keypoint_body, with_parameters
 
-SHORTEST, TALLEST = 0.5, 2.6
+MIN_STATURE, MAX_STATURE = 0.5, 2.6
 """Metres."""
-_HOLD = 1e-4
-"""m^2 a squared coefficient."""
-_ROUNDS = 4
-"""The crown and the sole may become other vertices."""
+_REGULARISATION = 1e-4
+"""m^2 per squared coefficient."""
+_ITERATIONS = 4
+"""More than one: the highest and lowest vertex may change with the shape."""
 
 
 def stature(body: Body, betas: Float[Tensor, " betas"]) -> Float[Tensor, ""]:
-    """From sole to crown in the rest pose, metres."""
+    """Compute the height of the rest pose from sole to crown, metres."""
     height = body.shape(betas).rest[1]
     return height.amax() - height.amin()
 
 
-def with_stature(motion: Motion, body: Body, metres: float) -> Motion:
-    """The motion of a person of that stature: the shape becomes that whose skeleton is nearest to the present one
-    enlarged, and all distances from the camera grow with it, so that the pictures stay nearly as they were."""
-    if not SHORTEST <= metres <= TALLEST:
-        raise ValueError(f"a height of {metres} m; expected metres from {SHORTEST} to {TALLEST}")
+def scale_to_stature(motion: Motion, body: Body, metres: float) -> Motion:
+    """Scale the motion to a stature. The shape becomes that of `betas_for_stature`, and distances from the camera are
+    scaled with it, so that the projection hardly changes. Raises ValueError for a stature out of range."""
+    if not MIN_STATURE <= metres <= MAX_STATURE:
+        raise ValueError(f"a height of {metres} m; expected metres from {MIN_STATURE} to {MAX_STATURE}")
     betas = motion.parameters.betas.detach()
     ratio = metres / stature(body, betas)
     p_cam = motion.joints_cam[:, :1] * ratio
     parameters = BodyParameters(
-        enlarged(body, betas, metres),
+        betas_for_stature(body, betas, metres),
         motion.parameters.R_parent_joint,
         motion.camera.to_world(p_cam)[:, 0],
     )
-    return remade(motion, light(body), parameters)
+    return with_parameters(motion, keypoint_body(body), parameters)
 
 
-def enlarged(body: Body, betas: Float[Tensor, " betas"], metres: float) -> Float[Tensor, " betas"]:
-    """The shape of exactly that stature whose joints, seen from the pelvis, are nearest to the present ones enlarged,
-    held to the present shape: least squares under one linear constraint."""
-    wide, start = body.to(torch.float64), betas.double()
+def betas_for_stature(body: Body, betas: Float[Tensor, " betas"], metres: float) -> Float[Tensor, " betas"]:
+    """Find the shape of exactly this stature whose joints, relative to the pelvis, are nearest to the scaled joints of
+    `betas`.
+
+    Least squares, regularised towards `betas`, under one linearised constraint that is updated in each iteration."""
+    body64, start = body.to(torch.float64), betas.double()
     count = len(start)
-    joints = _from_pelvis(wide.shape(start).joints)
-    J = _from_pelvis(wide.J_shapedirs[:count].unflatten(1, (24, 3))).flatten(1).T
+    joints = _from_pelvis(body64.shape(start).joints)
+    J = _from_pelvis(body64.J_shapedirs[:count].unflatten(1, (24, 3))).flatten(1).T
     system = torch.zeros(count + 1, count + 1, dtype=torch.float64)
-    system[:count, :count] = J.T @ J + _HOLD * torch.eye(count)
-    for _ in range(_ROUNDS):
-        free = betas.double().requires_grad_()
-        height = stature(wide, free)
-        (gradient,) = torch.autograd.grad(height, free)
-        wanted = joints * (metres / stature(wide, start)) - _from_pelvis(wide.shape(free.detach()).joints)
+    system[:count, :count] = J.T @ J + _REGULARISATION * torch.eye(count)
+    for _ in range(_ITERATIONS):
+        variable = betas.double().requires_grad_()
+        height = stature(body64, variable)
+        (gradient,) = torch.autograd.grad(height, variable)
+        current = _from_pelvis(body64.shape(variable.detach()).joints)
+        residual = joints * (metres / stature(body64, start)) - current
         system[count, :count] = system[:count, count] = gradient
-        pull = J.T @ wanted.flatten() - _HOLD * (free.detach() - start)
-        step = torch.linalg.solve(system, torch.cat([pull, (metres - height.detach())[None]]))
-        betas = (free.detach() + step[:count]).to(betas)
+        right_side = J.T @ residual.flatten() - _REGULARISATION * (variable.detach() - start)
+        step = torch.linalg.solve(system, torch.cat([right_side, (metres - height.detach())[None]]))
+        betas = (variable.detach() + step[:count]).to(betas)
     return betas
 
 

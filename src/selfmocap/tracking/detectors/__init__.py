@@ -1,1 +1,1 @@
-"""Detectors of people and their keypoints."""
+"""Person detectors, and what they return."""

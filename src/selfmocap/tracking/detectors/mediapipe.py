@@ -1,7 +1,7 @@
-"""MediaPipe's own two models, from its wheel, as two graphs: where are people, and what is in this window.
+"""MediaPipe's two models, from its wheel, as two graphs: a person detector and a pose landmarker.
 
-The wheel's `PoseLandmarker` task chains the same two graphs, but chooses the windows itself; a tracker of several
-people has to choose them.
+The wheel's `PoseLandmarker` task chains the same two graphs but chooses the regions of interest itself. A tracker of
+several people has to choose them.
 """
 
 import contextlib
@@ -22,18 +22,20 @@ from jaxtyping import Float, UInt8
 
 from selfmocap.body_model.skeleton import KeypointSet, keypoint_set
 from selfmocap.io.video import Frame
-from selfmocap.tracking.detectors.detection import MASK_SIDE, Pose
-from selfmocap.tracking.detectors.protocol import AT_ONCE
-from selfmocap.tracking.detectors.window import Window, cut
+from selfmocap.tracking.detectors.detection import MASK_SIDE, Detection
+from selfmocap.tracking.detectors.protocol import DETECTOR_THREADS
+from selfmocap.tracking.detectors.window import RgbImage, Window, crop_window
 
 _DETECTOR, _LANDMARKER = "pose_detection/pose_detection.tflite", "pose_landmark/pose_landmark_full.tflite"
-_DETECTOR_SIDE, _LANDMARK_SIDE = 224, 256
+_DETECTOR_SIDE, _LANDMARKER_SIDE = 224, 256
+"""Sides of the models' input images, px."""
 _WINDOW_SCALE = 2.5
-"""Side of a window over the radius of the circle around the hips that holds the person: MediaPipe's own choice."""
-_TORSO_CONFIDENCE = 0.8
-"""Shoulders and hips are always reported as seen, hidden or not: this is the most that they are believed."""
-_CANDIDATE = 0.2
-"""The detector's score from which a window is looked into; the landmarker's score then decides."""
+"""Side of a window over the radius of the circle around the hips that holds the person; MediaPipe's own value."""
+_MAX_TORSO_CONFIDENCE = 0.8
+"""Upper limit for shoulders and hips, which the models always report as visible, occluded or not."""
+_MIN_DETECTION_SCORE = 0.2
+"""Score of the person detector from which a window is passed on; the landmarker's score then decides."""
+_MAX_PEOPLE_PER_TILE = 8
 _LOG_LINE = re.compile(r"[IWE]\d{4} \d\d:|INFO: |W\d{4} 00:|WARNING: All log messages before absl")
 
 
@@ -42,67 +44,70 @@ class MediaPipeTasks:
 
     name = "mediapipe-tasks"
     points: KeypointSet = keypoint_set("mediapipe-33")
-    follows = True
+    supports_roi = True
 
     def __init__(self) -> None:
         with quiet_stderr():
-            self._find, self._land = _at_once(_detector_graph), _at_once(_landmarker_graph)
+            self._run_detector, self._run_landmarker = _pooled(_detector_graph), _pooled(_landmarker_graph)
 
-    def search(self, image: UInt8[np.ndarray, "height width 3"], tile: Window) -> list[Window]:
-        """Windows of the people found in a square tile of the image."""
+    def propose_rois(self, image: RgbImage, tile: Window) -> list[Window]:
+        """Return a region of interest for each person found in a square tile of the image."""
         from mediapipe.python import packet_getter as packets
 
-        found = self._find(cut(image, tile, _DETECTOR_SIDE))["detections"]
-        if found.is_empty():
+        result = self._run_detector(crop_window(image, tile, _DETECTOR_SIDE))["detections"]
+        if result.is_empty():
             return []
-        detections: list[Any] = packets.get_proto_list(found)
-        return [
-            _window(*tile.to_image(_fractions(d.location_data.relative_keypoints[:2]))) for d in detections
-        ]
+        detections: list[Any] = packets.get_proto_list(result)
+        return [_roi(*tile.to_image(_fractions(d.location_data.relative_keypoints[:2]))) for d in detections]
 
-    def look(self, image: UInt8[np.ndarray, "height width 3"], window: Window) -> Pose | None:
-        """The person in a window, or None where the landmarker sees nobody."""
+    def detect_in_roi(self, image: RgbImage, roi: Window) -> Detection | None:
+        """Detect the person in a region of interest; None if the landmarker reports none."""
         from mediapipe.python import packet_getter as packets
 
-        found = self._land(cut(image, window, _LANDMARK_SIDE))
-        if found["landmarks"].is_empty() or found["mask"].is_empty():
+        result = self._run_landmarker(crop_window(image, roi, _LANDMARKER_SIDE))
+        if result["landmarks"].is_empty() or result["mask"].is_empty():
             return None
-        landmarks, circle = (_landmarks(packets.get_proto(found[name])) for name in ("landmarks", "circle"))
-        keypoints = window.to_image(_fractions(landmarks))
-        seen = np.array([point.visibility * point.presence for point in landmarks])
-        return Pose(
+        landmarks, circle = (_landmarks(packets.get_proto(result[name])) for name in ("landmarks", "circle"))
+        keypoints = roi.to_image(_fractions(landmarks))
+        visibility = np.array([point.visibility * point.presence for point in landmarks])
+        return Detection(
             keypoints=keypoints.astype(np.float32),
-            confidence=believed(keypoints, seen, image.shape[1], image.shape[0], self.points),
-            score=float(packets.get_float(found["score"])),
-            window=_window(*window.to_image(_fractions(circle[:2]))),
-            mask=small_mask(packets.get_image(found["mask"]).numpy_view()),
-            mask_window=window,
+            confidence=calibrated_confidence(
+                keypoints, visibility, image.shape[1], image.shape[0], self.points
+            ),
+            score=float(packets.get_float(result["score"])),
+            window=_roi(*roi.to_image(_fractions(circle[:2]))),
+            mask=mask_bytes(packets.get_image(result["mask"]).numpy_view()),
+            mask_window=roi,
         )
 
-    def everybody(self, frame: Frame) -> list[Pose]:
-        """Not asked of a detector that follows."""
+    def detect(self, frame: Frame) -> list[Detection]:
+        """Raise NotImplementedError: the detector works on regions of interest."""
         raise NotImplementedError
 
 
-def believed(
+def calibrated_confidence(
     keypoints: Float[np.ndarray, "n 2"],
-    seen: Float[np.ndarray, " n"],
+    visibility: Float[np.ndarray, " n"],
     width: int,
     height: int,
     points: KeypointSet,
 ) -> Float[np.ndarray, " n"]:
-    """What to believe of keypoints: how far they are `seen` (visibility, not hidden, times presence, in the image);
-    0 outside the frame; shoulders and hips, of which the models know nothing, at most _TORSO_CONFIDENCE."""
-    most = [_TORSO_CONFIDENCE if name.endswith(("shoulder", "hip")) else 1.0 for name in points.names]
+    """Compute the confidence of keypoints from the models' outputs.
+
+    `visibility` is the probability that a keypoint is not occluded, times the probability that it is in the image. The
+    result is 0 outside the frame (of `width` x `height` px) and at most _MAX_TORSO_CONFIDENCE for shoulders and
+    hips."""
+    limits = [_MAX_TORSO_CONFIDENCE if name.endswith(("shoulder", "hip")) else 1.0 for name in points.names]
     inside = ((keypoints >= -0.5) & (keypoints <= np.array([width, height]) - 0.5)).all(axis=-1)
-    return np.where(inside, np.minimum(seen, most), 0.0).astype(np.float32)
+    return np.where(inside, np.minimum(visibility, limits), 0.0).astype(np.float32)
 
 
-def _window(hips: Float[np.ndarray, " 2"], rim: Float[np.ndarray, " 2"]) -> Window:
-    """From the middle of the hips and the point above the head on the circle that holds the person."""
-    across, down = rim - hips
-    side = _WINDOW_SCALE * max(float(np.hypot(across, down)), 2.0)
-    return Window(float(hips[0]), float(hips[1]), side, math.atan2(across, -down))
+def _roi(hips: Float[np.ndarray, " 2"], rim: Float[np.ndarray, " 2"]) -> Window:
+    """Compute the region of interest from the centre of the hips and the point above the head on a person's circle."""
+    dx, dy = rim - hips
+    side = _WINDOW_SCALE * max(float(np.hypot(dx, dy)), 2.0)
+    return Window(float(hips[0]), float(hips[1]), side, math.atan2(dx, -dy))
 
 
 def _landmarks(message: Any) -> Any:
@@ -113,8 +118,8 @@ def _fractions(landmarks: Any) -> Float[np.ndarray, "n 2"]:
     return np.array([[point.x, point.y] for point in landmarks])
 
 
-def small_mask(mask: Float[np.ndarray, "side side"]) -> UInt8[np.ndarray, "small small"]:
-    """A map of probabilities at the size at which masks are kept, times 255."""
+def mask_bytes(mask: Float[np.ndarray, "side side"]) -> UInt8[np.ndarray, "small small"]:
+    """Resize a probability map to MASK_SIDE and multiply it by 255."""
     import cv2
 
     small = cv2.resize(np.ascontiguousarray(mask), (MASK_SIDE, MASK_SIDE), interpolation=cv2.INTER_AREA)
@@ -123,18 +128,18 @@ def small_mask(mask: Float[np.ndarray, "side side"]) -> UInt8[np.ndarray, "small
 
 # ---- graphs ---------------------------------------------------------------------------------------------------
 
-Graph = Callable[[UInt8[np.ndarray, "height width 3"]], dict[str, Any]]
+_Graph = Callable[[RgbImage], dict[str, Any]]
 
 
-def _at_once(made: Callable[[], Graph]) -> Graph:
-    """AT_ONCE graphs that have been run, as one: of as many threads at once, each gets its own."""
-    idle: queue.SimpleQueue[Graph] = queue.SimpleQueue()
-    for _ in range(AT_ONCE):
-        graph = made()
-        graph(np.zeros((_LANDMARK_SIDE, _LANDMARK_SIDE, 3), np.uint8))
+def _pooled(create: Callable[[], _Graph]) -> _Graph:
+    """Return DETECTOR_THREADS warmed-up graphs as one function; each calling thread gets a graph of its own."""
+    idle: queue.SimpleQueue[_Graph] = queue.SimpleQueue()
+    for _ in range(DETECTOR_THREADS):
+        graph = create()
+        graph(np.zeros((_LANDMARKER_SIDE, _LANDMARKER_SIDE, 3), np.uint8))
         idle.put(graph)
 
-    def run(image: UInt8[np.ndarray, "height width 3"]) -> dict[str, Any]:
+    def run(image: RgbImage) -> dict[str, Any]:
         graph = idle.get()
         try:
             return graph(image)
@@ -144,21 +149,23 @@ def _at_once(made: Callable[[], Graph]) -> Graph:
     return run
 
 
-def _detector_graph() -> Graph:
+def _detector_graph() -> _Graph:
     from mediapipe.tasks.cc.vision.pose_detector.proto import pose_detector_graph_options_pb2 as messages
 
-    options = _made(messages, "PoseDetectorGraphOptions")(min_detection_confidence=_CANDIDATE, num_poses=8)
+    options = _message_class(messages, "PoseDetectorGraphOptions")(
+        min_detection_confidence=_MIN_DETECTION_SCORE, num_poses=_MAX_PEOPLE_PER_TILE
+    )
     options.base_options.CopyFrom(_base_options(_DETECTOR, mean=127.5, deviation=127.5))
     name = "mediapipe.tasks.vision.pose_detector.PoseDetectorGraph"
-    return _graph(name, options, whole_window=False, outputs={"DETECTIONS": "detections"})
+    return _graph(name, options, takes_window=False, outputs={"DETECTIONS": "detections"})
 
 
-def _landmarker_graph() -> Graph:
+def _landmarker_graph() -> _Graph:
     from mediapipe.tasks.cc.vision.pose_landmarker.proto import (
         pose_landmarks_detector_graph_options_pb2 as messages,
     )
 
-    options = _made(messages, "PoseLandmarksDetectorGraphOptions")(min_detection_confidence=0.5)
+    options = _message_class(messages, "PoseLandmarksDetectorGraphOptions")(min_detection_confidence=0.5)
     options.base_options.CopyFrom(_base_options(_LANDMARKER, mean=0.0, deviation=255.0))
     name = "mediapipe.tasks.vision.pose_landmarker.SinglePoseLandmarksDetectorGraph"
     outputs = {
@@ -167,16 +174,16 @@ def _landmarker_graph() -> Graph:
         "PRESENCE_SCORE": "score",
         "SEGMENTATION_MASK": "mask",
     }
-    return _graph(name, options, whole_window=True, outputs=outputs)
+    return _graph(name, options, takes_window=True, outputs=outputs)
 
 
-def _made(module: Any, name: str) -> Any:
-    """A message class, which protobuf makes when its module is imported."""
+def _message_class(module: Any, name: str) -> Any:
+    """Return a message class; protobuf creates it when its module is imported, where type checkers do not find it."""
     return getattr(module, name)
 
 
 def _base_options(model: str, mean: float, deviation: float) -> Any:
-    """The options that hold a model of the wheel, with the metadata that Tasks asks for and the wheel's lacks."""
+    """Return options that hold a model of the wheel with the metadata that Tasks requires and the model lacks."""
     from mediapipe.tasks.python.core.base_options import BaseOptions
     from mediapipe.tasks.python.metadata.metadata_writers.metadata_writer import MetadataWriter
 
@@ -185,46 +192,50 @@ def _base_options(model: str, mean: float, deviation: float) -> Any:
         writer = MetadataWriter.create(bytearray((_wheel() / "modules" / model).read_bytes()))
         writer.add_general_info("pose", "")
         writer.add_image_input([mean], [deviation])
-        whole = bytes(writer.populate()[0])
-    return BaseOptions(model_asset_buffer=whole).to_pb2()
+        model_with_metadata = bytes(writer.populate()[0])
+    return BaseOptions(model_asset_buffer=model_with_metadata).to_pb2()
 
 
 def _wheel() -> Path:
-    found = importlib.util.find_spec("mediapipe")
-    if found is None or not found.submodule_search_locations:
+    spec = importlib.util.find_spec("mediapipe")
+    if spec is None or not spec.submodule_search_locations:
         raise ImportError("mediapipe is not installed; run: pip install mediapipe==0.10.21")
-    return Path(found.submodule_search_locations[0])
+    return Path(spec.submodule_search_locations[0])
 
 
-def _graph(name: str, options: Any, whole_window: bool, outputs: dict[str, str]) -> Graph:
-    """A running graph of one node, as a function from an image to packets."""
+def _graph(name: str, options: Any, takes_window: bool, outputs: dict[str, str]) -> _Graph:
+    """Start a graph of one node and return it as a function from an image to packets.
+
+    If the node `takes_window`, the window is the whole image."""
     import mediapipe as mp
     from mediapipe.framework import calculator_pb2
     from mediapipe.framework.formats import rect_pb2
     from mediapipe.python import packet_creator
     from mediapipe.python._framework_bindings import task_runner
 
-    inputs = ["IMAGE:image"] + (["NORM_RECT:window"] if whole_window else [])
+    inputs = ["IMAGE:image"] + (["NORM_RECT:window"] if takes_window else [])
     streams = [f"{tag}:{stream}" for tag, stream in outputs.items()]
-    config = _made(calculator_pb2, "CalculatorGraphConfig")(input_stream=inputs, output_stream=streams)
+    config = _message_class(calculator_pb2, "CalculatorGraphConfig")(
+        input_stream=inputs, output_stream=streams
+    )
     node = config.node.add(calculator=name, input_stream=inputs, output_stream=streams)
     node.options.Extensions[type(options).ext].CopyFrom(options)
     runner = task_runner.TaskRunner.create(config)
-    whole = _made(rect_pb2, "NormalizedRect")(x_center=0.5, y_center=0.5, width=1.0, height=1.0)
+    whole = _message_class(rect_pb2, "NormalizedRect")(x_center=0.5, y_center=0.5, width=1.0, height=1.0)
     window = packet_creator.create_proto(whole)
 
-    def run(image: UInt8[np.ndarray, "height width 3"]) -> dict[str, Any]:
+    def run(image: RgbImage) -> dict[str, Any]:
         packets = {
             "image": packet_creator.create_image(mp.Image(image_format=mp.ImageFormat.SRGB, data=image))
         }
-        return runner.process(packets | ({"window": window} if whole_window else {}))
+        return runner.process(packets | ({"window": window} if takes_window else {}))
 
     return run
 
 
 @contextlib.contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """Keeps the start-up chatter of MediaPipe's C++ off stderr; every other line is passed on afterwards."""
+    """Drop the start-up log lines of MediaPipe's C++ code from stderr; all other lines are printed afterwards."""
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as caught:

@@ -1,38 +1,36 @@
-"""What every detector of people offers the tracker."""
+"""The interface between detectors and the tracker."""
 
 from typing import Protocol, runtime_checkable
 
-import numpy as np
-from jaxtyping import UInt8
-
 from selfmocap.body_model.skeleton import KeypointSet
 from selfmocap.io.video import Frame
-from selfmocap.tracking.detectors.detection import Pose
-from selfmocap.tracking.detectors.window import Window
+from selfmocap.tracking.detectors.detection import Detection
+from selfmocap.tracking.detectors.window import RgbImage, Window
 
-Image = UInt8[np.ndarray, "height width 3"]
-
-AT_ONCE = 2
-"""Tiles, or windows, that are looked into at the same time."""
+DETECTOR_THREADS = 2
+"""Threads that call `propose_rois` or `detect_in_roi` at the same time."""
 
 
 @runtime_checkable
 class Detector(Protocol):
-    """Finds people. `follows`: it can look for a person in a window; otherwise it is asked for everybody in each
-    frame, by `everybody`."""
+    """A person detector with one of two interfaces.
+
+    If `supports_roi` is true, the tracker calls `propose_rois` and `detect_in_roi`, from several threads; otherwise it
+    calls `detect` once a frame. The methods of the other interface raise NotImplementedError."""
 
     name: str
     points: KeypointSet
-    follows: bool
+    """The keypoints of its detections."""
+    supports_roi: bool
 
-    def search(self, image: Image, tile: Window) -> list[Window]:
-        """Windows of the people found in a square tile of the image; several threads may ask at the same time."""
+    def detect(self, frame: Frame) -> list[Detection]:
+        """Detect all people of a frame."""
         ...
 
-    def look(self, image: Image, window: Window) -> Pose | None:
-        """The person in a window, or None."""
+    def propose_rois(self, image: RgbImage, tile: Window) -> list[Window]:
+        """Return a region of interest for each person found in a square tile of the image."""
         ...
 
-    def everybody(self, frame: Frame) -> list[Pose]:
-        """All people of a frame."""
+    def detect_in_roi(self, image: RgbImage, roi: Window) -> Detection | None:
+        """Detect the person in a region of interest; None if there is none."""
         ...

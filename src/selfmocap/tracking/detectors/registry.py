@@ -1,4 +1,4 @@
-"""The detectors by name."""
+"""Create detectors by name."""
 
 import logging
 
@@ -9,16 +9,18 @@ from selfmocap.tracking.detectors.rtmpose import RtmPose
 
 _LIBGL_REMEDY = (
     "OpenCV or MediaPipe cannot be loaded ({error}). On a machine without a screen, either install the system's "
-    "libraries (Debian: apt install libgl1 libglib2.0-0) or swap in OpenCV without a screen: pip uninstall -y "
+    "libraries (Debian: apt install libgl1 libglib2.0-0) or replace OpenCV with its headless build: pip uninstall -y "
     "opencv-contrib-python && pip install --no-deps opencv-contrib-python-headless==4.11.0.86"
 )
 
 _log = logging.getLogger(__name__)
 
 
-def detector_named(name: str) -> Detector:
-    """`mediapipe` (its Tasks graphs, or the legacy interface where they cannot be built: the detector's `name` says
-    which), `mediapipe-legacy` or `rtmpose`. An ImportError says how to install what is missing."""
+def create_detector(name: str) -> Detector:
+    """Create the detector `mediapipe`, `mediapipe-legacy` or `rtmpose`.
+
+    `mediapipe` uses MediaPipe's Tasks graphs, or its legacy interface if the graphs cannot be built; the detector's
+    `name` states which. An ImportError says how to install a missing package."""
     if name == "rtmpose":
         return RtmPose()
     if name not in ("mediapipe", "mediapipe-legacy"):
@@ -35,5 +37,5 @@ def _tasks_or_legacy() -> Detector:
     try:
         return MediaPipeTasks()
     except (ImportError, AttributeError, RuntimeError, ValueError, OSError) as error:
-        _log.warning("MediaPipe's Tasks graphs cannot be built (%s); its legacy interface is used", error)
+        _log.warning("MediaPipe's Tasks graphs cannot be built (%s); using its legacy interface", error)
         return MediaPipeLegacy()

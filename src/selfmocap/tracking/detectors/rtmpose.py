@@ -1,4 +1,4 @@
-"""RTMPose through the package `rtmlib`: a better detector for those who may download its weights."""
+"""RTMPose through the package `rtmlib`: more accurate than MediaPipe, with weights that are downloaded at first use."""
 
 from typing import Any
 
@@ -6,21 +6,21 @@ import numpy as np
 
 from selfmocap.body_model.skeleton import KeypointSet, keypoint_set
 from selfmocap.io.video import Frame
-from selfmocap.tracking.detectors.detection import Pose, window_of
+from selfmocap.tracking.detectors.detection import Detection, window_around
 from selfmocap.tracking.detectors.window import Window
 
 _REMEDY = (
     "run: pip install --no-deps rtmlib && pip install onnxruntime tqdm (without its own OpenCV, which would overwrite "
-    "the one that is installed); its weights are fetched from the network at first use"
+    "the one that is installed); its weights are downloaded from the network at first use"
 )
 
 
 class RtmPose:
-    """RTMPose's 17 COCO keypoints of everybody in a frame. It measures no masks."""
+    """Detect the 17 COCO keypoints of all people in a frame with RTMPose; without masks."""
 
     name = "rtmpose"
     points: KeypointSet = keypoint_set("coco-17")
-    follows = False
+    supports_roi = False
 
     def __init__(self) -> None:
         try:
@@ -31,27 +31,27 @@ class RtmPose:
             self._body: Any = Body(mode="balanced", to_openpose=False, backend="onnxruntime", device="cpu")
         except OSError as error:
             raise FileNotFoundError(
-                f"the weights of RTMPose cannot be fetched ({error}); {_REMEDY}"
+                f"the weights of RTMPose cannot be downloaded ({error}); {_REMEDY}"
             ) from error
 
-    def everybody(self, frame: Frame) -> list[Pose]:
-        """All people of a frame."""
+    def detect(self, frame: Frame) -> list[Detection]:
+        """Detect all people of a frame."""
         keypoints, scores = self._body(np.ascontiguousarray(frame.image[..., ::-1]))
         return [
-            Pose(
+            Detection(
                 keypoints=points.astype(np.float32),
                 confidence=np.clip(score, 0, 1).astype(np.float32),
                 score=float(np.clip(score, 0, 1).mean()),
-                window=window_of(points, score),
+                window=window_around(points, score),
             )
             for points, score in zip(np.asarray(keypoints), np.asarray(scores), strict=True)
             if score.max() > 0
         ]
 
-    def search(self, image: np.ndarray, tile: Window) -> list[Window]:
-        """Not asked of a detector that does not follow."""
+    def propose_rois(self, image: np.ndarray, tile: Window) -> list[Window]:
+        """Raise NotImplementedError: the detector has no regions of interest."""
         raise NotImplementedError
 
-    def look(self, image: np.ndarray, window: Window) -> Pose | None:
-        """Not asked of a detector that does not follow."""
+    def detect_in_roi(self, image: np.ndarray, roi: Window) -> Detection | None:
+        """Raise NotImplementedError: the detector has no regions of interest."""
         raise NotImplementedError
