@@ -89,11 +89,16 @@ def simulated(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
             yield Pause(f"clip-{number}", arguments.seconds)
 
     ray.init("local", num_cpus=1, include_dashboard=False, object_store_memory=128 << 20, log_to_driver=False)
-    mine, waiters = workers(cluster._Worker), workers(Waiter)
-    ray.get([*(worker.ready.remote() for worker in mine), *(waiter.wait.remote(0.0) for waiter in waiters)])
+    ray_workers, waiters = workers(cluster._Worker), workers(Waiter)
+    ray.get(
+        [
+            *(worker.version.remote() for worker in ray_workers),
+            *(waiter.wait.remote(0.0) for waiter in waiters),
+        ]
+    )
     memory: list[float] = []
     began, cpu = time.perf_counter(), time.process_time()
-    tally = run(jobs(), cluster.RayPool(ray, mine, folder), folder)
+    tally = run(jobs(), cluster.RayPool(ray, ray_workers, folder), folder)
     wall, cpu = time.perf_counter() - began, time.process_time() - cpu
     assert tally.done == arguments.jobs
     began = time.perf_counter()
@@ -176,14 +181,14 @@ def singles(videos: list[Path], folder: Path) -> dict[str, Any]:
     from tests.helpers.stub_capture import results
 
     from selfmocap import CaptureConfig, capture
-    from selfmocap.pipeline.distributed.sources import Clip
+    from selfmocap.pipeline.distributed.sources import VideoSource
 
     torch.set_num_threads(1)
     found = {}
     for video in videos:
         out = folder / video.stem
         capture(video.resolve(), out, CaptureConfig(quality="fast", export=("bvh",)))
-        found[Clip(str(video.resolve())).name] = results(out)
+        found[VideoSource(str(video.resolve())).name] = results(out)
     return found
 
 

@@ -16,19 +16,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from selfmocap.adaptation.adapt import predict, with_shared_shape
-from selfmocap.adaptation.fit import optimise
-from selfmocap.adaptation.objective import gather_evidence
+from selfmocap.adaptation.adapt import predict_bodies, with_shared_shape
+from selfmocap.adaptation.fit import fit
+from selfmocap.adaptation.objective import gather_fitting_data
 from selfmocap.body_model.body import Body
 from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS, JOINT
 from selfmocap.evaluation.paper.clips import unswapped
-from selfmocap.models.inference import camera_of, inputs_of, seen_share, to_world
+from selfmocap.models.inference import default_camera, mean_confidence, network_inputs, to_world
 from selfmocap.models.temporal import TemporalNetwork
 from selfmocap.models.temporal_inference import load_temporal
 from selfmocap.pipeline.postprocessing.foot_contact import FOOT_POINTS, find_contacts, rest_heights
-from selfmocap.pipeline.postprocessing.postprocess import clean
-from selfmocap.pipeline.postprocessing.rebuild import keypoints_world, light
+from selfmocap.pipeline.postprocessing.postprocess import postprocess
+from selfmocap.pipeline.postprocessing.rebuild import keypoint_body, keypoints_world
 from selfmocap.synthetic.batches import SyntheticConfig
 from selfmocap.synthetic.cameras import CameraConfig
 from selfmocap.synthetic.corrupt import KeypointErrors
@@ -36,8 +36,8 @@ from selfmocap.synthetic.motions import MotionClip
 from selfmocap.synthetic.points import detected, point_scene
 from selfmocap.synthetic.scene import sample_scene
 from selfmocap.tracking.observations import Observations
-from selfmocap.training.temporal_data import FPS, smooth_windows
-from selfmocap.training.temporal_recipe import ClipChoice, read_motions
+from selfmocap.training.temporal_data import CLIP_FPS, clip_boxes
+from selfmocap.training.temporal_recipe import TemporalDataConfig, read_motions
 
 SEED = 70_000
 SPREAD = 0.2
@@ -49,17 +49,17 @@ def filmed(
 ) -> tuple[Observations, Float[Tensor, "3"]]:
     """What a detector says of one person, and the true vertical in the camera frame."""
     cameras = CameraConfig(pitch=(pitch, SPREAD), panning=0.0, hand_held=0.0)
-    config = SyntheticConfig(clips=1, frames=frames, fps=FPS, cameras=cameras)
+    config = SyntheticConfig(clips=1, frames=frames, fps=CLIP_FPS, cameras=cameras)
     views = sample_scene(
-        np.random.SeedSequence(seed), cameras, config.looks, (1, frames), FPS, motions, body, variety=None
+        np.random.SeedSequence(seed), cameras, config.looks, (1, frames), CLIP_FPS, motions, body, variety=None
     ).views
     seen = detected(seed, KeypointErrors(), point_scene(seed, config, motions, body))
     width, height = views.size[0].tolist()
     observations = Observations(
         frame_index=torch.arange(frames),
-        frame_times=torch.arange(frames).double() / FPS,
+        frame_times=torch.arange(frames).double() / CLIP_FPS,
         image_size=(width, height),
-        boxes=smooth_windows(seen.keypoints, seen.confidence)[0],
+        boxes=clip_boxes(seen.keypoints, seen.confidence)[0],
         keypoint_set=DEFAULT_KEYPOINTS.name,
         keypoints=seen.keypoints[0],
         keypoint_confidence=seen.confidence[0],
@@ -69,12 +69,12 @@ def filmed(
 
 def captured(seen: Observations, network: TemporalNetwork, body: Body) -> Motion:
     """As `capture --quality fast` does, before cleaning."""
-    camera = camera_of(seen, None)
-    evidence = gather_evidence([(seen, inputs_of(seen, camera, network.frame), seen.fps)])
-    found = optimise(body, with_shared_shape(predict(network, evidence), evidence), evidence)
+    camera = default_camera(seen, None)
+    evidence = gather_fitting_data([(seen, network_inputs(seen, camera, network.frame), seen.fps)])
+    found = fit(body, with_shared_shape(predict_bodies(network, evidence), evidence), evidence)
     found = replace(found, betas=found.betas[0])
-    share = seen_share(seen.keypoint_confidence)
-    world, small = to_world(found, camera), light(body)
+    share = mean_confidence(seen.keypoint_confidence)
+    world, small = to_world(found, camera), keypoint_body(body)
     return Motion.from_parameters(
         small, world, camera, seen.image_size, seen.frame_times, seen.frame_index, share
     )
@@ -97,7 +97,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     body, (network, _) = Body.load(), load_temporal()
-    choice = ClipChoice(options.motions, held_out=tuple(options.held_out))
+    choice = TemporalDataConfig(options.motions, held_out=tuple(options.held_out))
     motions = list(read_motions(choice, 0, body, None, lambda *_: None).validation)
     errors: dict[str, list[float]] = {}
     for number in range(options.clips):
@@ -105,7 +105,7 @@ def main() -> None:
         raw = captured(seen, network, body)
         ankles = raw.joints_cam[:, [JOINT["left_ankle"], JOINT["right_ankle"]]].mean(1)
         tall = torch.nn.functional.normalize(raw.joints_cam[:, JOINT["head"]] - ankles, dim=-1).mean(0)
-        cleaned = clean(raw, body)
+        cleaned = postprocess(raw, body)
         above = keypoints_world(cleaned, FOOT_POINTS)[..., 1] - rest_heights(body, cleaned.parameters.betas)
         standing = above[find_contacts(cleaned)].abs()
         found = {

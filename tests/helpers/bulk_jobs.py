@@ -1,4 +1,4 @@
-"""Jobs that only take time, and a driver of them as a program of its own, to be killed and run again.
+"""Jobs that only wait, and a program that drives them, for tests that kill it and run it again.
 
 python -m tests.helpers.bulk_jobs OUT JOBS SECONDS WORKERS
 """
@@ -15,12 +15,12 @@ from selfmocap.io.progress import ProgressCallback
 from selfmocap.pipeline.distributed.cluster import cluster
 from selfmocap.pipeline.distributed.jobs import WORK, recover
 from selfmocap.pipeline.distributed.manifest import Manifest
-from selfmocap.pipeline.distributed.schedule import Pool, Tally, do_all
+from selfmocap.pipeline.distributed.schedule import Tally, WorkerPool, run_all
 
 
 @dataclass(frozen=True)
 class Pause:
-    """Writes a result after some seconds, or fails."""
+    """A job that writes a result after some seconds, or fails."""
 
     name: str
     seconds: float = 0.0
@@ -34,22 +34,22 @@ class Pause:
     def result(self) -> Path:
         return Path(self.name)
 
-    def make(self, place: Path, out: Path, progress: ProgressCallback) -> dict[str, Any]:
-        place.mkdir(exist_ok=True)
-        (place / "worker.txt").write_text(str(os.getpid()))
+    def make(self, path: Path, out: Path, progress: ProgressCallback) -> dict[str, Any]:
+        path.mkdir(exist_ok=True)
+        (path / "worker.txt").write_text(str(os.getpid()))
         progress("pause", 0, 1)
         time.sleep(self.seconds)
         if self.broken:
             raise ValueError(f"{self.source}: a damaged video")
-        (place / "result.txt").write_text(self.name)
+        (path / "result.txt").write_text(self.name)
         return {"frames": 1}
 
 
-def run(jobs: Iterable[Pause], pool: Pool, out: Path) -> Tally:
+def run(jobs: Iterable[Pause], pool: WorkerPool, out: Path) -> Tally:
     (out / WORK).mkdir(parents=True, exist_ok=True)
     with Manifest(out / "manifest.jsonl", {}) as manifest:
         recover(out, manifest)
-        return do_all(jobs, pool, out, manifest, lambda tally, working: None)
+        return run_all(jobs, pool, out, manifest, lambda tally, working: None)
 
 
 def results(out: Path) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Somebody who walks, and the cameras that look on."""
+"""A synthetic walk, and cameras that see it."""
 
 import math
 from dataclasses import replace
@@ -11,25 +11,26 @@ from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.named_poses import pose_from_degrees
 from selfmocap.body_model.skeleton import JOINT
 from selfmocap.geometry.camera import Camera
-from selfmocap.pipeline.postprocessing.leg_ik import LEGS, Leg, reach
+from selfmocap.pipeline.postprocessing.leg_ik import LEGS, Leg, solve_leg
 
 FPS = 30.0
 LEVEL = Camera.looking_along_z(1000.0, 1280, 720)
 
 
 def smoothstep(x: torch.Tensor) -> torch.Tensor:
+    """Interpolate smoothly from 0 to 1 for x in [0, 1]."""
     x = x.clamp(0, 1)
     return 3 * x**2 - 2 * x**3
 
 
-def pitched(degrees: float) -> Camera:
-    """5 m before the world's origin, 1.5 m above the ground, looking down."""
+def pitched_camera(degrees: float) -> Camera:
+    """Return a camera 5 m in front of the world's origin and 1.5 m above the ground, pitched down."""
     R = roma.rotvec_to_rotmat(torch.tensor([math.radians(degrees), 0.0, 0.0])) @ LEVEL.R_cam_world
     return replace(LEVEL, R_cam_world=R, t_cam_world=-R @ torch.tensor([0.0, 1.5, 5.0]))
 
 
-def walk(body: Body, small: Body, camera: Camera, seconds: float = 5.0) -> Motion:
-    """A walk at 0.9 m/s across the picture, feet flat and still on y = 0 for 60 % of each step's second."""
+def walking_motion(body: Body, small: Body, camera: Camera, seconds: float = 5.0) -> Motion:
+    """Return a walk at 0.9 m/s across the image, feet flat and static on y = 0 for 60 % of each step's second."""
     time = torch.arange(round(seconds * FPS), dtype=torch.float64) / FPS
     pose = pose_from_degrees({
         **{f"{side}_{joint}": angles for side in ("left", "right") for joint, angles in
@@ -47,26 +48,27 @@ def walk(body: Body, small: Body, camera: Camera, seconds: float = 5.0) -> Motio
     root[:, 0] = 0.9 * time - 0.45 * seconds
     root[:, 1] = 0.02 * torch.sin(4 * math.pi * time)
     parameters = BodyParameters(torch.zeros(body.num_betas, dtype=torch.float64), R, root)
-    wide = body.to(torch.float64)
-    posed = wide.pose(BodyParameters(parameters.betas, R[:1], root[:1]))
+    body64 = body.to(torch.float64)
+    posed = body64.pose(BodyParameters(parameters.betas, R[:1], root[:1]))
     parameters.p_world_root[:, 1] -= posed.vertices[..., 1].amin() + 0.03
     for leg, phase in zip(LEGS, (0.0, 0.5), strict=True):
         posed = small.to(torch.float64).pose(parameters)
         step = time + phase
-        share = (step % 1 - 0.6) / 0.4
-        forward = 0.9 * (step.floor() + smoothstep(share) - phase + 0.3) - 0.45 * seconds
+        swing_phase = (step % 1 - 0.6) / 0.4
+        forward = 0.9 * (step.floor() + smoothstep(swing_phase) - phase + 0.3) - 0.45 * seconds
         goal = posed.joints[:, leg.ankle].clone()
-        flat = wide.shape(parameters.betas).joints[leg.ankle, 1]
+        flat = body64.shape(parameters.betas).joints[leg.ankle, 1]
         goal[:, 0] = forward
-        goal[:, 1] = flat + 0.12 * torch.sin(math.pi * share.clamp(0, 1)) ** 2
+        goal[:, 1] = flat + 0.12 * torch.sin(math.pi * swing_phase.clamp(0, 1)) ** 2
         shift = goal - posed.joints[:, leg.ankle]
-        parameters = reached(wide, parameters, leg, shift, turn.repeat(len(time), 1, 1))
+        parameters = with_foot_moved(body64, parameters, leg, shift, turn.repeat(len(time), 1, 1))
     return Motion.from_parameters(small, parameters.to(torch.float32), camera, (1280, 720), time)
 
 
-def reached(
+def with_foot_moved(
     body: Body, parameters: BodyParameters, leg: Leg, shift: torch.Tensor, R_world_foot: torch.Tensor
 ) -> BodyParameters:
+    """Move an ankle by `shift` (m), and turn the foot to `R_world_foot`, with leg inverse kinematics."""
     rest_joints = body.shape(parameters.betas).joints
-    R = reach(rest_joints, leg, parameters.R_parent_joint, parameters.p_world_root, shift, R_world_foot)
+    R = solve_leg(rest_joints, leg, parameters.R_parent_joint, parameters.p_world_root, shift, R_world_foot)
     return replace(parameters, R_parent_joint=R)

@@ -336,7 +336,7 @@ def test_files_that_are_no_videos_are_refused(
     (tmp_path / "text.mp4").write_text("hello")
     (tmp_path / "empty.mp4").touch()
     (tmp_path / "folder").mkdir()
-    for name, says in (("text.mp4", "not a video"), ("empty.mp4", "is empty"), ("folder", "without pictures"),
+    for name, says in (("text.mp4", "expected a video"), ("empty.mp4", "is empty"), ("folder", "folder with images"),
                        ("absent.mp4", "does not exist")):  # fmt: skip
         assert says in refused(capfd, tmp_path / name, tmp_path / "out", "--weights", weights)
 

@@ -1,4 +1,4 @@
-"""Captures of videos whose frames are turned or come at odd times, and into folders that nobody may write to."""
+"""Captures of rotated videos, of variable frame rates, and into folders without write permission."""
 
 import csv
 import os
@@ -18,7 +18,7 @@ import torch
 from selfmocap.body_model.motion import Motion
 from selfmocap.cli.main import main
 from tests.helpers.stick_figures import HEIGHT, RED, WIDTH, scene
-from tests.helpers.stub_capture import little_work, results, told_video, untrained_weights
+from tests.helpers.stub_capture import drawn_video, little_work, results, untrained_weights
 from tests.helpers.videos import write_video
 
 pytestmark = pytest.mark.slow
@@ -40,11 +40,11 @@ def capture(video: Path, out: Path, weights: Path, *options: object) -> int:
     return ended.value.code
 
 
-# ---- a telephone held upright ---------------------------------------------------------------------------------
+# ---- rotated videos ---------------------------------------------------------------------------------
 
 
 def turned(path: Path, clockwise: bool) -> None:
-    """Tells players of an MP4 file to turn its frames by a right angle."""
+    """Set the rotation of an MP4 file to a right angle."""
     data = bytearray(path.read_bytes())
     matrix = data.index(b"tkhd") + 4 + 40
     side = 65536 if clockwise else -65536
@@ -53,10 +53,8 @@ def turned(path: Path, clockwise: bool) -> None:
 
 
 @pytest.mark.parametrize("clockwise", [True, False])
-def test_a_video_that_is_to_be_turned_is_captured_upright(
-    tmp_path: Path, weights: Path, clockwise: bool
-) -> None:
-    """The person is told in the upright picture; the file holds the picture lying down."""
+def test_a_rotated_video_is_captured_upright(tmp_path: Path, weights: Path, clockwise: bool) -> None:
+    """The detector is scripted for the upright image; the file holds the image rotated."""
     places = [{RED: (150.0 + k, 100.0)} for k in range(8)]
     upright = [np.full((WIDTH, HEIGHT, 3), 128, np.uint8) for _ in places]
     for image, place in zip(upright, places, strict=True):
@@ -77,14 +75,14 @@ def test_a_video_that_is_to_be_turned_is_captured_upright(
     assert frame.shape == (WIDTH, HEIGHT, 3)
 
 
-# ---- frames that come when they like --------------------------------------------------------------------------
+# ---- variable frame rates --------------------------------------------------------------------------
 
 
-def test_exports_of_a_video_of_a_varying_rate_keep_its_clock(tmp_path: Path, weights: Path) -> None:
-    """Frames of 20 to 100 ms: tables hold each frame's own time, a BVH the motion at even times between them."""
+def test_exports_of_a_variable_frame_rate_keep_the_frame_times(tmp_path: Path, weights: Path) -> None:
+    """With frames of 20 to 100 ms, tables have each frame's own time, and a BVH file the motion at even times."""
     durations = [20, 40, 100, 20, 20, 60, 40, 40, 20, 100, 40]
     times = [float(t) / 1000 for t in np.cumsum([0, *durations])]
-    video = told_video(tmp_path / "odd.mkv", times=times)
+    video = drawn_video(tmp_path / "odd.mkv", times=times)
     with little_work():
         assert capture(video, tmp_path / "out", weights, "--people", "1", "--export", "bvh", "csv") == 0
     folder = tmp_path / "out" / "person-1"
@@ -109,12 +107,12 @@ def test_exports_of_a_video_of_a_varying_rate_keep_its_clock(tmp_path: Path, wei
     assert between.max() > 0.005
 
 
-# ---- folders that nobody may write to -------------------------------------------------------------------------
+# ---- folders without write permission -------------------------------------------------------------------------
 
 
 @contextmanager
-def as_nobody() -> Iterator[None]:
-    """Root may write everywhere: somebody else may not."""
+def as_user_nobody() -> Iterator[None]:
+    """Run as the user `nobody`, since root may write everywhere."""
     root = os.geteuid() == 0
     if root:
         os.seteuid(NOBODY)
@@ -126,8 +124,8 @@ def as_nobody() -> Iterator[None]:
 
 
 @pytest.fixture
-def everybodys() -> Iterator[Path]:
-    """A folder that everybody may look into, which those of pytest are not."""
+def readable_folder() -> Iterator[Path]:
+    """Return a folder that all users may read, unlike those of pytest."""
     folder = Path(tempfile.mkdtemp())
     folder.chmod(0o755)
     yield folder
@@ -137,30 +135,30 @@ def everybodys() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def sealed(folder: Path) -> None:
+def make_read_only(folder: Path) -> None:
     for path in [folder, *folder.rglob("*")]:
         path.chmod(0o555 if path.is_dir() else 0o444)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="folders have no such permissions there")
-def test_a_folder_that_cannot_be_written_to_is_named_and_left_alone(
-    everybodys: Path, capfd: pytest.CaptureFixture
+def test_a_folder_without_write_permission_is_named_and_unchanged(
+    readable_folder: Path, capfd: pytest.CaptureFixture
 ) -> None:
-    video = told_video(everybodys / "two.mp4")
-    weights = untrained_weights(everybodys / "untrained.safetensors")
-    empty, whole = everybodys / "empty", everybodys / "whole"
+    video = drawn_video(readable_folder / "two.mp4")
+    weights = untrained_weights(readable_folder / "untrained.safetensors")
+    empty, finished = readable_folder / "empty", readable_folder / "finished"
     empty.mkdir()
     with little_work():
-        assert capture(video, whole, weights, "--export", "bvh") == 0
-        sealed(everybodys)
-        before = results(whole)
+        assert capture(video, finished, weights, "--export", "bvh") == 0
+        make_read_only(readable_folder)
+        before = results(finished)
         capfd.readouterr()
-        with as_nobody():
-            for out, *options in [(empty,), (empty / "deeper",), (whole, "--export", "csv"),
-                                  (whole, "--height", "1.5"), (whole, "--people", "largest")]:  # fmt: skip
+        with as_user_nobody():
+            for out, *options in [(empty,), (empty / "deeper",), (finished, "--export", "csv"),
+                                  (finished, "--height", "1.5"), (finished, "--people", "largest")]:  # fmt: skip
                 assert capture(video, out, weights, *options) == 2
                 lines = [line for line in capfd.readouterr().err.splitlines() if line.strip()]
                 assert len(lines) == 1
                 assert "Permission denied" in lines[0] and str(out) in lines[0]
     assert not list(empty.iterdir())
-    assert results(whole) == before
+    assert results(finished) == before

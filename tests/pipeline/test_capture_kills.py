@@ -8,10 +8,10 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.skipif(
-    not Path("/proc/self/stat").is_file(), reason="needs /proc to know how long a process has worked"
+    not Path("/proc/self/stat").is_file(), reason="needs /proc to measure the CPU time of a process"
 )
-def test_killed_at_random_moments_and_run_again_the_result_is_the_same(tmp_path: Path) -> None:
-    """Four times here; `benchmarks/capture_kills.py` does it twenty times."""
-    cut_short, different = killed_and_run_again(tmp_path, kills=4)
-    assert cut_short >= 2
+def test_captures_killed_at_random_moments_resume_to_the_same_result(tmp_path: Path) -> None:
+    """Kill four captures; `benchmarks/capture_kills.py` kills twenty."""
+    interrupted, different = killed_and_run_again(tmp_path, kills=4)
+    assert interrupted >= 2
     assert not different

@@ -11,7 +11,7 @@ from selfmocap.models.estimator import infer
 from selfmocap.models.temporal import TemporalConfig, TemporalNetwork
 from selfmocap.models.temporal_inference import save_temporal
 from selfmocap.pipeline.infer_folder import infer_folder
-from selfmocap.pipeline.predict import extended
+from selfmocap.pipeline.predict import extend_motion
 from selfmocap.tracking.observations import Observations
 
 NETWORK = TemporalConfig(width=32, hidden=16)
@@ -39,7 +39,7 @@ def network() -> TemporalNetwork:
 
 
 def test_one_frame_becomes_past_present_and_future(body: Body) -> None:
-    motion = extended(network(), body, some_observations(1, 30.0), weights="none")
+    motion = extend_motion(network(), body, some_observations(1, 30.0), weights="none")
     assert len(motion) == 11 and abs(motion.fps - 30) < 1e-9
     assert motion.filled.tolist() == [True] * 5 + [False] + [True] * 5
     assert motion.frame_index.tolist() == list(range(11))
@@ -52,12 +52,12 @@ def test_one_frame_becomes_past_present_and_future(body: Body) -> None:
 
 def test_a_clip_keeps_its_frames_between_past_and_future(body: Body) -> None:
     seen = replace(some_observations(40, 60.0), keypoint_confidence=torch.full((40, 23), 0.5))
-    motion = extended(network(), body, seen)
+    motion = extend_motion(network(), body, seen)
     assert len(motion) == 60
     assert (~motion.filled).nonzero().squeeze(1).tolist() == list(range(10, 50))
     torch.testing.assert_close(motion.frame_times.diff(), torch.full((59,), 1 / 60, dtype=torch.float64))
     assert (motion.confidence == 0.5).all()
-    ends = extended(network(), body, seen[[39]])
+    ends = extend_motion(network(), body, seen[[39]])
     torch.testing.assert_close(
         motion.parameters.R_parent_joint[-1, 1:], ends.parameters.R_parent_joint[-1, 1:], atol=1e-5, rtol=0
     )

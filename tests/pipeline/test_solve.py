@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,9 +27,9 @@ from selfmocap.pipeline.diagnostics import (
     low_confidence_ranges,
     motion_diagnostics,
 )
-from selfmocap.pipeline.samples import BLOCK, CapturedPerson, spread_rows
-from selfmocap.pipeline.solve import Estimate
-from selfmocap.pipeline.summary import capture_report
+from selfmocap.pipeline.samples import SAMPLE_BLOCK, CapturedPerson, spread_rows
+from selfmocap.pipeline.solve import Estimate, PersonChoice
+from selfmocap.pipeline.summary import REPORT_VERSION, capture_report, read_report
 from selfmocap.tracking.observations import Observations
 
 # ---- samples and windows --------------------------------------------------------------------------------------
@@ -37,10 +38,10 @@ from selfmocap.tracking.observations import Observations
 @pytest.mark.parametrize(("count", "most"), [(7, 20), (20, 20), (41, 20), (1000, 100), (18000, 1500)])
 def test_a_sample_is_spread_from_the_first_frame_to_the_last(count: int, most: int) -> None:
     rows = spread_rows(count, most)
-    assert len(rows) <= max(most, BLOCK)
+    assert len(rows) <= max(most, SAMPLE_BLOCK)
     assert (rows.diff() >= 1).all()
     assert rows[0] == 0
-    assert count <= most or rows[-1] == count - 1 or most < 2 * BLOCK
+    assert count <= most or rows[-1] == count - 1 or most < 2 * SAMPLE_BLOCK
     assert len(rows) == count or (rows.diff() == 1).float().mean() > 0.9
 
 
@@ -50,49 +51,49 @@ def turning(frames: int) -> BodyParameters:
     return BodyParameters(torch.zeros(frames, 16), R, torch.stack([share, 1 - share, share], dim=1))
 
 
-def test_windows_that_agree_join_to_the_whole() -> None:
+def test_equal_windows_blend_to_the_original() -> None:
     whole = turning(30)
     parts: list[BodyParameters] = []
     for begin, end, overlap in ((0, 12, 0), (8, 24, 4), (20, 30, 4)):
-        parts = solve._faded(parts, whole[begin:end], overlap)
+        parts = solve._append_blended(parts, whole[begin:end], overlap)
     found = concat(parts)
     torch.testing.assert_close(found.R_parent_joint, whole.R_parent_joint, atol=1e-5, rtol=0)
     torch.testing.assert_close(found.p_world_root, whole.p_world_root)
 
 
-def test_windows_that_disagree_join_without_a_step() -> None:
+def test_different_windows_blend_without_a_step() -> None:
     whole = turning(30)
     other = BodyParameters(whole.betas, whole.R_parent_joint, whole.p_world_root + 0.1)
-    found = concat(solve._faded([whole[:20]], other[10:], 10))
+    found = concat(solve._append_blended([whole[:20]], other[10:], 10))
     steps = found.p_world_root.diff(dim=0) - whole.p_world_root.diff(dim=0)
     assert len(found.p_world_root) == 30
     assert steps.abs().max() < 0.1 / 10
 
 
-def test_a_shape_that_is_not_free_stays(standing: Motion, body: Body, tmp_path: Path) -> None:
-    person = person_of(seen_exactly(standing, body), tmp_path)
+def test_a_fixed_shape_stays(standing: Motion, body: Body, tmp_path: Path) -> None:
+    person = person_of(exact_observations(standing, body), tmp_path)
     network = FrameNetwork(NetworkConfig(trunk="none", rgb=False))
-    evidence = gather_fitting_data([person.clip(person.seen, network)])
-    start = replace(predict_bodies(network, evidence), betas=torch.full((12, 16), 0.3))
-    found = fit(body, start, evidence, FitConfig(steps=3, free_shape=False))
+    data = gather_fitting_data([person.clip(person.observations, network)])
+    start = replace(predict_bodies(network, data), betas=torch.full((12, 16), 0.3))
+    found = fit(body, start, data, FitConfig(steps=3, free_shape=False))
     torch.testing.assert_close(found.betas, start.betas)
     assert (found.R_parent_joint - start.R_parent_joint).abs().max() > 1e-3
 
 
-def test_an_answer_comes_back_from_its_file(tmp_path: Path) -> None:
+def test_an_estimate_round_trips_through_its_file(tmp_path: Path) -> None:
     whole = turning(5)
-    Estimate(whole, whole[1:]).save(tmp_path / "answer.npz")
-    found = Estimate.load(tmp_path / "answer.npz")
+    Estimate(whole, whole[1:]).save(tmp_path / "estimate.npz")
+    found = Estimate.load(tmp_path / "estimate.npz")
     assert torch.equal(found.before.R_parent_joint, whole.R_parent_joint)
     assert torch.equal(found.after.p_world_root, whole.p_world_root[1:])
 
 
-# ---- measures -------------------------------------------------------------------------------------------------
+# ---- diagnostics -------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def standing(body: Body) -> Motion:
-    """Twelve frames of somebody who stands still, three metres away."""
+    """Return twelve frames of a person who stands still, three metres away."""
     pose, place = named_pose("arms-down"), torch.tensor([0.0, 0.0, -3.0])
     return Motion.from_parameters(
         body,
@@ -103,7 +104,7 @@ def standing(body: Body) -> Motion:
     )
 
 
-def seen_exactly(motion: Motion, body: Body) -> Observations:
+def exact_observations(motion: Motion, body: Body) -> Observations:
     frames = len(motion)
     keypoints = project(motion.keypoints_cam, motion.camera.focal, motion.camera.center)
     boxes = torch.tensor([320.0, 240.0, 200.0]).expand(frames, 3)
@@ -126,26 +127,28 @@ def person_of(seen: Observations, folder: Path) -> CapturedPerson:
     return CapturedPerson.load(1, folder, focal=600.0)
 
 
-def test_a_motion_that_is_what_was_seen_has_no_error(standing: Motion, body: Body, tmp_path: Path) -> None:
-    person = person_of(seen_exactly(standing, body), tmp_path)
+def test_a_motion_equal_to_the_observations_has_no_error(
+    standing: Motion, body: Body, tmp_path: Path
+) -> None:
+    person = person_of(exact_observations(standing, body), tmp_path)
     found = motion_diagnostics(standing, person, body)
     assert found["keypoint_px"] == pytest.approx(0, abs=1e-3)
     assert found["mask_iou"] == 1
     assert found["flow_px"] == pytest.approx(0, abs=1e-3)
     assert found["jitter"] == pytest.approx(0, abs=1e-3)
-    assert low_confidence_ranges(standing, person.seen) == []
+    assert low_confidence_ranges(standing, person.observations) == []
 
 
-def test_known_distances_are_measured_and_frames_far_off_are_named(
+def test_known_residuals_are_measured_and_unreliable_frames_listed(
     standing: Motion, body: Body, tmp_path: Path
 ) -> None:
-    seen = seen_exactly(standing, body)
+    seen = exact_observations(standing, body)
     keypoints = seen.keypoints.clone()
     keypoints[5:8, :, 0] += 100
     person = person_of(
         replace(seen, keypoints=keypoints, masks=None, flow=None, flow_confidence=None), tmp_path
     )
-    px, total = keypoint_residuals_px(standing, person.seen)
+    px, total = keypoint_residuals_px(standing, person.observations)
     length = 100 * 128 / 400
     robust = 2 * ((1 + length**2 / 4) ** 0.5 - 1)
     torch.testing.assert_close(px[5:8], torch.full((3,), robust), atol=1e-2, rtol=0)
@@ -153,18 +156,18 @@ def test_known_distances_are_measured_and_frames_far_off_are_named(
     filled = torch.zeros(12, dtype=torch.bool)
     filled[10] = True
     doubtful = replace(standing, filled=filled, confidence=torch.tensor([0.1, *[1.0] * 11]))
-    found = low_confidence_ranges(doubtful, person.seen)
+    found = low_confidence_ranges(doubtful, person.observations)
     assert [(first, last, why.split(":")[0]) for first, last, why in found] == [
-        (0, 0, "hardly seen"),
-        (5, 7, "far from the keypoints that were seen"),
-        (10, 10, "not seen"),
+        (0, 0, "low keypoint confidence"),
+        (5, 7, "far from the observed keypoints"),
+        (10, 10, "not observed"),
     ]
     assert motion_diagnostics(standing, person, body)["mask_iou"] is None
     assert motion_diagnostics(standing, person, body)["flow_px"] is None
 
 
-def test_a_pan_is_told_from_a_camera_that_stands(standing: Motion, body: Body, tmp_path: Path) -> None:
-    seen = seen_exactly(standing, body)
+def test_a_pan_is_distinguished_from_a_static_camera(standing: Motion, body: Body, tmp_path: Path) -> None:
+    seen = exact_observations(standing, body)
     assert seen.flow is not None and seen.masks is not None
     for name, px in (("still", 0.0), ("pan", 1.0)):
         (tmp_path / name).mkdir()
@@ -175,14 +178,16 @@ def test_a_pan_is_told_from_a_camera_that_stands(standing: Motion, body: Body, t
     assert is_camera_static([None])
 
 
-def test_the_summary_warns_of_whoever_is_seen_in_part(standing: Motion, body: Body, tmp_path: Path) -> None:
-    seen = seen_exactly(standing, body)[:3]
+def test_the_report_warns_of_partly_visible_people(standing: Motion, body: Body, tmp_path: Path) -> None:
+    seen = exact_observations(standing, body)[:3]
     confidence = seen.keypoint_confidence.clone()
     confidence[:, [name.endswith(("knee", "ankle")) for name in keypoint_set("coco-23").names]] = 0.1
     person = person_of(replace(seen, keypoint_confidence=confidence), tmp_path)
     video = {"sha256": "0", "frames": 3, "fps": 30.0, "corrupt_frames": [1]}
-    measured = StageRecord("measure-1", "", {"before": {}, "after": {}, "untrusted": [[0, 2, "far"]]}, 0.5)
-    choice = {"accepted": False, "refined": True, "before_px": None, "after_px": 1.00001}
+    measured = StageRecord(
+        "measure-1", "", {"before": {}, "after": {}, "low_confidence_ranges": [[0, 2, "far"]]}, 0.5
+    )
+    choice = PersonChoice(False, True, False, [0.0] * 16, None, 1.00001)
     report = capture_report(
         Path("a.mp4"),
         StageRecord("observe", "", {"video": video}, 1.0),
@@ -191,15 +196,44 @@ def test_the_summary_warns_of_whoever_is_seen_in_part(standing: Motion, body: Bo
         [choice],
         [measured],
     )
-    assert report["people"][0]["before"] == {"self_check_px": None}
-    assert [stage["name"] for stage in report["stages"]] == ["observe", "measure", "whole"]
-    assert report["stages"][-1] == {"name": "whole", "seconds": 1.5, "frames_per_second": 2.0}
+    assert report["people"][0]["before"] == {"heldout_reprojection_px": None}
+    assert [stage["name"] for stage in report["stages"]] == ["observe", "measure", "total"]
+    assert report["stages"][-1] == {"name": "total", "seconds": 1.5, "frames_per_second": 2.0}
     about = " ".join(report["warnings"])
     for part in (
         "1 of the 3 frames are damaged",
         "3 frames only",
-        "legs are guessed",
-        "not to be trusted in 3",
+        "legs are rarely visible; leg pose is unreliable",
+        "3 of 3 frames are unreliable",
     ):
         assert part in about
     assert "arms" not in about
+
+
+def test_a_report_of_version_1_is_read_with_the_present_names(tmp_path: Path) -> None:
+    former = {
+        "video": {"path": "a.mp4"},
+        "stages": [{"name": name, "seconds": 1.0} for name in ("observe", "clean", "whole")],
+        "people": [
+            {"before": {"self_check_px": 2.0}, "after": {"self_check_px": 1.0}, "untrusted": [[0, 2, "far"]]}
+        ],
+        "warnings": [],
+    }
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps(former))
+    report = read_report(path)
+    assert report["version"] == REPORT_VERSION
+    assert [stage["name"] for stage in report["stages"]] == ["observe", "postprocess", "total"]
+    assert report["people"] == [
+        {
+            "before": {"heldout_reprojection_px": 2.0},
+            "after": {"heldout_reprojection_px": 1.0},
+            "low_confidence_ranges": [[0, 2, "far"]],
+        }
+    ]
+    path.write_text(json.dumps(report))
+    assert read_report(path) == report
+    for unreadable in ({**report, "version": 99}, {}):
+        path.write_text(json.dumps(unreadable))
+        with pytest.raises(ValueError, match="capture the video again"):
+            read_report(path)

@@ -1,4 +1,4 @@
-"""Self-supervision: a pretrained network adapts its weights to video without labels (Tung et al. 2017, section 3.1)."""
+"""Test-time adaptation: a pretrained network adapts its weights to unlabelled video (Tung et al. 2017, section 3.1)."""
 
 import copy
 import math
@@ -11,186 +11,199 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from selfmocap.adaptation.objective import (
-    KEYPOINTS_ALONE,
-    Evidence,
+    KEYPOINTS_ONLY,
+    FittingData,
     LossWeights,
-    evenly,
-    means_of_clips,
+    StepCallback,
+    balance_clips,
+    clip_means,
+    heldout_reprojection_px,
+    no_step_callback,
     objective,
-    self_check_px,
-    weighted,
+    total_loss,
 )
 from selfmocap.body_model.body import Body, BodyParameters
-from selfmocap.models.estimator import Estimator, bodies, bodies_of_all, frames_at_once
+from selfmocap.io.progress import ProgressCallback
+from selfmocap.models.estimator import Estimator, estimate_all_bodies, estimate_bodies, frames_per_estimate
 
-Network = TypeVar("Network", bound=Estimator)
+_Network = TypeVar("_Network", bound=Estimator)
 
-_BEFORE, _AFTER = 0.5, 1.0
-"""Powers of `objective.evenly`: how far the network is before it adapts is partly its own fault."""
+_ADAPT_BALANCE_POWER, _REFIT_BALANCE_POWER = 0.5, 1.0
+"""Powers of `balance_clips`. Before adaptation part of a clip's error is due to the network, not to the detector."""
+_SHAPE_RATE = 0.1
+"""Weight of a step's frames in the running mean of a clip's shape."""
+_REFIT_SHARE = 4
+"""A refit takes the epochs of the adaptation divided by this."""
 
 
 @dataclass(frozen=True)
 class AdaptConfig:
-    """How to adapt; chosen by measurement on validation motions."""
+    """Settings of adaptation, chosen by measurement on validation motions."""
 
     epochs: int = 80
-    """With a detector's keypoints more of them take 3D from the truth again; with exact ones they do not."""
+    """With a detector's keypoints, more epochs make 3D worse again; with exact keypoints they do not."""
     learning_rate: float = 3e-4
-    """Falls to a tenth along a cosine. Above that, 3D gets worse while 2D improves."""
+    """Falls to a tenth along a cosine. Above this rate, 3D gets worse while 2D improves."""
     window: int = 10
-    """Consecutive frames that are seen together, at least; a temporal network sees as many as it was trained on."""
+    """Minimal number of consecutive frames in a window. A temporal network takes as many as it was trained on."""
     windows: int = 4
-    """Windows a step, mixed over clips: mixing is worth more than any other setting; half as many long ones."""
-    weights: LossWeights = field(default_factory=lambda: KEYPOINTS_ALONE)
-    """Where a detector sees people in motion, its masks and flow take 3D from the truth: docs/explanation/results.md."""
-    evenly: bool = True
-    """Whether clips count less where keypoints that were kept out are explained badly (`objective.evenly`): a detector
-    errs more in some than in others."""
+    """Windows per step, mixed over clips, which matters more than any other setting. Half as many long windows."""
+    weights: LossWeights = field(default_factory=lambda: KEYPOINTS_ONLY)
+    """A detector's masks and flow make 3D worse for people in motion: docs/explanation/results.md."""
+    balance_clips: bool = True
+    """Give clips with large held-out errors a lower weight (`objective.balance_clips`)."""
     seed: int = 0
 
 
 @dataclass(frozen=True, eq=False)
-class Adaptation(Generic[Network]):
-    """What adaptation gave."""
+class Adaptation(Generic[_Network]):
+    """The result of an adaptation."""
 
-    network: Network
-    """The adapted network, whether or not it is to be used."""
+    network: _Network
+    """The adapted network, whether or not it is accepted."""
     before_px: Float[Tensor, " clips"]
-    """Self-check of each clip with the network as it came: see `objective.self_check_px`."""
+    """Held-out error of each clip with the original network, see `objective.heldout_reprojection_px`."""
     after_px: Float[Tensor, " clips"]
+    """Held-out error of each clip with the adapted network."""
     accepted: Bool[Tensor, " clips"]
-    """Where the self-check got better: elsewhere the first answer is to be kept. A clip without a self-check is never
-    accepted."""
+    """True where the held-out error fell; elsewhere the original network's estimate is kept. A clip without held-out
+    keypoints is never accepted."""
 
 
 def adapt(
-    network: Network,
+    network: _Network,
     body: Body,
-    evidence: Evidence,
+    data: FittingData,
     config: AdaptConfig | None = None,
-    progress: Callable[[int, int, float], None] = lambda step, steps, loss: None,
-    watch: Callable[[int, Network], None] = lambda step, network: None,
-    replay: Callable[[Network, int], Float[Tensor, ""]] | None = None,
-) -> Adaptation[Network]:
-    """Minimises the `objective` over all weights of a copy of `network`, on windows of frames mixed over the clips of
-    `evidence`; normalisation keeps its running statistics. Each clip's shape is the running mean of its frames'.
-    `report` is called after every step with its loss, `watch` before the first and after every epoch. `replay` gives a
-    step's loss on what the network has learned before, for weights that are to be kept: without it they get worse on
-    people whom they have not adapted to."""
+    progress: StepCallback = no_step_callback,
+    on_epoch: Callable[[int, _Network], None] = lambda step, network: None,
+    replay: Callable[[_Network, int], Float[Tensor, ""]] | None = None,
+) -> Adaptation[_Network]:
+    """Minimise the `objective` over all weights of a copy of `network`, on windows of frames mixed over the clips.
+
+    Normalisation layers keep their running statistics. Each clip's shape is a running mean over its frames. `on_epoch`
+    is called with the step and the network before the first step and after every epoch. `replay` returns a step's loss
+    on training data, for weights that will be used on other clips; without it, the network gets worse on people that
+    it has not adapted to."""
     config = config or AdaptConfig()
-    first = predict(network, evidence)
-    before = self_check_px(body, with_shared_shape(first, evidence), evidence)
-    counted = evenly(evidence, before, _BEFORE) if config.evenly else evidence
-    shapes = _mean_shapes(first.betas, evidence)
-    adapted = _learned(network, body, counted, config, first, shapes, progress, watch, replay)
-    after = self_check_px(body, with_shared_shape(predict(adapted, evidence), evidence), evidence)
+    first = predict_bodies(network, data)
+    before = heldout_reprojection_px(body, with_shared_shape(first, data), data)
+    balanced = balance_clips(data, before, _ADAPT_BALANCE_POWER) if config.balance_clips else data
+    shapes = _clip_shapes(first.betas, data)
+    adapted = _train(network, body, balanced, config, first, shapes, progress, on_epoch, replay)
+    after = heldout_reprojection_px(body, with_shared_shape(predict_bodies(adapted, data), data), data)
     return Adaptation(adapted, before, after, accepted=after < before)
 
 
-def settled(
-    adaptation: Adaptation[Network],
+def refit(
+    adaptation: Adaptation[_Network],
     body: Body,
-    whole: Evidence,
+    full: FittingData,
     config: AdaptConfig | None = None,
-    progress: Callable[[int, int, float], None] = lambda step, steps, loss: None,
-) -> Network:
-    """An adapted network, once it has been checked, adapted for a quarter as long to all that is seen: what was kept
-    out for the check would be missed (docs/explanation/results.md)."""
+    progress: StepCallback = no_step_callback,
+) -> _Network:
+    """Continue an adaptation on all keypoints, including the held-out ones, for a quarter of the epochs, in a copy of
+    the adapted network (docs/explanation/results.md)."""
     config = config or AdaptConfig()
-    counted = evenly(whole, adaptation.after_px, _AFTER) if config.evenly else whole
-    shorter = replace(config, epochs=max(config.epochs // 4, 1))
-    first = predict(adaptation.network, whole)
-    return _learned(
-        adaptation.network, body, counted, shorter, first, _mean_shapes(first.betas, counted), progress
+    balanced = (
+        balance_clips(full, adaptation.after_px, _REFIT_BALANCE_POWER) if config.balance_clips else full
     )
+    shorter = replace(config, epochs=max(config.epochs // _REFIT_SHARE, 1))
+    first = predict_bodies(adaptation.network, full)
+    shapes = _clip_shapes(first.betas, balanced)
+    return _train(adaptation.network, body, balanced, shorter, first, shapes, progress)
 
 
-def _learned(
-    network: Network,
+def _train(
+    network: _Network,
     body: Body,
-    evidence: Evidence,
+    data: FittingData,
     config: AdaptConfig,
     first: BodyParameters,
     shapes: Float[Tensor, "clips betas"],
-    progress: Callable[[int, int, float], None],
-    watch: Callable[[int, Network], None] = lambda step, network: None,
-    replay: Callable[[Network, int], Float[Tensor, ""]] | None = None,
-) -> Network:
-    """A copy of `network`, whose answer is `first` with the clips' `shapes`, after the steps of `adapt`."""
-    config = _for(network, config)
+    progress: StepCallback,
+    on_epoch: Callable[[int, _Network], None] = lambda step, network: None,
+    replay: Callable[[_Network, int], Float[Tensor, ""]] | None = None,
+) -> _Network:
+    """Train a copy of `network`, whose estimate is `first` with the clips' `shapes`."""
+    config = _fit_windows(network, config)
     adapted = copy.deepcopy(network).eval().requires_grad_(True)
     optimizer = torch.optim.Adam(adapted.parameters(), lr=config.learning_rate, betas=(0.9, 0.99))
-    random = torch.Generator().manual_seed(config.seed)
-    per_epoch = max(1, round(len(evidence) / (config.window * config.windows)))
+    generator = torch.Generator().manual_seed(config.seed)
+    per_epoch = max(1, round(len(data) / (config.window * config.windows)))
     steps = config.epochs * per_epoch
-    watch(0, adapted)
+    on_epoch(0, adapted)
     for step in range(steps):
-        optimizer.param_groups[0]["lr"] = config.learning_rate * cosine_to_a_tenth(step / steps)
-        frames = _windows(evidence, config, random)
-        seen = evidence[frames]
-        parameters = bodies(adapted, seen.inputs, seen.has_next[:-1])
-        held = first.R_parent_joint[frames] if config.weights.closeness else None
-        loss = weighted(objective(body, parameters, seen, config.weights, shapes, held), config.weights)
+        optimizer.param_groups[0]["lr"] = config.learning_rate * cosine_decay(step / steps)
+        frames = _random_windows(data, config, generator)
+        batch = data[frames]
+        parameters = estimate_bodies(adapted, batch.inputs, batch.has_next[:-1])
+        first_rotations = first.R_parent_joint[frames] if config.weights.closeness else None
+        terms = objective(body, parameters, batch, config.weights, shapes, first_rotations)
+        loss = total_loss(terms, config.weights)
         if replay is not None:
             loss = loss + replay(adapted, step)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        shapes = _moved_shapes(shapes, parameters.betas.detach(), seen.clip)
+        shapes = _update_shapes(shapes, parameters.betas.detach(), batch.clip)
         progress(step + 1, steps, float(loss.detach()))
         if (step + 1) % per_epoch == 0:
-            watch(step + 1, adapted)
+            on_epoch(step + 1, adapted)
     return adapted
 
 
-def as_stage(progress: Callable[[str, int, int], None], stage: str) -> Callable[[int, int, float], None]:
-    """What `adapt` and `optimise` report, told as a stage of longer work: without the loss."""
+def as_step_callback(progress: ProgressCallback, stage: str) -> StepCallback:
+    """Report steps as a stage of a longer job, without the loss."""
     return lambda step, steps, _: progress(stage, step, steps)
 
 
-def predict(network: Estimator, evidence: Evidence) -> BodyParameters:
-    """The network's answer for every frame, in the camera frame, without gradients."""
-    return bodies_of_all(network, evidence.inputs, evidence.has_next[:-1])
+def predict_bodies(network: Estimator, data: FittingData) -> BodyParameters:
+    """Run the network on every frame without gradients; the result is in the camera frame."""
+    return estimate_all_bodies(network, data.inputs, data.has_next[:-1])
 
 
-def with_shared_shape(parameters: BodyParameters, evidence: Evidence) -> BodyParameters:
-    """Each clip's frames with the mean of their betas. The person stays at the same place and size in the image only
-    as far as the betas agree."""
-    return replace(parameters, betas=_mean_shapes(parameters.betas, evidence)[evidence.clip])
+def with_shared_shape(parameters: BodyParameters, data: FittingData) -> BodyParameters:
+    """Replace each clip's betas by their mean, weighted by confidence. The translation stays, so that the size in the
+    image changes where a frame's betas differ from the mean."""
+    return replace(parameters, betas=_clip_shapes(parameters.betas, data)[data.clip])
 
 
-def _for(network: Estimator, config: AdaptConfig) -> AdaptConfig:
-    window = max(config.window, frames_at_once(network))
-    long = window > config.window
-    return replace(config, window=window, windows=-(-config.windows // 2) if long else config.windows)
+def cosine_decay(fraction: float) -> float:
+    """Return the learning rate's factor after a fraction of the steps: from 1 to 0.1 along a cosine."""
+    return 0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * fraction))
 
 
-def cosine_to_a_tenth(done: float) -> float:
-    """From 1 at the start to 0.1 at the end of a run of which the share `done` is done."""
-    return 0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * done))
+def _fit_windows(network: Estimator, config: AdaptConfig) -> AdaptConfig:
+    """Lengthen the windows to the network's, and then halve their number."""
+    window = max(config.window, frames_per_estimate(network))
+    longer = window > config.window
+    return replace(config, window=window, windows=-(-config.windows // 2) if longer else config.windows)
 
 
-def _mean_shapes(betas: Float[Tensor, "time betas"], evidence: Evidence) -> Float[Tensor, "clips betas"]:
-    seen = evidence.seen.keypoint_confidence.mean(-1).clamp_min(1e-3)
-    return means_of_clips(betas, evidence.clip, seen)
+def _clip_shapes(betas: Float[Tensor, "time betas"], data: FittingData) -> Float[Tensor, "clips betas"]:
+    confidence = data.observations.keypoint_confidence.mean(-1).clamp_min(1e-3)
+    return clip_means(betas, data.clip, confidence)
 
 
-def _moved_shapes(
+def _update_shapes(
     shapes: Float[Tensor, "clips betas"], betas: Float[Tensor, "time betas"], clip: Int[Tensor, " time"]
 ) -> Float[Tensor, "clips betas"]:
-    """Running means: each clip's moves a tenth of the way to the mean of the frames just seen."""
-    moved = shapes.clone()
+    """Update each clip's running mean with the mean of its frames in this step."""
+    updated = shapes.clone()
     for number in clip.unique():
-        moved[number] = shapes[number].lerp(betas[clip == number].mean(0), 0.1)
-    return moved
+        updated[number] = shapes[number].lerp(betas[clip == number].mean(0), _SHAPE_RATE)
+    return updated
 
 
-def _windows(evidence: Evidence, config: AdaptConfig, random: torch.Generator) -> Int[Tensor, " frames"]:
-    """Rows of windows at random places; a window stays within its clip, and is shorter where the clip is."""
-    starts = torch.randint(0, len(evidence), (config.windows,), generator=random).tolist()
+def _random_windows(
+    data: FittingData, config: AdaptConfig, generator: torch.Generator
+) -> Int[Tensor, " frames"]:
+    """Draw the rows of random windows. A window stays within its clip, and is shorter if the clip is."""
+    starts = torch.randint(0, len(data), (config.windows,), generator=generator).tolist()
     rows = []
     for start in starts:
-        same = (evidence.clip == evidence.clip[start]).nonzero().squeeze(1)
+        same = (data.clip == data.clip[start]).nonzero().squeeze(1)
         low, high = int(same[0]), int(same[-1]) + 1
         begin = max(low, min(start - config.window // 2, high - config.window))
         rows.append(torch.arange(begin, min(begin + config.window, high)))

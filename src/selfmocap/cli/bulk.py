@@ -56,9 +56,9 @@ def capture_many(
     with _progress() as watch:
         tally, failures = capture_all(sources, out, config, address, workers, pseudo_labels, retry, watch)
     for failure in failures:
-        _errors.print(f"selfmocap: {failure.source}: failed {failure.tries} times: {failure.error}")
+        _errors.print(f"selfmocap: {failure.source}: failed {failure.attempts} times: {failure.error}")
     _console.print(
-        f"{tally.done} videos captured, {tally.already} were before, {len(tally.aside)} failed: [bold]{out}[/]"
+        f"{tally.done} videos captured, {tally.done_before} were before, {len(tally.failed)} failed: [bold]{out}[/]"
     )
     return int(bool(failures))
 
@@ -76,8 +76,8 @@ def _progress() -> Iterator[Callable[[str, Any, Any], None]]:
             progress.update(bars[name], description=text, completed=done, total=total or None)
 
         def watch(what: str, tally: Any, working: Any) -> None:
-            total = tally.ended + tally.unsettled
-            show(what, f"{what}, {len(tally.aside)} failed", tally.ended, total if tally.all_found else None)
+            total = tally.ended + tally.pending
+            show(what, f"{what}, {len(tally.failed)} failed", tally.ended, total if tally.all_found else None)
             shown = dict(list(working.items())[:_SHOWN])
             for name in bars.keys() - shown.keys() - {"capture", "pseudo-labels"}:
                 progress.remove_task(bars.pop(name))

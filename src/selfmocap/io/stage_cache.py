@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from selfmocap.io.atomic import atomic_write
-from selfmocap.io.memory import give_memory_back
+from selfmocap.io.files import read_json_object, write_json
+from selfmocap.io.memory import release_free_memory
 
 _log = logging.getLogger(__name__)
 
@@ -80,9 +80,8 @@ class StageCache:
                 "seconds": round(time.perf_counter() - began, 3),
                 "files": {str(path.relative_to(self.folder.parent)): path.stat().st_size for path in paths},
             }
-            with atomic_write(self._path(name)) as partial:
-                partial.write_text(json.dumps(record))
-            give_memory_back()
+            write_json(self._path(name), record)
+            release_free_memory()
         stage = StageRecord(name, key, json.loads(json.dumps(record["result"])), record["seconds"])
         self.finished[name] = stage
         return stage
@@ -144,15 +143,6 @@ class StageCache:
                 path.unlink(missing_ok=True)
 
 
-def read_json_object(path: Path) -> dict[str, Any]:
-    """Read a JSON object; return an empty one where the file is missing or damaged."""
-    try:
-        data = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return data if isinstance(data, dict) else {}
-
-
 def claim_folder(settings_file: Path, settings: dict[str, Any]) -> None:
     """Record in `settings_file` what the files of its folder are made from (JSON data). Raises ValueError where it
     records other settings."""
@@ -161,7 +151,7 @@ def claim_folder(settings_file: Path, settings: dict[str, Any]) -> None:
         raise ValueError(
             f"{settings_file.parent} holds files made with {found}, expected {wanted}; choose another folder"
         )
-    _write_settings(settings_file, wanted)
+    write_json(settings_file, wanted, indent=1)
 
 
 def claim_scratch_folder(settings_file: Path, settings: dict[str, Any]) -> None:
@@ -171,9 +161,4 @@ def claim_scratch_folder(settings_file: Path, settings: dict[str, Any]) -> None:
     if folder.exists() and read_json_object(settings_file) != wanted:
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    _write_settings(settings_file, wanted)
-
-
-def _write_settings(path: Path, settings: dict[str, Any]) -> None:
-    with atomic_write(path) as partial:
-        partial.write_text(json.dumps(settings, indent=1) + "\n")
+    write_json(settings_file, wanted, indent=1)

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from selfmocap.adaptation.adapt import AdaptConfig
-from selfmocap.adaptation.fit import OptimiseConfig
-from selfmocap.adaptation.objective import LossWeights, of_each_clip
+from selfmocap.adaptation.fit import FitConfig
+from selfmocap.adaptation.objective import LossWeights, split_clips
 from selfmocap.body_model.body import Body
 from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS, JOINT, WITH_JOINTS
@@ -45,10 +45,10 @@ QUICK = RowConfig(
     adapt=AdaptConfig(epochs=2),
     adapt_each=AdaptConfig(epochs=2, window=4, windows=1),
     keep_out=0.3,
-    refine=OptimiseConfig(3),
-    refine_adapted=OptimiseConfig(3),
-    optimise=OptimiseConfig(3, 0.03),
-    descend=OptimiseConfig(3, 2e-3, "constant", "gradient descent"),
+    refine=FitConfig(3),
+    refine_adapted=FitConfig(3),
+    optimise=FitConfig(3, 0.03),
+    descend=FitConfig(3, 2e-3, "constant", "gradient descent"),
 )
 
 
@@ -132,8 +132,8 @@ def test_exact_keypoints_are_kept_out_with_the_bone_heads_below(clips: list[Benc
     assert {clip.observations.keypoint_set for clip in clips} == {WITH_JOINTS.name}
     evidence = evidence_of(clips, network, keep_out=0.3, joints=True)
     hidden, sure = (
-        evidence.kept_out > 0,
-        evidence_of(clips, network, joints=True).seen.keypoint_confidence > 0,
+        evidence.held_out > 0,
+        evidence_of(clips, network, joints=True).observations.keypoint_confidence > 0,
     )
     for name in ("left_knee", "right_wrist"):
         here, there = WITH_JOINTS.index(name), WITH_JOINTS.index(f"{name}_joint")
@@ -141,17 +141,17 @@ def test_exact_keypoints_are_kept_out_with_the_bone_heads_below(clips: list[Benc
         assert torch.equal(hidden[both, here], hidden[both, there])
     first = len(DEFAULT_KEYPOINTS.names)
     assert hidden[:, :first].any() and not (evidence.inputs.confidence[hidden[:, :first]] > 0).any()
-    assert evidence_of(clips, network).seen.keypoint_set == DEFAULT_KEYPOINTS.name
+    assert evidence_of(clips, network).observations.keypoint_set == DEFAULT_KEYPOINTS.name
     other = FrameNetwork(NetworkConfig(trunk="none", rgb=False, keypoint_set="coco-17"))
-    with pytest.raises(ValueError, match="a network that sees 17 keypoints"):
+    with pytest.raises(ValueError, match="the network expects 17 keypoints"):
         evidence_of(clips, other, keep_out=0.3, joints=True)
 
 
 def test_each_clip_by_itself_is_what_it_was_in_the_row(clips: list[BenchmarkClip]) -> None:
     evidence = evidence_of(clips, FrameNetwork(NetworkConfig(trunk="none", rgb=False)))
-    alone = of_each_clip(evidence)
+    alone = split_clips(evidence)
     assert [len(one) for one in alone] == [4, 4] and all((one.clip == 0).all() for one in alone)
-    assert torch.equal(torch.cat([one.seen.keypoints for one in alone]), evidence.seen.keypoints)
+    assert torch.equal(torch.cat([one.observations.keypoints for one in alone]), evidence.observations.keypoints)
     assert [one.has_next.tolist() for one in alone] == [[True, True, True, False]] * 2
 
 

@@ -10,21 +10,21 @@ from unittest.mock import patch
 import pytest
 
 from selfmocap.pipeline.distributed import jobs, sources
-from selfmocap.pipeline.distributed.jobs import WORK, carry_out, recover
+from selfmocap.pipeline.distributed.jobs import WORK, recover, run_job
 from selfmocap.pipeline.distributed.manifest import Manifest
-from selfmocap.pipeline.distributed.schedule import TRIES, Outcome, Tally, Working, do_all
-from selfmocap.pipeline.distributed.sources import Clip, brought, clips_in
+from selfmocap.pipeline.distributed.schedule import MAX_ATTEMPTS, JobProgress, Outcome, Tally, run_all
+from selfmocap.pipeline.distributed.sources import VideoSource, download, find_videos
 from tests.helpers.bulk_jobs import Pause, results, run
 
 
-class Here:
-    """A pool of this process: jobs are done when they are waited for."""
+class LocalPool:
+    """A pool in this process, which does a job when it is waited for."""
 
     def __init__(self, out: Path, workers: int = 3) -> None:
         self.out, self.workers, self.given = out, workers, list[Pause]()
         self.begun = Counter[str]()
 
-    def free(self) -> int:
+    def num_free(self) -> int:
         return self.workers - len(self.given)
 
     def start(self, job: Pause) -> None:
@@ -34,12 +34,12 @@ class Here:
     def wait(self, seconds: float) -> list[Outcome]:
         job = self.given.pop()
         try:
-            carry_out(job, self.out, lambda *_: None)
+            run_job(job, self.out, lambda *_: None)
         except ValueError as error:
             return [Outcome(job, str(error))]
         return [Outcome(job, None)]
 
-    def working(self) -> Working:
+    def job_progress(self) -> JobProgress:
         return {job.name: ("pause", 0, 1) for job in self.given}
 
 
@@ -72,7 +72,7 @@ def test_files_folders_globs_and_lists_are_found(tmp_path: Path) -> None:
     )
 
     def found(*names: str) -> list[str]:
-        clips = clips_in([str(tmp_path / name) for name in names])
+        clips = find_videos([str(tmp_path / name) for name in names])
         return [clip.source.removeprefix(f"{tmp_path.resolve()}/") for clip in clips]
 
     assert found("a.mp4", "in") == ["a.mp4", "in/b.MOV", "in/deep/c.mkv"]
@@ -82,13 +82,13 @@ def test_files_folders_globs_and_lists_are_found(tmp_path: Path) -> None:
     assert found("list.txt") == ["in/b.MOV", "absent.mp4", "in/deep/c.mkv", "https://host/d.mp4"]
 
 
-def test_sources_are_found_while_they_are_asked_for(tmp_path: Path) -> None:
+def test_sources_are_found_lazily(tmp_path: Path) -> None:
     files(tmp_path, "0.mp4", "1.mp4")
-    clips = clips_in([str(tmp_path)])
+    clips = find_videos([str(tmp_path)])
     next(clips)
     (tmp_path / "1.mp4").unlink()
     (tmp_path / "list.txt").write_text("x.mp4\n")
-    assert len(list(clips_in([str(tmp_path / "list.txt")] * 3))) == 3
+    assert len(list(find_videos([str(tmp_path / "list.txt")] * 3))) == 3
 
 
 @pytest.mark.parametrize(
@@ -96,15 +96,15 @@ def test_sources_are_found_while_they_are_asked_for(tmp_path: Path) -> None:
     [
         ("absent.mp4", "absent.mp4 does not exist"),
         ("absent*.mp4", "no videos found"),
-        ("ssh://host/a.mp4", "not a URL that is read"),
-        ("zip://a.mp4::http://host/a.zip", "not a URL that is read"),
-        ("http://host/a.mp4::file:///etc/passwd", "not a URL that is read"),
-        ("memory://a.mp4", "not a URL that is read"),
+        ("ssh://host/a.mp4", "unsupported URL"),
+        ("zip://a.mp4::http://host/a.zip", "unsupported URL"),
+        ("http://host/a.mp4::file:///etc/passwd", "unsupported URL"),
+        ("memory://a.mp4", "unsupported URL"),
     ],
 )
-def test_sources_that_cannot_be_are_refused(source: str, match: str) -> None:
+def test_invalid_sources_are_refused(source: str, match: str) -> None:
     with pytest.raises((ValueError, FileNotFoundError), match=match):
-        list(clips_in([source]))
+        list(find_videos([source]))
 
 
 @pytest.mark.parametrize(
@@ -115,11 +115,11 @@ def test_sources_that_cannot_be_are_refused(source: str, match: str) -> None:
     ],
 )  # fmt: skip
 def test_a_name_is_one_harmless_word(source: str) -> None:
-    name = Clip(source).name
+    name = VideoSource(source).name
     assert name.isascii()
     assert name.replace("-", "").replace("_", "").isalnum()
     assert 18 <= len(name) <= 60
-    assert name != Clip(source + "x").name
+    assert name != VideoSource(source + "x").name
 
 
 @pytest.fixture
@@ -137,28 +137,28 @@ def server(tmp_path: Path) -> Iterator[str]:
         http.shutdown()
 
 
-def test_a_url_is_brought_and_its_copy_removed(tmp_path: Path, server: str) -> None:
+def test_a_url_is_downloaded_and_its_copy_removed(tmp_path: Path, server: str) -> None:
     (tmp_path / "run.mp4").write_bytes(bytes(range(256)) * 1000)
-    told: list[int] = []
-    with brought(f"{server}/run.mp4?token=a/b", tmp_path, told.append) as path:
+    received: list[int] = []
+    with download(f"{server}/run.mp4?token=a/b", tmp_path, received.append) as path:
         assert path.read_bytes() == bytes(range(256)) * 1000
         assert path.suffix == ".mp4"
     assert not path.exists()
-    assert told[-1] == 256_000
-    with pytest.raises(OSError), brought(f"{server}/absent.mp4", tmp_path, told.append):
+    assert received[-1] == 256_000
+    with pytest.raises(OSError), download(f"{server}/absent.mp4", tmp_path, received.append):
         pass
     with (
         patch.object(sources, "MAX_DOWNLOAD_BYTES", 1000),
         pytest.raises(ValueError, match="larger than the 1000"),
     ):
-        brought(f"{server}/run.mp4", tmp_path, told.append).__enter__()
+        download(f"{server}/run.mp4", tmp_path, received.append).__enter__()
 
 
 def test_a_folder_given_as_a_url_is_searched(tmp_path: Path) -> None:
     files(tmp_path, "a.mp4", "in/b.mov", "in/c.txt")
-    found = [clip.source for clip in clips_in([f"file://{tmp_path}", f"file://{tmp_path}/*.mp4"])]
+    found = [clip.source for clip in find_videos([f"file://{tmp_path}", f"file://{tmp_path}/*.mp4"])]
     assert found == [f"file://{tmp_path}/{name}" for name in ("a.mp4", "in/b.mov", "a.mp4")]
-    with brought(found[0], tmp_path, lambda done: None) as path:
+    with download(found[0], tmp_path, lambda done: None) as path:
         assert path.read_bytes() == b"video"
 
 
@@ -166,7 +166,7 @@ def test_a_folder_given_as_a_url_is_searched(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("torn", [b'{"name": "c", "state": "do', b'{"name": "' + b"x" * 10_000])
-def test_half_a_line_is_cut_off(tmp_path: Path, torn: bytes) -> None:
+def test_an_incomplete_line_is_cut_off(tmp_path: Path, torn: bytes) -> None:
     path = tmp_path / "manifest.jsonl"
     with Manifest(path, {"a": 1}) as manifest:
         manifest.add({"name": "a", "state": "failed", "source": "a.mp4", "error": "torn"})
@@ -175,13 +175,13 @@ def test_half_a_line_is_cut_off(tmp_path: Path, torn: bytes) -> None:
     path.write_bytes(whole + torn)
     with Manifest(path, {"a": 1}) as manifest:
         assert path.read_bytes() == whole
-        assert manifest.failures["a"].tries == 1
+        assert manifest.failures["a"].attempts == 1
         manifest.add({"name": "a", "state": "done"})
         assert not manifest.failures
     assert [line["name"] for line in lines(tmp_path)] == ["a", "b", "a"]
 
 
-def test_a_manifest_of_others_is_refused(tmp_path: Path) -> None:
+def test_a_manifest_with_other_settings_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "manifest.jsonl"
     with Manifest(path, {"quality": "fast"}), pytest.raises(ValueError, match="another capture-many writes"):
         Manifest(path, {"quality": "fast"})
@@ -193,35 +193,56 @@ def test_a_manifest_of_others_is_refused(tmp_path: Path) -> None:
             Manifest(path, {"quality": "fast"})
 
 
+def test_a_manifest_of_version_1_is_continued(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.jsonl"
+    former = [
+        {"format": "selfmocap-manifest", "version": 1, "settings": {"a": 1}},
+        {"name": "a", "state": "done", "stages": {"observe": 1.0, "clean": 2.0, "whole": 3.0}},
+        {"name": "b", "state": "failed", "source": "b.mp4", "error": "damaged"},
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in former))
+    with Manifest(path, {"a": 1}) as manifest:
+        assert manifest.failures["b"].attempts == 1
+        manifest.add({"name": "b", "state": "done"})
+        _, done, *_ = manifest.lines()
+    assert done["stages"] == {"observe": 1.0, "postprocess": 2.0, "total": 3.0}
+    assert [line["name"] for line in lines(tmp_path)] == ["a", "b", "b"]
+    with pytest.raises(ValueError, match="other settings"):
+        Manifest(path, {"a": 2})
+    path.write_text(json.dumps(former[0] | {"version": 99}) + "\n")
+    with pytest.raises(ValueError, match="version 1 or 2"):
+        Manifest(path, {"a": 1})
+
+
 # ---- the schedule ---------------------------------------------------------------------------------------------
 
 
-def test_one_in_ten_is_broken_the_others_are_done(tmp_path: Path) -> None:
+def test_broken_jobs_are_given_up_and_the_others_done(tmp_path: Path) -> None:
     clips = [Pause(f"clip-{number}", broken=number % 10 == 3) for number in range(40)]
-    pool = Here(tmp_path)
+    pool = LocalPool(tmp_path)
     tally = run(clips, pool, tmp_path)
     assert tally.done == 36
-    assert tally.aside == {f"clip-{number}" for number in (3, 13, 23, 33)}
-    assert results(tmp_path).keys() == {clip.name for clip in clips} - tally.aside
-    assert {pool.begun[name] for name in tally.aside} == {TRIES}
+    assert tally.failed == {f"clip-{number}" for number in (3, 13, 23, 33)}
+    assert results(tmp_path).keys() == {clip.name for clip in clips} - tally.failed
+    assert {pool.begun[name] for name in tally.failed} == {MAX_ATTEMPTS}
     failed = [line for line in lines(tmp_path) if line["state"] == "failed"]
     assert all(line["error"] == f"/videos/{line['name']}.mp4: a damaged video" for line in failed)
 
-    again = Here(tmp_path)
+    again = LocalPool(tmp_path)
     tally = run(clips, again, tmp_path)
-    assert (tally.done, tally.already, len(tally.aside)) == (0, 36, 4)
+    assert (tally.done, tally.done_before, len(tally.failed)) == (0, 36, 4)
     assert not again.begun
 
     mended = [Pause(clip.name) for clip in clips]
     with Manifest(tmp_path / "manifest.jsonl", {}) as manifest:
         manifest.failures.clear()
-        assert do_all(mended, Here(tmp_path), tmp_path, manifest, lambda *_: None).done == 4
+        assert run_all(mended, LocalPool(tmp_path), tmp_path, manifest, lambda *_: None).done == 4
     with Manifest(tmp_path / "manifest.jsonl", {}) as manifest:
         assert not manifest.failures
 
 
-def test_jobs_are_looked_for_only_when_a_worker_is_free(tmp_path: Path) -> None:
-    found, pool = Counter[str](), Here(tmp_path, workers=4)
+def test_jobs_are_found_only_when_a_worker_is_free(tmp_path: Path) -> None:
+    found, pool = Counter[str](), LocalPool(tmp_path, workers=4)
 
     def jobs_found() -> Iterator[Pause]:
         for number in range(100):
@@ -235,20 +256,20 @@ def test_jobs_are_looked_for_only_when_a_worker_is_free(tmp_path: Path) -> None:
     assert len(results(tmp_path)) == 100
 
 
-def test_a_clip_that_two_sources_name_is_done_once(tmp_path: Path) -> None:
-    pool = Here(tmp_path)
+def test_a_video_in_two_sources_is_captured_once(tmp_path: Path) -> None:
+    pool = LocalPool(tmp_path)
     clips = [Pause(f"clip-{number % 10}") for number in range(30)] + [Pause("clip-0")] * 5
     assert run(clips, pool, tmp_path).done == 10
     assert set(pool.begun.values()) == {1}
 
 
 class Killed(BaseException):
-    """What ends a driver in the middle."""
+    """Ends a driver in the middle."""
 
 
 @pytest.mark.parametrize("step", range(14))
-def test_a_driver_killed_between_any_two_steps_is_gone_on_with(tmp_path: Path, step: int) -> None:
-    """Whatever a driver does to files is cut short at its n-th step; the next one leaves every job done once."""
+def test_a_driver_killed_between_any_two_steps_is_resumed(tmp_path: Path, step: int) -> None:
+    """Kill a driver at its n-th change of a file; the next driver leaves every job done once."""
     clips = [Pause(f"clip-{number}") for number in range(3)]
     done = 0
 
@@ -269,23 +290,23 @@ def test_a_driver_killed_between_any_two_steps_is_gone_on_with(tmp_path: Path, s
         patch.object(os, "fsync", lambda file: None),
         pytest.raises(Killed),
     ):
-        run(clips, Here(tmp_path), tmp_path)
-    run(clips, Here(tmp_path), tmp_path)
+        run(clips, LocalPool(tmp_path), tmp_path)
+    run(clips, LocalPool(tmp_path), tmp_path)
     assert results(tmp_path).keys() == {clip.name for clip in clips}
     states = Counter((line["name"], line["state"]) for line in lines(tmp_path))
     assert states == {(clip.name, "done"): 1 for clip in clips}
     assert not [path for path in (tmp_path / WORK).iterdir() if path.suffix in (".done", "")]
 
 
-def test_a_job_is_in_one_processs_hands_at_a_time(tmp_path: Path) -> None:
+def test_one_process_at_a_time_works_on_a_job(tmp_path: Path) -> None:
     (tmp_path / WORK).mkdir()
     with (
-        patch.object(jobs, "_PATIENCE", 0.3),
-        jobs._alone(tmp_path / WORK / "clip.lock"),
-        pytest.raises(OSError, match="clip is in the hands of another process"),
+        patch.object(jobs, "_LOCK_TIMEOUT", 0.3),
+        jobs._locked(tmp_path / WORK / "clip.lock"),
+        pytest.raises(OSError, match="clip is locked by another process"),
     ):
-        carry_out(Pause("clip"), tmp_path, lambda *_: None)
-    carry_out(Pause("clip"), tmp_path, lambda *_: None)
+        run_job(Pause("clip"), tmp_path, lambda *_: None)
+    run_job(Pause("clip"), tmp_path, lambda *_: None)
     assert (tmp_path / WORK / "clip.done").is_file()
 
 
@@ -293,4 +314,4 @@ def test_recovery_of_an_empty_folder_does_nothing(tmp_path: Path) -> None:
     (tmp_path / WORK).mkdir()
     with Manifest(tmp_path / "manifest.jsonl", {}) as manifest:
         recover(tmp_path, manifest)
-        assert do_all([], Here(tmp_path), tmp_path, manifest, lambda *_: None) == Tally(all_found=True)
+        assert run_all([], LocalPool(tmp_path), tmp_path, manifest, lambda *_: None) == Tally(all_found=True)

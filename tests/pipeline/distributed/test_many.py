@@ -13,27 +13,27 @@ from selfmocap.pipeline.capture import capture
 from selfmocap.pipeline.config import CaptureConfig
 from selfmocap.pipeline.distributed import many
 from selfmocap.pipeline.distributed.cluster import cluster
-from selfmocap.pipeline.distributed.sources import Clip
-from tests.helpers.stub_capture import little_work, results, told_video, untrained_weights
-from tests.pipeline.distributed.test_jobs import Here
+from selfmocap.pipeline.distributed.sources import VideoSource
+from tests.helpers.stub_capture import drawn_video, little_work, results, untrained_weights
+from tests.pipeline.distributed.test_jobs import LocalPool
 
 
-class HereOnCpu(Here):
+class LocalCpuPool(LocalPool):
     on_gpus = False
 
 
 @contextlib.contextmanager
-def here(out: Path, address: str | None, workers: int | None) -> Iterator[Here]:
-    yield HereOnCpu(out)
+def local_cluster(out: Path, address: str | None, workers: int | None) -> Iterator[LocalPool]:
+    yield LocalCpuPool(out)
 
 
 @pytest.mark.slow
-def test_a_folder_of_videos_is_captured_like_each_by_itself(
+def test_a_folder_of_videos_gives_the_same_as_single_captures(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     videos, out = tmp_path / "videos", tmp_path / "out"
     videos.mkdir()
-    good = [told_video(videos / f"{name}.mp4", frames) for name, frames in (("two", 8), ("short", 6))]
+    good = [drawn_video(videos / f"{name}.mp4", frames) for name, frames in (("two", 8), ("short", 6))]
     (videos / "broken.mp4").write_bytes(good[0].read_bytes()[:300])
     weights = untrained_weights(tmp_path / "untrained.safetensors")
     command = [
@@ -44,8 +44,8 @@ def test_a_folder_of_videos_is_captured_like_each_by_itself(
     def run() -> int:
         with (
             little_work(),
-            patch.object(many, "cluster", here),
-            patch.object(many, "CLIPS_A_SHARD", 1),
+            patch.object(many, "cluster", local_cluster),
+            patch.object(many, "CLIPS_PER_SHARD", 1),
             pytest.raises(SystemExit) as ended,
         ):
             main(command)
@@ -59,27 +59,27 @@ def test_a_folder_of_videos_is_captured_like_each_by_itself(
     for video in good:
         with little_work():
             capture(video, tmp_path / video.stem, CaptureConfig(weights=weights, export=("bvh",)))
-        assert results(out / Clip(str(video)).name) == results(tmp_path / video.stem)
+        assert results(out / VideoSource(str(video)).name) == results(tmp_path / video.stem)
     assert len(list((out / "pseudo-labels").glob("*.tar"))) == 2
     labels = PseudoLabels(out / "pseudo-labels")
     assert len(labels) == 4
     assert {labels[number].key.rpartition("-person")[0] for number in range(4)} == {
-        Clip(str(video)).name for video in good
+        VideoSource(str(video)).name for video in good
     }
 
     before = {path: path.stat().st_mtime_ns for path in out.glob("*-*/**/*")}
-    told_video(videos / "more.mp4", 6)
+    drawn_video(videos / "more.mp4", 6)
     assert run() == 1
     assert "1 videos captured, 2 were before, 1 failed" in capsys.readouterr().out.replace("\n", " ")
     assert {path: path.stat().st_mtime_ns for path in before if path.name != "shards.jsonl"} == {
         path: time for path, time in before.items() if path.name != "shards.jsonl"
     }
     assert len(PseudoLabels(out / "pseudo-labels")) == 6
-    told = [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
-    assert [line["people"] for line in told[1:] if line.get("people")] == [2, 2, 2]
+    lines = [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
+    assert [line["people"] for line in lines[1:] if line.get("people")] == [2, 2, 2]
 
 
-def test_without_ray_one_line_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_without_ray_one_line_names_the_remedy(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     (tmp_path / "a.mp4").write_bytes(b"x")
     with patch.dict(sys.modules, ray=None), pytest.raises(SystemExit) as ended:
         main(["capture-many", str(tmp_path), "--out", str(tmp_path / "out")])
@@ -89,7 +89,7 @@ def test_without_ray_one_line_says_what_to_do(tmp_path: Path, capsys: pytest.Cap
     assert error.strip().count("\n") == 0
 
 
-def test_no_workers_are_refused(tmp_path: Path) -> None:
+def test_zero_workers_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="0 workers"):
         many.capture_many([], tmp_path, workers=0)
     with patch.dict(sys.modules, ray=None), pytest.raises(ImportError), cluster(tmp_path, None, 1):

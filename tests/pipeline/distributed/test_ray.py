@@ -24,11 +24,11 @@ def states(out: Path) -> Counter[tuple[str, str]]:
         return Counter((line["name"], line["state"]) for line in list(manifest.lines())[1:])
 
 
-def test_two_workers_do_all_and_leave_the_broken_one_aside(tmp_path: Path) -> None:
+def test_two_workers_do_all_jobs_and_give_up_the_broken_one(tmp_path: Path) -> None:
     with cluster(tmp_path, None, 2) as pool:
         tally = run([Pause(f"job-{n}", 0.3, broken=n == 4) for n in range(8)], pool, tmp_path)
     assert tally.done == 7
-    assert tally.aside == {"job-4"}
+    assert tally.failed == {"job-4"}
     assert len({(tmp_path / f"job-{n}" / "worker.txt").read_text() for n in range(4)}) == 2
     with Manifest(tmp_path / "manifest.jsonl", {}) as manifest:
         assert manifest.failures["job-4"].error == "ValueError: /videos/job-4.mp4: a damaged video"

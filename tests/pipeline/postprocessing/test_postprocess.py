@@ -11,25 +11,25 @@ from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS, JOINT
 from selfmocap.geometry.camera import Camera
 from selfmocap.pipeline.postprocessing.confidence import joint_confidence
-from selfmocap.pipeline.postprocessing.depth import with_depth_of_ground
+from selfmocap.pipeline.postprocessing.depth import correct_depth
 from selfmocap.pipeline.postprocessing.foot_contact import FOOT_POINTS, find_contacts, rest_heights
 from selfmocap.pipeline.postprocessing.gaps import fill_gaps
-from selfmocap.pipeline.postprocessing.ground import level, upright
+from selfmocap.pipeline.postprocessing.ground import level_motion, level_rotation
 from selfmocap.pipeline.postprocessing.leg_ik import LEGS
-from selfmocap.pipeline.postprocessing.postprocess import clean
-from selfmocap.pipeline.postprocessing.rebuild import keypoints_world, light, remade
-from selfmocap.pipeline.postprocessing.scale import stature, with_stature
+from selfmocap.pipeline.postprocessing.postprocess import postprocess
+from selfmocap.pipeline.postprocessing.rebuild import keypoint_body, keypoints_world, with_parameters
+from selfmocap.pipeline.postprocessing.scale import scale_to_stature, stature
 from selfmocap.pipeline.postprocessing.smoothing import smooth, whittaker
 from selfmocap.pipeline.postprocessing.smoothness_metrics import foot_slide_mm, jitter
 from selfmocap.tracking.observations import Observations
 from tests.conftest import random_parameters
 from tests.helpers.exported_files import wandering_motion
-from tests.helpers.walking import FPS, LEVEL, pitched, reached, smoothstep, walk
+from tests.helpers.walking import FPS, LEVEL, pitched_camera, smoothstep, walking_motion, with_foot_moved
 
 
 @pytest.fixture(scope="module")
 def small(body: Body) -> Body:
-    return light(body)
+    return keypoint_body(body)
 
 
 def slow_noise(*shape: int, seconds: float) -> torch.Tensor:
@@ -39,9 +39,9 @@ def slow_noise(*shape: int, seconds: float) -> torch.Tensor:
     return (noise / kernel.norm()).reshape(*shape[1:], shape[0]).movedim(-1, 0)
 
 
-def seen_by_one_camera(truth: Motion, small: Body) -> Motion:
-    """What a network that believes in a level camera makes of it: slow errors and jitter of every joint, depth
-    worse than direction."""
+def noisy_estimate(truth: Motion, small: Body) -> Motion:
+    """Estimate the motion as a network that assumes a level camera: slow errors and jitter of every joint, depth less
+    accurate than direction."""
     frames = len(truth)
     angles = math.radians(1.5) * slow_noise(frames, 24, 3, seconds=0.7)
     angles += math.radians(0.4) * torch.randn(frames, 24, 3)
@@ -58,30 +58,30 @@ def seen_by_one_camera(truth: Motion, small: Body) -> Motion:
 
 
 def mpjpe_mm(estimate: Motion, truth: Motion) -> float:
-    ours, theirs = (m.joints_cam - m.joints_cam[:, :1] for m in (estimate, truth))
-    return float(1000 * (ours - theirs).norm(dim=-1).mean())
+    estimated, true = (m.joints_cam - m.joints_cam[:, :1] for m in (estimate, truth))
+    return float(1000 * (estimated - true).norm(dim=-1).mean())
 
 
-def test_for_a_camera_that_moves_the_world_stays_where_it_is(body: Body, small: Body) -> None:
-    estimate = seen_by_one_camera(walk(body, small, pitched(10.0)), small)
-    still, moving = clean(estimate, body), clean(estimate, body, static_camera=False)
+def test_a_moving_camera_leaves_the_world_unchanged(body: Body, small: Body) -> None:
+    estimate = noisy_estimate(walking_motion(body, small, pitched_camera(10.0)), small)
+    still, moving = postprocess(estimate, body), postprocess(estimate, body, static_camera=False)
     assert torch.equal(moving.camera.R_cam_world, estimate.camera.R_cam_world)
     assert not torch.allclose(still.camera.R_cam_world, estimate.camera.R_cam_world)
     assert jitter(moving) < 0.5 * jitter(estimate)
 
 
-def test_cleaning_takes_jitter_and_slide_and_adds_no_error(body: Body, small: Body) -> None:
-    truth = walk(body, small, pitched(10.0))
+def test_postprocessing_reduces_jitter_and_slide_without_adding_error(body: Body, small: Body) -> None:
+    truth = walking_motion(body, small, pitched_camera(10.0))
     contacts = find_contacts(truth)
     assert foot_slide_mm(truth, contacts) < 1.5 and contacts.float().mean() > 0.4
-    estimate = seen_by_one_camera(truth, small)
-    cleaned = clean(estimate, body)
-    assert jitter(cleaned) < 0.25 * jitter(estimate)
-    assert foot_slide_mm(cleaned, contacts) < 0.35 * foot_slide_mm(estimate, contacts)
-    assert mpjpe_mm(cleaned, truth) < mpjpe_mm(estimate, truth)
-    said = cleaned.provenance["cleaning"]
-    assert said["after"]["jitter"] == pytest.approx(jitter(cleaned))
-    assert said["before"]["jitter"] == pytest.approx(jitter(estimate))
+    estimate = noisy_estimate(truth, small)
+    processed = postprocess(estimate, body)
+    assert jitter(processed) < 0.25 * jitter(estimate)
+    assert foot_slide_mm(processed, contacts) < 0.35 * foot_slide_mm(estimate, contacts)
+    assert mpjpe_mm(processed, truth) < mpjpe_mm(estimate, truth)
+    record = processed.provenance["postprocessing"]
+    assert record["after"]["jitter"] == pytest.approx(jitter(processed))
+    assert record["before"]["jitter"] == pytest.approx(jitter(estimate))
 
 
 def degrees_between(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -89,29 +89,30 @@ def degrees_between(a: torch.Tensor, b: torch.Tensor) -> float:
 
 
 @pytest.mark.parametrize("pitch", [0.0, 10.0, 35.0])
-def test_the_ground_is_found_however_far_the_camera_looks_down(body: Body, small: Body, pitch: float) -> None:
-    truth = walk(body, small, pitched(pitch))
-    cleaned = clean(seen_by_one_camera(truth, small), body)
-    assert degrees_between(cleaned.camera.R_cam_world[:, 1], truth.camera.R_cam_world[:, 1]) < 3
-    soles = body.pose(cleaned.parameters).vertices[..., 1].amin(-1)
+def test_the_ground_is_found_at_any_camera_pitch(body: Body, small: Body, pitch: float) -> None:
+    truth = walking_motion(body, small, pitched_camera(pitch))
+    processed = postprocess(noisy_estimate(truth, small), body)
+    assert degrees_between(processed.camera.R_cam_world[:, 1], truth.camera.R_cam_world[:, 1]) < 3
+    soles = body.pose(processed.parameters).vertices[..., 1].amin(-1)
     assert soles.abs().median() < 0.02
 
 
-def test_all_people_before_a_camera_say_together_which_way_is_up(body: Body, small: Body) -> None:
-    people = [seen_by_one_camera(walk(body, small, pitched(angle)), small) for angle in (20.0, 20.0, 26.0)]
-    R_level_world = level(people, body)
-    each = torch.stack([level([person], body)[1] for person in people])
+def test_all_people_share_one_vertical(body: Body, small: Body) -> None:
+    people = [
+        noisy_estimate(walking_motion(body, small, pitched_camera(angle)), small)
+        for angle in (20.0, 20.0, 26.0)
+    ]
+    R_level_world = level_rotation(people, body)
+    each = torch.stack([level_rotation([person], body)[1] for person in people])
     assert degrees_between(R_level_world[1], torch.nn.functional.normalize(each.mean(0), dim=0)) < 0.5
-    placed = [upright(person, body, R_level_world).camera.R_cam_world for person in people]
+    placed = [level_motion(person, body, R_level_world).camera.R_cam_world for person in people]
     assert torch.equal(placed[0], placed[2])
 
 
-def test_feet_that_float_because_depth_drifts_come_down_and_those_on_a_table_stay(
-    body: Body, small: Body
-) -> None:
-    camera = pitched(35.0)
+def test_depth_drift_is_corrected_and_people_on_a_table_stay(body: Body, small: Body) -> None:
+    camera = pitched_camera(35.0)
     high = replace(camera, t_cam_world=-camera.R_cam_world @ torch.tensor([0.0, 4.0, 5.0]))
-    truth = walk(body, small, high)
+    truth = walking_motion(body, small, high)
     heights = rest_heights(body, truth.parameters.betas)
 
     def off_ground(motion: Motion) -> float:
@@ -120,35 +121,35 @@ def test_feet_that_float_because_depth_drifts_come_down_and_those_on_a_table_sta
 
     drift = 1 + 0.06 * torch.sin(torch.arange(len(truth)) / 25)[:, None]
     p = truth.camera.to_world(truth.joints_cam[:, :1] * drift[:, None])[:, 0]
-    drifted = remade(truth, small, replace(truth.parameters, p_world_root=p))
-    settled = with_depth_of_ground(drifted, small, find_contacts(truth), heights)
-    assert off_ground(settled) < 0.25 * off_ground(drifted)
+    drifted = with_parameters(truth, small, replace(truth.parameters, p_world_root=p))
+    corrected = correct_depth(drifted, small, find_contacts(truth), heights)
+    assert off_ground(corrected) < 0.25 * off_ground(drifted)
     pixels = [
         motion.camera.project(motion.camera.to_world(motion.joints_cam[:, 0]))
-        for motion in (drifted, settled)
+        for motion in (drifted, corrected)
     ]
     assert (pixels[0] - pixels[1]).abs().max() < 0.01
     on_table = replace(
         truth.parameters, p_world_root=truth.parameters.p_world_root + torch.tensor([0, 0.7, 0])
     )
-    table = remade(truth, small, on_table)
-    stayed = with_depth_of_ground(table, small, find_contacts(truth), heights)
+    table = with_parameters(truth, small, on_table)
+    stayed = correct_depth(table, small, find_contacts(truth), heights)
     assert (stayed.joints_cam - table.joints_cam).abs().max() < 1e-4
 
 
-def test_who_lies_or_stands_on_the_hands_does_not_say_which_way_is_up(body: Body, small: Body) -> None:
-    standing = seen_by_one_camera(walk(body, small, pitched(0.0)), small)
+def test_people_lying_or_upside_down_do_not_change_the_vertical(body: Body, small: Body) -> None:
+    standing = noisy_estimate(walking_motion(body, small, pitched_camera(0.0)), small)
     for turn in (math.pi / 2, math.pi):
         R = standing.parameters.R_parent_joint.clone()
         R[:, 0] = roma.rotvec_to_rotmat(torch.tensor([0.0, 0.0, turn])) @ R[:, 0]
         parameters = replace(standing.parameters, R_parent_joint=R)
         turned = Motion.from_parameters(small, parameters, LEVEL, (1280, 720), standing.frame_times)
-        assert degrees_between(level([turned], body)[1], torch.tensor([0.0, 1.0, 0.0]).double()) < 1
+        assert degrees_between(level_rotation([turned], body)[1], torch.tensor([0.0, 1.0, 0.0]).double()) < 1
 
 
-def test_the_pictures_stay_the_same_when_the_world_turns(body: Body, small: Body) -> None:
-    estimate = seen_by_one_camera(walk(body, small, pitched(10.0)), small)
-    turned = upright(estimate, body)
+def test_leveling_keeps_the_projection(body: Body, small: Body) -> None:
+    estimate = noisy_estimate(walking_motion(body, small, pitched_camera(10.0)), small)
+    turned = level_motion(estimate, body)
     assert (turned.camera.R_cam_world - estimate.camera.R_cam_world).abs().max() > 0.05
     assert (turned.joints_cam - estimate.joints_cam).abs().max() < 1e-4
     moving = replace(
@@ -159,7 +160,7 @@ def test_the_pictures_stay_the_same_when_the_world_turns(body: Body, small: Body
             t_cam_world=LEVEL.t_cam_world.expand(len(estimate), 3),
         ),
     )
-    assert torch.equal(clean(moving, body).camera.R_cam_world, moving.camera.R_cam_world)
+    assert torch.equal(postprocess(moving, body).camera.R_cam_world, moving.camera.R_cam_world)
 
 
 @pytest.mark.parametrize("noise_deg", [0.0, 0.4])
@@ -205,17 +206,19 @@ def test_short_gaps_are_filled_and_marked_and_long_ones_stay(body: Body, small: 
     smoothed = smooth(filled, small)
     error = smoothed.joints_cam[10:24] - whole.joints_cam[10:24]
     straight = filled.joints_cam[10:24] - whole.joints_cam[10:24]
-    assert error.norm(dim=-1).mean() < straight.norm(dim=-1).mean(), "smooth is better than straight"
+    assert error.norm(dim=-1).mean() < straight.norm(dim=-1).mean(), (
+        "smoothing is better than linear interpolation"
+    )
 
 
-def test_a_frame_that_is_not_trusted_is_pulled_to_its_neighbours(body: Body, small: Body) -> None:
+def test_a_frame_of_low_confidence_is_pulled_to_its_neighbours(body: Body, small: Body) -> None:
     truth = wandering_motion(body, frames=40)
     R = truth.parameters.R_parent_joint.clone()
     turn = roma.rotvec_to_rotmat(torch.tensor([0.0, 0.0, 0.5]))
     R[20, JOINT["left_elbow"]] = R[20, JOINT["left_elbow"]] @ turn
     wrong = replace(truth, parameters=replace(truth.parameters, R_parent_joint=R), confidence=torch.ones(40))
-    doubted = torch.ones(40, 24)
-    doubted[20, JOINT["left_elbow"]] = 0.0
+    confidence = torch.ones(40, 24)
+    confidence[20, JOINT["left_elbow"]] = 0.0
 
     def error(motion: Motion) -> float:
         joints = (JOINT["left_wrist"], JOINT["left_elbow"])
@@ -224,8 +227,8 @@ def test_a_frame_that_is_not_trusted_is_pulled_to_its_neighbours(body: Body, sma
         )
         return float(((wrist - elbow) - (true_wrist - true_elbow)).norm())
 
-    trusting, doubting = smooth(wrong, small), smooth(wrong, small, doubted)
-    assert error(doubting) < 0.35 * error(trusting)
+    with_frame_confidence, with_joint_confidence = smooth(wrong, small), smooth(wrong, small, confidence)
+    assert error(with_joint_confidence) < 0.35 * error(with_frame_confidence)
 
 
 def test_confidence_comes_from_the_keypoints_that_show_a_joint() -> None:
@@ -243,7 +246,7 @@ def test_confidence_comes_from_the_keypoints_that_show_a_joint() -> None:
 
 
 @pytest.mark.parametrize("cutoff_hz", [1.0, 4.0])
-def test_whittaker_halves_at_the_cutoff_lags_nothing_and_keeps_parabolas(cutoff_hz: float) -> None:
+def test_whittaker_halves_at_the_cutoff_without_lag_and_keeps_parabolas(cutoff_hz: float) -> None:
     time = np.arange(600) / FPS
     parabola = (time**2 - 3 * time + 1)[:, None]
     assert whittaker(parabola, np.ones(600), cutoff_hz, FPS) == pytest.approx(parabola, abs=1e-5)
@@ -260,8 +263,8 @@ def test_whittaker_halves_at_the_cutoff_lags_nothing_and_keeps_parabolas(cutoff_
 
 
 @pytest.mark.parametrize("cutoff_hz", [1.0, 4.0])
-def test_whittaker_knows_when_frames_come(cutoff_hz: float) -> None:
-    """Of frames that come late, early or not at all, a parabola in time is still one; even times change nothing."""
+def test_whittaker_uses_frame_times(cutoff_hz: float) -> None:
+    """A parabola sampled at uneven times is kept; even times give the same as no times."""
     even = np.arange(300) / FPS
     jitter = np.random.default_rng(0).uniform(-0.4, 0.4, 300) / FPS
     odd = np.delete(even + jitter, np.random.default_rng(1).choice(300, 60, replace=False))
@@ -273,8 +276,8 @@ def test_whittaker_knows_when_frames_come(cutoff_hz: float) -> None:
     assert at_even_times == pytest.approx(whittaker(swing, np.ones(300), cutoff_hz, FPS), abs=1e-6)
 
 
-def test_a_walk_seen_at_odd_times_is_smoothed_no_worse(body: Body) -> None:
-    """A body on its way at an even speed stays where it was at each time."""
+def test_constant_velocity_at_uneven_times_is_kept(body: Body) -> None:
+    """A body at constant velocity keeps its position at each time."""
     times = np.cumsum(np.random.default_rng(0).choice([1, 2, 3], 120)) / 60
     place = torch.from_numpy(np.stack([1.5 * times, 0 * times, 4 - 0.3 * times], axis=1)).float()
     R = torch.eye(3).expand(120, 24, 3, 3)
@@ -298,7 +301,7 @@ def test_a_leg_reaches_as_far_as_it_is_long(small: Body) -> None:
     for leg in LEGS:
         R_world_foot = roma.random_rotmat(20).double()
         shift = 0.1 * torch.randn(20, 3, dtype=torch.float64)
-        after = wide.pose(reached(wide, parameters, leg, shift, R_world_foot))
+        after = wide.pose(with_foot_moved(wide, parameters, leg, shift, R_world_foot))
         hip, ankle = before.joints[:, leg.hip], after.joints[:, leg.ankle]
         length = sum(
             (before.joints[:, a] - before.joints[:, b]).norm(dim=-1)
@@ -314,27 +317,27 @@ def test_a_leg_reaches_as_far_as_it_is_long(small: Body) -> None:
         assert (after.joints - before.joints)[:, others].abs().max() < 1e-9
 
 
-def test_stature_sets_the_scale_and_keeps_the_pictures(body: Body) -> None:
+def test_stature_sets_the_scale_and_keeps_the_projection(body: Body) -> None:
     motion = wandering_motion(body, frames=10)
     metres = 1.07 * float(stature(body, motion.parameters.betas))
-    taller = with_stature(motion, body, metres)
+    taller = scale_to_stature(motion, body, metres)
     assert float(stature(body, taller.parameters.betas)) == pytest.approx(metres, abs=1e-5)
     assert torch.allclose(taller.joints_cam[:, 0], motion.joints_cam[:, 0] * 1.07, atol=1e-4)
     pixels, before = (m.camera.project(m.camera.to_world(m.joints_cam)) for m in (taller, motion))
     assert (pixels - before).norm(dim=-1).mean() < 2.5
     with pytest.raises(ValueError, match="metres from 0.5 to 2.6"):
-        with_stature(motion, body, 192.0)
+        scale_to_stature(motion, body, 192.0)
 
 
 @pytest.mark.parametrize("frames", [1, 2, 3, 5])
-def test_a_clip_of_a_few_frames_comes_through(body: Body, frames: int) -> None:
+def test_a_clip_of_a_few_frames_is_processed(body: Body, frames: int) -> None:
     motion = wandering_motion(body, frames=frames)
-    cleaned = clean(motion, body, stature=1.8)
-    assert len(cleaned) == frames
-    assert torch.isfinite(cleaned.joints_cam).all()
+    processed = postprocess(motion, body, stature=1.8)
+    assert len(processed) == frames
+    assert torch.isfinite(processed.joints_cam).all()
 
 
-def test_mistakes_are_named(body: Body, small_body: Body) -> None:
+def test_another_body_is_refused(body: Body, small_body: Body) -> None:
     motion = wandering_motion(body, frames=3)
-    with pytest.raises(ValueError, match="give the motion's own"):
-        clean(motion, small_body)
+    with pytest.raises(ValueError, match="load the motion's own body"):
+        postprocess(motion, small_body)
