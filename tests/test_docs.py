@@ -1,7 +1,9 @@
 """The documentation names things that exist: commands and flags, modules, files, links."""
 
 import importlib.util
+import os
 import re
+import subprocess
 import sys
 from functools import cache
 from pathlib import Path
@@ -88,6 +90,18 @@ def test_files_exist(page: Path) -> None:
 def test_links_lead_somewhere(page: Path) -> None:
     for link in re.findall(r"\]\(([^)#:]+?)(?:#[^)]*)?\)", page.read_text()):
         assert (page.parent / link).exists(), link
+
+
+@pytest.mark.slow
+def test_site_builds_without_warnings(tmp_path: Path) -> None:
+    pytest.importorskip("material")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
+    subprocess.run(command, check=True, cwd=ROOT, timeout=300, env=environment)
+    pages = [path.read_text() for path in tmp_path.rglob("*.html")]
+    assert len(pages) > 30
+    loaded = re.compile(r"<(?:script|img|link)[^>]+(?:src|href)=[\"']?https?://")
+    assert not any(loaded.search(page) for page in pages), "the site loads files from another host"
 
 
 def test_architecture_draws_every_room() -> None:
