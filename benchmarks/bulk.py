@@ -1,16 +1,16 @@
-"""Many videos: scheduler and manifest cost nothing beside the captures, and killed runs lose and change nothing.
+"""Measure batches of videos: the overhead of scheduler and manifest, and the results of runs that are killed.
 
     python benchmarks/bulk.py simulated [--workers 200] [--jobs 2000] [--seconds 10] [--json]
     python benchmarks/bulk.py captures [--video FILE] [--clips 12] [--frames 12] [--json]
 
-`simulated`: Ray workers that only wait (50 in a process), driven by capture-many's schedule, with its manifest on disk;
-beside it the same waits by Ray's own `ActorPool`, which keeps no record. All clips take the same time, so that all
-workers end at once: the worst case. Goal: less than 1 s of a worker's time a clip (2 % of a clip of ten seconds), and a
-driver whose memory does not grow with the number of clips.
+`simulated`: Ray workers that only wait (50 in a process), scheduled by capture-many with its manifest on disk. The peer
+is Ray's `ActorPool`, which keeps no record. All clips take the same time, so that all workers end at once: the worst
+case. Goal: less than 1 s of worker time per clip (2 % of a clip of ten seconds), and a driver whose memory does not
+grow with the number of clips.
 
-`captures`: clips cut from a video, and one broken one in ten, captured one after the other in this process, then by 1
-worker, by 2, and by 2 of which one is killed (signal 9), and then the driver, before it is run again. Goal: every
-clip once, byte by byte what the single capture gave, and exit code 1 for the broken ones.
+`captures`: clips cut from a video, and one broken video in ten. They are captured in this process, then by 1 worker, by
+2, and by 2 of which one is killed (signal 9), and then the driver, before it is run again. Goal: each clip once, byte
+by byte equal to the single capture, and exit code 1 for the broken ones.
 """
 
 import argparse
@@ -144,16 +144,16 @@ def captures(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     for workers in (1, 2):
         out = folder / f"workers-{workers}"
         code = driver(videos, out, workers).wait()
-        seconds[f"{workers}_workers_s"] = spent(out)
-        found[f"{workers}_workers"] = judged(out, expected, broken, code)
+        seconds[f"{workers}_workers_s"] = capture_seconds(out)
+        found[f"{workers}_workers"] = batch_scores(out, expected, broken, code)
     out = folder / "killed"
     killed(videos, out)
-    found["killed_and_run_again"] = judged(out, expected, broken, driver(videos, out, 2).wait())
+    found["killed_and_run_again"] = batch_scores(out, expected, broken, driver(videos, out, 2).wait())
     return {"clips": len(good), "broken": len(broken), "load": os.getloadavg()[0], **seconds, **found}
 
 
 def cut(video: Path, folder: Path, clips: int, frames: int) -> list[Path]:
-    """Clips of some frames, 160 px high, each four frames after the one before."""
+    """Cut clips, 160 px high, each four frames after the one before."""
     import numpy as np
     from PIL import Image
     from tests.helpers.videos import write_video
@@ -162,21 +162,21 @@ def cut(video: Path, folder: Path, clips: int, frames: int) -> list[Path]:
 
     folder.mkdir()
     opened = open_video(video)
-    places = [4 * n for n in range(clips)]
+    starts = [4 * n for n in range(clips)]
     small: dict[int, np.ndarray] = {}
     size = (opened.size[0] * 160 // opened.size[1] // 2 * 2, 160)
-    for frame in islice(opened.frames(), places[-1] + frames):
+    for frame in islice(opened.frames(), starts[-1] + frames):
         small[frame.index] = np.asarray(Image.fromarray(frame.image).resize(size))
     return [
         write_video(
-            folder / f"clip-{n}.mp4", [small[i] for i in range(place, place + frames)], codec="libx264"
+            folder / f"clip-{n}.mp4", [small[i] for i in range(start, start + frames)], codec="libx264"
         )
-        for n, place in enumerate(places)
+        for n, start in enumerate(starts)
     ]
 
 
 def singles(videos: list[Path], folder: Path) -> dict[str, Any]:
-    """Of each video what `capture` leaves, under the name that capture-many has for it."""
+    """Capture each video; return the results by their names in capture-many."""
     import torch
     from tests.helpers.stub_capture import results
 
@@ -200,7 +200,7 @@ def driver(videos: Path, out: Path, workers: int) -> subprocess.Popen:
 
 
 def killed(videos: Path, out: Path) -> None:
-    """Starts a run, kills a worker in the middle of a clip, and after some more clips the driver."""
+    """Start a run, kill a worker in the middle of a clip, and after some more clips the driver."""
     running = driver(videos, out, 2)
     done = wait_for(running, out, 2)
     worker = int(done[-1]["worker"].rpartition(":")[2])
@@ -224,22 +224,24 @@ def lines(out: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in whole[1:]]
 
 
-def spent(out: Path) -> float:
-    """Seconds from the first capture's begin to the last one's end."""
+def capture_seconds(out: Path) -> float:
+    """Return the seconds from the start of the first capture to the end of the last."""
     done = [line for line in lines(out) if line["state"] == "done"]
     return round(max(d["ended"] for d in done) - min(d["ended"] - d["seconds"] for d in done), 1)
 
 
-def judged(out: Path, expected: dict[str, Any], broken: list[Path], code: int) -> dict[str, Any]:
+def batch_scores(out: Path, expected: dict[str, Any], broken: list[Path], code: int) -> dict[str, Any]:
     from tests.helpers.stub_capture import results
 
     done = [line["name"] for line in lines(out) if line["state"] == "done"]
     failed = {line["source"]: line["error"] for line in lines(out) if line["state"] == "failed"}
     return {
         "done_once": sorted(done) == sorted(expected),
-        "equal_to_single": sum(results(out / name) == of_one for name, of_one in expected.items()),
+        "equal_to_single": sum(
+            results(out / name) == expected_result for name, expected_result in expected.items()
+        ),
         "broken_named": sorted(Path(source).name for source in failed if Path(source) in broken),
-        "worker_deaths": sum("its worker died" in error for error in failed.values()),
+        "worker_deaths": sum("worker crashed" in error for error in failed.values()),
         "exit_code": code,
     }
 

@@ -1,10 +1,10 @@
-"""The main job: frames a second at `balanced` and at `fast` and of each stage, peak memory for a clip and for the same
-clip ten times over, and how steady the motion is beside MediaPipe's own world landmarks on the same clip.
+"""Measure a capture: frames a second at `balanced` and `fast` and of each stage, peak memory for a clip and for the
+same clip ten times over, and jitter beside MediaPipe's own world landmarks on the same clip.
 
     python benchmarks/capture.py [VIDEO] [--seconds 60] [--times 10] [--every 1] [--quality balanced|fast] [--json]
 
 Goals, on two cores and a 720p clip of one person: 3 frames a second at `balanced`, 10 at `fast`; the same peak memory
-within 10 % for the longer clip (whose first part is as long as the sample that adaptation sees, or longer). `--every 3`
+within 10 % for the longer clip (whose first part is at least as long as the sample for adaptation). `--every 3`
 takes every third frame of the clip, at a third of its frames a second: minutes of video in less time.
 """
 
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from frontend import CLIPS, excerpt
+from tracking import CLIPS, excerpt
 
 from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
@@ -35,7 +35,7 @@ SHARED = ("left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_
 
 
 def captured(video: Path, out: Path, quality: str) -> dict[str, Any]:
-    """A capture in a process of its own: its report with the wall time, start included, and the peak memory."""
+    """Capture in a new process; return the report with frames a second (start included) and the peak memory."""
     done = subprocess.run(
         [sys.executable, "-c", CAPTURE, video, out, quality], capture_output=True, text=True, check=True
     )
@@ -45,12 +45,12 @@ def captured(video: Path, out: Path, quality: str) -> dict[str, Any]:
 
 
 def stages(report: dict[str, Any]) -> dict[str, float]:
-    """Frames a second of each."""
+    """Return the frames a second of each stage."""
     return {stage["name"]: stage["frames_per_second"] for stage in report["stages"]}
 
 
 def world_landmarks(video: Path) -> tuple[np.ndarray, float]:
-    """MediaPipe's own 3D points of SHARED, metres from the hips, frame by frame, and the frame rate."""
+    """Return MediaPipe's 3D points of SHARED in each frame, metres from the hips, and the frame rate."""
     with quiet_stderr():
         from mediapipe.python.solutions.pose import Pose, PoseLandmark
 
@@ -66,23 +66,23 @@ def world_landmarks(video: Path) -> tuple[np.ndarray, float]:
 
 
 def jitter(points: np.ndarray, fps: float) -> float:
-    """Mean length of the third derivative, m/s^3, with the middle of the hips at rest."""
+    """Compute the mean length of the third derivative, m/s^3, relative to the middle of the hips."""
     hips = [SHARED.index("left_hip"), SHARED.index("right_hip")]
-    still = points - points[:, hips].mean(1, keepdims=True)
-    return float(np.nanmean(np.linalg.norm(np.diff(still, n=3, axis=0), axis=-1)) * fps**3)
+    relative = points - points[:, hips].mean(1, keepdims=True)
+    return float(np.nanmean(np.linalg.norm(np.diff(relative, n=3, axis=0), axis=-1)) * fps**3)
 
 
 def steadiness(video: Path, report: dict[str, Any], motion: Motion) -> dict[str, float]:
-    """Of the motion before cleaning (the network's own) and after, and of MediaPipe's points, which are relative to
-    the hips: they have no feet on a ground that could slide."""
+    """Compare the motion before and after post-processing with MediaPipe's points, which are relative to the hips and
+    have no ground on which feet could slide."""
     (person,) = report["people"]
-    ours = motion.keypoints_cam[:, [DEFAULT_KEYPOINTS.index(name) for name in SHARED]].numpy()
-    theirs, fps = world_landmarks(video)
+    own = motion.keypoints_cam[:, [DEFAULT_KEYPOINTS.index(name) for name in SHARED]].numpy()
+    peer, fps = world_landmarks(video)
     return {
         "jitter_before": person["before"]["jitter"],
         "jitter_after": person["after"]["jitter"],
-        "jitter_after_from_hips": round(jitter(ours, motion.fps), 2),
-        "jitter_mediapipe_from_hips": round(jitter(theirs, fps), 2),
+        "jitter_after_from_hips": round(jitter(own, motion.fps), 2),
+        "jitter_mediapipe_from_hips": round(jitter(peer, fps), 2),
         "foot_slide_mm_before": person["before"]["foot_slide_mm"],
         "foot_slide_mm_after": person["after"]["foot_slide_mm"],
     }
@@ -91,7 +91,7 @@ def steadiness(video: Path, report: dict[str, Any], motion: Motion) -> dict[str,
 def measured(
     video: Path, folder: Path, frames: int, times: int, every: int, long_quality: str
 ) -> dict[str, Any]:
-    """All of it; the long clip only at one quality."""
+    """Measure the short clip at both qualities, the long one at one."""
     short, long = folder / "once.mp4", folder / "long.mp4"
     length = open_video(video).declared_frames or frames
     repeats = max(round(frames / length), 1)
@@ -131,7 +131,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     if not arguments.video.is_file():
-        print(f"{arguments.video} does not exist; give a video")
+        print(f"{arguments.video} does not exist; give the path of a video")
         return 2
     with tempfile.TemporaryDirectory() as folder:
         frames = round(arguments.seconds * open_video(arguments.video).fps)

@@ -1,10 +1,9 @@
-"""A capture that is killed (signal 9) at a random moment and run again gives what an uninterrupted one gives.
+"""Kill captures (signal 9) at random moments, run them again, and compare with an uninterrupted capture.
 
     python benchmarks/capture_kills.py [--kills 20] [--seed 0] [--json]
 
-Goal: no different result. Moments are spread evenly over the work of an uninterrupted capture, from its first frame to
-its report; compared are all motions, exports, observations and videos, byte by byte, and the report without
-its times.
+Goal: no different result. The moments are uniform over the CPU time of an uninterrupted capture. All motions, exports,
+observations and videos are compared byte by byte, and the report without its durations.
 """
 
 import argparse
@@ -27,8 +26,8 @@ def main() -> int:
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        cut_short, different = killed_and_run_again(Path(folder), arguments.kills, arguments.seed)
-    result = {"kills": arguments.kills, "cut_short": cut_short, "different": len(different)}
+        interrupted, different = killed_and_run_again(Path(folder), arguments.kills, arguments.seed)
+    result = {"kills": arguments.kills, "interrupted": interrupted, "different": len(different)}
     print(json.dumps(result) if arguments.json else result)
     return int(bool(different))
 

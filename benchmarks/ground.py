@@ -1,7 +1,6 @@
-"""Which way is up, and where the feet are: how far a cleaned motion's vertical is from the true one, beside a camera
-believed to be level and the direction from feet to head, and how far from the ground feet stand. Synthetic people who
-move like recordings that no network has seen, through a corrupted detector, before a static camera whose focal length
-is guessed.
+"""Measure the error of the estimated vertical, and the distance of feet in contact from the ground. Peers for the
+vertical: a camera assumed level, and the direction from feet to head. Synthetic people who move like recordings that no
+network was trained on, a corrupted detector, a static camera of unknown focal length.
 
     python benchmarks/ground.py MOTIONS --held-out cmu60/61 [--clips 24] [--frames 150] [--pitch 0.25] [--json]
 """
@@ -22,7 +21,7 @@ from selfmocap.adaptation.objective import gather_fitting_data
 from selfmocap.body_model.body import Body
 from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS, JOINT
-from selfmocap.evaluation.paper.clips import unswapped
+from selfmocap.evaluation.paper.clips import with_swaps_undone
 from selfmocap.models.inference import default_camera, mean_confidence, network_inputs, to_world
 from selfmocap.models.temporal import TemporalNetwork
 from selfmocap.models.temporal_inference import load_temporal
@@ -47,11 +46,18 @@ SPREAD = 0.2
 def filmed(
     seed: int, frames: int, pitch: float, motions: list[MotionClip], body: Body
 ) -> tuple[Observations, Float[Tensor, "3"]]:
-    """What a detector says of one person, and the true vertical in the camera frame."""
+    """Return the corrupted observations of one person, and the true vertical in the camera frame."""
     cameras = CameraConfig(pitch=(pitch, SPREAD), panning=0.0, hand_held=0.0)
     config = SyntheticConfig(clips=1, frames=frames, fps=CLIP_FPS, cameras=cameras)
     views = sample_scene(
-        np.random.SeedSequence(seed), cameras, config.looks, (1, frames), CLIP_FPS, motions, body, variety=None
+        np.random.SeedSequence(seed),
+        cameras,
+        config.looks,
+        (1, frames),
+        CLIP_FPS,
+        motions,
+        body,
+        variety=None,
     ).views
     seen = detected(seed, KeypointErrors(), point_scene(seed, config, motions, body))
     width, height = views.size[0].tolist()
@@ -64,24 +70,24 @@ def filmed(
         keypoints=seen.keypoints[0],
         keypoint_confidence=seen.confidence[0],
     )
-    return unswapped(observations), views.camera.R_cam_world[0, 0, :, 1].float()
+    return with_swaps_undone(observations), views.camera.R_cam_world[0, 0, :, 1].float()
 
 
 def captured(seen: Observations, network: TemporalNetwork, body: Body) -> Motion:
-    """As `capture --quality fast` does, before cleaning."""
+    """Estimate the motion as `capture --quality fast` does, before post-processing."""
     camera = default_camera(seen, None)
-    evidence = gather_fitting_data([(seen, network_inputs(seen, camera, network.frame), seen.fps)])
-    found = fit(body, with_shared_shape(predict_bodies(network, evidence), evidence), evidence)
-    found = replace(found, betas=found.betas[0])
-    share = mean_confidence(seen.keypoint_confidence)
-    world, small = to_world(found, camera), keypoint_body(body)
+    data = gather_fitting_data([(seen, network_inputs(seen, camera, network.frame), seen.fps)])
+    estimate = fit(body, with_shared_shape(predict_bodies(network, data), data), data)
+    estimate = replace(estimate, betas=estimate.betas[0])
+    confidence = mean_confidence(seen.keypoint_confidence)
+    world, small = to_world(estimate, camera), keypoint_body(body)
     return Motion.from_parameters(
-        small, world, camera, seen.image_size, seen.frame_times, seen.frame_index, share
+        small, world, camera, seen.image_size, seen.frame_times, seen.frame_index, confidence
     )
 
 
-def apart_deg(a: Float[Tensor, "3"], b: Float[Tensor, "3"]) -> float:
-    """The angle between two unit vectors."""
+def angle_deg(a: Float[Tensor, "3"], b: Float[Tensor, "3"]) -> float:
+    """Compute the angle between two unit vectors."""
     return float(torch.rad2deg((a * b).sum().clamp(-1, 1).arccos()))
 
 
@@ -105,13 +111,15 @@ def main() -> None:
         raw = captured(seen, network, body)
         ankles = raw.joints_cam[:, [JOINT["left_ankle"], JOINT["right_ankle"]]].mean(1)
         tall = torch.nn.functional.normalize(raw.joints_cam[:, JOINT["head"]] - ankles, dim=-1).mean(0)
-        cleaned = postprocess(raw, body)
-        above = keypoints_world(cleaned, FOOT_POINTS)[..., 1] - rest_heights(body, cleaned.parameters.betas)
-        standing = above[find_contacts(cleaned)].abs()
+        processed = postprocess(raw, body)
+        above = keypoints_world(processed, FOOT_POINTS)[..., 1] - rest_heights(
+            body, processed.parameters.betas
+        )
+        standing = above[find_contacts(processed)].abs()
         found = {
-            "up_error_deg": apart_deg(cleaned.camera.R_cam_world[:, 1], up),
-            "up_error_deg_level_camera": apart_deg(torch.tensor([0.0, -1.0, 0.0]), up),
-            "up_error_deg_feet_to_head": apart_deg(tall / tall.norm(), up),
+            "up_error_deg": angle_deg(processed.camera.R_cam_world[:, 1], up),
+            "up_error_deg_level_camera": angle_deg(torch.tensor([0.0, -1.0, 0.0]), up),
+            "up_error_deg_feet_to_head": angle_deg(tall / tall.norm(), up),
             "feet_off_ground_mm": 1000 * float(standing.mean()),
         }
         for name, value in found.items():

@@ -1,4 +1,4 @@
-"""Draws a capture as one picture: some frames of the video, the body over them, and the body from its left.
+"""Draw a capture as one picture: frames of the video, the body over them, and the body from its left.
 
 make demo && python scripts/capture_picture.py out/demo docs/capture.png
 """
@@ -16,14 +16,14 @@ from selfmocap.body_model.body import Body
 from selfmocap.body_model.motion import Motion
 from selfmocap.io.atomic import atomic_write
 from selfmocap.io.video import open_video
-from selfmocap.visualization.render import picture
+from selfmocap.visualization.render import render_body
 
 FRAMES, HEIGHT, WIDTH = 5, 300, 240
 FROM_THE_LEFT = roma.rotvec_to_rotmat(torch.tensor([0.0, -torch.pi / 2, 0.0]))
 
 
 def cropped(image: np.ndarray, middle: tuple[float, float], half: float) -> np.ndarray:
-    """What is around a point, up to `half` above and below it and within the image, as a picture of HEIGHT x WIDTH."""
+    """Crop the image around a point, `half` px above and below it but within the image, to HEIGHT x WIDTH."""
     extent = np.array([half * WIDTH / HEIGHT, half])
     size = np.array(image.shape[1::-1])
     x, y = np.maximum(np.minimum(np.array(middle), size - extent), extent)
@@ -51,14 +51,17 @@ def main() -> None:
     half = 0.75 * float((pixels.amax(1) - pixels.amin(1))[:, 1].max())
     middles = [tuple((p.amax(0) + p.amin(0)).div(2).tolist()) for p in pixels]
     rows = [
-        np.concatenate([cropped(films[n], at, half) for n, at in zip(wanted, middles, strict=True)], axis=1)
-        for films in images
+        np.concatenate(
+            [cropped(images_by_index[n], middle, half) for n, middle in zip(wanted, middles, strict=True)],
+            axis=1,
+        )
+        for images_by_index in images
     ]
     posed = body.pose(motion.parameters[chosen]).vertices
-    side = [picture(vertices @ FROM_THE_LEFT.T, body.faces, HEIGHT) for vertices in posed]
-    whole = Image.fromarray(np.concatenate([*rows, np.concatenate(side, axis=1)], axis=0))
+    side = [render_body(vertices @ FROM_THE_LEFT.T, body.faces, HEIGHT) for vertices in posed]
+    picture = Image.fromarray(np.concatenate([*rows, np.concatenate(side, axis=1)], axis=0))
     with atomic_write(options.out) as partial:
-        whole.quantize(256).save(partial, "PNG", optimize=True)
+        picture.quantize(256).save(partial, "PNG", optimize=True)
 
 
 if __name__ == "__main__":
