@@ -58,7 +58,7 @@ def test_smplh_and_smplx_files_are_reduced_to_24_joints(
     Body.load(path).pose(random_parameters(Body.load(path), 2))
 
 
-def test_a_file_that_is_no_body_names_what_it_lacks(tmp_path: Path) -> None:
+def test_the_error_for_a_foreign_file_names_the_missing_keys(tmp_path: Path) -> None:
     import numpy as np
 
     arrays = smpl_arrays(vertices=50)
@@ -189,7 +189,7 @@ def test_default_body_is_closed_and_of_human_size(body: Body) -> None:
 
 
 @pytest.mark.parametrize("name", NAMED_POSES)
-def test_bone_head_regressors_follow_forward_kinematics(body: Body, name: str) -> None:
+def test_joint_regressors_follow_forward_kinematics(body: Body, name: str) -> None:
     posed = body.pose(BodyParameters(torch.zeros(3), named_pose(name), torch.zeros(3)))
     error = (body.keypoints(posed.vertices, "smpl-24") - posed.joints).norm(dim=-1)
     assert error.mean() < 0.008
@@ -202,7 +202,7 @@ def test_every_keypoint_set_has_rows_that_sum_to_one(body: Body, name: str) -> N
     assert torch.allclose(weights.sum(1), torch.ones(len(weights)), atol=1e-5)
 
 
-def test_a_restricted_body_poses_the_same_vertices(body: Body) -> None:
+def test_a_body_with_some_vertices_poses_them_equally(body: Body) -> None:
     used = body.regressors["coco-23"].vertices
     small, parameters = body.with_vertices(used), random_parameters(body, 2)
     whole = body.pose(parameters).vertices
@@ -216,7 +216,7 @@ def test_a_restricted_body_poses_the_same_vertices(body: Body) -> None:
 
 
 @pytest.mark.parametrize("name", KEYPOINT_SETS)
-def test_a_condensed_body_has_the_same_keypoints_and_gradients(body: Body, name: str) -> None:
+def test_a_keypoint_proxy_has_equal_keypoints_and_gradients(body: Body, name: str) -> None:
     small, parameters = body.keypoint_proxy(name), random_parameters(body, 2)
     found = []
     for one in (body, small):
@@ -230,8 +230,8 @@ def test_a_condensed_body_has_the_same_keypoints_and_gradients(body: Body, name:
     assert set(small.regressors) == {name}
 
 
-def test_weights_of_a_keypoint_that_cancel_condense_to_the_same(body: Body) -> None:
-    """Two vertices of one joint, one minus the other: together they weigh nothing, and are not nothing."""
+def test_keypoint_weights_that_cancel_are_kept_by_the_proxy(body: Body) -> None:
+    """The difference of two vertices of one joint: their weights sum to zero, the keypoint is not zero."""
     far, near = (body.weights[JOINT["head"]] > 0.999).nonzero().squeeze(1)[[0, -1]].tolist()
     regressor = KeypointRegressor(torch.tensor([far, near]), torch.tensor([[1.0, -1.0]]))
     odd, parameters = replace(body, regressors={"coco-23": regressor}), random_parameters(body, 2)

@@ -5,11 +5,11 @@ import roma
 import torch
 
 from selfmocap.body_model.joint_limits import (
-    excess_angle,
-    repair_rotations,
-    from_coordinates,
     clamp_to_limits,
     coordinate_limits,
+    excess_angle,
+    from_coordinates,
+    repair_rotations,
     to_coordinates,
 )
 from selfmocap.body_model.named_poses import NAMED_POSES, named_pose
@@ -29,8 +29,8 @@ def test_coordinates_are_inverted(batch: tuple[int, ...]) -> None:
     assert torch.allclose(from_coordinates(to_coordinates(R)), R, atol=1e-9)
 
 
-def test_a_turn_about_one_axis_is_one_coordinate() -> None:
-    """Of an arm, whose bone is x, and of a leg, whose bone is y: twist and swing alike."""
+def test_a_rotation_about_one_axis_is_one_coordinate() -> None:
+    """For an arm, whose bone is x, and a leg, whose bone is y, both twist and swing."""
     for joint in ("left_shoulder", "left_hip"):
         for axis in range(3):
             angles = [0.0, 0.0, 0.0]
@@ -47,7 +47,7 @@ def test_limits_are_mirrored() -> None:
 
 
 @pytest.mark.parametrize("name", NAMED_POSES)
-def test_people_can_take_the_named_poses(name: str) -> None:
+def test_named_poses_are_within_the_limits(name: str) -> None:
     assert excess_angle(named_pose(name)).max() == 0
 
 
@@ -61,7 +61,7 @@ def test_people_can_take_the_named_poses(name: str) -> None:
         ("head", (0, 170, 0), 110),
     ],
 )
-def test_the_impossible_is_measured_and_limited(joint: str, angles: tuple[float, ...], excess: float) -> None:
+def test_excess_is_measured_and_clamped(joint: str, angles: tuple[float, ...], excess: float) -> None:
     R = turned(joint, *map(float, angles))
     assert excess_angle(R)[0, JOINT[joint]].rad2deg().item() == pytest.approx(excess, abs=0.1)
     clamped = clamp_to_limits(R)
@@ -69,13 +69,13 @@ def test_the_impossible_is_measured_and_limited(joint: str, angles: tuple[float,
     assert angle_deg(clamped[0, JOINT[joint]], R[0, JOINT[joint]]).item() == pytest.approx(excess, abs=0.1)
 
 
-def test_what_is_possible_is_not_touched() -> None:
+def test_rotations_within_the_limits_are_unchanged() -> None:
     R = named_pose("run")
     assert torch.equal(clamp_to_limits(R), R)
     assert torch.equal(repair_rotations(R[None]), R[None])
 
 
-def test_a_head_turned_back_to_front_is_bridged_evenly() -> None:
+def test_a_head_turned_back_to_front_is_interpolated() -> None:
     R = turned("head", 0.0, 0.0, 0.0, frames=40)
     R[:, JOINT["head"]] = roma.rotvec_to_rotmat(torch.tensor([[0.0, 0.01 * k, 0.0] for k in range(40)]))
     wrong = R.clone()
@@ -83,7 +83,7 @@ def test_a_head_turned_back_to_front_is_bridged_evenly() -> None:
     assert angle_deg(repair_rotations(wrong), R).max() < 0.1
 
 
-def test_a_joint_that_is_never_possible_rests() -> None:
+def test_a_joint_without_valid_rotations_is_set_to_rest() -> None:
     assert torch.equal(
         repair_rotations(turned("left_foot", 0.0, 170.0, 0.0, frames=9)), torch.eye(3).repeat(9, 24, 1, 1)
     )

@@ -68,7 +68,7 @@ def test_derived_points_are_the_bodys_in_the_camera_frame(motion: Motion, body: 
     )
 
 
-def test_fps_is_right_across_missing_frames_and_for_one_frame(motion: Motion) -> None:
+def test_fps_is_correct_across_missing_frames_and_for_one_frame(motion: Motion) -> None:
     assert motion.fps == pytest.approx(25)
     assert motion[:1].fps == 0
 

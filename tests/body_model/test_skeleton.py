@@ -25,7 +25,7 @@ def test_every_set_has_its_published_number_of_keypoints() -> None:
 
 
 @pytest.mark.parametrize("name", KEYPOINT_SETS)
-def test_mirroring_twice_is_the_identity_and_swaps_all_that_has_a_side(name: str) -> None:
+def test_mirroring_twice_is_the_identity_and_swaps_all_sided_names(name: str) -> None:
     found = keypoint_set(name)
     assert [found.mirror[twin] for twin in found.mirror] == list(range(len(found.names)))
     for own, twin in enumerate(found.mirror):
@@ -56,7 +56,7 @@ def test_detectors_map_to_coco_23_by_landmark() -> None:
     assert None not in coco.indices_in(body_25)
 
 
-def test_a_bone_head_never_stands_in_for_a_surface_point() -> None:
+def test_a_joint_never_replaces_a_surface_point() -> None:
     assert set(keypoint_set("smpl-24").indices_in(keypoint_set("coco-23"))) == {None}
 
 
@@ -65,6 +65,6 @@ def test_parents_come_before_children() -> None:
     assert len(JOINT_NAMES) == len(JOINT_PARENTS) == 24
 
 
-def test_an_unknown_set_is_answered_with_the_known_ones() -> None:
+def test_the_error_for_an_unknown_set_lists_the_known_ones() -> None:
     with pytest.raises(ValueError, match="no keypoint set 'coco'; choose from smpl-24, coco-17"):
         keypoint_set("coco")

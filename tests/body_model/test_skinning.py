@@ -16,7 +16,7 @@ from selfmocap.body_model.skinning import (
 
 
 def _chains(*batch: int, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:
-    """Rotations, joints at rest and places of the root."""
+    """Return rotations, rest joints and root positions."""
     R = roma.rotvec_to_rotmat(torch.randn(*batch, 24, 3, dtype=dtype))
     return R, torch.randn(*batch, 24, 3, dtype=dtype), torch.randn(*batch, 3, dtype=dtype)
 
@@ -24,11 +24,11 @@ def _chains(*batch: int, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Te
 def _skins(
     batch: int, vertices: int, joints_a_vertex: int, dtype: torch.dtype = torch.float64
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Maps, weights and vertices at rest; in the mesh's order each joint moves a run of vertices, as on a body."""
+    """Return transforms, weights and rest vertices; each joint moves a run of vertices, as in a body's mesh."""
     distance = (torch.arange(24)[:, None] - torch.arange(vertices) * 24 // max(vertices, 1)).abs()
     weights = torch.rand(24, vertices, dtype=dtype) * (distance < joints_a_vertex)
-    maps, rest = torch.randn(batch, 24, 12, dtype=dtype), torch.randn(batch, 3, vertices, dtype=dtype)
-    return maps, weights / weights.sum(0), rest
+    transforms, rest = torch.randn(batch, 24, 12, dtype=dtype), torch.randn(batch, 3, vertices, dtype=dtype)
+    return transforms, weights / weights.sum(0), rest
 
 
 def _gradients(function: Callable, inputs: tuple[Tensor, ...], pulls: tuple[Tensor, ...]) -> list[Tensor]:
@@ -50,7 +50,7 @@ def test_the_chain_equals_its_twin_with_gradients(batch: tuple[int, ...]) -> Non
     )
 
 
-def test_one_body_serves_many_poses_and_gathers_their_gradients() -> None:
+def test_one_body_is_broadcast_over_poses_and_sums_their_gradients() -> None:
     (R, _, p), (_, joints, _) = _chains(5), _chains()
     pulls = torch.randn_like(R), torch.randn(5, 24, 3, dtype=R.dtype)
     found, expected = (
@@ -60,7 +60,7 @@ def test_one_body_serves_many_poses_and_gathers_their_gradients() -> None:
     torch.testing.assert_close(found, expected)
 
 
-def test_gradients_of_joints_alone_need_no_rotations() -> None:
+def test_gradients_of_joint_positions_alone() -> None:
     R, joints, p = _chains(2)
     place = joints.clone().requires_grad_()
     forward_kinematics(R, place, p)[1].sum().backward()
@@ -72,33 +72,41 @@ def test_gradients_of_joints_alone_need_no_rotations() -> None:
 @pytest.mark.parametrize("joints_a_vertex", [1, 3, 24])
 @pytest.mark.parametrize(("batch", "vertices"), [(1, 1), (2, 255), (3, 256), (40, 1000), (0, 7), (2, 0)])
 def test_skinning_equals_its_twin_with_gradients(batch: int, vertices: int, joints_a_vertex: int) -> None:
-    maps, weights, rest = _skins(batch, vertices, joints_a_vertex)
-    torch.testing.assert_close(linear_blend_skinning(maps, weights, rest), linear_blend_skinning_by_axis(maps, weights, rest))
+    transforms, weights, rest = _skins(batch, vertices, joints_a_vertex)
+    torch.testing.assert_close(
+        linear_blend_skinning(transforms, weights, rest),
+        linear_blend_skinning_by_axis(transforms, weights, rest),
+    )
     by_axis = torch.randn_like(rest)
     for pull in (by_axis, by_axis.mT.contiguous().mT, torch.ones(1, 1, 1, dtype=rest.dtype).expand_as(rest)):
         torch.testing.assert_close(
-            _gradients(lambda m, r: linear_blend_skinning(m, weights, r), (maps, rest), (pull,)),
-            _gradients(lambda m, r: linear_blend_skinning_by_axis(m, weights, r), (maps, rest), (pull,)),
+            _gradients(lambda m, r: linear_blend_skinning(m, weights, r), (transforms, rest), (pull,)),
+            _gradients(
+                lambda m, r: linear_blend_skinning_by_axis(m, weights, r), (transforms, rest), (pull,)
+            ),
         )
 
 
 def test_gradients_are_exact() -> None:
     assert gradcheck(forward_kinematics, [x.requires_grad_() for x in _chains(2)])
-    maps, weights, rest = _skins(2, 9, 3)
-    assert gradcheck(lambda m, r: linear_blend_skinning(m, weights, r), [maps.requires_grad_(), rest.requires_grad_()])
+    transforms, weights, rest = _skins(2, 9, 3)
+    assert gradcheck(
+        lambda m, r: linear_blend_skinning(m, weights, r),
+        [transforms.requires_grad_(), rest.requires_grad_()],
+    )
 
 
 def test_the_number_of_threads_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(skinning, "_MIN_CHAINS", 1)
     monkeypatch.setattr(skinning, "_MIN_VERTICES", 1)
-    maps, weights, rest = _skins(40, 600, 3, torch.float32)
+    transforms, weights, rest = _skins(40, 600, 3, torch.float32)
     chains = _chains(40, dtype=torch.float32)
     pulls = torch.randn(40, 24, 3, 3), torch.randn(40, 24, 3)
 
     def everything() -> list[Tensor]:
         return [
-            linear_blend_skinning(maps, weights, rest),
-            *_gradients(lambda m, r: linear_blend_skinning(m, weights, r), (maps, rest), (rest,)),
+            linear_blend_skinning(transforms, weights, rest),
+            *_gradients(lambda m, r: linear_blend_skinning(m, weights, r), (transforms, rest), (rest,)),
             *forward_kinematics(*chains),
             *_gradients(forward_kinematics, chains, pulls),
         ]
@@ -116,15 +124,19 @@ def test_the_number_of_threads_changes_nothing(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_second_derivative_is_refused() -> None:
-    maps, weights, rest = _skins(1, 5, 3)
-    maps.requires_grad_()
-    (gradient,) = torch.autograd.grad(linear_blend_skinning(maps, weights, rest).square().sum(), maps, create_graph=True)
+    transforms, weights, rest = _skins(1, 5, 3)
+    transforms.requires_grad_()
+    (gradient,) = torch.autograd.grad(
+        linear_blend_skinning(transforms, weights, rest).square().sum(), transforms, create_graph=True
+    )
     with pytest.raises(RuntimeError, match="at most first derivatives"):
         gradient.sum().backward()
 
 
-def test_operators_keep_torchs_rules() -> None:
-    maps, weights, rest = _skins(2, 6, 3)
+def test_operators_pass_opcheck() -> None:
+    transforms, weights, rest = _skins(2, 6, 3)
     R, joints, p = _chains(2)
-    torch.library.opcheck(torch.ops.selfmocap.skin, (maps.requires_grad_(), weights, rest.requires_grad_()))
+    torch.library.opcheck(
+        torch.ops.selfmocap.skin, (transforms.requires_grad_(), weights, rest.requires_grad_())
+    )
     torch.library.opcheck(torch.ops.selfmocap.chain, tuple(x.requires_grad_() for x in (R, joints, p)))

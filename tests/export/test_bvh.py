@@ -23,7 +23,7 @@ def motion(body: Body) -> Motion:
 
 
 def joints_of(path: Path) -> dict[str, np.ndarray]:
-    """Joint positions in the file's unit: parsed by the package `bvh`, put together by scipy's rotations."""
+    """Compute joint positions in the unit of the file with the package `bvh` and scipy's rotations."""
     file = Bvh(path.read_text())
     places: dict[str, np.ndarray] = {}
     turns: dict[str, Rotation] = {}
@@ -42,7 +42,7 @@ def joints_of(path: Path) -> dict[str, np.ndarray]:
     return places
 
 
-def test_another_library_finds_every_joint_where_it_was(motion: Motion, body: Body, tmp_path: Path) -> None:
+def test_another_library_reads_equal_joint_positions(motion: Motion, body: Body, tmp_path: Path) -> None:
     (path,) = export_motion(motion, body, tmp_path, ["bvh"])
     found = joints_of(path)
     assert set(found) == set(SMPL_NAMES)
@@ -51,14 +51,14 @@ def test_another_library_finds_every_joint_where_it_was(motion: Motion, body: Bo
     assert Bvh(path.read_text()).frame_time == pytest.approx(1 / 30, abs=1e-8)
 
 
-def test_our_own_reader_finds_every_joint_and_the_unit(motion: Motion, body: Body, tmp_path: Path) -> None:
+def test_read_bvh_gives_equal_joints_and_the_unit(motion: Motion, body: Body, tmp_path: Path) -> None:
     (path,) = export_motion(motion, body, tmp_path, ["bvh"])
     recording = read_bvh(path)
     chosen = [recording.joint_names.index(name) for name in SMPL_NAMES]
     assert np.abs(recording.world()[1][:, chosen].numpy() - joints_world(motion)).max() < 1e-4
 
 
-def test_z_up_in_metres_turns_everything(motion: Motion, body: Body, tmp_path: Path) -> None:
+def test_z_up_in_metres_rotates_skeleton_and_motion(motion: Motion, body: Body, tmp_path: Path) -> None:
     (path,) = export_motion(motion, body, tmp_path, ["bvh"], ExportOptions(up_axis="z", unit="m"))
     x, y, z = np.moveaxis(joints_world(motion), -1, 0)
     found = joints_of(path)
@@ -79,7 +79,7 @@ def test_mixamo_names_are_those_of_a_mixamo_rig(motion: Motion, body: Body, tmp_
 
 
 def test_no_angle_jumps(motion: Motion, body: Body, tmp_path: Path) -> None:
-    """The root turns round and every joint swings far; none turns faster than it did."""
+    """The root rotates fully and every joint moves far; no angle changes faster than the rotation."""
     (path,) = export_motion(motion, body, tmp_path, ["bvh"])
     file = Bvh(path.read_text())
     for name in SMPL_NAMES:

@@ -6,7 +6,7 @@ from selfmocap.export.euler import ORDERS, best_order, continuous_euler
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_angles_give_the_rotation_back_also_where_the_middle_one_locks(order: str) -> None:
+def test_angles_give_the_rotation_also_in_gimbal_lock(order: str) -> None:
     rng = np.random.default_rng(0)
     angles = rng.uniform(-180, 180, (200, 3))
     angles[::4, 1], angles[1::4, 1] = 90, -90
@@ -16,7 +16,7 @@ def test_angles_give_the_rotation_back_also_where_the_middle_one_locks(order: st
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_a_smooth_path_keeps_its_angles_through_the_lock_and_over_many_turns(order: str) -> None:
+def test_a_smooth_path_keeps_its_angles_through_gimbal_lock_and_over_many_turns(order: str) -> None:
     time = np.linspace(0, 1, 241)
     angles = np.stack([1000 * time, 300 * time, -500 * time], axis=1)
     R = Rotation.from_euler(order, angles, degrees=True).as_matrix()
@@ -29,7 +29,7 @@ def test_a_smooth_path_keeps_its_angles_through_the_lock_and_over_many_turns(ord
     )
 
 
-def test_the_order_avoids_the_lock_of_the_joint() -> None:
+def test_the_order_avoids_gimbal_lock() -> None:
     assert best_order(Rotation.from_euler("X", [[0.0], [40.0]], degrees=True).as_matrix()) == "ZXY"
     sitting = Rotation.from_euler("X", np.linspace(0, 110, 50)[:, None], degrees=True).as_matrix()
     order = best_order(sitting)

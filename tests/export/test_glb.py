@@ -28,7 +28,7 @@ def path(motion: Motion, body: Body, tmp_path_factory: pytest.TempPathFactory) -
 
 
 class Scene:
-    """A glTF file's joints and skin over time, put together from pygltflib's records by the format's own rules."""
+    """Compute joints and skin of a glTF file over time from pygltflib's records by the rules of the format."""
 
     def __init__(self, path: Path) -> None:
         self.file = pygltflib.GLTF2().load(str(path))
@@ -84,7 +84,7 @@ def test_joints_and_skin_read_by_pygltflib_are_the_motions(path: Path, motion: M
     assert np.abs(scene.skinned() - expected).max() < 1e-4
 
 
-def test_it_keeps_the_rules_of_the_format(path: Path) -> None:
+def test_the_file_follows_the_rules_of_gltf(path: Path) -> None:
     scene = Scene(path)
     for channel in scene.file.animations[0].channels:
         values = scene.array(scene.file.animations[0].samplers[channel.sampler].output)
@@ -102,13 +102,13 @@ def test_it_keeps_the_rules_of_the_format(path: Path) -> None:
         assert np.array_equal(array.max(0), np.array(accessor.max, array.dtype))
 
 
-def test_trimesh_opens_it_and_finds_a_closed_body_with_outward_faces(path: Path, body: Body) -> None:
+def test_trimesh_reads_a_closed_body_with_outward_faces(path: Path, body: Body) -> None:
     (mesh,) = trimesh.load(path, process=False).geometry.values()
     assert len(mesh.vertices) == len(body.vertex_joint)
     assert mesh.is_watertight and 0.03 < mesh.volume < 0.15
 
 
-def test_frames_stand_at_their_own_times(body: Body, tmp_path: Path) -> None:
+def test_frames_keep_their_times(body: Body, tmp_path: Path) -> None:
     motion = wandering_motion(body, index=[5, 6, 9, 10, 17])
     scene = Scene(export_motion(motion, body, tmp_path, ["glb"])[0])
     assert scene.times[:, 0] == pytest.approx(np.array([0, 1, 4, 5, 12]) / 30, abs=1e-6)

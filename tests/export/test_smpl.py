@@ -19,7 +19,7 @@ R_YUP_ZUP = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
 
 @pytest.fixture(scope="module")
 def person_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """SMPL's format, a person inside."""
+    """Write a random body in SMPL's format."""
     return write_like_smpl(tmp_path_factory.mktemp("smpl") / "SMPL_NEUTRAL.pkl")
 
 

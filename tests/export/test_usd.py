@@ -12,7 +12,7 @@ from selfmocap.export.write import export_motion
 from tests.helpers.exported_files import joints_world, wandering_motion
 
 
-def test_usd_finds_joints_and_skin_where_they_were(body: Body, tmp_path: Path) -> None:
+def test_usd_gives_equal_joints_and_skin(body: Body, tmp_path: Path) -> None:
     pytest.importorskip("pxr", reason="pip install 'selfmocap[usd]'")
     from pxr import Usd, UsdGeom, UsdSkel
 
@@ -39,7 +39,7 @@ def test_usd_finds_joints_and_skin_where_they_were(body: Body, tmp_path: Path) -
         assert np.abs(np.array(moved) - expected[frame]).max() < 1e-4
 
 
-def test_z_up_in_cm_stands_in_the_file(body: Body, tmp_path: Path) -> None:
+def test_z_up_in_cm_is_stated_in_the_file(body: Body, tmp_path: Path) -> None:
     pytest.importorskip("pxr", reason="pip install 'selfmocap[usd]'")
     from pxr import Usd, UsdGeom, UsdSkel
 

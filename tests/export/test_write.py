@@ -3,19 +3,17 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from selfmocap.body_model.body import Body
-from selfmocap.body_model.frame_rates import nominal_fps
 from selfmocap.export.options import ExportOptions
 from selfmocap.export.segments import split_into_segments
 from selfmocap.export.write import SUFFIXES, export_motion
 from tests.helpers.exported_files import wandering_motion
 
 
-def test_a_long_absence_ends_a_take_and_a_short_one_does_not(body: Body, tmp_path: Path) -> None:
+def test_a_long_gap_ends_a_segment_and_a_short_one_does_not(body: Body, tmp_path: Path) -> None:
     index = [*range(10), *range(24, 30), *range(46, 50)]
     motion = wandering_motion(body, index=index)
     first, second = split_into_segments(motion)
@@ -32,22 +30,7 @@ def test_a_long_absence_ends_a_take_and_a_short_one_does_not(body: Body, tmp_pat
     assert paths[1].read_text().count("Frames: 4") == 1
 
 
-@pytest.mark.parametrize(
-    ("times", "rate"),
-    [
-        ([0.0, 0.033, 0.067, 0.1, 0.133, 0.167, 0.2], 30.0),
-        (np.arange(3000) * 1001 / 30000, 30000 / 1001),
-        (np.round(np.arange(100) / 12.5, 3), 12.5),
-        ([0.0, 0.04, 0.08, 0.12, 0.5, 0.54], 25.0),
-        ([3.0], 30.0),
-    ],
-)
-def test_the_rate_is_the_usual_one_that_fits_the_times(times: list[float], rate: float) -> None:
-    found = nominal_fps(torch.arange(len(times)), torch.tensor(times, dtype=torch.float64))
-    assert found == pytest.approx(rate, abs=1e-9 if rate != 12.5 else 1e-3)
-
-
-def test_resampling_meets_a_motion_recorded_at_the_other_rate(body: Body) -> None:
+def test_resampling_equals_a_motion_recorded_at_the_other_rate(body: Body) -> None:
     (slow,) = split_into_segments(wandering_motion(body, frames=60, fps=30))
     (fast,) = split_into_segments(wandering_motion(body, frames=240, fps=120))
     found = slow.at_rate(120.0)
@@ -71,7 +54,7 @@ def test_every_format_of_one_frame_and_of_a_varying_rate(body: Body, tmp_path: P
     assert len(list(tmp_path.iterdir())) == len(SUFFIXES)
 
 
-def test_mistakes_are_named(body: Body, small_body: Body, tmp_path: Path) -> None:
+def test_errors_name_the_mistake(body: Body, small_body: Body, tmp_path: Path) -> None:
     motion = wandering_motion(body, frames=2)
     with pytest.raises(ValueError, match="no format 'fbx'; choose from bvh, glb"):
         export_motion(motion, body, tmp_path, ["bvh", "fbx"])
@@ -105,8 +88,8 @@ for frames in (300, 6300):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is told in other units")
-def test_cleaning_and_exporting_take_little_memory_a_frame(tmp_path: Path) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory has other units")
+def test_postprocessing_and_export_need_little_memory_per_frame(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", _LONG, tmp_path], capture_output=True, text=True, check=True)
     short, long = (1024 * int(line) for line in done.stdout.split())
     assert (long - short) / 6000 < 24_000  # A frame of a motion has 1.5 kB, in float64 twice as much.

@@ -52,7 +52,7 @@ def test_known_pixels() -> None:
 
 
 @pytest.mark.parametrize("batch", BATCHES)
-def test_the_crop_camera_sees_what_the_crop_shows(batch: tuple[int, ...]) -> None:
+def test_the_crop_camera_projects_to_the_pixels_of_the_crop(batch: tuple[int, ...]) -> None:
     camera, p_cam = random_camera(*batch), points_in_front(*batch)
     p_world = camera.to_world(p_cam)
     box = torch.tensor([310.0, 250.0, 90.0], dtype=torch.float64).expand(*batch, 3)
@@ -62,7 +62,7 @@ def test_the_crop_camera_sees_what_the_crop_shows(batch: tuple[int, ...]) -> Non
 
 
 def test_a_crop_of_the_whole_image_keeps_pixel_centres() -> None:
-    """A 128 px window at its own size is a mere shift; its first pixel's centre stays (0, 0)."""
+    """A 128 px window at its own size is a shift; the centre of its first pixel stays (0, 0)."""
     box = torch.tensor([63.5, 63.5, 64.0])
     assert to_crop(torch.tensor([[0.0, 0.0], [127.0, 127.0]]), box).tolist() == [[0.0, 0.0], [127.0, 127.0]]
 
@@ -76,7 +76,7 @@ def test_translation_from_crop_inverts_translation_to_crop(batch: tuple[int, ...
 
 
 def test_crop_camera_does_not_depend_on_the_focal_length_in_the_image_plane() -> None:
-    """The same (u, v, log m) under twice the focal length is a person twice as far, at the same pixel."""
+    """With twice the focal length, equal (u, v, log m) is a person at twice the depth and the same pixel."""
     crop_camera, box = torch.tensor([0.1, -0.2, 0.0]), torch.tensor([320.0, 240.0, 100.0])
     center = torch.tensor([319.5, 239.5])
     near, far = (

@@ -30,7 +30,7 @@ def test_every_item_is_done_once(threads: int, count: int) -> None:
         torch.set_num_threads(before)
 
 
-def test_a_function_that_cannot_be_cached_is_compiled_all_the_same() -> None:
+def test_a_function_that_cannot_be_cached_is_compiled() -> None:
     # A function without a file has no folder for its machine code, as one in a read-only installation.
     names: dict = {}
     exec("def thrice(x):\n    return 3 * x", names)

@@ -26,7 +26,7 @@ def _points(kind: str, *shape: int) -> Tensor:
 
 @pytest.mark.parametrize("kind", ["scattered", "far apart", "on a line", "on a grid", "all at one place"])
 @pytest.mark.parametrize("batch", [(), (1,), (3, 2)])
-def test_equals_the_search_through_all_pairs(kind: str, batch: tuple[int, ...]) -> None:
+def test_equals_the_brute_force_search(kind: str, batch: tuple[int, ...]) -> None:
     queries, targets = _points("scattered", *batch, 300), _points(kind, *batch, 200)
     asks, answers = torch.rand(*batch, 300) > 0.3, torch.rand(*batch, 200) > 0.3
     pull = torch.rand(*batch, 300, dtype=torch.float64)
@@ -46,9 +46,7 @@ def test_equals_the_search_through_all_pairs(kind: str, batch: tuple[int, ...]) 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.1, 0.9, 1.0])
 @pytest.mark.parametrize("batch", [(), (1,), (3, 2), (0,)])
-def test_distance_to_a_mask_equals_the_search_through_its_pixels(
-    share: float, batch: tuple[int, ...]
-) -> None:
+def test_distance_to_a_mask_equals_the_brute_force_search(share: float, batch: tuple[int, ...]) -> None:
     masks = torch.rand(*batch, 20, 30) < share
     points = (torch.rand(*batch, 300, 2, dtype=torch.float64) * 60 - 15).requires_grad_()
     asks = torch.rand(*batch, 300) > 0.3
@@ -71,7 +69,7 @@ def test_gradient_towards_a_mask() -> None:
     assert gradcheck(lambda x: squared_distance_to_mask(x, asks, masks), points)
 
 
-def test_single_precision_is_as_exact_as_its_numbers() -> None:
+def test_single_precision_has_the_error_of_its_inputs() -> None:
     queries, targets = _points("scattered", 4, 500), _points("scattered", 4, 300)
     everything = torch.ones(4, 500, dtype=torch.bool), torch.ones(4, 300, dtype=torch.bool)
     exact = squared_distance_to_nearest_by_search(queries, targets, *everything)
@@ -93,7 +91,7 @@ def test_gradient_in_queries_and_targets() -> None:
 
 
 @pytest.mark.parametrize(("queries", "targets"), [(0, 5), (5, 0), (0, 0), (5, 5)])
-def test_where_nothing_asks_or_answers_it_is_zero(queries: int, targets: int) -> None:
+def test_the_distance_is_zero_for_empty_masks(queries: int, targets: int) -> None:
     q, t = (
         _points("scattered", 2, queries).requires_grad_(),
         _points("scattered", 2, targets).requires_grad_(),
@@ -105,7 +103,7 @@ def test_where_nothing_asks_or_answers_it_is_zero(queries: int, targets: int) ->
     assert not any(gradient.any() for gradient in gradients)
 
 
-def test_points_that_are_no_numbers_are_refused() -> None:
+def test_points_that_are_not_finite_are_refused() -> None:
     queries, one = torch.full((3, 2), torch.nan), torch.ones(3, dtype=torch.bool)
     with pytest.raises(ValueError, match="finite points"):
         squared_distance_to_nearest(queries, torch.zeros(3, 2), one, one)
@@ -116,7 +114,7 @@ def test_points_that_are_no_numbers_are_refused() -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-def test_the_gpu_gives_the_same() -> None:
+def test_the_gpu_gives_equal_results() -> None:
     inputs = (
         _points("scattered", 2, 300),
         _points("scattered", 2, 200),

@@ -13,7 +13,7 @@ def _sphere(depth: float, radius: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(sphere.vertices)[None] + [0, 0, depth], np.asarray(sphere.faces, np.int32)
 
 
-def test_barycentric_coordinates_return_the_pixel_and_its_depth() -> None:
+def test_barycentric_coordinates_give_the_pixel_and_its_depth() -> None:
     points, faces = _sphere(3.0)
     face, depth, weights = rasterize(points, faces, LENS, 64, 64, True)
     row, column = np.nonzero(face[0] >= 0)
@@ -39,7 +39,7 @@ def test_a_sphere_covers_its_disc_without_holes() -> None:
     assert depth[0, 31, 31] == pytest.approx(2.5, abs=0.01)
 
 
-def test_culling_leaves_out_the_far_side_only() -> None:
+def test_culling_removes_only_the_far_side() -> None:
     points, faces = _sphere(3.0)
     with_all = rasterize(points, faces, LENS, 64, 64, False)
     for culled, whole in zip(rasterize(points, faces, LENS, 64, 64, True), with_all, strict=True):
@@ -48,7 +48,7 @@ def test_culling_leaves_out_the_far_side_only() -> None:
     assert (points[0][faces[inside_out[inside_out >= 0]]].mean(1)[:, 2] > 3 - 0.1).all()
 
 
-def test_of_two_squares_the_nearer_is_seen_at_its_own_pixels() -> None:
+def test_the_nearer_of_two_squares_covers_its_pixels() -> None:
     def square(depth: float, first: int, last: int) -> list[list[float]]:
         low, high = (first - 0.5 - 31.5) / 100 * depth, (last + 0.5 - 31.5) / 100 * depth
         return [[low, low, depth], [high, low, depth], [high, high, depth], [low, high, depth]]
@@ -71,7 +71,7 @@ def test_a_floor_that_reaches_behind_the_camera_ends_at_the_horizon() -> None:
     np.testing.assert_allclose(depth[0, 63], 1.5 * 100 / 31.5, rtol=1e-6)
 
 
-def test_what_is_behind_the_camera_or_not_a_number_is_not_drawn() -> None:
+def test_triangles_behind_the_camera_or_with_nan_are_not_drawn() -> None:
     points, faces = _sphere(-3.0)
     assert (rasterize(points, faces, LENS, 64, 64, False)[0] == -1).all()
     assert (rasterize(points * np.nan, faces, LENS, 64, 64, False)[0] == -1).all()

@@ -6,11 +6,13 @@ import torch
 from torch.autograd import gradcheck
 
 from selfmocap.geometry.rotations import (
+    interpolate_frames,
     matrix_from_6d,
     matrix_from_axis_times_angle,
     matrix_from_euler,
     matrix_to_6d,
     matrix_to_euler,
+    shortest_arc,
 )
 
 BATCHES = [(), (1,), (3, 2)]
@@ -72,3 +74,28 @@ def test_axis_of_length_zero_and_angle_zero_are_finite() -> None:
     zero = torch.zeros(4, requires_grad=True)
     (gradient,) = torch.autograd.grad(matrix_from_axis_times_angle(zero).sum(), zero)
     assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("batch", [(), (1,), (3, 2)])
+def test_the_shortest_arc_turns_one_direction_to_the_other(batch: tuple[int, ...]) -> None:
+    a, b = torch.randn(2, *batch, 3, dtype=torch.float64)
+    R = shortest_arc(a, b)
+    turned = (R @ a[..., None]).squeeze(-1)
+    expected = b * (a.norm(dim=-1) / b.norm(dim=-1))[..., None]
+    assert torch.allclose(turned, expected, atol=1e-12)
+    angle = torch.acos(torch.nn.functional.cosine_similarity(a, b, dim=-1))
+    assert torch.allclose(roma.rotmat_to_rotvec(R).norm(dim=-1), angle, atol=1e-6)
+    identity = torch.eye(3).double().expand(*batch, 3, 3)
+    assert torch.allclose(shortest_arc(a, a), identity, atol=1e-12)
+
+
+def test_frames_are_interpolated_between_their_neighbours() -> None:
+    R, p = roma.random_rotmat((600, 24)).double(), torch.randn(600, 3, dtype=torch.float64)
+    before = torch.arange(599)
+    mid_R, mid_p = interpolate_frames(R, p, before, before + 1, torch.full((599,), 0.5).double())
+    assert torch.allclose(mid_p, (p[:-1] + p[1:]) / 2)
+    assert torch.allclose(R[:-1].mT @ mid_R, mid_R.mT @ R[1:], atol=1e-6)
+    for fraction, frames in ((0.0, slice(None, -1)), (1.0, slice(1, None))):
+        one_R, one_p = interpolate_frames(R, p, before, before + 1, torch.full((599,), fraction).double())
+        assert torch.allclose(one_R, R[frames], atol=1e-6)
+        assert torch.equal(one_p, p[frames])

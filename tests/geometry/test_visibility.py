@@ -54,7 +54,7 @@ def test_equals_ray_casting_on_many_posed_coarse_bodies(body: Body) -> None:
 
 
 @pytest.mark.parametrize("cull", [True, False])
-def test_the_way_of_the_gpu_equals_the_way_of_the_cpu(body: Body, cull: bool) -> None:
+def test_the_gpu_algorithm_equals_the_cpu_algorithm(body: Body, cull: bool) -> None:
     p_cam = _posed(body)[:9]
     assert torch.equal(
         visible_faces_by_pairs(p_cam, body.faces, cull), visible_faces(p_cam, body.faces, cull)
@@ -68,7 +68,7 @@ def test_culling_changes_at_most_one_vertex_in_ten_thousand(body: Body) -> None:
     assert 0.3 < whole.float().mean() < 0.6
 
 
-def test_without_culling_a_body_turned_through_itself_is_right() -> None:
+def test_without_culling_a_self_intersecting_body_is_correct() -> None:
     points, faces = _mesh(trimesh.creation.icosphere(subdivisions=3))
     # The rear cap is pushed out through the front: there the inside of the closed surface is seen first.
     cap = points[:, 2] > 0.7
@@ -121,14 +121,14 @@ def test_any_batch_shape_in_any_number_of_threads(batch: tuple[int, ...]) -> Non
         assert (results[0].sum(-1) > 0).all()
 
 
-def test_bad_numbers_hide_and_show_nothing() -> None:
+def test_nan_vertices_are_invisible_and_occlude_nothing() -> None:
     points, faces = _mesh(trimesh.creation.icosphere(subdivisions=1))
     for bad in (points * torch.nan, points * torch.inf, points - 9):
         assert not visible_vertices(bad, faces, cull=False).any()
         assert not visible_faces_by_pairs(bad, faces, cull=False).any()
 
 
-def test_a_body_without_faces_is_not_seen(body: Body) -> None:
+def test_a_body_without_faces_is_invisible(body: Body) -> None:
     few = body.with_vertices(torch.arange(10))
     assert not visible_vertices(torch.rand(2, 10, 3) + 1, few.faces).any()
 
@@ -144,7 +144,7 @@ def test_rendered_mask_of_a_sphere() -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-def test_the_gpu_gives_the_same(body: Body) -> None:
+def test_the_gpu_gives_equal_results(body: Body) -> None:
     p_cam = _posed(body)[:4]
     on_gpu = visible_vertices(p_cam.cuda(), body.faces.cuda())
     assert (on_gpu.cpu() == visible_vertices(p_cam, body.faces)).float().mean() > 0.9999

@@ -1,4 +1,4 @@
-"""What the tests of exports share: motions, and the embedded body as a file in SMPL's format."""
+"""Make motions, and the embedded body as a file in SMPL's format, for tests of exports."""
 
 import math
 import pickle
@@ -19,7 +19,7 @@ from tests.conftest import random_parameters
 def wandering_motion(
     body: Body, frames: int = 40, fps: float = 30.0, index: list[int] | None = None, seed: int = 3
 ) -> Motion:
-    """Smooth large turns of every joint of an unusual shape, its root turning fully round, as seen by a camera."""
+    """Make a motion with smooth, large rotations of every joint, a full rotation of the root, and an unusual shape."""
     torch.manual_seed(seed)
     frame_index = torch.arange(frames) if index is None else torch.tensor(index)
     times = frame_index.double() / fps
@@ -46,14 +46,14 @@ def wandering_motion(
 
 
 def joints_world(motion: Motion) -> np.ndarray:
-    """(time, 24, 3) metres: what stands in motion.npz, in the world."""
+    """Return the joints of motion.npz in the world, (time, 24, 3), metres."""
     return motion.camera.to_world(motion.joints_cam).numpy()
 
 
 def write_like_smpl(path: Path) -> Path:
-    """A file of SMPL's sizes and format that holds a person: the embedded body with another mean shape, its bones
-    some degrees elsewhere at rest, its shape coefficients mixed, its joints regressed from the vertices, and the
-    vertices of face and feet where SMPL has them."""
+    """Write a body file of SMPL's size and format: the embedded body with another mean shape and other bone directions.
+
+    Its vertices of face and feet have SMPL's indices."""
     body, data = Body.load(), read_body()
     torch.manual_seed(11)
     like = random_parameters(body, 1, angle=0.06)
@@ -78,7 +78,7 @@ def write_like_smpl(path: Path) -> Path:
 
 
 def _order_of_vertices(data: BodyData) -> np.ndarray:
-    """Which of the embedded body's vertices stands at each of SMPL's 6890 places; some stand at two."""
+    """Map SMPL's 6890 vertices to vertices of the embedded body; some are used twice."""
     order = np.zeros(6890, dtype=np.int64)
     order[: len(data.v_template)] = np.arange(len(data.v_template))
     for name, place in zip(_FACE_AND_FEET, _VERTEX_OF[len(order)], strict=True):
@@ -89,7 +89,7 @@ def _order_of_vertices(data: BodyData) -> np.ndarray:
 
 
 def _regressor(points: np.ndarray, joints: np.ndarray) -> np.ndarray:
-    """(24, V) with rows that sum to 1: of all that give the joints exactly, the least."""
+    """Compute a joint regressor (24, V) with rows that sum to 1: the exact one of the smallest norm."""
     points = np.concatenate([points.reshape(len(points), -1), np.ones((len(points), 1))], axis=1)
     joints = np.concatenate([joints.reshape(len(joints), -1), np.ones((len(joints), 1))], axis=1)
     return np.linalg.lstsq(points.T.astype(np.float64), joints.T.astype(np.float64), rcond=None)[0].T

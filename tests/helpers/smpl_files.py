@@ -1,4 +1,4 @@
-"""Makes body models in SMPL's file format: random content of real sizes, since the real files are licensed."""
+"""Make body models in SMPL's file format with random content of real sizes, since the real files are licensed."""
 
 import pickle
 from pathlib import Path
@@ -18,7 +18,7 @@ for _joints in (52, 55):
 
 
 def smpl_arrays(vertices: int = 6890, joints: int = 24, betas: int = 10, seed: int = 0) -> dict[str, Any]:
-    """The arrays of an SMPL (24 joints), SMPL-H (52) or SMPL-X (55) file; numbers as large as the real ones'."""
+    """Make the arrays of an SMPL (24 joints), SMPL-H (52) or SMPL-X (55) file with realistic magnitudes."""
     rng = np.random.default_rng(seed)
     v_template = rng.uniform([-0.9, -1.2, -0.15], [0.9, 0.6, 0.15], (vertices, 3))
     weights = rng.random((vertices, joints)) ** 8
@@ -37,13 +37,13 @@ def smpl_arrays(vertices: int = 6890, joints: int = 24, betas: int = 10, seed: i
 
 
 def write_smpl_npz(path: Path, **sizes: int) -> Path:
-    """As SMPL-X and the `.npz` releases of SMPL-H come."""
+    """Write arrays as SMPL-X and the `.npz` releases of SMPL-H."""
     np.savez(path, **smpl_arrays(**sizes))
     return path
 
 
 def write_smpl_pickle(path: Path, **sizes: int) -> Path:
-    """As SMPL 1.0 comes, except that its chumpy arrays are plain: a pickle with a scipy sparse matrix."""
+    """Write arrays as SMPL 1.0, with plain arrays instead of chumpy: a pickle with a scipy sparse matrix."""
     arrays = smpl_arrays(**sizes)
     arrays |= {"J_regressor": csc_matrix(arrays["J_regressor"]), "bs_style": "lbs", "bs_type": "lrotmin"}
     path.write_bytes(pickle.dumps(arrays, protocol=2))

@@ -1,4 +1,4 @@
-"""Videos that the tests make."""
+"""Write videos for tests."""
 
 from fractions import Fraction
 from pathlib import Path

@@ -1,233 +1,27 @@
-import io
-import os
-import pickle
-import struct
-import zipfile
-from collections.abc import Callable
+import hashlib
 from pathlib import Path
 
-import numpy as np
 import pytest
-from scipy.sparse import coo_matrix, csc_matrix, csr_matrix
 
-from selfmocap.body_model.body import Body
-from selfmocap.io.atomic import atomic_write, remove_temporaries
-from selfmocap.io.npz import check_shapes, read_npz, write_npz
-from selfmocap.io.pickles import read_pickle
+from selfmocap.io.files import read_json, read_json_object, sha256_of_path, write_json
 
 
-class RunsACommand:
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple:
-        return os.system, (f"touch {self.path}",)
-
-
-def reconstruct(shape: tuple[int, ...], call: str = "numpy.core.multiarray _reconstruct") -> bytes:
-    """Pickle code that asks numpy for an array of `shape` before any data is read."""
-    inner = b"(" + b"".join(b"L%dL\n" % n for n in shape) + b"t"
-    return b"c" + call.replace(" ", "\n").encode() + b"\n(cnumpy\nndarray\n" + inner + b"S'b'\ntR."
+def test_the_hash_is_that_of_the_bytes_or_of_names_and_bytes(tmp_path: Path) -> None:
+    for name, content in (("b", b"2" * (3 << 20)), ("a", b"1")):
+        (tmp_path / name).write_bytes(content)
+    assert sha256_of_path(tmp_path / "b") == hashlib.sha256(b"2" * (3 << 20)).hexdigest()
+    assert sha256_of_path(tmp_path) == hashlib.sha256(b"a\0" + b"1" + b"b\0" + b"2" * (3 << 20)).hexdigest()
 
 
-def refused(tmp_path: Path, data: bytes, match: str) -> None:
-    path = tmp_path / "hostile.pkl"
-    path.write_bytes(data)
-    with pytest.raises(ValueError, match=match):
-        read_pickle(path)
-    with pytest.raises(ValueError, match=match):
-        Body.load(path)
-
-
-def test_a_pickle_that_runs_a_command_is_refused_and_not_run(tmp_path: Path) -> None:
-    trace = tmp_path / "trace"
-    refused(tmp_path, pickle.dumps({"v_template": RunsACommand(trace)}), "(posix|nt).system; it is refused")
-    assert not trace.exists()
-
-
-@pytest.mark.parametrize(
-    "code",
-    [
-        b"cbuiltins\neval\n(S'1'\ntR.",
-        b"c__builtin__\nexec\n(S'1'\ntR.",
-        b"cos\nsystem\n(S'true'\ntR.",
-        b"csubprocess\nPopen\n(S'true'\ntR.",
-        b"cnumpy\nload\n(S'/etc/passwd'\ntR.",
-        b"cnumpy.core.multiarray\nfromfile\n(S'/etc/passwd'\ntR.",
-        b"ccopy_reg\n_reconstructor\n(cos\nsystem\nc__builtin__\nobject\nNtR.",
-        b"cscipy.sparse._csc.os\nsystem\n(S'true'\ntR.",
-    ],
-)
-def test_pickles_that_name_other_code_are_refused(tmp_path: Path, code: bytes) -> None:
-    refused(tmp_path, code, "refused because other objects could run code")
-
-
-def test_chumpy_names_lend_no_code(tmp_path: Path) -> None:
-    refused(tmp_path, b"cchumpy.ch.os\nsystem\n(S'true'\ntR.", "an object with attributes")
-
-
-@pytest.mark.parametrize(
-    ("data", "match"),
-    [
-        (pickle.dumps({"a": np.zeros((50, 3))})[:-40], "found"),
-        (b"\x80\x02", "found"),
-        (b"hello, world", "found"),
-        (b"\x80\x04\x8e" + struct.pack("<Q", 1 << 62), "found"),
-        (b"\x80\x05\x96" + struct.pack("<Q", 1 << 40), "found"),
-        (pickle.dumps({"a": {1, 2}}), "set"),
-        (pickle.dumps(np.array([{1}], dtype=object)), "found"),
-    ],
-    ids=["truncated", "header only", "text", "huge bytes", "huge bytearray", "a set", "an object array"],
-)
-def test_damaged_and_odd_pickles_are_refused(tmp_path: Path, data: bytes, match: str) -> None:
-    refused(tmp_path, data, match)
-
-
-def test_a_pickle_with_a_huge_array_takes_no_memory(tmp_path: Path) -> None:
-    """10^12 numbers are asked for: the array stays empty, and the file is no body."""
-    path = tmp_path / "huge.pkl"
-    for call in ("numpy.core.multiarray _reconstruct", "numpy ndarray"):
-        path.write_bytes(reconstruct((1000000, 1000000), call))
-        assert read_pickle(path).size == 0
-        with pytest.raises(ValueError, match="expected an SMPL"):
-            Body.load(path)
-
-
-def test_nesting_and_size_are_bounded(tmp_path: Path) -> None:
-    nested: list = []
-    for _ in range(30):
-        nested = [nested]
-    refused(tmp_path, pickle.dumps(nested), "nested deeper")
-    path = tmp_path / "large.pkl"
-    path.write_bytes(pickle.dumps(np.zeros(1000)))
-    with pytest.raises(ValueError, match="at most 100 bytes"):
-        read_pickle(path, max_bytes=100)
-
-
-@pytest.mark.parametrize("make", [csc_matrix, csr_matrix, coo_matrix])
-@pytest.mark.parametrize("protocol", [0, 2, 5])
-def test_arrays_and_sparse_matrices_survive(tmp_path: Path, make: Callable, protocol: int) -> None:
-    if make is coo_matrix:
-        make = lambda dense: coo_matrix(dense).tocsc()  # noqa: E731
-    dense = np.eye(3, 4)
-    content = {
-        "matrix": make(dense),
-        "text": "män",
-        "n": np.float32(2),
-        "list": [1, (2.0, None)],
-        "a": np.arange(6),
-    }
-    path = tmp_path / "good.pkl"
-    path.write_bytes(pickle.dumps(content, protocol=protocol))
-    found = read_pickle(path)
-    assert (found["matrix"] == dense).all()
-    assert (found["a"] == np.arange(6)).all()
-    assert (found["text"], found["n"], found["list"]) == ("män", 2, [1, (2.0, None)])
-
-
-def test_chumpy_arrays_are_read_without_chumpy(tmp_path: Path) -> None:
-    """As SMPL 1.0 holds them: chumpy.ch.Ch with its data in `x`, and chumpy.reordering.Select of one."""
-
-    def foreign(module: str, name: str, state: dict) -> bytes:
-        return (
-            b"ccopy_reg\n_reconstructor\n(c"
-            + f"{module}\n{name}\n".encode()
-            + (b"c__builtin__\nobject\nNtR" + pickle.dumps(state, protocol=0)[:-1] + b"b")
-        )
-
-    array = np.arange(6.0).reshape(2, 3)
-    ch = foreign("chumpy.ch", "Ch", {"x": array})
-    path = tmp_path / "ch.pkl"
-    path.write_bytes(ch + b".")
-    assert (read_pickle(path) == array).all()
-    state = (
-        b"(dS'idxs'\n"
-        + pickle.dumps(np.array([5, 0]), protocol=0)[:-1]
-        + b"sS'preferred_shape'\n(I1\nI2\ntsS'a'\n"
-    )
-    select = (
-        b"ccopy_reg\n_reconstructor\n(cchumpy.reordering\nSelect\nc__builtin__\nobject\nNtR"
-        + state
-        + ch
-        + b"sb."
-    )
-    path.write_bytes(select)
-    assert read_pickle(path).tolist() == [[5.0, 0.0]]
-
-
-def npy_with_header(shape: tuple[int, ...], descr: str = "<f8") -> bytes:
-    file = io.BytesIO()
-    np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": shape})
-    return file.getvalue() + bytes(64)
-
-
-@pytest.mark.parametrize(
-    ("content", "match"),
-    [
-        (npy_with_header((10**12,)), "declares 8000000000000 bytes, the file holds 64"),
-        (npy_with_header((2**40, 2**40)), "declares"),
-        (npy_with_header((8,), "|O"), "pickled objects"),
-        (b"not an array", "magic"),
-    ],
-)
-def test_npz_headers_are_checked_before_memory_is_taken(tmp_path: Path, content: bytes, match: str) -> None:
-    path = tmp_path / "hostile.npz"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("a.npy", content)
-    with pytest.raises(ValueError, match=match):
-        read_npz(path)
-
-
-def test_npz_bombs_and_damage_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "bomb.npz"
-    np.savez_compressed(path, a=np.zeros(1 << 20))
-    with pytest.raises(ValueError, match="expected at most 1000 bytes"):
-        read_npz(path, max_bytes=1000)
-    np.savez_compressed(path, a=np.random.default_rng(0).random(100))
-    whole = path.read_bytes()
-    for damaged in (whole[: len(whole) // 2], b"PK" + bytes(100), whole[:200] + b"\x00" * 20 + whole[220:]):
-        path.write_bytes(damaged)
-        with pytest.raises(ValueError, match="bomb.npz"):
-            read_npz(path)
-    path.write_bytes(b"")
-    with pytest.raises(ValueError, match="is empty"):
-        read_npz(path)
-    with pytest.raises(FileNotFoundError, match="found a folder"):
-        read_npz(tmp_path)
-
-
-def test_only_some_arrays_are_read_beside_pickled_ones(tmp_path: Path) -> None:
-    path = tmp_path / "smplx.npz"
-    np.savez(path, a=np.ones(2), names=np.array([{"x": 1}], dtype=object))
-    assert list(read_npz(path, only={"a"})) == ["a"]
-
-
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
-    path = tmp_path / "result.npz"
-    write_npz(path, {"a": np.ones(1)})
-    with pytest.raises(RuntimeError, match="disk"), atomic_write(path) as partial:
-        partial.write_bytes(b"half")
-        raise RuntimeError("disk")
-    assert read_npz(path)["a"] == 1
-    assert [file.name for file in tmp_path.iterdir()] == ["result.npz"]
-    with (
-        pytest.raises(FileNotFoundError, match="does not exist; create it"),
-        atomic_write(tmp_path / "no" / "a"),
-    ):
-        pass
-
-
-def test_shapes_are_checked_by_axis_name() -> None:
-    arrays = {"a": np.zeros((4, 3)), "b": np.zeros((5, 2))}
-    with pytest.raises(ValueError, match=r"x: b has shape \(5, 2\), expected \(4, 2\)"):
-        check_shapes("x", arrays, {"a": ("time", 3), "b": ("time", 2)})
-    check_shapes("x", arrays, {"a": ("time", 3), "b": ("other", 2)})
-
-
-def test_only_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
-    mine = [".motion-1.bvh", ".overlay-notes", "overlay-abcdefgh.mp4", ".settings-abcdefgh.json"]
-    for name in [*mine, ".overlay-abc_123x.mp4", ".motion-2-abcdefgh.npz"]:
-        (tmp_path / name).touch()
-    for stems in ("overlay", "motion*"):
-        remove_temporaries(tmp_path, stems)
-    assert {path.name for path in tmp_path.iterdir()} == {*mine}
+def test_json_round_trip_and_damaged_files(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    assert read_json_object(path) == {}
+    write_json(path, {"a": [1, None]}, indent=1)
+    assert read_json(path) == read_json_object(path) == {"a": [1, None]}
+    write_json(path, [1])
+    assert read_json(path) == [1]
+    assert read_json_object(path) == {}
+    path.write_text('{"a": ')
+    with pytest.raises(ValueError, match="a.json: expected JSON"):
+        read_json(path)
+    assert read_json_object(path) == {}

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from selfmocap.io.video import InputError, _later, open_video
+from selfmocap.io.video import InputError, _increasing_time, open_video
 from selfmocap.tracking.observe import observe
 from tests.helpers.videos import write_video
 
@@ -22,7 +22,7 @@ WIDTH, HEIGHT = 96, 64
 
 
 def pictures(count: int = 12) -> list[np.ndarray]:
-    """A bright bar in the upper left that moves to the right."""
+    """Make images of a bright bar in the upper left that moves to the right."""
     images = []
     for index in range(count):
         image = np.full((HEIGHT, WIDTH, 3), 40, np.uint8)
@@ -31,7 +31,7 @@ def pictures(count: int = 12) -> list[np.ndarray]:
     return images
 
 
-def test_every_frame_comes_with_its_exact_time(tmp_path: Path) -> None:
+def test_every_frame_has_its_exact_time(tmp_path: Path) -> None:
     times = [0.0, 0.04, 0.1, 0.11, 0.2, 0.5, 0.501, 0.9]
     video = open_video(write_video(tmp_path / "vfr.mkv", pictures(8), times))
     frames = list(video.frames())
@@ -43,7 +43,7 @@ def test_every_frame_comes_with_its_exact_time(tmp_path: Path) -> None:
         assert np.abs(frame.image.astype(int) - image).mean() < 4
 
 
-def test_reading_from_the_middle_and_in_windows_gives_the_same_frames(tmp_path: Path) -> None:
+def test_reading_from_the_middle_and_in_windows_gives_equal_frames(tmp_path: Path) -> None:
     video = open_video(write_video(tmp_path / "a.mp4", pictures()))
     whole = list(video.frames())
     late = list(video.frames(first=7))
@@ -91,7 +91,7 @@ def test_damaged_data_is_flagged_and_the_rest_is_read(tmp_path: Path) -> None:
     assert all(np.diff([frame.time for frame in frames]) > 0)
 
 
-def test_pictures_and_gifs_are_videos(tmp_path: Path) -> None:
+def test_images_and_gifs_are_videos(tmp_path: Path) -> None:
     folder = tmp_path / "frames"
     folder.mkdir()
     for index, image in enumerate(pictures(11)):
@@ -110,7 +110,7 @@ def test_pictures_and_gifs_are_videos(tmp_path: Path) -> None:
 def test_times_that_do_not_increase_are_replaced() -> None:
     times, last = [], None
     for time in (None, 0.5, 0.5, 0.2, 3.0):
-        last = _later(time, last, fps=10.0)
+        last = _increasing_time(time, last, fps=10.0)
         times.append(last)
     np.testing.assert_allclose(times, [0.0, 0.5, 0.6, 0.7, 3.0])
 
@@ -262,7 +262,7 @@ def test_hostile_input_ends_in_one_clear_line_and_leaves_nothing(tmp_path: Path,
 
 
 def test_a_reference_to_another_file_is_not_followed(tmp_path: Path) -> None:
-    """The same bytes open when they are given themselves, so it is the reference that is refused."""
+    """The referenced file itself can be opened, so the reference is what is refused."""
     _concat(tmp_path / "list.ffconcat")
     assert open_video(tmp_path / "real.mp4").size == (WIDTH, HEIGHT)
     with pytest.raises(InputError):

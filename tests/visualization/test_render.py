@@ -1,24 +1,14 @@
-"""Pictures of meshes."""
+"""Renderings of meshes."""
 
 import numpy as np
 import torch
 from PIL import Image
 
 from selfmocap.body_model.body import Body
-from selfmocap.geometry.meshes import vertex_normals
 from selfmocap.visualization.render import render_body, write_render
 
 
-def test_normals_of_a_sphere_point_outwards() -> None:
-    import trimesh
-
-    sphere = trimesh.creation.icosphere(subdivisions=3)
-    points = np.asarray(sphere.vertices, np.float64)
-    normals = vertex_normals(points, np.asarray(sphere.faces))
-    np.testing.assert_allclose(normals, points, atol=0.02)
-
-
-def test_the_body_fills_the_picture_upright(body: Body) -> None:
+def test_the_body_fills_the_image_upright(body: Body) -> None:
     vertices = body.v_template.view(3, -1).mT.contiguous()
     image = render_body(vertices, body.faces, height=200)
     assert image.shape == (200, 160, 3)
@@ -38,7 +28,7 @@ def test_light_comes_from_above(body: Body) -> None:
     assert np.abs(image - upturned).mean() > 1
 
 
-def test_it_is_written_whole(body: Body, tmp_path) -> None:
+def test_the_render_is_written_atomically(body: Body, tmp_path) -> None:
     path = tmp_path / "body.png"
     write_render(path, body.v_template.view(3, -1).mT.contiguous(), body.faces)
     with Image.open(path) as image:

@@ -10,7 +10,7 @@ import pytest
 from selfmocap.body_model.body import Body
 from selfmocap.body_model.motion import Motion
 from selfmocap.io.video_writer import write_video
-from selfmocap.visualization.viewer import _pictures, open_viewer
+from selfmocap.visualization.viewer import _make_image_at, open_viewer
 from tests.helpers.exported_files import wandering_motion
 
 
@@ -21,7 +21,7 @@ def motions(body: Body) -> list[Motion]:
 
 @pytest.fixture(scope="module")
 def folder(motions: list[Motion], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A capture of two people, whose overlay's frames are each of another grey."""
+    """Write a capture of two people, with an overlay whose frames have different greys."""
     folder = tmp_path_factory.mktemp("capture")
     for number, motion in enumerate(motions, 1):
         (folder / f"person-{number}").mkdir()
@@ -43,15 +43,13 @@ def node(viewer, name: str):
     return viewer.server.scene._handle_from_node_name[name]
 
 
-def test_it_serves_a_page_to_this_machine_alone(viewer) -> None:
+def test_the_page_is_served_to_this_machine_only(viewer) -> None:
     assert viewer.server.get_host() == "127.0.0.1"
     with urllib.request.urlopen(f"http://127.0.0.1:{viewer.server.get_port()}") as answer:
         assert answer.status == 200
 
 
-def test_a_frame_shows_the_bodies_that_are_in_it_and_its_picture(
-    viewer, motions: list[Motion], body: Body
-) -> None:
+def test_a_frame_shows_its_bodies_and_its_image(viewer, motions: list[Motion], body: Body) -> None:
     one, other, camera = (node(viewer, name) for name in ("/person-1", "/person-2", "/camera"))
     viewer.show(30)
     assert np.allclose(one.vertices, body.pose(motions[0][30:31].parameters).vertices[0], atol=1e-5)
@@ -62,26 +60,26 @@ def test_a_frame_shows_the_bodies_that_are_in_it_and_its_picture(
     assert not other.visible
 
 
-def test_it_plays_and_begins_anew(viewer, motions: list[Motion], body: Body) -> None:
+def test_playback_advances_and_restarts(viewer, motions: list[Motion], body: Body) -> None:
     viewer.playing.value, viewer.frame.value = True, 38
     for _ in range(2):
-        viewer.play_on()
+        viewer.advance()
     assert viewer.frame.value == 0
     viewer.playing.value = False
-    viewer.play_on()
+    viewer.advance()
     assert viewer.frame.value == 0
     time.sleep(0.3)
     first = body.pose(motions[0][:1].parameters).vertices[0]
     assert np.allclose(node(viewer, "/person-1").vertices, first, atol=1e-5)
 
 
-def test_pictures_of_any_moment_in_any_order(folder: Path) -> None:
-    picture_at = _pictures(folder / "overlay.mp4")
+def test_images_at_any_time_in_any_order(folder: Path) -> None:
+    image_at = _make_image_at(folder / "overlay.mp4")
     for frame in (0, 1, 2, 2, 39, 5, 6, 38, 0):
-        assert picture_at(frame / 30).mean() == pytest.approx(6 * frame, abs=5)
+        assert image_at(frame / 30).mean() == pytest.approx(6 * frame, abs=5)
 
 
-def test_what_is_missing_is_named(
+def test_errors_name_the_missing_part(
     folder: Path, body: Body, small_body: Body, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(FileNotFoundError, match="capture a video into it"):

@@ -1,1 +1,1 @@
-"""Files, video and plumbing that every room uses."""
+"""Files, videos and plumbing for every room."""

@@ -1,11 +1,11 @@
-"""The memory of this process."""
+"""Memory of this process."""
 
 import ctypes
 import sys
 
 
 def peak_memory_gb() -> float | None:
-    """The most that this process has held so far, GB (1e9 bytes); None where the system does not say."""
+    """Return the peak memory of this process, GB (1e9 bytes); None if the system does not report it."""
     if sys.platform == "win32":
         return None
     import resource
@@ -14,9 +14,11 @@ def peak_memory_gb() -> float | None:
     return peak * (1 if sys.platform == "darwin" else 1024) / 1e9
 
 
-def give_memory_back() -> None:
-    """Returns what is free to the system. glibc keeps the freed arrays of one stage, and the next one's do not fit
-    into the same places; elsewhere there is nothing to do."""
+def release_free_memory() -> None:
+    """Return free memory to the system.
+
+    glibc keeps the freed arrays of one stage, into which those of the next stage do not fit. Nothing is done on other
+    systems."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:
         trim(0)

@@ -1,4 +1,4 @@
-"""Making the next items while the last one is used: decoding leaves the interpreter free, so it costs no time then."""
+"""Make the next items in a thread while one is used; decoding video releases the interpreter lock."""
 
 import queue
 import threading
@@ -7,21 +7,23 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-T = TypeVar("T")
-R = TypeVar("R")
+_T = TypeVar("_T")
+_R = TypeVar("_R")
 
-_ITEMS = 3
-"""Made and not yet used, at most."""
-_PATIENCE_S = 0.1
-"""Between two looks at whether anybody still wants more."""
+_MAX_QUEUED = 3
+"""Maximum number of items that are made and not yet used."""
+_POLL_SECONDS = 0.1
+"""Seconds between two checks whether the consumer has stopped."""
 
 
-def prefetched(items: Iterable[T]) -> Generator[T, None, None]:
-    """The same items, made by a thread of their own up to three before they are asked for; what goes wrong there is
-    raised here, in its place. The thread ends with the last item, or when the iterator is closed."""
-    made: queue.Queue[tuple[bool, T | BaseException | None]] = queue.Queue(_ITEMS)
-    unwanted = threading.Event()
-    maker = threading.Thread(target=_make, args=(items, made, unwanted), daemon=True)
+def prefetched(items: Iterable[_T]) -> Generator[_T, None, None]:
+    """Yield items that a thread makes up to three ahead.
+
+    An exception in the thread is raised here, at its position. The thread ends with the last item, or when the
+    generator is closed."""
+    made: queue.Queue[tuple[bool, _T | BaseException | None]] = queue.Queue(_MAX_QUEUED)
+    cancelled = threading.Event()
+    maker = threading.Thread(target=_make, args=(items, made, cancelled), daemon=True)
     maker.start()
     try:
         while True:
@@ -33,14 +35,14 @@ def prefetched(items: Iterable[T]) -> Generator[T, None, None]:
             else:
                 return
     finally:
-        unwanted.set()
+        cancelled.set()
         maker.join()
 
 
-def map_in_threads(function: Callable[[T], R], items: Iterable[T]) -> Generator[R, None, None]:
-    """What `function` makes of each item, in their order, by two threads."""
+def map_in_threads(function: Callable[[_T], _R], items: Iterable[_T]) -> Generator[_R, None, None]:
+    """Yield `function` of each item, in order, computed by two threads."""
     with ThreadPoolExecutor(2) as pool:
-        waiting: deque[Future[R]] = deque()
+        waiting: deque[Future[_R]] = deque()
         for item in items:
             waiting.append(pool.submit(function, item))
             if len(waiting) > 2:
@@ -49,21 +51,21 @@ def map_in_threads(function: Callable[[T], R], items: Iterable[T]) -> Generator[
             yield waiting.popleft().result()
 
 
-def _make(items: Iterable[T], made: queue.Queue, unwanted: threading.Event) -> None:
+def _make(items: Iterable[_T], made: queue.Queue, cancelled: threading.Event) -> None:
     end = None
     try:
         for item in items:
-            if not _handed_over((True, item), made, unwanted):
+            if not _put((True, item), made, cancelled):
                 return
-    except BaseException as error:  # noqa: BLE001 (it is raised again in the thread that asked)
+    except BaseException as error:  # noqa: BLE001 (raised again in the consumer)
         end = error
-    _handed_over((False, end), made, unwanted)
+    _put((False, end), made, cancelled)
 
 
-def _handed_over(item: tuple[bool, object], made: queue.Queue, unwanted: threading.Event) -> bool:
-    while not unwanted.is_set():
+def _put(item: tuple[bool, object], made: queue.Queue, cancelled: threading.Event) -> bool:
+    while not cancelled.is_set():
         try:
-            made.put(item, timeout=_PATIENCE_S)
+            made.put(item, timeout=_POLL_SECONDS)
             return True
         except queue.Full:
             continue

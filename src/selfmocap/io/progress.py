@@ -1,4 +1,4 @@
-"""How long procedures report their progress."""
+"""Report the progress of long procedures."""
 
 from collections.abc import Callable
 

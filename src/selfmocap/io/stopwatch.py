@@ -1,30 +1,30 @@
-"""How long each stage took."""
+"""Measure the duration of stages."""
 
 import contextlib
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 class Stopwatch:
-    """Seconds by stage."""
+    """Accumulated seconds by stage."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Adds the time of a block to a stage."""
+        """Add the duration of a block to a stage."""
         began = time.perf_counter()
         try:
             yield
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
 
-    def each(self, name: str, items: Iterable[T]) -> Iterator[T]:
-        """The items; the time that it takes to make them counts for a stage."""
+    def timed(self, name: str, items: Iterable[_T]) -> Iterator[_T]:
+        """Yield the items and add the time of their creation to a stage."""
         source, end = iter(items), object()
         while True:
             with self.stage(name):

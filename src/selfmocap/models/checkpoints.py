@@ -1,9 +1,8 @@
-"""Weights in safetensors files that describe themselves."""
+"""Read and write weights as safetensors files that hold their own configuration."""
 
 import contextlib
-import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
@@ -15,30 +14,31 @@ from safetensors.torch import save_file
 from torch import nn
 
 from selfmocap.io.atomic import atomic_write
-from selfmocap.io.files import existing_file
+from selfmocap.io.files import existing_file, sha256_of_path
 from selfmocap.models.config import NetworkConfig
 from selfmocap.models.frame import FrameNetwork
 
-FORMAT = "selfmocap-frame-network"
+FRAME_FORMAT = "selfmocap-frame-network"
 
-Network = TypeVar("Network", bound=nn.Module)
+_Network = TypeVar("_Network", bound=nn.Module)
 
 
 def shipped_weights() -> Path:
-    """Where the weights lie that come with the project."""
+    """Return the path of the frame network's weights that come with the package."""
     return Path(str(files("selfmocap"))) / "weights" / "frame.safetensors"
 
 
 def save_network(path: Path | str, network: FrameNetwork, about: dict[str, Any], half: bool = False) -> None:
-    """Writes a network's weights with its configuration and what there is to say `about` it (JSON data), whole or
-    not at all; with `half`, in half precision."""
-    write_weights(path, FORMAT, network, asdict(network.config), about, half)
+    """Write the weights and the configuration of a frame network, atomically.
+
+    `about` is JSON data that describes the weights. `half` stores them in half precision."""
+    write_weights(path, FRAME_FORMAT, network, asdict(network.config), about, half)
 
 
 def write_weights(
     path: Path | str, kind: str, network: nn.Module, config: dict[str, Any], about: dict[str, Any], half: bool
 ) -> None:
-    """Weights of any `kind` of network; see `save_network`."""
+    """Write the weights of a network of the format `kind`; see `save_network`."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     if half:
         tensors = {name: t.half() if t.is_floating_point() else t for name, t in tensors.items()}
@@ -48,39 +48,56 @@ def write_weights(
 
 
 def load_network(path: Path | str | None = None) -> tuple[FrameNetwork, dict[str, Any]]:
-    """The network of a weights file (the shipped one by default), ready for inference, and what the file says about
-    it, with the `sha256` of the file. Raises FileNotFoundError, or ValueError for a file of another kind."""
+    """Load the frame network of a weights file (default: the shipped one), in evaluation mode.
+
+    Also return what the file says `about` the weights, with the `sha256` of the file. Raises FileNotFoundError, or
+    ValueError for a file of another format."""
     path = existing_file(shipped_weights() if path is None else path)
-    return read_weights(path, FORMAT, lambda config: FrameNetwork(NetworkConfig.from_dict(config)))
+    return read_weights(path, FRAME_FORMAT, lambda config: FrameNetwork(NetworkConfig.from_dict(config)))
 
 
-def kind_of(path: Path | str) -> str:
-    """Of which kind of network a file holds the weights. Errors as in `load_network`."""
+def weights_format(path: Path | str) -> str:
+    """Return the format of a weights file. Errors as in `load_network`."""
     path = existing_file(path)
-    with _opened(path) as file:
+    with _open_weights(path) as file:
         return (file.metadata() or {}).get("format", "weights of another kind")
 
 
 def read_weights(
-    path: Path, kind: str, build: Callable[[dict[str, Any]], Network]
-) -> tuple[Network, dict[str, Any]]:
-    """The network that `build` makes of a file's configuration, with the file's weights; see `load_network`."""
-    if (found := kind_of(path)) != kind:
+    path: Path,
+    kind: str,
+    build: Callable[[dict[str, Any]], _Network],
+    former_names: Mapping[str, str] | None = None,
+) -> tuple[_Network, dict[str, Any]]:
+    """Build a network from the configuration in a weights file and load its weights; see `load_network`.
+
+    `former_names` maps prefixes of parameter names in older files to the current ones."""
+    if (found := weights_format(path)) != kind:
         raise ValueError(f"{path}: expected {kind} weights, found {found}")
-    with _opened(path) as file:
+    with _open_weights(path) as file:
         metadata = file.metadata()
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        tensors = {
+            _current_name(name, former_names or {}): file.get_tensor(name)
+            for name in file.keys()  # noqa: SIM118
+        }
     network = build(json.loads(metadata["config"]))
     try:
         network.load_state_dict({n: t.float() if t.is_floating_point() else t for n, t in tensors.items()})
     except RuntimeError as error:
         raise ValueError(f"{path}: its tensors do not fit its own configuration: {error}") from error
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    sha256 = sha256_of_path(path)
     return network.eval(), {"sha256": sha256, **json.loads(metadata["about"])}
 
 
+def _current_name(name: str, former_names: Mapping[str, str]) -> str:
+    for former, current in former_names.items():
+        if name.startswith(former):
+            return current + name.removeprefix(former)
+    return name
+
+
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _open_weights(path: Path) -> Iterator[Any]:
     try:
         with safe_open(path, "pt") as file:
             yield file
@@ -90,20 +107,21 @@ def _opened(path: Path) -> Iterator[Any]:
         ) from error
 
 
-def copy_of(network: FrameNetwork) -> FrameNetwork:
-    """The same network with weights of its own."""
+def copy_network(network: FrameNetwork) -> FrameNetwork:
+    """Copy a frame network, with weights of its own, to the same device and mode."""
     twin = FrameNetwork(network.config).to(next(network.parameters()).device)
     twin.load_state_dict(network.state_dict())
     return twin.train(network.training)
 
 
-def begin_from(network: FrameNetwork, smaller: FrameNetwork) -> None:
-    """Gives `network` the weights of one that sees the coordinates alone, so that it answers as that one does where it
-    has no pictures: what its trunk and its depths say counts for nothing until it is trained, and a corrector is as
-    new. A ValueError where the rest of the two differs."""
+def init_from(network: FrameNetwork, smaller: FrameNetwork) -> None:
+    """Initialise `network` from one that uses keypoint coordinates only, so that both predict the same without images.
+
+    Weights of the trunk's features and of depths start at 0; a corrector keeps its initial weights. Raises ValueError
+    if the other parts of the two networks differ."""
     known = smaller.state_dict()
     if network.coordinates is None:
-        raise ValueError("these weights do not fit the network to train: it sees no coordinates")
+        raise ValueError("these weights do not fit the network to train: it has no coordinate inputs")
     for name, last in (("heads.stem.weight", True), ("coordinates.0.weight", False)):
         wide, narrow = torch.zeros_like(network.state_dict()[name]), known[name]
         columns = narrow.shape[1]
@@ -117,11 +135,11 @@ def begin_from(network: FrameNetwork, smaller: FrameNetwork) -> None:
         raise ValueError(f"these weights lack {', '.join(rest)} of the network to train")
 
 
-def blend(average: nn.Module, network: nn.Module, keep: float) -> None:
-    """Moves `average` towards `network`: average = keep * average + (1 - keep) * network, in place."""
+def ema_update(average: nn.Module, network: nn.Module, decay: float) -> None:
+    """Update an exponential moving average in place: average = decay * average + (1 - decay) * network."""
     with torch.no_grad():
         for mean, value in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
             if mean.is_floating_point():
-                mean.lerp_(value, 1 - keep)
+                mean.lerp_(value, 1 - decay)
             else:
                 mean.copy_(value)

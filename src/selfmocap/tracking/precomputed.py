@@ -18,7 +18,6 @@ from selfmocap.io.files import existing_file
 from selfmocap.io.video import MAX_PIXELS, Frame, InputError, natural_sort_key, open_image
 from selfmocap.tracking.confidence import VISIBLE
 from selfmocap.tracking.detectors.detection import MASK_SIDE, Detection, window_around
-from selfmocap.tracking.detectors.window import Window
 from selfmocap.tracking.masks import box_window, inside_frame
 
 _MAX_JSON_BYTES = 1 << 28
@@ -37,7 +36,6 @@ class PrecomputedKeypoints:
     without such a list it is the index of the frame."""
 
     name = "precomputed"
-    supports_roi = False
 
     def __init__(self, path: Path | str) -> None:
         path = Path(path)
@@ -56,14 +54,6 @@ class PrecomputedKeypoints:
         if frame.index < len(self._files):
             return _openpose(self._files[frame.index], len(self.points.names))
         return self._frames.get(frame.index, [])
-
-    def propose_rois(self, image: np.ndarray, tile: Window) -> list[Window]:
-        """Raise NotImplementedError: the detector has no regions of interest."""
-        raise NotImplementedError
-
-    def detect_in_roi(self, image: np.ndarray, roi: Window) -> Detection | None:
-        """Raise NotImplementedError: the detector has no regions of interest."""
-        raise NotImplementedError
 
 
 def _openpose(path: Path, keypoints: int) -> list[Detection]:

@@ -23,7 +23,7 @@ from selfmocap.tracking.detections_store import (
     write_part,
 )
 from selfmocap.tracking.detectors.detection import Detection
-from selfmocap.tracking.detectors.protocol import Detector
+from selfmocap.tracking.detectors.protocol import Detector, RoiDetector
 from selfmocap.tracking.detectors.window import Window
 from selfmocap.tracking.stitching import TrackPath, min_track_frames, stitch_tracks
 from selfmocap.tracking.track_state import Track, TrackerConfig, TrackerState, activate
@@ -89,7 +89,7 @@ def track_video(
             write_part(folder, frames, detections, latest.values(), state)
     parts = part_paths(folder)
     tracks = {track.track_id: track for part in parts for track in read_tracker_state(part)[1]}
-    if detector.supports_roi:
+    if isinstance(detector, RoiDetector):
         with watch.stage("track backward"):
             report = functools.partial(progress, "track backward")
             track_backward(video, folder, tracks, detector, config, report)
@@ -154,7 +154,7 @@ def _with_user_person(state: TrackerState, frame: Frame, box: PixelBox, detector
 def _activate_in_box(frame: Frame, box: PixelBox, detector: Detector) -> Track:
     left, top, right, bottom = box
     detection = None
-    if detector.supports_roi:
+    if isinstance(detector, RoiDetector):
         around = Window((left + right) / 2, (top + bottom) / 2, 1.4 * max(right - left, bottom - top))
         for roi in (*detector.propose_rois(frame.image, around), around):
             detection = detection or detector.detect_in_roi(frame.image, roi)

@@ -19,11 +19,11 @@ from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
 from selfmocap.datasets.penn_action import KEYPOINTS, PennClip, label_files, read_penn_action
 from selfmocap.datasets.pseudo_labels import indexed_shards
 from selfmocap.geometry.tensors import concat
-from selfmocap.io.video import PICTURE_FPS
+from selfmocap.io.video import IMAGE_FOLDER_FPS
 from selfmocap.losses.temporal import Targets
 from selfmocap.models.frame import FrameInputs, FrameNetwork
-from selfmocap.models.heatmaps import SEEN
-from selfmocap.models.inference import camera_of
+from selfmocap.models.heatmaps import MIN_CONFIDENCE
+from selfmocap.models.inference import default_camera
 from selfmocap.synthetic.backgrounds import Backgrounds
 from selfmocap.synthetic.batches import SyntheticConfig
 from selfmocap.synthetic.corrupt import CorruptionConfig, KeypointErrors
@@ -34,23 +34,23 @@ from selfmocap.synthetic.variety import Variety
 from selfmocap.tracking.crop_boxes import smoothed_boxes as windows_around
 from selfmocap.tracking.observations import Observations
 
-CLIPS = 2
+CLIPS_PER_SCENE = 2
 """Clips that are drawn together."""
-FPS = 30.0
-_SCENES = 8009
+CLIP_FPS = 30.0
+_NUM_CACHED_SCENES = 8009
 """Scenes of CLIPS that are kept, to be seen again with other errors."""
-_KNOTS = 10
+_FRAMES_PER_KNOT = 10
 """Frames in which the window of a training clip wanders from one place to the next."""
-_AWAY, _OCTAVES = 20 / 112, 0.3
+_MAX_BOX_SHIFT, _MAX_BOX_OCTAVES = 20 / 112, 0.3
 """How far the window wanders: half crop sides, and powers of two of its size."""
-_BEGINS, _ENDS = 6, 4
+_START_KEYPOINTS, _END_KEYPOINTS = 6, 4
 """A track begins when more keypoints are seen, and ends with no more."""
-_SHORTEST, _LONGEST, _LIMBS = 40, 500, 0.4
+_MIN_TRACK_FRAMES, _MAX_TRACK_FRAMES, _MIN_LIMB_FRACTION = 40, 500, 0.4
 """Frames of a track, and the share of them in which limbs are seen."""
 
 
 @dataclass(frozen=True, eq=False)
-class Clips:
+class ClipBatch:
     """Some clips of the same length: what a network sees, and what is known."""
 
     inputs: FrameInputs
@@ -60,24 +60,24 @@ class Clips:
 
     def to(self, device: torch.device | str) -> "Clips":
         """The same on another device."""
-        return Clips(self.inputs.to(device), self.targets.map(lambda value: value.to(device)))
+        return ClipBatch(self.inputs.to(device), self.targets.map(lambda value: value.to(device)))
 
 
-ClipSource = Callable[[int], Clips]
+ClipSource = Callable[[int], ClipBatch]
 """From a seed to CLIPS clips."""
 
 
-def together(parts: Sequence[Clips]) -> Clips:
+def concat_clips(parts: Sequence[ClipBatch]) -> ClipBatch:
     """All clips in one record, copied: what a worker sends lies in shared memory for as long as it is kept."""
     inputs = concat([part.inputs for part in parts])
     targets = {name: torch.cat([getattr(p.targets, name) for p in parts]) for name in vars(parts[0].targets)}
-    return Clips(inputs, Targets(**targets))
+    return ClipBatch(inputs, Targets(**targets))
 
 
 def _clips(
     keypoints: Tensor, confidence: Tensor, boxes: Tensor, focal: Tensor, center: Tensor, truth: Targets | int,
     depths: tuple[Tensor, Tensor] | None = None,
-) -> Clips:  # fmt: skip
+) -> ClipBatch:  # fmt: skip
     """Detected keypoints (clips, frames, ...) with the truth, or as their own targets for bodies of so many betas.
     `depths` with their confidences (clips * frames, ...); None: nothing is known of them."""
     shape = boxes.shape[:2]
@@ -86,21 +86,21 @@ def _clips(
     if isinstance(truth, int):
         nothing = boxes.new_full((*shape, 24, 3, 3), torch.nan)
         truth = Targets(
-            boxes, focal, center, keypoints, torch.where(confidence < SEEN, 0.0, confidence),
+            boxes, focal, center, keypoints, torch.where(confidence < MIN_CONFIDENCE, 0.0, confidence),
             torch.zeros(shape, dtype=torch.bool),
             nothing, nothing[..., 0, 0, :1].expand(*shape, truth), nothing[..., 0], nothing[..., 0, 0, :],
         )  # fmt: skip
     seen = [x.flatten(0, 1) for x in (keypoints, confidence, boxes, focal, center)]
     deep, sure = depths or (unknown, unknown)
     inputs = FrameInputs(None, *seen, depths=deep, depth_confidence=sure)
-    return Clips(inputs, replace(truth, boxes=boxes))
+    return ClipBatch(inputs, replace(truth, boxes=boxes))
 
 
 # ---- synthetic people -----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
-class Looking:
+class KeypointRefinement:
     """How keypoints are corrected before anything is made of them."""
 
     network: FrameNetwork
@@ -123,18 +123,18 @@ class SyntheticClips:
     """Whether the window wanders and pictures are taken again, some of them lost (for training)."""
     variety: Variety | None = None
     """How far people leave the recordings; None: they move as those."""
-    looking: Looking | None = None
+    looking: KeypointRefinement | None = None
     """None: keypoints stay where the detector puts them."""
-    scenes: int = _SCENES
+    scenes: int = _NUM_CACHED_SCENES
     kept: dict[int, tuple[PointScene, PicturedScene | None, Targets]] = field(default_factory=dict)
 
-    def __call__(self, seed: int) -> Clips:
+    def __call__(self, seed: int) -> ClipBatch:
         number = seed % self.scenes
         if number not in self.kept:
             self.kept[number] = self._made(number)
         scene, pictured, targets = self.kept[number]
         seen = detected(seed, self.errors, scene, pictured.boxes if pictured else None)
-        boxes = smooth_windows(seen.keypoints, seen.confidence)
+        boxes = clip_boxes(seen.keypoints, seen.confidence)
         keypoints, confidence, depths = seen.keypoints, seen.confidence, None
         if self.looking is not None and pictured is not None:
             pictures = pictures_of(pictured, torch.Generator().manual_seed(seed) if self.wander else None)
@@ -145,15 +145,15 @@ class SyntheticClips:
             if found.depths is not None and found.depth_confidence is not None:
                 depths = found.depths, found.depth_confidence
         if self.wander:
-            boxes = wandering(np.random.default_rng([seed, 1]), boxes)
+            boxes = jitter_boxes(np.random.default_rng([seed, 1]), boxes)
         truth = targets if self.truth else self.body.num_betas
         return _clips(keypoints, confidence, boxes, scene.focal, scene.center, truth, depths)
 
     def _made(self, number: int) -> tuple[PointScene, PicturedScene | None, Targets]:
         config = SyntheticConfig(
-            clips=CLIPS,
+            clips=CLIPS_PER_SCENE,
             frames=self.frames,
-            fps=FPS,
+            fps=CLIP_FPS,
             samples=1,
             variety=self.variety,
             corruption=CorruptionConfig(self.errors),
@@ -200,31 +200,31 @@ def _corrected(
     return inputs.corrected(network.located(inputs))
 
 
-def smooth_windows(keypoints: Tensor, confidence: Tensor) -> Tensor:
+def clip_boxes(keypoints: Tensor, confidence: Tensor) -> Tensor:
     """(clips, frames, 3) px: the windows that the front end would cut around detected keypoints."""
     frames = np.arange(keypoints.shape[1])
     each = zip(keypoints.numpy(), confidence.numpy(), strict=True)
     return torch.from_numpy(np.stack([windows_around(points, sure, frames) for points, sure in each]))
 
 
-def wandering(rng: np.random.Generator, boxes: Tensor) -> Tensor:
+def jitter_boxes(rng: np.random.Generator, boxes: Tensor) -> Tensor:
     """Windows that move and grow smoothly about where they are: a bounded random walk, half a cosine from one knot to
     the next."""
     clips, frames = boxes.shape[:2]
-    knots = rng.uniform(-1, 1, (clips, (frames - 1) // _KNOTS + 2, 3))
-    position = np.arange(frames) / _KNOTS
+    knots = rng.uniform(-1, 1, (clips, (frames - 1) // _FRAMES_PER_KNOT + 2, 3))
+    position = np.arange(frames) / _FRAMES_PER_KNOT
     before = position.astype(int)
     share = (0.5 - 0.5 * np.cos(np.pi * (position - before)))[:, None]
     walk = torch.from_numpy(knots[:, before] * (1 - share) + knots[:, before + 1] * share).float()
-    half = boxes[..., 2:] * 2 ** (_OCTAVES * walk[..., 2:])
-    return torch.cat([boxes[..., :2] + _AWAY * walk[..., :2] * boxes[..., 2:], half], dim=-1)
+    half = boxes[..., 2:] * 2 ** (_MAX_BOX_OCTAVES * walk[..., 2:])
+    return torch.cat([boxes[..., :2] + _MAX_BOX_SHIFT * walk[..., :2] * boxes[..., 2:], half], dim=-1)
 
 
 # ---- people in videos -----------------------------------------------------------------------------------------
 
 
 @runtime_checkable
-class Track(Protocol):
+class KeypointTrack(Protocol):
     """One person of a video, COCO-23, followed without a gap: such `Observations`, or what reads them."""
 
     def __len__(self) -> int:
@@ -236,10 +236,10 @@ class Track(Protocol):
         ...
 
 
-class Tracks:
+class TrackSet:
     """An evenly spread share of the tracks of some length, in an order that does not change."""
 
-    def __init__(self, piles: Sequence[Iterable[Track]], shortest: int, share: float = 1.0) -> None:
+    def __init__(self, piles: Sequence[Iterable[KeypointTrack]], shortest: int, share: float = 1.0) -> None:
         """`piles` give the same tracks, of which those of at least `shortest` frames count, whenever they are asked."""
         self.piles, self.shortest, self.share = piles, shortest, share
         self.before, self.ends = [0], [0]
@@ -259,7 +259,7 @@ class Tracks:
         """Of all tracks together."""
         return self.ends[-1]
 
-    def holding(self, frame: int) -> Track:
+    def holding(self, frame: int) -> KeypointTrack:
         """The track that a frame is of, counted through all tracks."""
         pile = bisect_right(self.ends, frame) - 1
         end = self.ends[pile]
@@ -269,7 +269,7 @@ class Tracks:
                 return track
         raise IndexError(f"frame {frame} of {self.frames}")
 
-    def _long(self, pile: int) -> tuple[list[Track], list[Track]]:
+    def _long(self, pile: int) -> tuple[list[KeypointTrack], list[KeypointTrack]]:
         """The tracks of a pile that are long enough, and those of them that are in the share."""
         long = [track for track in self.piles[pile] if len(track) >= self.shortest]
         counted = np.arange(self.before[pile], self.before[pile] + len(long) + 1)
@@ -281,59 +281,59 @@ class Tracks:
 class TrackClips:
     """A ClipSource of what front ends saw: pieces of tracks, drawn in proportion to their lengths, without any 3D."""
 
-    tracks: Tracks
+    tracks: TrackSet
     frames: int
     num_betas: int
 
-    def __call__(self, seed: int) -> Clips:
+    def __call__(self, seed: int) -> ClipBatch:
         rng = np.random.default_rng(seed)
-        return together([self._piece(rng) for _ in range(CLIPS)])
+        return concat_clips([self._piece(rng) for _ in range(CLIPS_PER_SCENE)])
 
-    def _piece(self, rng: np.random.Generator) -> Clips:
+    def _piece(self, rng: np.random.Generator) -> ClipBatch:
         track = self.tracks.holding(int(rng.integers(self.tracks.frames)))
         begin = int(rng.integers(len(track) - self.frames + 1))
         seen = track[begin : begin + self.frames]
-        camera, boxes = camera_of(seen, None), wandering(rng, seen.boxes[None])
+        camera, boxes = default_camera(seen, None), jitter_boxes(rng, seen.boxes[None])
         return _clips(
             seen.keypoints[None], seen.keypoint_confidence[None], boxes,
             camera.focal[None], camera.center[None], self.num_betas,
         )  # fmt: skip
 
 
-def tracks_at(
+def load_tracks(
     place: Path, frames: int, share: float, index: Path, report: Callable[[str, int, int], None]
-) -> Tracks:
+) -> TrackSet:
     """A share of the tracks of at least `frames` frames in shards of pseudo-labels (see `indexed_shards`), or, where
     there are none, in all `observations.npz` of a folder and, where it is Penn Action's, in its films for training.
     Those in shards are read when they are drawn.
 
     Raises FileNotFoundError or ValueError where there are no such tracks, or a shard is damaged or has changed."""
     if shards := indexed_shards(place, clean_tracks, index, report):
-        tracks = Tracks(shards, frames, share)
+        tracks = TrackSet(shards, frames, share)
         found = f"{len(shards)} shards"
     else:
         paths = sorted(place.rglob("observations.npz"))
         films = [film for path in label_files(place) if (film := read_penn_action(path)).is_train]
-        people = chain((Observations.load(path, images=()) for path in paths), map(observed, films))
+        people = chain((Observations.load(path, images=()) for path in paths), map(penn_action_observations, films))
         pile = [track for seen in people for track in clean_tracks(seen.in_set(DEFAULT_KEYPOINTS.name))]
-        tracks = Tracks([pile], frames, share)
+        tracks = TrackSet([pile], frames, share)
         labelled = f"{len(films)} films of Penn Action, " if films else ""
         found = f"no shards (*.tar), {labelled}{len(paths)} observations.npz"
     if not tracks.found:
         raise ValueError(
-            f"{place}: {found}, and in them no track of {max(frames, _SHORTEST)} frames that is good enough; "
+            f"{place}: {found}, and in them no track of {max(frames, _MIN_TRACK_FRAMES)} frames that is good enough; "
             f"observe longer videos"
         )
     return tracks
 
 
-def observed(film: PennClip) -> Observations:
+def penn_action_observations(film: PennClip) -> Observations:
     """What a front end would have seen that finds what is labelled, at the rate that pictures are taken to have."""
     index, sure = torch.arange(len(film)), film.seen.float()
     boxes = windows_around(film.keypoints.numpy(), sure.numpy(), index.numpy())
     return Observations(
         frame_index=index,
-        frame_times=index.double() / PICTURE_FPS,
+        frame_times=index.double() / IMAGE_FOLDER_FPS,
         image_size=film.image_size,
         boxes=torch.from_numpy(boxes),
         keypoint_set=KEYPOINTS.name,
@@ -346,27 +346,27 @@ def clean_tracks(seen: Observations) -> list[Observations]:
     """Pieces of consecutive frames that are fit for learning, by the rules of the paper's release: a piece begins when
     more than 6 keypoints are seen and ends when no more than 4 are (a median over 5 frames), has 40 to 500 frames, and
     shows limbs, not only head and shoulders, in 40 % of them. Of fast videos, every other frame or fewer are taken."""
-    every = max(1, round(median_fps(seen.frame_times, seen.frame_index) / FPS))
+    every = max(1, round(median_fps(seen.frame_times, seen.frame_index) / CLIP_FPS))
     gaps = (seen.frame_index.diff() != 1).nonzero().squeeze(1) + 1
     runs = torch.arange(len(seen)).tensor_split(gaps)
     pieces = [piece for run in runs for piece in _good_pieces(seen[run[::every]])]
-    return [piece for piece in pieces if len(piece) >= _SHORTEST and _shows_limbs(piece)]
+    return [piece for piece in pieces if len(piece) >= _MIN_TRACK_FRAMES and _shows_limbs(piece)]
 
 
 def _good_pieces(seen: Observations) -> list[Observations]:
-    visible = (seen.keypoint_confidence >= SEEN).sum(1).numpy()
+    visible = (seen.keypoint_confidence >= MIN_CONFIDENCE).sum(1).numpy()
     counts = median_filter(visible, 5, mode="nearest")
     pieces, begin = [], None
     for frame, count in enumerate([*counts, 0]):
-        if begin is None and count > _BEGINS:
+        if begin is None and count > _START_KEYPOINTS:
             begin = frame
-        elif begin is not None and (count <= _ENDS or frame - begin == _LONGEST):
+        elif begin is not None and (count <= _END_KEYPOINTS or frame - begin == _MAX_TRACK_FRAMES):
             pieces.append(seen[begin:frame])
-            begin = frame if count > _BEGINS else None
+            begin = frame if count > _START_KEYPOINTS else None
     return pieces
 
 
 def _shows_limbs(seen: Observations) -> bool:
     upper = ("nose", "eye", "ear", "shoulder")
     limbs = [i for i, name in enumerate(DEFAULT_KEYPOINTS.names) if not any(part in name for part in upper)]
-    return float((seen.keypoint_confidence[:, limbs] >= SEEN).any(1).float().mean()) >= _LIMBS
+    return float((seen.keypoint_confidence[:, limbs] >= MIN_CONFIDENCE).any(1).float().mean()) >= _MIN_LIMB_FRACTION

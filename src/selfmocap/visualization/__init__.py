@@ -1,1 +1,1 @@
-"""Pictures of the body, overlays and the viewer."""
+"""Overlay, report, viewer and renderings of bodies."""

@@ -1,4 +1,4 @@
-"""One pose of the body as a picture or a mesh."""
+"""Write one pose of the body as an image or a mesh."""
 
 import json
 from pathlib import Path
@@ -19,8 +19,10 @@ from selfmocap.visualization.render import write_render
 def write_posed_body(
     out: Path, pose: str, betas: tuple[float, ...], model: Path | None, yaw_deg: float
 ) -> None:
-    """Writes the body in `pose` (a name, a `motion.npz`, or JSON of rotation vectors in degrees) to `out`: a picture
-    (`.png`) of the body turned by `yaw_deg`, or a mesh. Raises ValueError or FileNotFoundError naming the mistake."""
+    """Write the body in a pose to an image (`.png`) of the body rotated by `yaw_deg`, or to a mesh.
+
+    `pose` is a name, a `motion.npz`, or a JSON file of rotation vectors in degrees. Raises ValueError or
+    FileNotFoundError that names the problem."""
     if out.suffix not in (".png", *MESH_SUFFIXES):
         raise ValueError(
             f"{out}: expected {', '.join(('.png', *MESH_SUFFIXES))}, found {out.suffix or 'no suffix'}"
@@ -37,7 +39,7 @@ def write_posed_body(
 
 
 def read_pose(pose: str) -> Float[Tensor, "24 3 3"]:
-    """`R_parent_joint` of a named pose, of a motion's first frame, or of a JSON file."""
+    """Read `R_parent_joint` of a named pose, of the first frame of a motion, or of a JSON file."""
     if pose.endswith(".npz"):
         return Motion.load(pose).parameters.R_parent_joint[0]
     if not pose.endswith(".json"):

@@ -1,4 +1,4 @@
-"""The captured bodies, drawn over the video."""
+"""Draw the captured bodies over the video."""
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
@@ -23,10 +23,10 @@ PERSON_COLOURS = (
     (0.92, 0.52, 0.82),
     (0.95, 0.85, 0.35),
 )
-_OPACITY, _FADED = 0.75, 0.4
-"""Of a body, and of one in a frame in which the person was not seen."""
+_OPACITY, _FILLED_OPACITY = 0.75, 0.4
+"""Of a body in observed frames, and in interpolated ones."""
 _BLOCK = 64
-"""Frames that are posed together."""
+"""Number of frames that are posed together."""
 
 
 def write_overlay_video(
@@ -36,8 +36,9 @@ def write_overlay_video(
     body: Body,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
-    """Writes `path`, an mp4 of the video with every motion's body drawn into it, the nearest on top, whole or not at
-    all. Memory does not grow with the length of the video."""
+    """Write an mp4 of the video with the body of every motion drawn into it, the nearest on top, atomically.
+
+    Memory does not grow with the length of the video."""
     rows = [{int(frame): row for row, frame in enumerate(motion.frame_index)} for motion in motions]
 
     @functools.lru_cache(maxsize=2 * len(motions))
@@ -46,23 +47,23 @@ def write_overlay_video(
 
     def drawn(frame: Frame) -> tuple[float, UInt8[np.ndarray, "height width 3"]]:
         image = frame.image[: frame.image.shape[0] // 2 * 2, : frame.image.shape[1] // 2 * 2]
-        here = [(n, of[frame.index]) for n, of in enumerate(rows) if frame.index in of]
-        for n, row in sorted(here, key=lambda found: -float(motions[found[0]].joints_cam[found[1], 0, 2])):
+        present = [(n, of[frame.index]) for n, of in enumerate(rows) if frame.index in of]
+        for n, row in sorted(present, key=lambda found: -float(motions[found[0]].joints_cam[found[1], 0, 2])):
             vertices = posed(n, row // _BLOCK)[row % _BLOCK]
-            opacity = _FADED if motions[n].filled[row] else _OPACITY
+            opacity = _FILLED_OPACITY if motions[n].filled[row] else _OPACITY
             colour = PERSON_COLOURS[n % len(PERSON_COLOURS)]
             image = draw_body(image, vertices, body.faces, motions[n].camera, colour, opacity)
         return frame.time, np.ascontiguousarray(image)
 
-    def pictures() -> Iterator[tuple[float, UInt8[np.ndarray, "height width 3"]]]:
-        for number, picture in enumerate(map_in_threads(drawn, prefetched(video.frames())), start=1):
+    def images() -> Iterator[tuple[float, UInt8[np.ndarray, "height width 3"]]]:
+        for number, image in enumerate(map_in_threads(drawn, prefetched(video.frames())), start=1):
             progress(number, video.declared_frames)
-            yield picture
+            yield image
 
-    write_video(path, pictures(), video.fps)
+    write_video(path, images(), video.fps)
 
 
 def _posed(motion: Motion, body: Body) -> Float[Tensor, "time vertices 3"]:
-    """Vertices in the camera frame, metres."""
+    """Return vertices in the camera frame, metres."""
     with torch.no_grad():
         return motion.camera.to_camera(body.pose(motion.parameters).vertices)

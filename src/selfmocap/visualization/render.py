@@ -1,4 +1,4 @@
-"""Pictures of meshes, shaded, on the CPU."""
+"""Render shaded images of meshes on the CPU."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -18,23 +18,23 @@ _SUPERSAMPLING = 2
 _SKIN = np.array([0.80, 0.64, 0.55], np.float32)
 _BACKGROUND = np.array([0.94, 0.95, 0.96], np.float32)
 _LIGHTS = np.array([[0.35, 0.75, 0.55], [-0.8, 0.1, 0.4], [0.0, -1.0, 0.0]], np.float32)
-_STRENGTHS = np.array([0.75, 0.22, 0.08], np.float32)
+_LIGHT_STRENGTHS = np.array([0.75, 0.22, 0.08], np.float32)
 
 
 def render_body(
     vertices: Float[Tensor, "vertices 3"], faces: Int[Tensor, "faces 3"], height: int = 720
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """An RGB picture of a body (metres, y up), seen from the side that +z points to, framed to fill the image."""
+    """Render an RGB image of a body (metres, y up) from the direction of +z, framed to fill the image."""
     low, high = vertices.min(0).values, vertices.max(0).values
     extent = float(torch.maximum((high - low)[1], (high - low)[0]).clamp_min(1e-6))
     width, depth = round(height * 0.8), 3.5 * extent
     scaled = height * _SUPERSAMPLING
     camera = Camera.looking_along_z(scaled * 0.86 * depth / extent, width * _SUPERSAMPLING, scaled)
-    place = torch.tensor([0.0, 0.0, -depth]) - (low + high) / 2
-    return _shaded((vertices + place).detach(), faces, camera, width, height)
+    translation = torch.tensor([0.0, 0.0, -depth]) - (low + high) / 2
+    return _render((vertices + translation).detach(), faces, camera, width, height)
 
 
-def _shaded(
+def _render(
     vertices: Float[Tensor, "vertices 3"],
     faces: Int[Tensor, "faces 3"],
     camera: Camera,
@@ -42,7 +42,7 @@ def _shaded(
     height: int,
 ) -> UInt8[np.ndarray, "height width 3"]:
     size = (height * _SUPERSAMPLING, width * _SUPERSAMPLING)
-    covered, light = _lit(camera.to_camera(vertices), faces, camera, *size, turned=camera.R_cam_world)
+    covered, light = _shade(camera.to_camera(vertices), faces, camera, *size, R_cam_light=camera.R_cam_world)
     linear = np.broadcast_to(_BACKGROUND, (*size, 3)).copy()
     linear[covered] = _SKIN * light
     image = Image.fromarray((linear.clip(0, 1) * 255).astype(np.uint8))
@@ -57,23 +57,23 @@ def draw_body(
     colour: tuple[float, float, float],
     opacity: float = 0.75,
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """A picture with a body (camera frame, metres) drawn into it, shaded, in an RGB colour of the range [0, 1]."""
+    """Return the image with a shaded body (camera frame, metres) drawn over it; `colour` is RGB in [0, 1]."""
     upright = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
-    rows, columns = _around(p_cam, camera, *image.shape[:2])
+    rows, columns = _bounding_box(p_cam, camera, *image.shape[:2])
     corner = torch.tensor([float(columns.start), float(rows.start)])
     camera = replace(camera, center=camera.center - corner)
     drawn = image.copy()
     part = drawn[rows, columns]
-    covered, light = _lit(p_cam.detach(), faces, camera, *part.shape[:2], turned=upright)
+    covered, light = _shade(p_cam.detach(), faces, camera, *part.shape[:2], R_cam_light=upright)
     paint = 255 * opacity * (np.array(colour, np.float32) * light).clip(0, 1)
     part[covered] = part[covered] * np.float32(1 - opacity) + paint
     return drawn
 
 
-def _around(
+def _bounding_box(
     p_cam: Float[Tensor, "vertices 3"], camera: Camera, height: int, width: int
 ) -> tuple[slice, slice]:
-    """Rows and columns of the image that hold the body: all of them where it reaches behind the camera."""
+    """Return the rows and columns of the image that contain the body: all if it reaches behind the camera."""
     if p_cam[:, 2].amin() < NEAREST_DEPTH:
         return slice(0, height), slice(0, width)
     pixels, size = project(p_cam, camera.focal, camera.center).detach().numpy(), np.array([width, height])
@@ -82,25 +82,26 @@ def _around(
     return slice(top, bottom), slice(left, right)
 
 
-def _lit(
+def _shade(
     p_cam: Float[Tensor, "vertices 3"],
     faces: Int[Tensor, "faces 3"],
     camera: Camera,
     height: int,
     width: int,
-    turned: Float[Tensor, "3 3"],
+    R_cam_light: Float[Tensor, "3 3"],
 ) -> tuple[Bool[np.ndarray, "height width"], Float[np.ndarray, "covered 1"]]:
-    """Which pixels the body covers, and how bright it is in them; lights hang in the frame that `turned` takes to the
-    camera's."""
+    """Compute the pixels that the body covers, and the brightness of each.
+
+    The lights are fixed in the frame from which `R_cam_light` rotates to the camera frame."""
     triangles = faces.numpy().astype(np.int32)
     intrinsics = torch.cat([camera.focal, camera.center]).double().numpy()
     points = p_cam.double().numpy()
     face, _, barycentric = rasterize(points[None], triangles, intrinsics[None], height, width, cull=False)
     covered = face[0] >= 0
     lights = _LIGHTS / np.linalg.norm(_LIGHTS, axis=1, keepdims=True)
-    normals = vertex_normals(p_cam.numpy(), triangles) @ turned.numpy()
-    # Not a product of matrices: its threads would keep a core busy waiting for the next one.
-    of_vertices = 0.28 + (np.maximum(normals @ lights.T, 0) * _STRENGTHS).sum(axis=1)
+    normals = vertex_normals(p_cam.numpy(), triangles) @ R_cam_light.numpy()
+    # A matrix product would start threads that keep a core busy while they wait for the next one.
+    of_vertices = 0.28 + (np.maximum(normals @ lights.T, 0) * _LIGHT_STRENGTHS).sum(axis=1)
     light = (of_vertices[triangles[face[0][covered]]] * barycentric[0][covered]).sum(1, keepdims=True)
     return covered, light
 
@@ -108,6 +109,6 @@ def _lit(
 def write_render(
     path: Path | str, vertices: Float[Tensor, "vertices 3"], faces: Int[Tensor, "faces 3"]
 ) -> None:
-    """Writes `render_body` as PNG, whole or not at all."""
-    with atomic_write(path) as partial:
-        Image.fromarray(render_body(vertices, faces)).save(partial, "PNG")
+    """Write `render_body` as PNG, atomically."""
+    with atomic_write(path) as temporary:
+        Image.fromarray(render_body(vertices, faces)).save(temporary, "PNG")

@@ -1,4 +1,4 @@
-"""A capture's folder in an interactive viewer in the browser, by viser (an optional extra)."""
+"""Show the folder of a capture in an interactive viewer in the browser, with viser (an optional extra)."""
 
 import math
 import threading
@@ -20,64 +20,66 @@ from selfmocap.body_model.motion import Motion
 from selfmocap.io.video import open_video
 from selfmocap.visualization.overlay import PERSON_COLOURS
 
-_WIDEST_PICTURE = 480
-_AHEAD = 2.0
-"""Seconds: a picture further ahead is jumped to instead of being decoded up to."""
+_MAX_IMAGE_WIDTH = 480
+_MAX_DECODE_AHEAD = 2.0
+"""Seconds. For an image further ahead, the decoder seeks instead of decoding the frames between."""
 
-Picture = UInt8[np.ndarray, "height width 3"]
+_Image = UInt8[np.ndarray, "height width 3"]
 
 
 def view_capture(folder: Path, port: int) -> None:
-    """Serves a capture's folder on this machine until it is interrupted. Raises FileNotFoundError where there is no
-    capture in the folder, ImportError without viser."""
+    """Serve the folder of a capture on this machine until Ctrl+C.
+
+    Raises FileNotFoundError if there is no capture in the folder, ImportError without viser."""
     viewer = open_viewer(folder, Body.load(), port)
     try:
         while True:
-            viewer.play_on()
+            viewer.advance()
     except KeyboardInterrupt:
         viewer.server.stop()
 
 
 @dataclass(frozen=True, eq=False)
 class Viewer:
-    """A running server and what it shows."""
+    """A running server and its controls."""
 
     server: Any
-    """viser's."""
+    """The viser server."""
     show: Callable[[int], None]
-    """Poses every person, and sets the video's picture, for one of the shown frames."""
+    """Show one of the frames: the pose of every person and the image of the video."""
     frame: Any
-    """The slider: which of the shown frames it is."""
+    """The slider of frames."""
     playing: Any
-    """A checkbox."""
+    """The checkbox that starts playback."""
     speed: Any
     times: Sequence[float]
-    """When each shown frame is, s."""
+    """Time of each frame, s."""
 
-    def play_on(self) -> None:
-        """Waits for as long as the frame lasts, then moves to the next one if it is playing."""
-        now = self.frame.value
-        following = (now + 1) % len(self.times)
-        lasts = max(self.times[following] - self.times[now], 1 / 60) / float(self.speed.value)
-        time.sleep(min(lasts, 1.0))
+    def advance(self) -> None:
+        """Wait for the duration of the frame, then show the next one during playback."""
+        current = self.frame.value
+        following = (current + 1) % len(self.times)
+        duration = max(self.times[following] - self.times[current], 1 / 60) / float(self.speed.value)
+        time.sleep(min(duration, 1.0))
         if self.playing.value:
             self.frame.value = following
 
 
 def open_viewer(folder: Path, body: Body, port: int) -> Viewer:
-    """Starts to serve a capture's folder: each person's body on a ground, and the video's camera with the overlay's
-    picture. `port` is the first to be tried."""
+    """Start a server for the folder of a capture: the bodies on a ground, and the camera with the overlay's image.
+
+    `port` is the first port to try."""
     motions = _motions(folder, body)
     viser = _viser()
-    times = dict(sorted((n, t) for m in motions for n, t in zip(*_clock(m), strict=True)))
+    times = dict(sorted((n, t) for m in motions for n, t in zip(*_frames_and_times(m), strict=True)))
     server = viser.ViserServer(host="127.0.0.1", port=port, label="selfmocap", verbose=False)
     server.gui.configure_theme(show_share_button=False)
     server.scene.set_up_direction("+y")
     server.scene.add_grid(
         "/ground", 20, 20, plane="xz", section_color=(170, 170, 170), cell_color=(220, 220, 220)
     )
-    _look(server, motions[0])
-    show = _shown(server.scene, motions, body, folder / "overlay.mp4", list(times.items()))
+    _set_initial_view(server, motions[0])
+    show = _make_show(server.scene, motions, body, folder / "overlay.mp4", list(times.items()))
     frame = server.gui.add_slider("Frame", 0, max(len(times) - 1, 1), 1, 0)
     playing = server.gui.add_checkbox("Play", initial_value=len(times) > 1)
     speed = server.gui.add_dropdown("Speed", ("0.25", "0.5", "1", "2"), initial_value="1")
@@ -92,7 +94,7 @@ def _viser() -> ModuleType:
     except ImportError as error:
         raise ImportError(
             "the viewer needs the package viser, which is not installed; run: pip install 'selfmocap[view]' "
-            "(report.html in the same folder needs nothing)"
+            "(report.html in the same folder works without it)"
         ) from error
     return viser
 
@@ -103,18 +105,20 @@ def _motions(folder: Path, body: Body) -> list[Motion]:
     )
     motions = [motion for path in paths if len(motion := Motion.load(path))]
     if not motions:
-        raise FileNotFoundError(f"{folder}: no person-N/motion.npz in it; capture a video into it first")
+        raise FileNotFoundError(
+            f"{folder}: expected person-N/motion.npz in the folder, found none; capture a video into it first"
+        )
     if foreign := {motion.body for motion in motions} - {body.identity}:
-        raise ValueError(f"{folder}: its motions are of the body {foreign.pop()}, not of {body.identity}")
+        raise ValueError(f"{folder}: expected motions of the body {body.identity}, found {foreign.pop()}")
     return motions
 
 
-def _clock(motion: Motion) -> tuple[list[int], list[float]]:
+def _frames_and_times(motion: Motion) -> tuple[list[int], list[float]]:
     return motion.frame_index.tolist(), motion.frame_times.tolist()
 
 
-def _look(server: Any, motion: Motion) -> None:
-    """Places the first view behind the video's camera and to its right, towards where the person is on the whole."""
+def _set_initial_view(server: Any, motion: Motion) -> None:
+    """Set the first view: behind and to the right of the video's camera, towards the mean position of the person."""
     middle = motion.parameters.p_world_root.mean(0)
     x, y, z = (_camera_pose(motion, 0)[1] - middle).tolist()
     away = torch.tensor([x + 0.5 * z, y + 1, z - 0.5 * x])
@@ -130,7 +134,7 @@ def _camera_pose(motion: Motion, row: int) -> tuple[torch.Tensor, torch.Tensor]:
     return R[row].mT, -R[row].mT @ t[row]
 
 
-def _shown(
+def _make_show(
     scene: Any, motions: Sequence[Motion], body: Body, overlay: Path, frames: Sequence[tuple[int, float]]
 ) -> Callable[[int], None]:
     rest = body.pose(body.rest_parameters()).vertices.numpy()
@@ -142,14 +146,14 @@ def _shown(
     ]
     rows = [{frame: row for row, frame in enumerate(motion.frame_index.tolist())} for motion in motions]
     frustum = _frustum(scene, motions[0])
-    picture_at = _pictures(overlay) if overlay.is_file() else None
+    image_at = _make_image_at(overlay) if overlay.is_file() else None
     one_at_a_time = threading.Lock()
 
     def show(number: int) -> None:
         with one_at_a_time:
             pose(*frames[number])
 
-    def pose(index: int, moment: float) -> None:
+    def pose(index: int, time_s: float) -> None:
         for motion, mesh, row_of in zip(motions, meshes, rows, strict=True):
             mesh.visible = index in row_of
             if index in row_of:
@@ -157,8 +161,8 @@ def _shown(
         R_world_cam, p_camera = _camera_pose(motions[0], rows[0].get(index, 0))
         x, y, z, w = roma.rotmat_to_unitquat(R_world_cam).tolist()
         frustum.wxyz, frustum.position = (w, x, y, z), tuple(p_camera.tolist())
-        if picture_at is not None:
-            frustum.image = picture_at(moment)
+        if image_at is not None:
+            frustum.image = image_at(time_s)
 
     return show
 
@@ -178,34 +182,36 @@ def _vertices(motion: Motion, row: int, body: Body) -> np.ndarray:
     return posed.vertices.numpy()
 
 
-def _pictures(path: Path) -> Callable[[float], Picture]:
-    """Of a moment (s) the picture of the video, small; moments that follow each other are decoded in one go."""
+def _make_image_at(path: Path) -> Callable[[float], _Image]:
+    """Return a function from a time (s) to a small image of the video; successive times are decoded in one pass."""
     open_video(path)
-    last: tuple[float, Picture] | None = None
-    coming = iter(())
+    last: tuple[float, _Image] | None = None
+    upcoming = iter(())
 
-    def picture_at(moment: float) -> Picture:
-        nonlocal last, coming
-        if last is None or not last[0] - 1e-3 <= moment < last[0] + _AHEAD:
-            last, coming = None, _decoded(path, moment)
-        while last is None or last[0] < moment - 2e-3:
-            following = next(coming, None)
+    def image_at(time_s: float) -> _Image:
+        nonlocal last, upcoming
+        if last is None or not last[0] - 1e-3 <= time_s < last[0] + _MAX_DECODE_AHEAD:
+            last, upcoming = None, _decode_from(path, time_s)
+        while last is None or last[0] < time_s - 2e-3:
+            following = next(upcoming, None)
             if following is None:
                 break
             last = following
         if last is None:
-            raise ValueError(f"{path}: no picture at {moment:.2f} s; capture the video again")
+            raise ValueError(
+                f"{path}: expected an image at {time_s:.2f} s, found none; capture the video again"
+            )
         return last[1]
 
-    return picture_at
+    return image_at
 
 
-def _decoded(path: Path, moment: float) -> Iterator[tuple[float, Picture]]:
-    """Times and pictures from the last key frame before a moment on."""
+def _decode_from(path: Path, time_s: float) -> Iterator[tuple[float, _Image]]:
+    """Decode times and images from the last key frame before a time on."""
     with av.open(str(path), format="mp4", options={"protocol_whitelist": "file"}) as container:
         stream = container.streams.video[0]
-        container.seek(max(int(moment * av.time_base), 0))
+        container.seek(max(int(time_s * av.time_base), 0))
         for frame in container.decode(stream):
-            width = min(frame.width, _WIDEST_PICTURE)
+            width = min(frame.width, _MAX_IMAGE_WIDTH)
             height = max(round(frame.height * width / frame.width), 1)
             yield float(frame.time or 0), frame.to_ndarray(format="rgb24", width=width, height=height)

@@ -1,4 +1,4 @@
-"""The report in headless Chromium, driven by selenium; skipped where either is missing."""
+"""Test the report in headless Chromium with selenium; skipped if either is missing."""
 
 import io
 import json
@@ -45,7 +45,7 @@ def motion(body: Body) -> Motion:
 
 @pytest.fixture(scope="module")
 def folder(motion: Motion, body: Body, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A page that holds a video whose frames are each of another grey, one that links to it, one without."""
+    """Write a page with an embedded video whose frames have different greys, one with a link to it, one without."""
     folder = tmp_path_factory.mktemp("report")
     pictures = ((n / 30, np.full((64, 96, 3), 6 * n, np.uint8)) for n in range(40))
     write_video(folder / "overlay.mp4", pictures, 30.0)
@@ -81,7 +81,7 @@ def sized(browser, width: int, height: int, scheme: str = "light") -> None:
 def until(said: Callable[[], bool], seconds: float = 10.0) -> None:
     deadline = time.monotonic() + seconds
     while not said():
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, "timed out"
         time.sleep(0.05)
 
 
@@ -102,9 +102,7 @@ def by_id(browser, name: str):
     return browser.find_element("id", name)
 
 
-def test_the_slider_moves_the_body_the_video_and_the_words(
-    browser, folder: Path, motion: Motion, body: Body
-) -> None:
+def test_the_slider_updates_body_video_and_text(browser, folder: Path, motion: Motion, body: Body) -> None:
     sized(browser, 1280, 800)
     opened(browser, folder / "filmed.html")
     slider, scene = by_id(browser, "frame"), by_id(browser, "scene")
@@ -124,7 +122,7 @@ def test_the_slider_moves_the_body_the_video_and_the_words(
     assert grey == pytest.approx(6 * 31, abs=5)
 
 
-def test_dragging_and_the_videos_view_move_the_camera(browser, folder: Path) -> None:
+def test_dragging_and_the_video_camera_change_the_view(browser, folder: Path) -> None:
     sized(browser, 1280, 800)
     opened(browser, folder / "plain.html")
     scene = by_id(browser, "scene")
@@ -138,7 +136,7 @@ def test_dragging_and_the_videos_view_move_the_camera(browser, folder: Path) -> 
 
 
 @pytest.mark.parametrize("name", ["filmed", "linked", "plain"])
-def test_it_plays_round_and_stops(browser, folder: Path, name: str) -> None:
+def test_playback_loops_and_stops(browser, folder: Path, name: str) -> None:
     sized(browser, 1280, 800)
     opened(browser, folder / f"{name}.html")
     frame = lambda: int(by_id(browser, "number").text.split()[1])  # noqa: E731
@@ -152,7 +150,7 @@ def test_it_plays_round_and_stops(browser, folder: Path, name: str) -> None:
     assert frame() == stopped
 
 
-def test_nothing_is_fetched_and_nothing_complained_of(browser, folder: Path) -> None:
+def test_nothing_is_fetched_and_nothing_is_logged(browser, folder: Path) -> None:
     sized(browser, 1280, 800)
     for log in ("browser", "performance"):
         browser.get_log(log)
@@ -167,7 +165,7 @@ def test_nothing_is_fetched_and_nothing_complained_of(browser, folder: Path) -> 
     assert {address.split(":")[0] for address in addresses} <= {"file", "blob", "data"}
 
 
-def test_it_fits_a_phone_and_darkens_with_the_system(browser, folder: Path) -> None:
+def test_the_page_fits_a_phone_and_follows_the_colour_scheme(browser, folder: Path) -> None:
     sized(browser, 390, 844)
     opened(browser, folder / "filmed.html")
     assert browser.execute_script("return document.documentElement.scrollWidth") <= 390

@@ -27,7 +27,7 @@ CODES = {"int8": "i1", "int16": "<i2", "uint8": "u1", "uint16": "<u2", "uint32":
 
 
 class Page(HTMLParser):
-    """The tags, addresses and scripts of a page."""
+    """Collect the tags, addresses and scripts of a page."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ def numbers(packed: dict, *shape: int) -> np.ndarray:
 
 
 def played(data: dict, person: dict, row: int) -> tuple[np.ndarray, np.ndarray]:
-    """Joints and skin in the world, by the rules that playback.js and scene.js follow."""
+    """Compute joints and skin in the world like playback.js and scene.js."""
     rest = numbers(person["rest_joints"], 3)
     turns = Rotation.from_quat(numbers(person["rotations"], 24, 4)[row]).as_matrix()
     R, p = [turns[0]], [numbers(person["root"], 3)[row]]
@@ -93,7 +93,7 @@ def motion(body: Body) -> Motion:
     return wandering_motion(body, frames=40)
 
 
-def test_what_is_played_is_the_motion_within_a_millimetre(motion: Motion, body: Body, tmp_path: Path) -> None:
+def test_playback_equals_the_motion_within_a_millimetre(motion: Motion, body: Body, tmp_path: Path) -> None:
     write_report(tmp_path / "report.html", [motion], body, {}, None)
     data = Page(tmp_path / "report.html").playback
     posed = body.pose(motion.parameters)
@@ -105,7 +105,7 @@ def test_what_is_played_is_the_motion_within_a_millimetre(motion: Motion, body: 
     assert np.allclose(numbers(data["people"][0]["confidence"]), motion.confidence, atol=1e-6)
 
 
-def test_people_stand_on_one_timeline_and_are_absent_in_their_gaps(body: Body, tmp_path: Path) -> None:
+def test_people_share_one_timeline_and_are_absent_in_their_gaps(body: Body, tmp_path: Path) -> None:
     one, other = wandering_motion(body, 3, index=[4, 5, 9]), wandering_motion(body, 2, index=[5, 7], seed=4)
     data = playback.playback([one, other], body, [{}, {}])
     assert data["frames"]["index"] == [4, 5, 6, 7, 8, 9]
@@ -116,7 +116,7 @@ def test_people_stand_on_one_timeline_and_are_absent_in_their_gaps(body: Body, t
     ]
 
 
-def test_a_page_needs_nothing_from_elsewhere_and_is_small(motion: Motion, body: Body, tmp_path: Path) -> None:
+def test_the_page_is_self_contained_and_small(motion: Motion, body: Body, tmp_path: Path) -> None:
     (tmp_path / "person-1").mkdir()
     (tmp_path / "person-1" / "motion.bvh").write_bytes(bytes(1500))
     ten_seconds = wandering_motion(body, frames=300)
@@ -128,9 +128,7 @@ def test_a_page_needs_nothing_from_elsewhere_and_is_small(motion: Motion, body: 
     assert "2 kB" in shown.visible
 
 
-def test_the_browser_is_told_to_run_this_script_and_to_fetch_nothing(
-    motion: Motion, body: Body, tmp_path: Path
-) -> None:
+def test_the_policy_allows_this_script_and_no_connection(motion: Motion, body: Body, tmp_path: Path) -> None:
     write_report(tmp_path / "report.html", [motion], body, {}, None)
     shown = Page(tmp_path / "report.html")
     policy = next(a["content"] for tag, a in shown.tags if tag == "meta" and a.get("http-equiv"))
@@ -143,7 +141,7 @@ def test_the_browser_is_told_to_run_this_script_and_to_fetch_nothing(
     assert "unsafe" not in policy
 
 
-def test_names_and_reasons_from_strangers_stay_text(motion: Motion, body: Body, tmp_path: Path) -> None:
+def test_external_names_and_reasons_are_escaped(motion: Motion, body: Body, tmp_path: Path) -> None:
     (tmp_path / "person-1").mkdir()
     (tmp_path / "person-1" / 'motion"><script>.csv').touch()
     report = {
@@ -160,7 +158,9 @@ def test_names_and_reasons_from_strangers_stay_text(motion: Motion, body: Body, 
     assert shown.playback["people"][0]["low_confidence_ranges"] == [[3, 5, HOSTILE]]
 
 
-def test_whatever_a_report_lacks_or_garbles_is_left_out(motion: Motion, body: Body, tmp_path: Path) -> None:
+def test_missing_or_invalid_parts_of_a_report_are_left_out(
+    motion: Motion, body: Body, tmp_path: Path
+) -> None:
     nan = float("nan")
     people = [
         {
@@ -191,7 +191,7 @@ def test_adaptation_before_and_after(motion: Motion, body: Body, tmp_path: Path)
     assert '<td>1.00 px</td><td class="worse">2.00 px</td>' in text
 
 
-def test_a_small_overlay_is_embedded_and_a_large_one_linked_to(
+def test_a_small_overlay_is_embedded_and_a_large_one_linked(
     motion: Motion, body: Body, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     overlay = tmp_path / "over lay.mp4"
@@ -205,7 +205,7 @@ def test_a_small_overlay_is_embedded_and_a_large_one_linked_to(
     assert "over%20lay.mp4" in linked.addresses
 
 
-def test_long_motions_are_thinned_out_and_say_so(
+def test_long_motions_are_subsampled_and_the_page_says_so(
     motion: Motion, body: Body, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(playback, "MAX_SHOWN_FRAMES", 15)
@@ -253,4 +253,6 @@ def test_the_residual_curve_is_robust_px_of_the_crop_and_its_mean_is_the_number(
     weights = confidence.sum(1)
     residuals, by_frame = keypoint_residuals_px(motion[:4], observations)
     mean = float((residuals * by_frame).sum() / by_frame.sum())
-    assert mean == pytest.approx(float((weights[:2] * torch.tensor(robust)).sum() / weights[:2].sum()), abs=2e-3)
+    assert mean == pytest.approx(
+        float((weights[:2] * torch.tensor(robust)).sum() / weights[:2].sum()), abs=2e-3
+    )
