@@ -10,13 +10,13 @@ import statistics
 from collections.abc import Callable
 
 import torch
-from bodies_in_view import CAMERA, boxes_around, interleaved, median_ratio, random_bodies
+from posed_bodies import CAMERA, boxes_around, interleaved, median_ratio, random_bodies
 from scipy.spatial import cKDTree
 from torch import Tensor
 
 from selfmocap.body_model.body import Body
 from selfmocap.losses.reprojection import body_mask, reproject
-from selfmocap.losses.self_supervised import halved, halved_mask, segmentation_loss
+from selfmocap.losses.self_supervised import halve_mask, halve_points, segmentation_loss
 
 Terms = tuple[Tensor, Tensor]
 
@@ -73,8 +73,8 @@ def main() -> None:
     projection = reproject(body, parameters, CAMERA, boxes)
     # The mask of the next body, shifted by 3 px: what a first guess meets.
     shift = torch.tensor([3.0, 0.0, 0.0]) * boxes[:, 2:] / 64
-    masks = halved_mask(body_mask(body, parameters, CAMERA, boxes + shift)).roll(1, 0)
-    methods = contestants(halved(projection.vertices), projection.visible, masks)
+    masks = halve_mask(body_mask(body, parameters, CAMERA, boxes + shift)).roll(1, 0)
+    methods = contestants(halve_points(projection.vertices), projection.visible, masks)
     reference = methods["all pairs, automatic"]()
     times = interleaved(methods, options.rounds)
     result = {

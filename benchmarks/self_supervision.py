@@ -12,7 +12,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 import torch
-from bodies_in_view import CAMERA, boxes_around, interleaved, random_bodies
+from posed_bodies import CAMERA, boxes_around, interleaved, random_bodies
 from torch import Tensor
 
 from selfmocap.body_model.body import Body, BodyParameters
@@ -22,8 +22,8 @@ from selfmocap.losses.projection import Projection
 from selfmocap.losses.reprojection import body_mask, reproject
 from selfmocap.losses.self_supervised import (
     compare,
-    halved,
-    halved_mask,
+    halve_mask,
+    halve_points,
     motion_loss,
     robust_keypoint_loss,
     segmentation_loss,
@@ -66,8 +66,8 @@ def stages(
     with torch.no_grad():
         p_cam = camera.to_camera(body.pose(guess).vertices)
         projection: Projection = reproject(body, guess, camera, seen.boxes)
-        masks = halved_mask(seen.masks)
-        points, certain = halved(projection.vertices), torch.ones_like(masks)
+        masks = halve_mask(seen.masks)
+        points, certain = halve_points(projection.vertices), torch.ones_like(masks)
 
     @torch.no_grad()
     def quietly(function: Callable[..., Any], *arguments: Any) -> Any:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
-from bodies_in_view import CAMERA, interleaved, median_ratio, random_bodies
+from posed_bodies import CAMERA, interleaved, median_ratio, random_bodies
 from torch import Tensor
 
 from selfmocap.body_model.body import Body

@@ -26,16 +26,16 @@ SMALLEST = {
     "capture": "VIDEO --seconds 0.6 --times 1 --quality fast --json",
     "capture_kills": "--kills 1 --json",
     "dynamics": "--frames 40 --rounds 1 --json",
-    "frontend": "VIDEO --frames 18 --json",
     "ground": "MOTIONS --held-out bob --clips 1 --frames 30 --json",
+    "input_ablation": "--motions MOTIONS --held-out bob --frames 4",
     "segmentation": "--rounds 1 --batch 2 --json",
     "self_supervision": "--rounds 1 --batch 2 --json",
     "shards": "--shards 10 --clips 1 --draws 4 --json",
     "synthetic": "--seconds 1 --workers 0 --json",
     "synthetic_realism": "--pictures 4 --json",
+    "tracking": "VIDEO --frames 18 --json",
     "training": "--steps 1 --batch 32 --json",
     "visibility": "--rounds 1 --poses 1 --json",
-    "what_is_seen": "--motions MOTIONS --held-out bob --frames 4",
 }
 """Arguments of each benchmark; VIDEO, MOTIONS, POSITIONS and OUT are made."""
 

@@ -5,7 +5,6 @@ import numpy as np
 from selfmocap.body_model.skeleton import KEYPOINT_SETS
 from selfmocap.io.video import Frame
 from selfmocap.tracking.detectors.detection import Detection, window_around
-from selfmocap.tracking.detectors.window import Window
 
 COCO = KEYPOINT_SETS["coco-17"]
 WIDTH, HEIGHT = 320, 240
@@ -75,16 +74,10 @@ def filmed(background: np.ndarray, left: int, places: Places) -> np.ndarray:
 class ScriptedDetector:
     """A detector without regions of interest that returns scripted detections for each frame."""
 
-    name, points, supports_roi = "scripted", COCO, False
+    name, points = "scripted", COCO
 
     def __init__(self, frames: list[list[tuple[float, float]]]) -> None:
         self.frames = frames
 
     def detect(self, frame: Frame) -> list[Detection]:
         return [stick_detection(x, y) for x, y in self.frames[frame.index]]
-
-    def propose_rois(self, image: np.ndarray, tile: Window) -> list[Window]:
-        raise NotImplementedError
-
-    def detect_in_roi(self, image: np.ndarray, roi: Window) -> Detection | None:
-        raise NotImplementedError

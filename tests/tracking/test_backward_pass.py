@@ -37,7 +37,7 @@ class ColourDetector:
 
     It proposes no regions in an image with a white corner, and none for people of the `overlooked` colours."""
 
-    name, points, supports_roi = "colours", COCO, True
+    name, points = "colours", COCO
 
     def __init__(self, overlooked: tuple[Colour, ...] = ()) -> None:
         self.overlooked, self.calls = overlooked, 0
@@ -51,9 +51,6 @@ class ColourDetector:
         detections = [detection for _, detection in people_in(image)]
         near = min(detections, key=lambda detection: detection.window.distance(roi), default=None)
         return near if near is not None and near.window.distance(roi) < 0.3 else None
-
-    def detect(self, frame: Frame) -> list[Detection]:
-        raise NotImplementedError
 
 
 def people_in(image: np.ndarray) -> Iterator[tuple[Colour, Detection]]:

@@ -129,7 +129,7 @@ def test_a_new_track_begins_if_two_lost_tracks_match() -> None:
 class NearestDetector:
     """A detector that returns the nearest person for any region of interest, and proposes no regions."""
 
-    name, points, supports_roi = "nearest", COCO, True
+    name, points = "nearest", COCO
 
     def __init__(self, places: list[tuple[float, float]]) -> None:
         self.detections = [stick_detection(*place) for place in places]
@@ -139,9 +139,6 @@ class NearestDetector:
 
     def detect_in_roi(self, image: np.ndarray, roi: Window) -> Detection:
         return min(self.detections, key=lambda detection: detection.window.distance(roi))
-
-    def detect(self, frame: Frame) -> list[Detection]:
-        raise NotImplementedError
 
 
 def test_an_occluded_person_is_recovered_from_the_one_who_passed_in_front() -> None:

@@ -24,7 +24,7 @@ from selfmocap.tracking.detections_store import (
     remove_backward,
     write_backward,
 )
-from selfmocap.tracking.detectors.protocol import Detector
+from selfmocap.tracking.detectors.protocol import RoiDetector
 from selfmocap.tracking.reidentification import REACTIVATE_SIMILARITY, is_same_person, track_similarity
 from selfmocap.tracking.track_state import (
     Track,
@@ -85,7 +85,7 @@ def track_backward(
     video: Video,
     folder: Path,
     tracks: Mapping[int, Track],
-    detector: Detector,
+    detector: RoiDetector,
     config: TrackerConfig,
     progress: Callable[[int, int], None],
 ) -> None:
@@ -136,7 +136,7 @@ def _extended(
     earlier_frames: Iterable[Frame],
     forward: _ForwardPass,
     confirmed: Mapping[int, Track],
-    detector: Detector,
+    detector: RoiDetector,
     config: TrackerConfig,
 ) -> list[TrackedDetection]:
     """Track people who begin in one frame through the earlier frames, the last of these first.

@@ -21,7 +21,7 @@ def smoothed_boxes(
 
     Each run of consecutive frames is smoothed by a median over 11 frames and a Gaussian of 3 frames. A frame with fewer
     than two visible keypoints takes its box from its neighbours; if no frame has two, all keypoints count."""
-    raw = np.stack([_box(points[seen > VISIBLE]) for points, seen in zip(keypoints, confidence, strict=True)])
+    raw = np.stack([_box(p[c > VISIBLE]) for p, c in zip(keypoints, confidence, strict=True)])
     known = np.flatnonzero(np.isfinite(raw[:, 0]))
     if not len(known):
         raw = np.stack([_box(points) for points in keypoints])

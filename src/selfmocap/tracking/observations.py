@@ -75,9 +75,9 @@ class Observations:
     crops: UInt8[Tensor, "time height width 3"] | None = None
     """RGB, colours as in the video, black outside the frame."""
     masks: Bool[Tensor, "time height width"] | None = None
-    """Whether a pixel of the crop belongs to the person."""
+    """True for the pixels of the crop that belong to the person."""
     mask_certain: Bool[Tensor, "time height width"] | None = None
-    """Whether a pixel of the mask is certain: not at its edges, not outside the frame."""
+    """True for the certain pixels of the mask: not at its edges, not outside the frame."""
     flow: Float[Tensor, "time height width 2"] | None = None
     """Optical flow (x, y) to the next frame of the video, px of the crop per frame; both frames are cut with THIS
     frame's window."""
@@ -118,13 +118,13 @@ class Observations:
                 f"expected observations with keypoints of {wanted.name}, found {present.name}, which shares none; "
                 "observe the video with another detector"
             )
-        chosen = torch.tensor([column or 0 for column in columns], device=self.keypoints.device)
-        known = torch.tensor([column is not None for column in columns], device=chosen.device)
+        indices = torch.tensor([column or 0 for column in columns], device=self.keypoints.device)
+        known = torch.tensor([column is not None for column in columns], device=indices.device)
         return replace(
             self,
             keypoint_set=name,
-            keypoints=self.keypoints[:, chosen],
-            keypoint_confidence=self.keypoint_confidence[:, chosen] * known,
+            keypoints=self.keypoints[:, indices],
+            keypoint_confidence=self.keypoint_confidence[:, indices] * known,
         )
 
     def _map(self, change: Any) -> "Observations":
@@ -200,7 +200,7 @@ def iterate_windows(
 
 
 def load_rows(
-    path: Path | str, rows: Int[Tensor, " chosen"], images: Collection[str] = IMAGE_FIELDS
+    path: Path | str, rows: Int[Tensor, " rows"], images: Collection[str] = IMAGE_FIELDS
 ) -> Observations:
     """Read some rows, in increasing order, of an `observations.npz` in one pass through the file."""
     parts = []

@@ -40,7 +40,7 @@ class CropFlow(NamedTuple):
     error: float
     """Mean absolute difference of the first image and the next one warped by the flow, grey levels of 255."""
     zero_flow_error: float
-    """The same for zero flow."""
+    """Mean absolute difference of the two images, grey levels of 255."""
 
 
 def crop_flow(before: RgbImage, after: RgbImage, method: FlowMethod) -> CropFlow:

@@ -42,7 +42,7 @@ class PersonOverlay:
     keypoints: Float[np.ndarray, "keypoints 2"]
     confidence: Float[np.ndarray, " keypoints"]
     swapped: bool
-    """Whether a left-right swap was undone in this frame."""
+    """True if a left-right swap was undone in this frame."""
     mask: Bool[np.ndarray, "height width"] | None
     flow: Float[np.ndarray, "height width 2"] | None
     flow_confidence: Float[np.ndarray, "height width"] | None

@@ -10,7 +10,7 @@ from dataclasses import replace
 from selfmocap.io.prefetch import map_in_threads
 from selfmocap.io.video import Frame
 from selfmocap.tracking.detectors.detection import Detection, relative_extent
-from selfmocap.tracking.detectors.protocol import DETECTOR_THREADS, Detector
+from selfmocap.tracking.detectors.protocol import DETECTOR_THREADS, RoiDetector
 from selfmocap.tracking.detectors.window import RgbImage, Window
 from selfmocap.tracking.hog_detector import detect_pedestrians
 from selfmocap.tracking.reidentification import SAME_PERSON_DISTANCE, is_same_person, reactivate
@@ -38,7 +38,7 @@ MIN_WINDOW_SIDE_PX = 56.0
 
 
 def search_for_people(
-    state: TrackerState, frame: Frame, detector: Detector, config: TrackerConfig
+    state: TrackerState, frame: Frame, detector: RoiDetector, config: TrackerConfig
 ) -> TrackerState:
     """Search a frame for people who are not tracked, and count which tracked people the search found."""
     height, width = frame.image.shape[:2]
@@ -48,7 +48,7 @@ def search_for_people(
     found, empty, proposed = [track.detection for track in present], [], []
 
     def known(window: Window) -> bool:
-        """Whether a window holds a known person or is known to be empty.
+        """Return True if a window holds a known person or is known to be empty.
 
         The answer never returns to False, so that threads that run ahead change nothing."""
         near = any(detection.window.distance(window) < same_person for detection in found)
@@ -87,7 +87,7 @@ def _neighbour_windows(tracks: Sequence[Track]) -> list[Window]:
     return [Window(w.x + offset * w.side, w.y, w.side) for w in large for offset in _NEIGHBOUR_OFFSETS]
 
 
-def _proposals(detector: Detector, image: RgbImage, tiles: Sequence[Window]) -> Iterator[Window]:
+def _proposals(detector: RoiDetector, image: RgbImage, tiles: Sequence[Window]) -> Iterator[Window]:
     """Yield the regions of interest proposed in the tiles, in order; the next tiles are searched meanwhile."""
     with ThreadPoolExecutor(DETECTOR_THREADS) as pool:
         results = pool.map(functools.partial(detector.propose_rois, image), tiles)
@@ -108,7 +108,7 @@ def _plausible(windows: list[Window], tile: Window) -> list[Window]:
     ]
 
 
-def _detect_new_person(image: RgbImage, window: Window, detector: Detector) -> Detection | None:
+def _detect_new_person(image: RgbImage, window: Window, detector: RoiDetector) -> Detection | None:
     """Detect a person in a window, and again in the region that the first detection returns; None unless both agree."""
     first = detector.detect_in_roi(image, window)
     if first is None or first.window.side < MIN_WINDOW_SIDE_PX:

@@ -14,7 +14,7 @@ from selfmocap.tracking.track_state import Track, TrackerConfig, is_confirmed
 _DUPLICATE_DISTANCE = 0.45
 """Median window distance over the common frames below which two tracks are of one person, outside crowds."""
 _STRICT_DUPLICATE_DISTANCE = 0.2
-"""The same in crowds, and for two tracks the second of which may continue the first: neighbours are farther apart."""
+"""Stricter distance in crowds, and for a track that may continue another: neighbours are farther apart."""
 _DUPLICATE_FRACTION = 0.7
 """Fraction of a track's frames that it must share with another one to be its duplicate."""
 _MIN_TRACK_S = 0.5

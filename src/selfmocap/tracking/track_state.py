@@ -59,7 +59,7 @@ class Track:
 
     @property
     def in_crowd(self) -> bool:
-        """Whether the person was seen in a crowd."""
+        """True if the person was in a crowd."""
         return self.crowd_size >= CROWD_SIZE
 
 

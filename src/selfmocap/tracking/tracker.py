@@ -20,7 +20,7 @@ from selfmocap.tracking.detectors.detection import (
     body_distance,
     translated,
 )
-from selfmocap.tracking.detectors.protocol import Detector
+from selfmocap.tracking.detectors.protocol import Detector, RoiDetector
 from selfmocap.tracking.detectors.window import RgbImage, Window
 from selfmocap.tracking.person_search import MIN_NEW_SCORE, MIN_WINDOW_SIDE_PX, search_for_people
 from selfmocap.tracking.reidentification import (
@@ -61,7 +61,7 @@ _EXTERNAL_DISPLACEMENT = 1.0
 def track_frame(state: TrackerState, frame: Frame, detector: Detector, config: TrackerConfig) -> TrackerState:
     """Advance the tracker by one frame; tracks with `last_frame == frame.index` have a detection in it."""
     state = _compensated(state, frame)
-    if detector.supports_roi:
+    if isinstance(detector, RoiDetector):
         state = track_by_roi(state, frame, detector, config)
         if _search_is_due(state, frame.index, config):
             state = search_for_people(state, frame, detector, config)
@@ -108,7 +108,7 @@ def _is_alive(track: Track, frame_index: int, config: TrackerConfig) -> bool:
 
 
 def track_by_roi(
-    state: TrackerState, frame: Frame, detector: Detector, config: TrackerConfig
+    state: TrackerState, frame: Frame, detector: RoiDetector, config: TrackerConfig
 ) -> TrackerState:
     """Continue the tracks by detecting each person in the region of interest where they are expected."""
     wanted = [
@@ -127,7 +127,7 @@ def track_by_roi(
     return replace(state, tracks=tracks)
 
 
-def _redetect(track: Track, frame: Frame, detector: Detector) -> Detection | None:
+def _redetect(track: Track, frame: Frame, detector: RoiDetector) -> Detection | None:
     """Detect a tracked person where they are expected; failing that, in the regions proposed near by."""
     missed = frame.index - track.last_frame
     expected = translated(track.detection, track.velocity)

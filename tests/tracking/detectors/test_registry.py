@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from selfmocap.tracking.detectors import registry
-from selfmocap.tracking.detectors.protocol import Detector
+from selfmocap.tracking.detectors.protocol import FrameDetector, RoiDetector
 from selfmocap.tracking.detectors.registry import create_detector
 from selfmocap.tracking.optical_flow import raft_flow
 from tests.helpers.stick_figures import ScriptedDetector
@@ -38,5 +38,7 @@ def test_the_legacy_interface_replaces_graphs_that_cannot_be_built(
 
 
 def test_every_detector_fulfils_the_protocol() -> None:
-    for detector in (ScriptedDetector([]), create_detector("mediapipe"), create_detector("mediapipe-legacy")):
-        assert isinstance(detector, Detector)
+    assert isinstance(ScriptedDetector([]), FrameDetector)
+    for name in ("mediapipe", "mediapipe-legacy"):
+        detector = create_detector(name)
+        assert isinstance(detector, RoiDetector) and not isinstance(detector, FrameDetector)

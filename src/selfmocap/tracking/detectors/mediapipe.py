@@ -21,7 +21,6 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from selfmocap.body_model.skeleton import KeypointSet, keypoint_set
-from selfmocap.io.video import Frame
 from selfmocap.tracking.detectors.detection import MASK_SIDE, Detection
 from selfmocap.tracking.detectors.protocol import DETECTOR_THREADS
 from selfmocap.tracking.detectors.window import RgbImage, Window, crop_window
@@ -44,7 +43,6 @@ class MediaPipeTasks:
 
     name = "mediapipe-tasks"
     points: KeypointSet = keypoint_set("mediapipe-33")
-    supports_roi = True
 
     def __init__(self) -> None:
         with quiet_stderr():
@@ -80,10 +78,6 @@ class MediaPipeTasks:
             mask=mask_bytes(packets.get_image(result["mask"]).numpy_view()),
             mask_window=roi,
         )
-
-    def detect(self, frame: Frame) -> list[Detection]:
-        """Raise NotImplementedError: the detector works on regions of interest."""
-        raise NotImplementedError
 
 
 def calibrated_confidence(

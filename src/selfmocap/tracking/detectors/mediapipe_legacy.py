@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from selfmocap.body_model.skeleton import KeypointSet, keypoint_set
-from selfmocap.io.video import Frame
 from selfmocap.tracking.detectors.detection import Detection, window_around
 from selfmocap.tracking.detectors.mediapipe import calibrated_confidence, mask_bytes, quiet_stderr
 from selfmocap.tracking.detectors.window import RgbImage, Window, crop_window
@@ -23,7 +22,6 @@ class MediaPipeLegacy:
 
     name = "mediapipe-legacy"
     points: KeypointSet = keypoint_set("mediapipe-33")
-    supports_roi = True
 
     def __init__(self) -> None:
         with quiet_stderr():
@@ -61,7 +59,3 @@ class MediaPipeLegacy:
             mask=mask_bytes(result.segmentation_mask),
             mask_window=roi,
         )
-
-    def detect(self, frame: Frame) -> list[Detection]:
-        """Raise NotImplementedError: the detector works on regions of interest."""
-        raise NotImplementedError

@@ -7,7 +7,6 @@ import numpy as np
 from selfmocap.body_model.skeleton import KeypointSet, keypoint_set
 from selfmocap.io.video import Frame
 from selfmocap.tracking.detectors.detection import Detection, window_around
-from selfmocap.tracking.detectors.window import Window
 
 _REMEDY = (
     "run: pip install --no-deps rtmlib && pip install onnxruntime tqdm (without its own OpenCV, which would overwrite "
@@ -20,7 +19,6 @@ class RtmPose:
 
     name = "rtmpose"
     points: KeypointSet = keypoint_set("coco-17")
-    supports_roi = False
 
     def __init__(self) -> None:
         try:
@@ -47,11 +45,3 @@ class RtmPose:
             for points, score in zip(np.asarray(keypoints), np.asarray(scores), strict=True)
             if score.max() > 0
         ]
-
-    def propose_rois(self, image: np.ndarray, tile: Window) -> list[Window]:
-        """Raise NotImplementedError: the detector has no regions of interest."""
-        raise NotImplementedError
-
-    def detect_in_roi(self, image: np.ndarray, roi: Window) -> Detection | None:
-        """Raise NotImplementedError: the detector has no regions of interest."""
-        raise NotImplementedError

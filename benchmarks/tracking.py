@@ -1,11 +1,11 @@
-"""The front end: frames a second of each stage and of the whole on a 720p clip with one person, peak memory for a
-clip and for the same clip ten times over, and what its flow is worth.
+"""Benchmark tracking on a 720p clip with one person: speed of each stage and in total, peak memory for the clip and for
+ten repetitions of it, and the error of the optical flow.
 
-    python benchmarks/frontend.py [VIDEO] [--frames 120] [--json]
+    python benchmarks/tracking.py [VIDEO] [--frames 120] [--json]
 
-Goals: 12 frames a second whole on two cores; at most 1.5 GB, the same within 10 % for the longer clip; flow better
-than no motion on every clip. The peer in the same run is MediaPipe's own `solutions.pose`: whole frames, one person,
-keypoints only.
+Goals: 12 frames/s in total on two cores; at most 1.5 GB, the same within 10 % for the longer clip; flow with a lower
+photometric error than zero flow on every clip. The peer in the same run is MediaPipe's `solutions.pose`: whole frames,
+one person, keypoints only.
 """
 
 import argparse
@@ -34,7 +34,7 @@ OBSERVE = (
 
 
 def excerpt(source: Path, path: Path, frames: int, times: int, every: int = 1) -> None:
-    """Of the first frames of a video every so many, over and over, as long as they took at 30 frames a second."""
+    """Write every `every`-th of the first frames of a video, `times` times over, at 30 / `every` frames/s."""
     with av.open(str(path), "w") as container:
         stream: Any = container.add_stream(
             "libx264" if "libx264" in av.codecs_available else "mpeg4", rate=Fraction(30, every)
@@ -55,7 +55,7 @@ def excerpt(source: Path, path: Path, frames: int, times: int, every: int = 1) -
 
 
 def observed(path: Path, out: Path) -> tuple[dict[str, Any], float]:
-    """The report of a run of its own process, and its wall time without the start of the program."""
+    """Run in a process of its own; return the report, and frames/s without the start of the program."""
     result = subprocess.run(
         [sys.executable, "-c", OBSERVE, path, out], capture_output=True, text=True, check=True
     )
@@ -65,6 +65,7 @@ def observed(path: Path, out: Path) -> tuple[dict[str, Any], float]:
 
 
 def peer_frames_per_second(path: Path) -> float:
+    """Measure MediaPipe's own pose solution, frames/s."""
     with quiet_stderr():
         from mediapipe.python.solutions.pose import Pose
 
@@ -74,8 +75,8 @@ def peer_frames_per_second(path: Path) -> float:
     return len(frames) / (time.perf_counter() - began)
 
 
-def flow_on(path: Path, pairs: int = 12) -> tuple[float, float]:
-    """Photometric error with flow and without, grey levels, on crops of frames spread over a clip."""
+def photometric_errors(path: Path, pairs: int = 12) -> tuple[float, float]:
+    """Measure the photometric errors with flow and with zero flow, grey levels, on frames spread over a clip."""
     errors, before, video = [], None, open_video(path)
     step = max((video.declared_frames or 100) // pairs, 2)
     window = Window(video.size[0] / 2, video.size[1] / 2, 0.8 * min(video.size))
@@ -88,8 +89,8 @@ def flow_on(path: Path, pairs: int = 12) -> tuple[float, float]:
     return tuple(np.mean(errors, axis=0).tolist())
 
 
-def flow_of_warps(path: Path) -> dict[int, float]:
-    """Mean end-point error, px of the 128 px crop, by the length of a known smooth motion in the same px."""
+def end_point_errors(path: Path) -> dict[int, float]:
+    """Measure the mean end-point error of flow by the length of a known motion, both in px of the 128 px crop."""
     import cv2
 
     video = open_video(path)
@@ -137,7 +138,7 @@ def main() -> int:
     clips = (
         sorted(p for p in CLIPS.glob("*.*") if p.suffix in (".mp4", ".mkv", ".gif")) if CLIPS.is_dir() else []
     )
-    photometric = {clip.name: flow_on(clip) for clip in [*clips] or [arguments.video]}
+    photometric = {clip.name: photometric_errors(clip) for clip in [*clips] or [arguments.video]}
     result = {
         "frames_per_second": round(speed, 2),
         "frames_per_second_ten_times": round(longer_speed, 2),
@@ -146,8 +147,12 @@ def main() -> int:
         "peak_memory_gb_ten_times": round(longer["peak_memory_gb"], 3),
         "memory_ratio": round(longer["peak_memory_gb"] / report["peak_memory_gb"], 3),
         "stages": {stage["name"]: stage["frames_per_second"] for stage in report["stages"]},
-        "flow_beats_still": {name: [round(e, 2), round(s, 2)] for name, (e, s) in photometric.items()},
-        "flow_end_point_error_px": {str(k): round(v, 3) for k, v in flow_of_warps(arguments.video).items()},
+        "photometric_error_with_and_without_flow": {
+            name: [round(e, 2), round(s, 2)] for name, (e, s) in photometric.items()
+        },
+        "flow_end_point_error_px": {
+            str(k): round(v, 3) for k, v in end_point_errors(arguments.video).items()
+        },
     }
     for name, value in result.items():
         print(f"{name}: {value}")
