@@ -19,8 +19,8 @@ from selfmocap.geometry.visibility import (
 def _posed(body: Body, yaws: tuple[float, ...] = (0.5, 3.0)) -> Tensor:
     """Every named pose from several sides, in the frame of a camera 4 m away."""
     poses = torch.stack([named_pose(name) for name in NAMED_POSES for _ in yaws])
-    turns = torch.tensor(yaws).repeat(len(NAMED_POSES))
-    poses[:, 0] = roma.rotvec_to_rotmat(turns[:, None] * torch.tensor([0.0, 1.0, 0.0])) @ poses[:, 0]
+    rotations = torch.tensor(yaws).repeat(len(NAMED_POSES))
+    poses[:, 0] = roma.rotvec_to_rotmat(rotations[:, None] * torch.tensor([0.0, 1.0, 0.0])) @ poses[:, 0]
     vertices = body.pose(BodyParameters(torch.zeros(1), poses, torch.zeros(3))).vertices
     return vertices * torch.tensor([1.0, -1.0, -1.0]) + torch.tensor([0.0, 0.0, 4.0])
 
@@ -29,8 +29,8 @@ def _mesh(mesh: trimesh.Trimesh) -> tuple[Tensor, Tensor]:
     return torch.tensor(mesh.vertices), torch.tensor(np.asarray(mesh.faces))
 
 
-def _vertices_of(faces: Tensor, seen: Tensor, count: int) -> Tensor:
-    return torch.zeros(count, dtype=torch.bool).index_fill(0, faces[seen].flatten(), True)
+def _vertices_of(faces: Tensor, visible: Tensor, count: int) -> Tensor:
+    return torch.zeros(count, dtype=torch.bool).index_fill(0, faces[visible].flatten(), True)
 
 
 @pytest.mark.slow
@@ -70,7 +70,7 @@ def test_culling_changes_at_most_one_vertex_in_ten_thousand(body: Body) -> None:
 
 def test_without_culling_a_self_intersecting_body_is_correct() -> None:
     points, faces = _mesh(trimesh.creation.icosphere(subdivisions=3))
-    # The rear cap is pushed out through the front: there the inside of the closed surface is seen first.
+    # The rear cap is pushed out through the front: there the inside of the closed surface shows first.
     cap = points[:, 2] > 0.7
     points[cap, 2] -= 2.5
     points[:, 2] += 5
@@ -85,11 +85,11 @@ def test_triangles_around_and_behind_the_camera() -> None:
         centre = torch.randn(150, 1, 3, dtype=torch.float64)
         points = (centre + torch.randn(150, 3, 3, dtype=torch.float64) * 0.5).reshape(-1, 3)
         faces = torch.arange(450).reshape(150, 3)
-        seen = visible_faces(points, faces, cull=False)
-        assert torch.equal(seen, visible_faces_by_ray_casting(points, faces))
-        assert torch.equal(seen, visible_faces_by_pairs(points, faces, cull=False))
-        assert 0 < seen.sum() < 100
-        assert not seen[points[faces].mean(1)[:, 2] <= 0].any()
+        visible = visible_faces(points, faces, cull=False)
+        assert torch.equal(visible, visible_faces_by_ray_casting(points, faces))
+        assert torch.equal(visible, visible_faces_by_pairs(points, faces, cull=False))
+        assert 0 < visible.sum() < 100
+        assert not visible[points[faces].mean(1)[:, 2] <= 0].any()
         assert not visible_vertices(points, faces, cull=False)[points[:, 2] <= 0].any()
 
 

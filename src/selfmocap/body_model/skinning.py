@@ -371,7 +371,7 @@ def _lbs_backward(begin, end, grad_vertices, transforms, weights, rest, grad_tra
 
 @_vectorised
 def _gather(weights, first, last, joints, moments, grad_transforms):
-    """Adds to each joint's row the sums over the block of the moments times that joint's weights."""
+    """Add to the row of each joint the sums over the block of the moments times the weights of the joint."""
     zero = moments.dtype.type(0)
     for start in range(0, len(joints), 4):
         a, b, c, d = joints[start], joints[start + 1], joints[start + 2], joints[start + 3]

@@ -75,7 +75,7 @@ function makeOrbit(canvas, start, changed) {
     const metres = (orbit.distance * 0.63) / canvas.clientHeight;
     orbit.offset = orbit.offset.map((number, axis) => number + metres * (up[axis] * dy - right[axis] * dx));
   };
-  const turn = (dx, dy) => {
+  const rotate = (dx, dy) => {
     orbit.azimuth -= dx * 0.008;
     orbit.height = Math.min(Math.max(orbit.height + dy * 0.008, 0.02), 1.55);
   };
@@ -93,7 +93,7 @@ function makeOrbit(canvas, start, changed) {
       zoom(distanceBefore / spread());
       shift(dx / 2, dy / 2);
     } else if (event.buttons & 2 || event.shiftKey) shift(dx, dy);
-    else turn(dx, dy);
+    else rotate(dx, dy);
     changed();
   });
   for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, (event) => pointers.delete(event.pointerId));
