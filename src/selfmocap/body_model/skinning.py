@@ -130,7 +130,6 @@ def _skin_gradient(
 
 
 def _min_bodies(rest: Tensor) -> int:
-    """Compute the number of bodies of this size that justify a thread."""
     return 1 + _MIN_VERTICES // max(rest.shape[2], 1)
 
 
@@ -291,7 +290,7 @@ def _active_joints(weights):
 def _blend(transforms, weights, first, last, joints, count, blended):
     """Compute each row of `blended`: the mean of that row of the transforms, weighted for each vertex of the block.
 
-    Three rows and four joints are processed at a time, so that a value is loaded once for several sums."""
+    Three rows and four joints at a time: a value is loaded once for several sums."""
     for row in range(0, len(blended), 3):
         one, two, three = blended[row], blended[row + 1], blended[row + 2]
         blended[row : row + 3] = 0
