@@ -20,7 +20,9 @@ def tables() -> str:
         lines += [f"## {name}", "", f"{len(points.names)} keypoints.", ""]
         lines += ["| index | name | landmarks |", "|---|---|---|"]
         for index, (keypoint, landmarks) in enumerate(zip(points.names, points.landmarks, strict=True)):
-            lines.append(f"| {index} | `{keypoint}` | {', '.join(f'`{landmark}`' for landmark in landmarks)} |")
+            lines.append(
+                f"| {index} | `{keypoint}` | {', '.join(f'`{landmark}`' for landmark in landmarks)} |"
+            )
         lines.append("")
     return "\n".join(lines)
 
