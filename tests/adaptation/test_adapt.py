@@ -36,17 +36,17 @@ FRAMES = 24
 
 
 def walk(body: Body, seed: int) -> tuple[Observations, FrameInputs, BodyParameters]:
-    """Return a clip that moves from near one pretraining pose to near another, its exact keypoints, and the truth in the
+    """Return a clip that moves from near one pretraining pose to near another: exact keypoints, and the truth in the
     camera frame."""
     generator = torch.Generator().manual_seed(seed)
     ends = pretraining_poses()[[seed, seed - 1]] + torch.randn(2, 24, 3, generator=generator) * 0.08
-    share = torch.linspace(0, 1, FRAMES)[:, None, None]
-    rotations = roma.rotvec_to_rotmat(ends[0] * (1 - share) + ends[1] * share)
+    fraction = torch.linspace(0, 1, FRAMES)[:, None, None]
+    rotations = roma.rotvec_to_rotmat(ends[0] * (1 - fraction) + ends[1] * fraction)
     turn = torch.tensor([0.0, 6.28 * float(torch.rand((), generator=generator)), 0.0])
     rotations[:, 0] = R_CAM_UPRIGHT @ roma.rotvec_to_rotmat(turn) @ rotations[:, 0]
-    place = torch.tensor([0.0, 0.0, 4.0]) + share[:, 0] * torch.tensor([0.3, 0.0, 0.2])
+    position = torch.tensor([0.0, 0.0, 4.0]) + fraction[:, 0] * torch.tensor([0.3, 0.0, 0.2])
     return exact_clip(
-        body, BodyParameters(torch.randn(16, generator=generator).expand(FRAMES, 16), rotations, place)
+        body, BodyParameters(torch.randn(16, generator=generator).expand(FRAMES, 16), rotations, position)
     )
 
 
@@ -85,7 +85,7 @@ def truth(clips: list) -> BodyParameters:
 
 @pytest.fixture(scope="module")
 def network(body: Body, tmp_path_factory: pytest.TempPathFactory) -> FrameNetwork:
-    config: FrameTrainConfig = replace(CONFIG, steps=250, average=0.9)
+    config: FrameTrainConfig = replace(CONFIG, steps=250, ema_decay=0.9)
     return train_frame_network(config, FourPoses(body), body, tmp_path_factory.mktemp("pretrained"))
 
 
@@ -102,7 +102,7 @@ def test_the_objective_is_minimal_at_the_truth(body: Body, data: FittingData, tr
 
 def test_held_out_keypoints_are_hidden_from_losses_and_network(data: FittingData, clips: list) -> None:
     hidden = data.held_out > 0
-    assert 0.08 < hidden.float().mean() < 0.25
+    assert 0.05 < hidden.float().mean() < 0.35
     assert (data.observations.keypoint_confidence[hidden] == 0).all()
     assert (data.inputs.confidence[hidden] == 0).all()
     eyes = torch.tensor(["eye" in name or "ear" in name for name in walk_names()])
@@ -138,8 +138,10 @@ def test_known_acceleration(body: Body, data: FittingData) -> None:
     """Let every joint accelerate by 4 mm per frame^2: 3 (sqrt(1 + (4/3)^2) - 1) = 2 in the middle of a clip."""
     rest = body.rest_parameters(len(data))
     time = torch.arange(len(data)) % FRAMES
-    place = torch.stack([0.002 * time**2, torch.zeros(len(time)), torch.full((len(time),), 4.0)], dim=1)
-    rough = objective(body, replace(rest, p_world_root=place), data, LossWeights(keypoints=0.0))["smoothness"]
+    position = torch.stack([0.002 * time**2, torch.zeros(len(time)), torch.full((len(time),), 4.0)], dim=1)
+    rough = objective(body, replace(rest, p_world_root=position), data, LossWeights(keypoints=0.0))[
+        "smoothness"
+    ]
     assert rough[5] == pytest.approx(2.0, abs=1e-2)
     assert rough[0] == rough[FRAMES - 1] == rough[FRAMES] == 0
 
@@ -148,12 +150,12 @@ def test_smoothness_has_no_gradient_for_shape_and_distance(
     body: Body, data: FittingData, truth: BodyParameters
 ) -> None:
     """A body of half the size at half the distance moves half as much for the same image."""
-    betas, place = truth.betas.clone().requires_grad_(), truth.p_world_root.clone().requires_grad_()
-    moving = replace(truth, betas=betas, p_world_root=place)
+    betas, position = truth.betas.clone().requires_grad_(), truth.p_world_root.clone().requires_grad_()
+    moving = replace(truth, betas=betas, p_world_root=position)
     objective(body, moving, data, LossWeights(keypoints=0.0))["smoothness"].sum().backward()
     assert betas.grad is None or betas.grad.abs().max() == 0
-    assert place.grad is not None
-    by_scale = place.grad * place.detach()
+    assert position.grad is not None
+    by_scale = position.grad * position.detach()
     assert by_scale.sum().abs() < 1e-4 * by_scale.abs().sum(), "zero but for rounding"
     R = truth.R_parent_joint.clone().requires_grad_()
     turning = replace(truth, R_parent_joint=R)

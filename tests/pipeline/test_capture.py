@@ -200,7 +200,7 @@ def test_capture_from_python(again: Path, weights: Path) -> None:
         first, second = capture(
             again / "two.mp4",
             again / "out",
-            CaptureConfig(weights=weights, export=("bvh",)),
+            CaptureConfig(weights=weights, formats=("bvh",)),
             progress=lambda stage, done, total: stages.append(stage),
         )
     assert len(first) == len(second) == FRAMES

@@ -57,8 +57,8 @@ def test_a_rotated_video_is_captured_upright(tmp_path: Path, weights: Path, cloc
     """The detector is scripted for the upright image; the file holds the image rotated."""
     places = [{RED: (150.0 + k, 100.0)} for k in range(8)]
     upright = [np.full((WIDTH, HEIGHT, 3), 128, np.uint8) for _ in places]
-    for image, place in zip(upright, places, strict=True):
-        image[:HEIGHT] = scene(place)[:, :HEIGHT]
+    for image, position in zip(upright, places, strict=True):
+        image[:HEIGHT] = scene(position)[:, :HEIGHT]
     lying = [np.ascontiguousarray(np.rot90(image, 1 if clockwise else -1)) for image in upright]
     video = write_video(tmp_path / "tall.mp4", lying)
     turned(video, clockwise)
@@ -99,8 +99,8 @@ def test_exports_of_a_variable_frame_rate_keep_the_frame_times(tmp_path: Path, w
     assert step == pytest.approx(0.04, abs=1e-3)
     assert times[-1] - step < (frames - 1) * step <= times[-1] + 1e-6
     root_cm = np.array([line.split()[:3] for line in lines[2:]], float)
-    place = motion.parameters.p_world_root.numpy()
-    expected = [[np.interp(k * step, times, place[:, axis]) for axis in range(3)] for k in range(frames)]
+    position = motion.parameters.p_world_root.numpy()
+    expected = [[np.interp(k * step, times, position[:, axis]) for axis in range(3)] for k in range(frames)]
     between = np.linalg.norm(np.diff(expected, axis=0), axis=1)
     found = np.linalg.norm(np.diff(root_cm / 100, axis=0), axis=1)
     assert found == pytest.approx(between, abs=2e-3)

@@ -17,15 +17,15 @@ from selfmocap.tracking.observations import Observations
 NETWORK = TemporalConfig(width=32, hidden=16)
 
 
-def some_observations(frames: int, fps: float) -> Observations:
-    random = torch.Generator().manual_seed(2)
+def random_observations(frames: int, fps: float) -> Observations:
+    generator = torch.Generator().manual_seed(2)
     return Observations(
         frame_index=torch.arange(frames) + 10,
         frame_times=torch.arange(frames, dtype=torch.float64) / fps + 1.0,
         image_size=(640, 480),
         boxes=torch.tensor([320.0, 240.0, 150.0]).repeat(frames, 1),
         keypoint_set="coco-23",
-        keypoints=torch.rand(frames, 23, 2, generator=random) * 200 + 200,
+        keypoints=torch.rand(frames, 23, 2, generator=generator) * 200 + 200,
         keypoint_confidence=torch.ones(frames, 23),
     )
 
@@ -33,13 +33,13 @@ def some_observations(frames: int, fps: float) -> Observations:
 def network() -> TemporalNetwork:
     torch.manual_seed(1)
     temporal = TemporalNetwork(NetworkConfig(trunk="none", rgb=False), NETWORK)
-    for regressor in (temporal.before, temporal.after):
+    for regressor in (temporal.past_regressor, temporal.future_regressor):
         torch.nn.init.normal_(regressor.correction.weight, std=0.05)
     return temporal.eval()
 
 
-def test_one_frame_becomes_past_present_and_future(body: Body) -> None:
-    motion = extend_motion(network(), body, some_observations(1, 30.0), weights="none")
+def test_one_frame_gets_a_past_and_a_future(body: Body) -> None:
+    motion = extend_motion(network(), body, random_observations(1, 30.0), weights="none")
     assert len(motion) == 11 and abs(motion.fps - 30) < 1e-9
     assert motion.filled.tolist() == [True] * 5 + [False] + [True] * 5
     assert motion.frame_index.tolist() == list(range(11))
@@ -51,7 +51,7 @@ def test_one_frame_becomes_past_present_and_future(body: Body) -> None:
 
 
 def test_a_clip_keeps_its_frames_between_past_and_future(body: Body) -> None:
-    seen = replace(some_observations(40, 60.0), keypoint_confidence=torch.full((40, 23), 0.5))
+    seen = replace(random_observations(40, 60.0), keypoint_confidence=torch.full((40, 23), 0.5))
     motion = extend_motion(network(), body, seen)
     assert len(motion) == 60
     assert (~motion.filled).nonzero().squeeze(1).tolist() == list(range(10, 50))
@@ -63,8 +63,8 @@ def test_a_clip_keeps_its_frames_between_past_and_future(body: Body) -> None:
     )
 
 
-def test_infer_takes_either_networks_weights(body: Body, tmp_path: Path) -> None:
-    seen = some_observations(40, 30.0)
+def test_infer_folder_runs_either_kind_of_network(body: Body, tmp_path: Path) -> None:
+    seen = random_observations(40, 30.0)
     seen.save(tmp_path / "observations.npz")
     temporal = network()
     save_temporal(tmp_path / "temporal.safetensors", temporal, {})

@@ -46,9 +46,9 @@ def test_a_sample_is_spread_from_the_first_frame_to_the_last(count: int, most: i
 
 
 def turning(frames: int) -> BodyParameters:
-    share = torch.linspace(0, 1, frames)
-    R = interpolate(torch.eye(3).expand(24, 3, 3), named_pose("squat"), share[:, None])
-    return BodyParameters(torch.zeros(frames, 16), R, torch.stack([share, 1 - share, share], dim=1))
+    fraction = torch.linspace(0, 1, frames)
+    R = interpolate(torch.eye(3).expand(24, 3, 3), named_pose("squat"), fraction[:, None])
+    return BodyParameters(torch.zeros(frames, 16), R, torch.stack([fraction, 1 - fraction, fraction], dim=1))
 
 
 def test_equal_windows_blend_to_the_original() -> None:
@@ -94,10 +94,10 @@ def test_an_estimate_round_trips_through_its_file(tmp_path: Path) -> None:
 @pytest.fixture
 def standing(body: Body) -> Motion:
     """Return twelve frames of a person who stands still, three metres away."""
-    pose, place = named_pose("arms-down"), torch.tensor([0.0, 0.0, -3.0])
+    pose, position = named_pose("arms-down"), torch.tensor([0.0, 0.0, -3.0])
     return Motion.from_parameters(
         body,
-        BodyParameters(torch.zeros(16), pose.expand(12, -1, -1, -1), place.expand(12, 3)),
+        BodyParameters(torch.zeros(16), pose.expand(12, -1, -1, -1), position.expand(12, 3)),
         Camera.looking_along_z(600.0, 640, 480),
         (640, 480),
         torch.arange(12).double() / 30,

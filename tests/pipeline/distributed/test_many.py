@@ -58,7 +58,7 @@ def test_a_folder_of_videos_gives_the_same_as_single_captures(
     assert f"{videos / 'broken.mp4'}: failed 2 times: " in printed.err
     for video in good:
         with little_work():
-            capture(video, tmp_path / video.stem, CaptureConfig(weights=weights, export=("bvh",)))
+            capture(video, tmp_path / video.stem, CaptureConfig(weights=weights, formats=("bvh",)))
         assert results(out / VideoSource(str(video)).name) == results(tmp_path / video.stem)
     assert len(list((out / "pseudo-labels").glob("*.tar"))) == 2
     labels = PseudoLabels(out / "pseudo-labels")
@@ -91,6 +91,6 @@ def test_without_ray_one_line_names_the_remedy(tmp_path: Path, capsys: pytest.Ca
 
 def test_zero_workers_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="0 workers"):
-        many.capture_many([], tmp_path, workers=0)
+        many.capture_many([], tmp_path, batch=BatchConfig(workers=0))
     with patch.dict(sys.modules, ray=None), pytest.raises(ImportError), cluster(tmp_path, None, 1):
         pass
