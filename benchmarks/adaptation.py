@@ -25,7 +25,8 @@ from selfmocap.adaptation.adapt import AdaptConfig, adapt, predict_bodies, with_
 from selfmocap.adaptation.fit import FitConfig, fit, random_start
 from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.body_model.skeleton import JOINT
-from selfmocap.evaluation.paper.clips import PAPER_PROTOCOL, BenchmarkConfig, benchmark_clips
+from selfmocap.evaluation.paper.clips import PAPER_PROTOCOL, benchmark_clips
+from selfmocap.evaluation.paper.config import BenchmarkConfig
 from selfmocap.evaluation.paper.record import cpu_model
 from selfmocap.evaluation.paper.rows import Experiment, RowConfig
 from selfmocap.losses.metrics import root_aligned_error

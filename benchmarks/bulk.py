@@ -187,7 +187,7 @@ def singles(videos: list[Path], folder: Path) -> dict[str, Any]:
     found = {}
     for video in videos:
         out = folder / video.stem
-        capture(video.resolve(), out, CaptureConfig(quality="fast", export=("bvh",)))
+        capture(video.resolve(), out, CaptureConfig(quality="fast", formats=("bvh",)))
         found[VideoSource(str(video.resolve())).name] = results(out)
     return found
 

@@ -1,5 +1,5 @@
-"""What understanding time costs: frames a second of the temporal part (features to motion, windows and all) beside
-those of the frame networks it can look through, interleaved in one process.
+"""Measure the cost of the temporal network: frames a second of its temporal part (features to motion, windows included)
+beside those of the frame networks that it can be built on, interleaved in one process.
 
     python benchmarks/dynamics.py [--json] [--frames 600] [--rounds 5] [--weights TEMPORAL]
 """
@@ -16,11 +16,11 @@ from selfmocap.models.checkpoints import load_network
 from selfmocap.models.config import NetworkConfig
 from selfmocap.models.frame import FrameInputs, FrameNetwork
 from selfmocap.models.temporal import TemporalConfig, TemporalNetwork
-from selfmocap.models.temporal_inference import glimpses_of, load_temporal, predict_glimpses
+from selfmocap.models.temporal_inference import extract_features, load_temporal, predict_from_features
 
 
 def inputs_of(frames: int, rgb: bool) -> FrameInputs:
-    """A person that jitters about the middle of an image."""
+    """Return inputs of a person with random keypoints near the middle of an image."""
     return FrameInputs(
         crops=torch.randint(0, 256, (frames, 128, 128, 3), dtype=torch.uint8) if rgb else None,
         keypoints=torch.rand(frames, 23, 2) * 200 + 100,
@@ -46,17 +46,17 @@ def main() -> None:
         else TemporalNetwork(frame.config, TemporalConfig()).eval()
     )
     with_images = FrameNetwork(NetworkConfig()).eval()
-    plain, pictured = inputs_of(options.frames, False), inputs_of(options.frames, True)
-    seen = glimpses_of(temporal, plain)
+    without_images, with_crops = inputs_of(options.frames, False), inputs_of(options.frames, True)
+    features = extract_features(temporal, without_images)
     follows = torch.ones(options.frames - 1, dtype=torch.bool)
 
     def by_frame(network: FrameNetwork, inputs: FrameInputs) -> Callable[[], object]:
         return lambda: [network(inputs[i : i + 256]) for i in range(0, options.frames, 256)]
 
     runs: dict[str, Callable[[], object]] = {
-        "temporal_part": lambda: predict_glimpses(temporal, seen, follows),
-        "frame_network_keypoints": by_frame(temporal.frame, plain),
-        "frame_network_with_images": by_frame(with_images, pictured),
+        "temporal_part": lambda: predict_from_features(temporal, features, follows),
+        "frame_network_keypoints": by_frame(temporal.frame, without_images),
+        "frame_network_with_images": by_frame(with_images, with_crops),
     }
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for number in range(options.rounds + 1):

@@ -8,6 +8,7 @@ import torch
 import trimesh
 from PIL import Image
 
+from selfmocap._version import __version__
 from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.named_poses import named_pose
@@ -65,7 +66,7 @@ def test_body_poses_the_users_own_smpl_file(tmp_path: Path, smpl_path: Path) -> 
     ("args", "match"),
     [
         (["--out", "x.bmp"], "expected .png, .glb"),
-        (["--out", "x.png", "--pose", "flying"], "no pose 'flying'; there are t, arms-down"),
+        (["--out", "x.png", "--pose", "flying"], "no pose 'flying'; choose from t, arms-down"),
         (["--out", "x.png", "--pose", "absent.npz"], "absent.npz does not exist"),
         (["--out", "x.png", "--pose", "broken.json"], "broken.json: expected"),
         (["--out", "x.png", "--model", "absent.pkl"], "absent.pkl does not exist"),
@@ -88,8 +89,8 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(
     assert [path.name for path in tmp_path.iterdir()] == ["broken.json"]
 
 
-def test_doctor_finds_nothing_missing_here(capsys: pytest.CaptureFixture) -> None:
-    assert run("doctor", "--json") == 0
+def test_doctor_reports_a_complete_installation(capsys: pytest.CaptureFixture) -> None:
+    assert run("doctor", "--format", "json") == 0
     report = json.loads(capsys.readouterr().out)
     assert report["ok"] is True
     assert {"python", "torch", "cv2", "mediapipe", "cpu", "gpu", "body"} <= {
@@ -97,13 +98,20 @@ def test_doctor_finds_nothing_missing_here(capsys: pytest.CaptureFixture) -> Non
     }
 
 
-def test_help_starts_without_torch() -> None:
+@pytest.mark.parametrize("args", [["--help"], ["capture", "--help"], ["train-temporal", "--help"]])
+def test_help_starts_without_torch(args: list[str]) -> None:
     program = (
         "import sys; from selfmocap.cli.main import main\n"
-        "try: main(['--help'])\n"
-        "except SystemExit: assert 'torch' not in sys.modules"
+        f"try: main({args})\n"
+        "except SystemExit: assert not {'torch', 'numpy', 'cv2'} & sys.modules.keys()"
     )
-    found = subprocess.run(
+    finished = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
     )
-    assert "doctor" in found.stdout
+    assert "usage: selfmocap" in finished.stdout
+
+
+def test_the_version_and_the_module() -> None:
+    command = [sys.executable, "-m", "selfmocap", "--version"]
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert finished.stdout == f"selfmocap {__version__}\n"

@@ -12,8 +12,9 @@ from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.skeleton import JOINT
 from selfmocap.cli.main import main
-from selfmocap.datasets.three_dpw import read_threedpw
-from selfmocap.evaluation.evaluate import evaluate, joint_errors, means
+from selfmocap.datasets.three_dpw import read_three_dpw
+from selfmocap.evaluation.evaluate import evaluate
+from selfmocap.evaluation.scores import joint_errors, mean_scores
 from selfmocap.export.write import export_motion
 from tests.datasets.test_smpl_files import threedpw_data
 from tests.helpers.exported_files import wandering_motion
@@ -53,7 +54,7 @@ def test_the_truth_has_no_error(truth: Motion, tmp_path: Path) -> None:
     assert max(scores.values()) < 0.01
 
 
-def test_a_shift_counts_only_where_nothing_is_aligned(body: Body, truth: Motion, tmp_path: Path) -> None:
+def test_a_shift_counts_only_without_alignment(body: Body, truth: Motion, tmp_path: Path) -> None:
     p_world_root = truth.parameters.p_world_root + torch.tensor([0.006, 0.0, -0.008])
     shifted = changed(body, truth, replace(truth.parameters, p_world_root=p_world_root))
     scores = scored(shifted, truth, tmp_path)
@@ -63,8 +64,8 @@ def test_a_shift_counts_only_where_nothing_is_aligned(body: Body, truth: Motion,
     assert scores["acceleration_error_m_per_s2"] < 0.01
 
 
-def test_a_turn_counts_until_it_is_aligned(body: Body, truth: Motion, tmp_path: Path) -> None:
-    """Turned by 90 degrees about the vertical, each joint is as far off as sqrt 2 times its distance from the axis."""
+def test_a_rotation_counts_until_it_is_aligned(body: Body, truth: Motion, tmp_path: Path) -> None:
+    """After 90 degrees about the vertical, the error of each joint is sqrt 2 times its distance from the axis."""
     R = truth.parameters.R_parent_joint.clone()
     R[:, 0] = roma.rotvec_to_rotmat(torch.tensor([0.0, torch.pi / 2, 0.0])) @ R[:, 0]
     scores = scored(changed(body, truth, replace(truth.parameters, R_parent_joint=R)), truth, tmp_path)
@@ -91,23 +92,21 @@ def test_scale_acceleration_and_the_best_translation(truth: Motion) -> None:
     assert torch.allclose(quick["acceleration_error_m_per_s2"], torch.tensor(1.8).double())
 
 
-def test_no_acceleration_reaches_over_a_gap(truth: Motion) -> None:
+def test_accelerations_do_not_span_gaps(truth: Motion) -> None:
     index = torch.tensor([0, 1, 2, 5, 6, 9, 10, 11, 12, 20, 30, 31])
     errors = joint_errors(truth.joints_cam, truth.joints_cam, index, 30.0)
     assert len(errors["acceleration_error_mm_per_frame2"]) == 3
     alone = joint_errors(truth.joints_cam[:1], truth.joints_cam[:1], index[:1], 0.0)
-    assert means([alone])["acceleration_error_m_per_s2"] is None
+    assert mean_scores([alone])["acceleration_error_m_per_s2"] is None
 
 
-def test_frames_that_one_side_lacks_are_counted(truth: Motion, tmp_path: Path) -> None:
+def test_missing_frames_are_counted_on_both_sides(truth: Motion, tmp_path: Path) -> None:
     both = scored(truth[2:9], truth[:7], tmp_path)
     assert (both["frames"], both["missing_frames"], both["extra_frames"]) == (5, 2, 2)
     assert both["mpjpe_mm"] < 0.01
 
 
-def test_folders_match_by_place_and_people_by_where_they_are(
-    body: Body, truth: Motion, tmp_path: Path
-) -> None:
+def test_clips_match_by_path_and_people_by_position(body: Body, truth: Motion, tmp_path: Path) -> None:
     away = replace(
         truth.parameters, p_world_root=truth.parameters.p_world_root + torch.tensor([0.5, 0.0, 0.0])
     )
@@ -127,7 +126,7 @@ def test_folders_match_by_place_and_people_by_where_they_are(
     assert result["missing"] == ["deep/b/person-2"] and result["extra"] == ["a/person-3", "c"]
 
 
-def test_other_bodies_are_scored_by_their_joints_alone(truth: Motion, tmp_path: Path) -> None:
+def test_different_bodies_are_scored_by_their_joints(truth: Motion, tmp_path: Path) -> None:
     result = evaluate(
         saved(replace(truth, body="another sha256:0"), tmp_path / "motion.npz"),
         saved(truth, tmp_path / "truth.npz"),
@@ -136,8 +135,8 @@ def test_other_bodies_are_scored_by_their_joints_alone(truth: Motion, tmp_path: 
     assert "another sha256:0" in result["notes"][0]
 
 
-def test_amass_comes_back_as_it_was_exported(body: Body, tmp_path: Path) -> None:
-    """AMASS has neither shape nor hands nor camera: a mean body's motion, straight hands, compared in the world."""
+def test_exported_amass_has_no_error(body: Body, tmp_path: Path) -> None:
+    """A motion of the mean shape with straight hands, compared in the world, since AMASS has no camera."""
     motion = wandering_motion(body, frames=12)
     R = motion.parameters.R_parent_joint.clone()
     R[:, [JOINT["left_hand"], JOINT["right_hand"]]] = torch.eye(3)
@@ -150,15 +149,13 @@ def test_amass_comes_back_as_it_was_exported(body: Body, tmp_path: Path) -> None
     assert scores["mpjpe_mm"] < 0.1 and scores["absolute_surface_mm"] < 0.1
 
 
-def test_threedpw_is_scored_in_its_valid_frames_person_by_person(
-    body: Body, smpl_path: Path, tmp_path: Path
-) -> None:
+def test_threedpw_is_scored_by_person_in_valid_frames(body: Body, smpl_path: Path, tmp_path: Path) -> None:
     from tests.helpers.recordings import random_motion
 
     smpl = Body.load(smpl_path)
     people = [random_motion(5, seed) for seed in (1, 2)]
     (tmp_path / "courtyard.pkl").write_bytes(pickle.dumps(threedpw_data(people, smpl), protocol=2))
-    for number, person in enumerate(reversed(read_threedpw(tmp_path / "courtyard.pkl"))):
+    for number, person in enumerate(reversed(read_three_dpw(tmp_path / "courtyard.pkl"))):
         motion = Motion.from_parameters(
             smpl, person.motion.parameters(smpl), person.camera, (1080, 1920), torch.arange(5).double() / 30
         )
@@ -172,7 +169,9 @@ def test_threedpw_is_scored_in_its_valid_frames_person_by_person(
 
 
 @pytest.mark.parametrize("wrong", ["no folder", "empty", "names", "rate", "frames", "format"])
-def test_what_cannot_be_compared_is_refused_with_a_remedy(truth: Motion, tmp_path: Path, wrong: str) -> None:
+def test_sides_that_cannot_be_compared_are_refused_with_a_remedy(
+    truth: Motion, tmp_path: Path, wrong: str
+) -> None:
     saved(truth, tmp_path / "t" / "a" / "motion.npz")
     saved(truth, tmp_path / "t" / "b" / "motion.npz")
     estimates, says = tmp_path / "e", {
@@ -199,8 +198,9 @@ def test_the_command_prints_a_table_and_writes_json(
 ) -> None:
     paths = [str(saved(truth, tmp_path / side / "walk" / "motion.npz").parents[1]) for side in ("e", "t")]
     with pytest.raises(SystemExit) as exit_info:
-        main(["evaluate", *paths, "--json", str(tmp_path / "scores.json")])
+        main(["evaluate", *paths, "--json-out", str(tmp_path / "scores.json")])
     assert exit_info.value.code == 0
-    assert json.loads((tmp_path / "scores.json").read_text())["clips"]["walk"]["frames"] == 12
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    assert scores["version"] == 2 and scores["clips"]["walk"]["frames"] == 12
     printed = capsys.readouterr().out
     assert "walk" in printed and "MPJPE" in printed

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from selfmocap.body_model.body import Body
+from selfmocap.export.formats import FORMAT_SUFFIXES
 from selfmocap.export.options import ExportOptions
 from selfmocap.export.segments import split_into_segments
-from selfmocap.export.write import SUFFIXES, export_motion
+from selfmocap.export.write import export_motion
 from tests.helpers.exported_files import wandering_motion
 
 
@@ -48,10 +49,10 @@ def test_every_format_of_one_frame_and_of_a_varying_rate(body: Body, tmp_path: P
     varying = wandering_motion(body, frames=12)
     varying = replace(varying, frame_times=varying.frame_times + 0.01 * torch.rand(12, dtype=torch.float64))
     for motion in (one, varying):
-        paths = export_motion(motion, body, tmp_path, list(SUFFIXES))
-        assert [path.name for path in paths] == [f"motion{suffix}" for suffix in SUFFIXES.values()]
+        paths = export_motion(motion, body, tmp_path, list(FORMAT_SUFFIXES))
+        assert [path.name for path in paths] == [f"motion{suffix}" for suffix in FORMAT_SUFFIXES.values()]
         assert all(path.stat().st_size > 0 for path in paths)
-    assert len(list(tmp_path.iterdir())) == len(SUFFIXES)
+    assert len(list(tmp_path.iterdir())) == len(FORMAT_SUFFIXES)
 
 
 def test_errors_name_the_mistake(body: Body, small_body: Body, tmp_path: Path) -> None:

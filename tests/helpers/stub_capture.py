@@ -62,7 +62,7 @@ def capture_with_little_work(video: Path, out: Path, weights: Path) -> None:
     """Capture in a process that will be killed."""
     torch.set_num_threads(1)
     with little_work():
-        capture.capture(video, out, config.CaptureConfig(weights=weights, export=("bvh",)))
+        capture.capture(video, out, config.CaptureConfig(weights=weights, formats=("bvh",)))
 
 
 def results(out: Path) -> dict[str, Any]:

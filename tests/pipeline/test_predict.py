@@ -10,6 +10,7 @@ from selfmocap.models.config import NetworkConfig
 from selfmocap.models.estimator import infer
 from selfmocap.models.temporal import TemporalConfig, TemporalNetwork
 from selfmocap.models.temporal_inference import save_temporal
+from selfmocap.pipeline.config import InferFolderConfig
 from selfmocap.pipeline.infer_folder import infer_folder
 from selfmocap.pipeline.predict import extend_motion
 from selfmocap.tracking.observations import Observations
@@ -72,12 +73,13 @@ def test_infer_folder_runs_either_kind_of_network(body: Body, tmp_path: Path) ->
     motions = {
         name: Motion.load(
             infer_folder(
-                tmp_path / "observations.npz", tmp_path / name, None, tmp_path / f"{name}.safetensors",
-                lambda stage, done, total: None,
+                tmp_path / "observations.npz",
+                tmp_path / name,
+                InferFolderConfig(weights=tmp_path / f"{name}.safetensors"),
             )[0]
         )
         for name in ("temporal", "frame")
-    }  # fmt: skip
+    }
     jerk = {name: motion.joints_cam.diff(n=2, dim=0).norm() for name, motion in motions.items()}
     assert jerk["temporal"] < 0.5 * jerk["frame"]
     expected = infer(temporal, body, seen)

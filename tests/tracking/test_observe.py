@@ -12,9 +12,10 @@ from PIL import Image
 from selfmocap.body_model.skeleton import keypoint_set
 from selfmocap.io.video import InputError, open_video
 from selfmocap.tracking import tracking_pass
+from selfmocap.tracking.config import ObserveConfig
 from selfmocap.tracking.left_right_swaps import SWAP_STATES
 from selfmocap.tracking.observations import Observations
-from selfmocap.tracking.observe import ObserveConfig, observe
+from selfmocap.tracking.observe import observe
 from tests.conftest import SHARED_DATA
 from tests.helpers.stick_figures import BLUE, COCO, HEIGHT, RED, WIDTH, Places, scene, stick
 from tests.helpers.videos import write_video

@@ -1,27 +1,60 @@
-"""Arguments as users of other programs type them, in our words."""
+"""Accept former flags of this program and the flags of WHAM, GVHMR, VIBE and 4D-Humans as aliases.
 
-from collections.abc import Iterator, Sequence
+Each alias is replaced by the present flag, and the replacement is announced once."""
 
-_VIDEO = {"--video", "--input", "--vid-file", "--img-folder", "--image-folder", "--images"}
-_OURS = {"--output-folder": "--out", "--out-folder": "--out", "--output": "--out"}
-_STATIC = {"-s", "--static-cam"}
-"""Flags without a value."""
+from collections.abc import Callable, Iterator, Sequence
+
+_FORMER_FLAGS = {
+    "capture": {"--export": "--formats"},
+    "capture-many": {"--export": "--formats"},
+    "predict": {"--export": "--formats"},
+    "export": {"--to": "--formats"},
+    "evaluate": {"--json": "--json-out"},
+    "adapt": {"--learn-from": "--init-from"},
+    "train": {"--begin": "--init-from"},
+    "train-temporal": {"--untold": "--unlabelled-fraction"},
+    "validate": {"--frames": "--validation-frames"},
+    "validate-temporal": {"--clips": "--validation-clips"},
+    "doctor": {"--json": "--format json", "--no-json": "--format text"},
+}
+"""Present flags by command and former flag; with a value where the former flag had none."""
+_OTHER_PROGRAMS_COMMANDS = ("capture", "observe")
+_VIDEO_FLAGS = {"--video", "--input", "--vid-file", "--img-folder", "--image-folder", "--images"}
+"""Flags whose value is the positional argument VIDEO."""
+_OTHER_PROGRAMS_FLAGS = {
+    "--output-folder": "--out",
+    "--out-folder": "--out",
+    "--output": "--out",
+    "-s": "--static-camera yes",
+    "--static-cam": "--static-camera yes",
+}
 
 
-def ours(args: Sequence[str]) -> list[str]:
-    """The arguments of `capture` and `observe` with the flags that demos of WHAM, GVHMR, VIBE or 4D-Humans have for the
-    video, the folder and a camera that stands still; those of other commands as they are."""
-    if not args or args[0] not in ("capture", "observe"):
-        return list(args)
-    return [word for arg in args for word in _in_our_words(arg)]
+def normalise_aliases(args: Sequence[str], announce: Callable[[str], None]) -> list[str]:
+    """Replace aliases in the arguments of a command line, `args[0]` being the command. `announce` is called with one
+    sentence per alias."""
+    announced: set[str] = set()
+
+    def announce_once(sentence: str) -> None:
+        if sentence not in announced:
+            announced.add(sentence)
+            announce(sentence)
+
+    command = args[0] if args else ""
+    return [word for arg in args for word in _replace(command, arg, announce_once)]
 
 
-def _in_our_words(arg: str) -> Iterator[str]:
+def _replace(command: str, arg: str, announce: Callable[[str], None]) -> Iterator[str]:
     flag, equals, value = arg.partition("=")
     name = flag.replace("_", "-") if flag.startswith("--") else flag
-    if name in _VIDEO:
+    former = _FORMER_FLAGS.get(command, {}).get(name)
+    is_other = command in _OTHER_PROGRAMS_COMMANDS
+    if is_other and name in _VIDEO_FLAGS:
+        announce(f"{flag} is not needed: the video is a positional argument")
         yield from [value] if equals else []
-    elif name in _STATIC:
-        yield from ("--static-camera", "yes")
+    elif present := former or (_OTHER_PROGRAMS_FLAGS.get(name) if is_other else None):
+        announce(f"{flag} is now {present}" if former else f"{flag} is {present} here")
+        first, *more = present.split()
+        yield from (first + equals + value, *more)
     else:
-        yield _OURS.get(name, flag) + equals + value
+        yield arg

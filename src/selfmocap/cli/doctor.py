@@ -1,19 +1,20 @@
-"""What this machine has of what the project needs, each missing thing with its remedy."""
+"""Check the installation. This module imports only the standard library: everything else may be missing."""
 
+import json
 import os
 import platform
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import import_module, metadata
+from types import ModuleType
+from typing import Literal
 
-import torch
-
-from selfmocap.body_model.body import Body
+from selfmocap._version import __version__
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that is needed, or that is good to know."""
+    """The result of one check."""
 
     name: str
     ok: bool
@@ -21,40 +22,87 @@ class Check:
     remedy: str = ""
 
 
-_MODULES = ("numpy", "scipy", "numba", "torch", "roma", "av", "safetensors", "trimesh")
+_PACKAGES = {
+    "numpy": "numpy<2",
+    "scipy": "scipy",
+    "numba": "numba",
+    "torch": "torch",
+    "lightning_fabric": "lightning-fabric",
+    "roma": "roma",
+    "jaxtyping": "jaxtyping",
+    "beartype": "beartype",
+    "av": "av",
+    "PIL": "pillow",
+    "matplotlib": "matplotlib",
+    "safetensors": "safetensors",
+    "tensorboard": "tensorboard",
+    "trimesh": "trimesh",
+    "rich": "rich",
+    "tyro": "tyro",
+}
+"""What to install, by the module that is imported."""
 _OPENCV_REMEDY = (
     "pip uninstall -y opencv-contrib-python; pip install --no-deps opencv-contrib-python-headless==4.11.0.86 "
     "(or install the system's libGL and glib: on Debian, apt install libgl1 libglib2.0-0)"
 )
 
 
-def examine() -> list[Check]:
-    """All checks, in the order in which a new user meets them."""
+def doctor_command(format: Literal["text", "json"] = "text") -> int:
+    """Check the installation and suggest fixes. Exit code 1 if something is missing.
+
+    Args:
+        format: Output as text, or as JSON for bug reports.
+    """
+    checks = check_installation()
+    is_complete = all(check.ok for check in checks)
+    if format == "json":
+        report = {"selfmocap": __version__, "ok": is_complete, "checks": [asdict(check) for check in checks]}
+        lines = [json.dumps(report, indent=2)]
+    else:
+        lines = [f"selfmocap {__version__}", *(line for check in checks for line in _lines(check))]
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    return int(not is_complete)
+
+
+def _lines(check: Check) -> list[str]:
+    line = f"{'ok' if check.ok else 'missing':<8}{check.name} {check.found}"
+    return [line] if check.ok else [line, f"{'':8}remedy: {check.remedy}"]
+
+
+def check_installation() -> list[Check]:
+    """Run all checks."""
     return [
-        _python(),
-        *(_module(name, f"pip install {name}") for name in _MODULES),
-        _module("cv2", _OPENCV_REMEDY, "opencv-contrib-python-headless", "opencv-contrib-python"),
-        _module("mediapipe", f"pip install mediapipe==0.10.21; if it asks for libGL: {_OPENCV_REMEDY}"),
-        _processor(),
-        _gpu(),
-        _body(),
+        _check_python(),
+        *(_check_module(name, f"pip install '{package}'") for name, package in _PACKAGES.items()),
+        _check_module("cv2", _OPENCV_REMEDY, "opencv-contrib-python-headless", "opencv-contrib-python"),
+        _check_module("mediapipe", f"pip install mediapipe==0.10.21; if libGL is missing: {_OPENCV_REMEDY}"),
+        *_check_processors(),
+        _check_body(),
     ]
 
 
-def _python() -> Check:
+def _check_python() -> Check:
     ok = (3, 10) <= sys.version_info[:2] < (3, 13)
-    return Check(
-        "python", ok, platform.python_version(), "use Python 3.10, 3.11 or 3.12 (MediaPipe has no other)"
-    )
+    remedy = "use Python 3.10, 3.11 or 3.12, which MediaPipe supports"
+    return Check("python", ok, platform.python_version(), remedy)
 
 
-def _module(name: str, remedy: str, *distributions: str) -> Check:
-    try:
-        import_module(name)
-    except (ImportError, OSError) as error:
-        return Check(name, False, str(error), remedy)
-    versions = [_version(distribution) for distribution in distributions or (name,)]
+def _check_module(name: str, remedy: str, *distributions: str) -> Check:
+    module = _import(name)
+    if isinstance(module, str):
+        return Check(name, False, module, remedy)
+    names = distributions or (_PACKAGES.get(name, name).partition("<")[0],)
+    versions = [_version(distribution) for distribution in names]
     return Check(name, True, next((version for version in versions if version), "unknown version"))
+
+
+def _import(name: str) -> ModuleType | str:
+    """Import a module; return the error in one line if that fails."""
+    try:
+        return import_module(name)
+    # A damaged or incompatible package fails with any error, and the other checks still have to run.
+    except Exception as error:  # noqa: BLE001
+        return " ".join(str(error).split()) or type(error).__name__
 
 
 def _version(distribution: str) -> str | None:
@@ -64,22 +112,22 @@ def _version(distribution: str) -> str | None:
         return None
 
 
-def _processor() -> Check:
-    return Check(
-        "cpu", True, f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} torch threads"
-    )
+def _check_processors() -> list[Check]:
+    torch = _import("torch")
+    cpu = f"{platform.machine()}, {os.cpu_count()} cores"
+    if isinstance(torch, str):
+        return [Check("cpu", True, cpu), Check("gpu", True, "unknown without torch")]
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none: everything runs on the CPU"
+    return [Check("cpu", True, f"{cpu}, {torch.get_num_threads()} torch threads"), Check("gpu", True, gpu)]
 
 
-def _gpu() -> Check:
-    found = torch.cuda.get_device_name() if torch.cuda.is_available() else "none: everything runs on the CPU"
-    return Check("gpu", True, found)
-
-
-def _body() -> Check:
+def _check_body() -> Check:
+    module = _import("selfmocap.body_model.body")
+    if isinstance(module, str):
+        return Check("body", False, module, "install the packages above")
     try:
-        body = Body.load()
-    except (FileNotFoundError, ValueError) as error:
-        return Check(
-            "body", False, str(error), "install selfmocap again: its embedded body is missing or damaged"
-        )
+        body = module.Body.load()
+    except (OSError, ValueError) as error:
+        remedy = "install selfmocap again: its embedded body is missing or damaged"
+        return Check("body", False, str(error), remedy)
     return Check("body", True, f"{body.identity}, {len(body.vertex_joint)} vertices, {body.num_betas} betas")

@@ -3,30 +3,19 @@
 # (pxr defines its names when it is imported)
 
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from selfmocap.body_model.body import Body
 from selfmocap.body_model.skeleton import JOINT_PARENTS
+from selfmocap.export.formats import usd_library
 from selfmocap.export.options import ExportOptions
 from selfmocap.export.rig import ExportRig, export_rig
 from selfmocap.export.segments import Segment
 from selfmocap.export.skin import INFLUENCES, skinned_mesh
 from selfmocap.geometry.rotations import continuous_quaternions
 from selfmocap.io.atomic import atomic_write
-
-
-def usd_library() -> ModuleType:
-    """Import the package `pxr`. Raises ImportError with the remedy if it is not installed."""
-    try:
-        import pxr  # pyright: ignore
-    except ImportError as error:
-        raise ImportError(
-            "the format usd needs the package usd-core, which is not installed; run: pip install 'selfmocap[usd]'"
-        ) from error
-    return pxr
 
 
 def write_usd(path: Path, segment: Segment, body: Body, options: ExportOptions) -> None:

@@ -6,18 +6,13 @@ from pathlib import Path
 from selfmocap.body_model.body import Body
 from selfmocap.body_model.motion import Motion
 from selfmocap.export.bvh import write_bvh
+from selfmocap.export.formats import FORMAT_SUFFIXES, check_formats
 from selfmocap.export.glb import write_glb
 from selfmocap.export.options import ExportOptions
 from selfmocap.export.segments import Segment, concat_segments, split_into_segments
 from selfmocap.export.smpl import fit_to_smpl, write_amass, write_smpl
 from selfmocap.export.tables import write_csv, write_trc
-from selfmocap.export.usd import usd_library, write_usd
-
-SUFFIXES = {
-    "bvh": ".bvh", "glb": ".glb", "usd": ".usd", "amass": "_amass.npz", "smpl": "_smpl.npz", "csv": ".csv",
-    "trc": ".trc",
-}  # fmt: skip
-"""The formats with the ends of their file names."""
+from selfmocap.export.usd import write_usd
 
 _SMPL_FORMATS = {"smpl", "amass"}
 _FORMATS_WITH_TIMES = {"smpl", "csv"}
@@ -52,14 +47,6 @@ def export_motion(
     return paths
 
 
-def check_formats(formats: Sequence[str]) -> None:
-    """Raise ValueError for an unknown format, ImportError for `usd` without its package."""
-    if unknown := [name for name in formats if name not in SUFFIXES]:
-        raise ValueError(f"no format {', '.join(map(repr, unknown))}; choose from {', '.join(SUFFIXES)}")
-    if "usd" in formats:
-        usd_library()
-
-
 def _check(motion: Motion, body: Body, out: Path, formats: Sequence[str]) -> None:
     check_formats(formats)
     if motion.body != body.identity:
@@ -78,7 +65,9 @@ def _write(name: str, parts: list[Segment], body: Body, out: Path, options: Expo
     if name in _FORMATS_WITH_TIMES:
         parts = [concat_segments(parts)]
     numbered = len(parts) > 1
-    paths = [out / f"motion{f'-{n}' if numbered else ''}{SUFFIXES[name]}" for n in range(1, len(parts) + 1)]
+    paths = [
+        out / f"motion{f'-{n}' if numbered else ''}{FORMAT_SUFFIXES[name]}" for n in range(1, len(parts) + 1)
+    ]
     for path, part in zip(paths, parts, strict=True):
         _writer(name, options)(path, part, body)
     return paths

@@ -1,6 +1,5 @@
 """Adapt a network to observations in files, and write the motions."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,21 +27,8 @@ from selfmocap.io.progress import ProgressCallback, no_progress
 from selfmocap.models.checkpoints import shipped_weights
 from selfmocap.models.estimator import Estimator, frame_network_of, load_estimator, save_estimator
 from selfmocap.models.inference import build_motion, default_camera, network_inputs
+from selfmocap.pipeline.config import AdaptFolderConfig
 from selfmocap.tracking.observations import Observations
-
-
-@dataclass(frozen=True)
-class AdaptFolderConfig:
-    """Settings of the adaptation to a folder of observations."""
-
-    focal: float | None = None
-    """Focal length, px; None assumes 1.2 times the longer side of the image."""
-    init_from: Path | None = None
-    """Weights to start from; None uses those that come with the project."""
-    save_weights: Path | None = None
-    """File for the adapted weights."""
-    adapt: AdaptConfig | None = None
-    """None uses the defaults."""
 
 
 def adapt_folder(
@@ -50,6 +36,7 @@ def adapt_folder(
     out: Path,
     config: AdaptFolderConfig | None = None,
     progress: ProgressCallback = no_progress,
+    adapt_config: AdaptConfig | None = None,
 ) -> list[dict[str, Any]]:
     """Adapt one network to an `observations.npz`, or to all in a folder together (except in folders called `truth`).
 
@@ -68,8 +55,8 @@ def adapt_folder(
             for person, camera in zip(people, cameras, strict=True)
         ]
     )
-    adaptation = adapt(network, body, split, config.adapt, as_step_callback(progress, "adapt"))
-    refitted = refit(adaptation, body, full, config.adapt, as_step_callback(progress, "refit"))
+    adaptation = adapt(network, body, split, adapt_config, as_step_callback(progress, "adapt"))
+    refitted = refit(adaptation, body, full, adapt_config, as_step_callback(progress, "refit"))
     estimate = refine_clips(network, adaptation, refitted, body, split, full, progress)
     scores = [_scores(name, adaptation, number) for number, name in enumerate(files)]
     for number, (name, person, camera) in enumerate(zip(files, people, cameras, strict=True)):

@@ -48,7 +48,8 @@ from selfmocap.pipeline.solve import (
     select_models,
 )
 from selfmocap.pipeline.summary import capture_report
-from selfmocap.tracking.observe import ObserveConfig, observe
+from selfmocap.tracking.config import ObserveConfig
+from selfmocap.tracking.observe import observe
 from selfmocap.visualization.overlay import write_overlay_video
 from selfmocap.visualization.report.page import write_report
 from selfmocap.visualization.report.residuals import keypoint_px_by_frame
@@ -274,7 +275,7 @@ def _provenance(job: _Job, choice: PersonChoice) -> dict[str, Any]:
 
 def _settings(config: CaptureConfig) -> dict[str, str]:
     """Return the settings that the motion depends on; the weights are identified by their SHA-256 instead."""
-    others = ("weights", "export", "options")
+    others = ("weights", "formats", "options")
     return {name: str(value) for name, value in vars(config).items() if name not in others}
 
 
@@ -294,7 +295,7 @@ def _load_motion(job: _Job, person: CapturedPerson, when: str) -> Motion:
 
 def _export(job: _Job, person: CapturedPerson, motion: Motion, processed: StageRecord) -> None:
     options = {name: str(value) for name, value in asdict(job.config.options).items()}
-    for name in dict.fromkeys(job.config.export):
+    for name in dict.fromkeys(job.config.formats):
         job.stages.run(
             f"export-{person.number}-{name}",
             {"format": name, "options": options},
@@ -345,7 +346,7 @@ def _write_page(
         write_report(path, motions, _body(), report | {"people": detailed}, job.out / "overlay.mp4")
         return {}, [path]
 
-    job.stages.run("page", {"report": report, "exports": list(job.config.export)}, after, compute)
+    job.stages.run("page", {"report": report, "exports": list(job.config.formats)}, after, compute)
 
 
 def _residual_curves(job: _Job, person: CapturedPerson, motion: Motion) -> dict[str, list[float | None]]:

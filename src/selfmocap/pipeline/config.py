@@ -1,14 +1,15 @@
-"""Settings of a capture."""
+"""Settings of captures, adaptation, prediction and batches. This module does not import torch, since the command line
+is built from it."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from selfmocap.export.formats import DEFAULT_FORMATS, check_formats
 from selfmocap.export.options import ExportOptions
-from selfmocap.export.write import check_formats
-from selfmocap.models.checkpoints import shipped_weights
-from selfmocap.models.temporal_inference import shipped_temporal_weights
-from selfmocap.pipeline.postprocessing.scale import MAX_STATURE, MIN_STATURE
+
+MIN_STATURE, MAX_STATURE = 0.5, 2.6
+"""Metres."""
 
 Quality = Literal["fast", "balanced", "best"]
 
@@ -24,27 +25,27 @@ class CaptureConfig:
     """Settings of a capture. Raises ValueError for an invalid value."""
 
     people: str = "all"
-    """`all`, `largest`, or a number of people."""
+    """People to capture: `all`, `largest`, or a number, most visible first."""
     quality: Quality = "balanced"
-    """`fast` does not adapt the network's weights."""
+    """`fast` does not adapt the network to the video; `best` adapts it three times as long as `balanced`."""
     focal: float | None = None
     """Focal length, px; None assumes 1.2 times the longer side of the image."""
     network: Literal["frame", "temporal"] = "temporal"
     """Network to use: per-frame or temporal. The temporal network is more accurate where the detector errs."""
     weights: Path | None = None
-    """Weights file of either kind of network; None uses those that come with the project."""
+    """Weights file of either kind of network; None uses the shipped weights."""
     height: float | None = None
     """The person's stature, metres, which sets the scale."""
     static_camera: Literal["auto", "yes", "no"] = "auto"
     """Whether the camera is static. Ground alignment and foot locking need a static camera. `auto` measures the motion
     of the background."""
-    export: tuple[str, ...] = ("bvh", "glb")
-    """Formats of `export.write`."""
+    formats: tuple[str, ...] = DEFAULT_FORMATS
+    """Formats to export: bvh, glb, usd, amass, smpl, csv, trc."""
     options: ExportOptions = field(default_factory=ExportOptions)
     """Options of the exported files."""
 
     def __post_init__(self) -> None:
-        check_formats(self.export)
+        check_formats(self.formats)
         if self.quality not in EPOCHS:
             raise ValueError(f"quality: {self.quality!r}; expected {', '.join(EPOCHS)}")
         if self.focal is not None and not 10 <= self.focal <= 1e6:
@@ -57,4 +58,64 @@ class CaptureConfig:
     @property
     def weights_file(self) -> Path:
         """The weights file to use."""
+        from selfmocap.models.checkpoints import shipped_weights
+        from selfmocap.models.temporal_inference import shipped_temporal_weights
+
         return self.weights or (shipped_weights() if self.network == "frame" else shipped_temporal_weights())
+
+
+@dataclass(frozen=True)
+class InferFolderConfig:
+    """Settings of inference on a folder of observations."""
+
+    focal: float | None = None
+    """Focal length, px; None assumes 1.2 times the longer side of the image."""
+    weights: Path | None = None
+    """Weights file of either kind of network; None uses the shipped frame network."""
+
+
+@dataclass(frozen=True)
+class AdaptFolderConfig:
+    """Settings of the adaptation to a folder of observations."""
+
+    focal: float | None = None
+    """Focal length, px; None assumes 1.2 times the longer side of the image."""
+    init_from: Path | None = None
+    """Weights file to start from; None uses the shipped frame network."""
+    save_weights: Path | None = None
+    """File for the adapted weights, to start from with the next videos."""
+
+
+@dataclass(frozen=True)
+class PredictConfig:
+    """Settings of the prediction of past and future motion."""
+
+    people: str = "all"
+    """People to observe: `all`, `largest`, or a number, most visible first."""
+    focal: float | None = None
+    """Focal length, px; None assumes 1.2 times the longer side of the image."""
+    weights: Path | None = None
+    """Weights file of a temporal network; None uses the shipped weights."""
+    formats: tuple[str, ...] = DEFAULT_FORMATS
+    """Formats to export: bvh, glb, usd, amass, smpl, csv, trc."""
+
+    def __post_init__(self) -> None:
+        check_formats(self.formats)
+
+
+@dataclass(frozen=True)
+class BatchConfig:
+    """Settings of a batch of captures."""
+
+    address: str | None = None
+    """Ray cluster, `auto` or `ray://host:port`; None uses this machine."""
+    workers: int | None = None
+    """Number of workers; None is one per GPU, or one per core without a GPU."""
+    pseudo_labels: bool = False
+    """Also write WebDataset shards of 2D tracks, masks and motions, for training."""
+    retry: bool = False
+    """Also retry videos that failed twice."""
+
+    def __post_init__(self) -> None:
+        if self.workers is not None and self.workers < 1:
+            raise ValueError(f"{self.workers} workers; expected at least 1")

@@ -20,8 +20,10 @@ from selfmocap.models.estimator import infer
 from selfmocap.models.inference import default_camera, network_inputs, to_world
 from selfmocap.models.temporal import TemporalNetwork
 from selfmocap.models.temporal_inference import load_temporal, past_and_future
+from selfmocap.pipeline.config import PredictConfig
+from selfmocap.tracking.config import ObserveConfig
 from selfmocap.tracking.observations import Observations
-from selfmocap.tracking.observe import ObserveConfig, observe
+from selfmocap.tracking.observe import observe
 from selfmocap.visualization.render import render_body
 
 _TRAINING_FPS = 30.0
@@ -33,29 +35,26 @@ _STILL_COPIES = 8
 def predict(
     source: Path,
     out: Path,
-    people: str = "all",
-    focal: float | None = None,
-    weights: Path | None = None,
-    formats: tuple[str, ...] = ("bvh", "glb"),
+    config: PredictConfig | None = None,
     progress: ProgressCallback = no_progress,
 ) -> list[Motion]:
     """Predict the motion of each person in an image or a video; return the motions.
 
     Writes `out/person-N/motion.npz`, the exports, and `prediction.png` with the past, first, last and future pose.
-    Predicted frames have `filled` true. `focal` is in px; None assumes 1.2 times the longer side of the image. Raises
-    the errors of `observe`, `load_temporal` and `export_motion`."""
-    (network, about), body = load_temporal(weights), Body.load()
+    Predicted frames have `filled` true. Raises the errors of `observe`, `load_temporal` and `export_motion`."""
+    config = config or PredictConfig()
+    (network, about), body = load_temporal(config.weights), Body.load()
     still = source.is_file() and open_video(source).declared_frames == 1
     with tempfile.TemporaryDirectory() as folder:
         video = _still_video(source, Path(folder)) if still else source
-        paths = observe(video, out, ObserveConfig(people=people), progress)
+        paths = observe(video, out, ObserveConfig(people=config.people), progress)
     motions = []
     for number, path in enumerate(paths):
         observations = Observations.load(path, images=network.frame.config.images)
         observations = observations[[len(observations) // 2]] if still else observations
-        motion = extend_motion(network, body, observations, focal, weights=about["sha256"])
+        motion = extend_motion(network, body, observations, config.focal, weights=about["sha256"])
         motion.save(path.parent / "motion.npz")
-        export_motion(motion, body, path.parent, formats)
+        export_motion(motion, body, path.parent, config.formats)
         _write_sheet(path.parent / "prediction.png", motion, body)
         motions.append(motion)
         progress("predict", number + 1, len(paths))

@@ -4,9 +4,9 @@ import logging
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from selfmocap.io.progress import ProgressCallback, no_progress
 from selfmocap.io.spool import write_npz_from_spools
 from selfmocap.io.stopwatch import Stopwatch
 from selfmocap.io.video import Frame, InputError, Video, open_video
+from selfmocap.tracking.config import ObserveConfig
 from selfmocap.tracking.crop_pass import (
     CropSources,
     ImageSpools,
@@ -33,7 +34,7 @@ from selfmocap.tracking.observations import OBSERVATIONS_FORMAT, OBSERVATIONS_VE
 from selfmocap.tracking.optical_flow import FlowMethod, dis_flow, raft_flow
 from selfmocap.tracking.overlay import PersonOverlay, write_overlay
 from selfmocap.tracking.precomputed import PrecomputedFlow, PrecomputedKeypoints, PrecomputedMasks
-from selfmocap.tracking.tracking_pass import PixelBox, TrackingResult, track_video
+from selfmocap.tracking.tracking_pass import TrackingResult, track_video
 
 _INTERMEDIATE_VERSION = 3
 """Version of the intermediate files in `.observe`; a run does not resume after files of another version."""
@@ -43,26 +44,6 @@ _REPORT_VERSION = 2
 _FORMER_SETTINGS = {"format": 2}
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ObserveConfig:
-    """Settings that determine the observations of a video."""
-
-    people: str = "largest"
-    """People to observe: `largest`, `all`, or a number, most visible first."""
-    person_box: PixelBox | None = None
-    """Left, top, right, bottom (px) of a box around the one person to observe, in the first frame."""
-    detector: Literal["mediapipe", "mediapipe-legacy", "rtmpose"] = "mediapipe"
-    """Keypoint detector."""
-    flow: Literal["dis", "raft"] = "dis"
-    """Optical flow method."""
-    keypoints: Path | None = None
-    """Keypoints of another program (OpenPose or COCO JSON), used instead of a detector."""
-    masks: Path | None = None
-    """Folder of mask images, used instead of the detector's masks."""
-    flow_folder: Path | None = None
-    """Folder of flow files (.flo or .npy), used instead of an optical flow method."""
 
 
 def observe(

@@ -13,6 +13,7 @@ from selfmocap.io.stopwatch import Stopwatch
 from selfmocap.io.video import Frame, InputError, Video
 from selfmocap.tracking.backward_pass import track_backward
 from selfmocap.tracking.confidence import VISIBLE
+from selfmocap.tracking.config import PixelBox
 from selfmocap.tracking.detections_store import (
     FrameRecord,
     TrackedDetection,
@@ -31,9 +32,6 @@ from selfmocap.tracking.tracker import track_frame
 
 FRAMES_PER_PART = 64
 """Frames between two writes, the most that an interruption loses."""
-
-PixelBox = tuple[float, float, float, float]
-"""Left, top, right, bottom, px."""
 
 
 @dataclass(frozen=True)

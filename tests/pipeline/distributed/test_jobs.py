@@ -196,12 +196,12 @@ def test_a_manifest_with_other_settings_is_refused(tmp_path: Path) -> None:
 def test_a_manifest_of_version_1_is_continued(tmp_path: Path) -> None:
     path = tmp_path / "manifest.jsonl"
     former = [
-        {"format": "selfmocap-manifest", "version": 1, "settings": {"a": 1}},
+        {"format": "selfmocap-manifest", "version": 1, "settings": {"a": 1, "export": ["bvh"]}},
         {"name": "a", "state": "done", "stages": {"observe": 1.0, "clean": 2.0, "whole": 3.0}},
         {"name": "b", "state": "failed", "source": "b.mp4", "error": "damaged"},
     ]
     path.write_text("".join(json.dumps(line) + "\n" for line in former))
-    with Manifest(path, {"a": 1}) as manifest:
+    with Manifest(path, {"a": 1, "formats": ["bvh"]}) as manifest:
         assert manifest.failures["b"].attempts == 1
         manifest.add({"name": "b", "state": "done"})
         _, done, *_ = manifest.lines()

@@ -10,7 +10,7 @@ import pytest
 from selfmocap.cli.main import main
 from selfmocap.datasets.pseudo_labels import PseudoLabels
 from selfmocap.pipeline.capture import capture
-from selfmocap.pipeline.config import CaptureConfig
+from selfmocap.pipeline.config import BatchConfig, CaptureConfig
 from selfmocap.pipeline.distributed import many
 from selfmocap.pipeline.distributed.cluster import cluster
 from selfmocap.pipeline.distributed.sources import VideoSource

@@ -1,11 +1,9 @@
-"""The clips of an experiment: synthetic people who move like recordings that no network was trained on, filmed, seen,
-and their truth; kept in a folder, so that they are made once."""
+"""The test clips of an experiment: rendered synthetic people with motions that no network was trained on, their
+observations and their truth. They are stored in a folder, and made once."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,61 +12,65 @@ from selfmocap.adaptation.objective import FittingData, gather_fitting_data
 from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS, WITH_JOINTS, keypoint_set
-from selfmocap.datasets.motions_folder import MotionClip as Recording
-from selfmocap.datasets.motions_folder import load_motions
+from selfmocap.datasets.motions_folder import Recording, load_motions
+from selfmocap.evaluation.paper.config import BenchmarkConfig
 from selfmocap.geometry.camera import Camera
-from selfmocap.io.atomic import atomic_write
+from selfmocap.io.files import read_json_object, write_json
 from selfmocap.io.progress import ProgressCallback, no_progress
+from selfmocap.io.stage_cache import claim_folder, fingerprint
 from selfmocap.models.frame import FrameNetwork
 from selfmocap.models.inference import network_inputs
+from selfmocap.synthetic.appearance import AppearanceConfig
 from selfmocap.synthetic.backgrounds import Backgrounds, load_backgrounds, procedural_backgrounds
-from selfmocap.synthetic.batches import inside
+from selfmocap.synthetic.batches import inside_image
 from selfmocap.synthetic.cameras import CameraConfig
 from selfmocap.synthetic.clips import (
-    Clip,
+    SyntheticClip,
     detected_observations,
-    keypoints_of,
     measured_flow,
-    motion_of,
-    pixels_of,
     sample_clip,
+    true_keypoints,
+    true_motion,
     true_observations,
+    true_pixels,
 )
 from selfmocap.synthetic.corrupt import CorruptionConfig, KeypointErrors
-from selfmocap.synthetic.looks import LookConfig
 from selfmocap.synthetic.motions import MotionClip, from_recording, procedural_motions
 from selfmocap.tracking.left_right_swaps import undo_swaps
 from selfmocap.tracking.observations import Observations
 
-FPS = 30.0
+BENCHMARK_FPS = 30.0
+_CLIPS_VERSION = 2
+"""Version of `clips.json`, which names what a folder's clips are made from. Version 1, without a `version`, has the
+settings of the protocol themselves instead of their fingerprint. Its clips are the same."""
 
 
 @dataclass(frozen=True)
-class Protocol:
-    """What people, cameras and detectors of an experiment are like."""
+class BenchmarkProtocol:
+    """Distribution of the people, cameras and detector of an experiment."""
 
     name: str
     cameras: CameraConfig
-    looks: LookConfig = field(default_factory=LookConfig)
-    spread: float = 1.0
+    looks: AppearanceConfig = field(default_factory=AppearanceConfig)
+    betas_std: float = 1.0
     """Standard deviation of the people's betas; training has 1."""
-    light: float = 0.0
-    """Standard deviation of the logarithms of gain and gamma of a clip's three colours."""
+    colour_jitter: float = 0.0
+    """Standard deviation of the logarithms of gain and gamma of each colour of a clip."""
     detector: CorruptionConfig | None = None
-    """None gives the paper's evidence: true keypoints, sure wherever they are in the image, true masks, and flow as
-    estimated on the frames."""
-    keypoints: str = DEFAULT_KEYPOINTS.name
-    """The set of the true keypoints."""
+    """Errors of the detector. None gives the observations of the paper: true keypoints with full confidence wherever
+    they are in the image, true masks, and optical flow measured on the frames."""
+    keypoint_set: str = DEFAULT_KEYPOINTS.name
+    """Keypoint set of true keypoints."""
 
 
-AS_THE_PAPER = Protocol(
+PAPER_PROTOCOL = BenchmarkProtocol(
     "as the paper",
     CameraConfig(panning=0.0, hand_held=0.0, size=(512, 384)),
-    LookConfig(skirt=0.0, held=0.0, furniture=0.0),
-    keypoints=WITH_JOINTS.name,
+    AppearanceConfig(skirt=0.0, held=0.0, furniture=0.0),
+    keypoint_set=WITH_JOINTS.name,
 )
-"""A fixed camera, people in clothes that lie on the body, nothing before them: as SURREAL."""
-SHIFTED = Protocol(
+"""A static camera, clothes on the body, no occluders: as SURREAL."""
+SHIFTED_PROTOCOL = BenchmarkProtocol(
     "domain shift",
     CameraConfig(
         pitch=(0.4, 0.25),
@@ -80,103 +82,84 @@ SHIFTED = Protocol(
         hand_held=0.8,
         size=(768, 432),
     ),
-    LookConfig(skirt=0.2, held=0.35, furniture=0.35, patterned=0.9),
-    spread=1.3,
-    light=0.25,
+    AppearanceConfig(skirt=0.2, held=0.35, furniture=0.35, patterned=0.9),
+    betas_std=1.3,
+    colour_jitter=0.25,
     detector=CorruptionConfig(KeypointErrors(clean=0.0)),
 )
-"""Wider cameras, other bodies, stranger clothes and light than in training, and everything measured by a detector."""
+"""Wider cameras, more varied bodies, clothes and light than in training, and observations of a detector."""
 
 
 @dataclass(frozen=True, eq=False)
 class BenchmarkClip:
-    """What is seen of one person in one clip, and what is true."""
+    """The observations and the truth of one person in one clip."""
 
     name: str
     observations: Observations
     camera: Camera
     truth: BodyParameters
-    """A row a frame, in the camera frame."""
-    fps: float = FPS
+    """One row per frame, in the camera frame."""
+    fps: float = BENCHMARK_FPS
 
 
-def evidence_of(
-    clips: Sequence[BenchmarkClip], network: FrameNetwork, keep_out: float = 0.0, joints: bool = False
+def benchmark_fitting_data(
+    clips: Sequence[BenchmarkClip],
+    network: FrameNetwork,
+    held_out_fraction: float = 0.0,
+    joints: bool = False,
 ) -> FittingData:
-    """All clips in one row, with a share of the keypoints kept out for the self-check: those that the network sees, or,
-    with `joints`, all that there are."""
-    seen = [c.observations if joints else c.observations.in_set(network.config.keypoint_set) for c in clips]
-    rows = [(s, network_inputs(s, c.camera, network), c.fps) for s, c in zip(seen, clips, strict=True)]
-    return gather_fitting_data(rows, keep_out)
+    """Concatenate the clips, with a fraction of the keypoints held out: the network's keypoints, or, with `joints`, all
+    keypoints of the observations."""
+    observations = [
+        c.observations if joints else c.observations.in_set(network.config.keypoint_set) for c in clips
+    ]
+    rows = [
+        (o, network_inputs(o, c.camera, network), c.fps) for o, c in zip(observations, clips, strict=True)
+    ]
+    return gather_fitting_data(rows, held_out_fraction)
 
 
-def truth_of(clips: Sequence[BenchmarkClip]) -> BodyParameters:
-    """The truth of all clips in one row, in the camera frame."""
+def benchmark_truth(clips: Sequence[BenchmarkClip]) -> BodyParameters:
+    """Concatenate the truth of the clips, in the camera frame."""
     return BodyParameters(*(torch.cat([getattr(c.truth, n) for c in clips]) for n in vars(clips[0].truth)))
 
 
-# ---- what they are made of ------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class ClipChoice:
-    """Which clips an experiment is run on."""
-
-    clips: int = 24
-    frames: int = 31
-    seed: int = 0
-    motions: Path | None = None
-    """A folder of recordings that the network was not trained on; procedural motion without it."""
-    backgrounds: Path | None = None
-    """A folder of pictures; procedural ones without it."""
-    held_out: tuple[str, ...] = ()
-    """Of the recordings only those of these subjects; all where none is named."""
-
-    def __post_init__(self) -> None:
-        if self.clips < 1 or self.frames < 3:
-            raise ValueError(
-                f"{self.clips} clips of {self.frames} frames; expected at least 1 clip of 3 frames"
-            )
-
-    def named(self) -> dict[str, Any]:
-        """For a record: folders by their names alone."""
-        folders = {
-            n: p and Path(p).name for n, p in (("motions", self.motions), ("backgrounds", self.backgrounds))
-        }
-        return asdict(self) | folders | {"held_out": list(self.held_out)}
+# ---- making and reading clips ---------------------------------------------------------------------------------
 
 
 def benchmark_clips(
-    protocol: Protocol,
-    test_set: ClipChoice,
+    protocol: BenchmarkProtocol,
+    config: BenchmarkConfig,
     folder: Path,
     body: Body,
     progress: ProgressCallback = no_progress,
 ) -> list[BenchmarkClip]:
-    """The clips, made where `folder` has them not yet: clip_00000/observations.npz and its truth/motion.npz; the
-    recordings that were read are kept beside it. A ValueError where `folder` holds clips of another protocol or test
-    set."""
+    """Return the clips, and make those that `folder` lacks: clip_00000/observations.npz and its truth/motion.npz.
+
+    The recordings that were read are cached beside the folder. Raises ValueError if `folder` holds clips of another
+    protocol or config."""
     folder.mkdir(parents=True, exist_ok=True)
-    _claim(folder, {"protocol": asdict(protocol), "test_set": {**test_set.named(), "clips": None}})
-    paths = [folder / f"clip_{number:05d}" for number in range(test_set.clips)]
+    _claim(folder / "clips.json", protocol, config)
+    paths = [folder / f"clip_{number:05d}" for number in range(config.num_clips)]
     if not all(path.joinpath("observations.npz").is_file() for path in paths):
-        motions, backgrounds = _motions(test_set, folder, body, progress), _backgrounds(test_set)
+        motions, backgrounds = _motions(config, folder, body, progress), _backgrounds(config)
         for number, path in enumerate(paths):
             if not path.joinpath("observations.npz").is_file():
-                _write(path, protocol, [test_set.seed, number], test_set.frames, motions, backgrounds, body)
-            progress("film", number + 1, len(paths))
+                _write(path, protocol, [config.seed, number], config.num_frames, motions, backgrounds, body)
+            progress("render clips", number + 1, len(paths))
     return [read_clip(path) for path in paths]
 
 
 def read_clip(folder: Path) -> BenchmarkClip:
-    """A clip of `benchmark_clips` or `selfmocap synthesize`: what was detected, and what is true."""
+    """Read a clip of `benchmark_clips` or of `selfmocap synthesize`."""
     motion = Motion.load(folder / "truth" / "motion.npz")
-    seen = Observations.load(folder / "observations.npz")
-    return BenchmarkClip(folder.name, seen, motion.camera, in_camera_frame(motion), motion.fps)
+    observations = Observations.load(folder / "observations.npz")
+    truth = bodies_in_camera_frame(motion)
+    return BenchmarkClip(folder.name, observations, motion.camera, truth, motion.fps)
 
 
-def in_camera_frame(motion: Motion) -> BodyParameters:
-    """A motion's parameters, a row a frame, as if its camera were the world."""
+def bodies_in_camera_frame(motion: Motion) -> BodyParameters:
+    """Return a motion's parameters, one row per frame, with the camera frame as the world."""
     camera, parameters = motion.camera, motion.parameters
     root = camera.R_cam_world @ parameters.R_parent_joint[:, 0]
     return BodyParameters(
@@ -186,38 +169,41 @@ def in_camera_frame(motion: Motion) -> BodyParameters:
     )
 
 
-def _claim(folder: Path, settings: dict[str, object]) -> None:
-    path, wanted = folder / "clips.json", json.loads(json.dumps(settings))
-    if path.is_file() and json.loads(path.read_text()) != wanted:
-        raise ValueError(
-            f"{folder} holds clips of another protocol, length, seed or source; choose another folder"
-        )
-    with atomic_write(path) as partial:
-        partial.write_text(json.dumps(wanted, indent=1))
+def _claim(path: Path, protocol: BenchmarkProtocol, config: BenchmarkConfig) -> None:
+    """Record in `path` what the folder's clips are made from; raise ValueError if it records something else."""
+    benchmark = config.as_json() | {"clips": None}
+    former = read_json_object(path)
+    settings = {"protocol": protocol.name, "settings": fingerprint(asdict(protocol)), "benchmark": benchmark}
+    is_former = "version" not in former and former.get("test_set") == benchmark
+    if is_former and former["protocol"]["name"] == protocol.name:
+        write_json(path, {"version": _CLIPS_VERSION, **settings}, indent=1)
+    claim_folder(path, {"version": _CLIPS_VERSION, **settings})
 
 
-def _motions(test_set: ClipChoice, folder: Path, body: Body, progress: ProgressCallback) -> list[MotionClip]:
-    if test_set.motions is None:
+def _motions(
+    config: BenchmarkConfig, folder: Path, body: Body, progress: ProgressCallback
+) -> list[MotionClip]:
+    if config.motions is None:
         return [*procedural_motions(body, count=16, seed=1)]
-    recordings = _recordings(test_set.motions, folder, body, progress)
+    recordings = _recordings(config.motions, folder, body, progress)
     subjects = {recording.subject for recording in recordings}
-    if unknown := sorted(set(test_set.held_out) - subjects):
+    if unknown := sorted(set(config.held_out) - subjects):
         raise ValueError(
-            f"{test_set.motions}: no recordings of {', '.join(unknown)}; there are {', '.join(sorted(subjects))}"
+            f"{config.motions}: no recordings of {', '.join(unknown)}; choose from {', '.join(sorted(subjects))}"
         )
     return [
-        from_recording(r, body) for r in recordings if not test_set.held_out or r.subject in test_set.held_out
+        from_recording(r, body) for r in recordings if not config.held_out or r.subject in config.held_out
     ]
 
 
-def other_motions(
-    test_set: ClipChoice, folder: Path, body: Body, progress: ProgressCallback
+def replay_motions(
+    config: BenchmarkConfig, folder: Path, body: Body, progress: ProgressCallback
 ) -> list[MotionClip]:
-    """What no clip of the test set moves like: the recordings of other subjects, else procedural motion."""
+    """Return motions that no test clip has: the recordings of other subjects, else procedural motion."""
     others: list[MotionClip] = []
-    if test_set.motions is not None and test_set.held_out:
-        recordings = _recordings(test_set.motions, folder, body, progress)
-        others = [from_recording(r, body) for r in recordings if r.subject not in test_set.held_out]
+    if config.motions is not None and config.held_out:
+        recordings = _recordings(config.motions, folder, body, progress)
+        others = [from_recording(r, body) for r in recordings if r.subject not in config.held_out]
     return others or [*procedural_motions(body, count=64, seed=2)]
 
 
@@ -225,81 +211,86 @@ def _recordings(motions: Path, folder: Path, body: Body, progress: ProgressCallb
     return load_motions(motions, body, cache=folder.with_name("motions.npz"), progress=progress)
 
 
-def _backgrounds(test_set: ClipChoice) -> Backgrounds:
-    return (
-        procedural_backgrounds(seed=1)
-        if test_set.backgrounds is None
-        else load_backgrounds(test_set.backgrounds)
-    )
-
-
-# ---- filming --------------------------------------------------------------------------------------------------
+def _backgrounds(config: BenchmarkConfig) -> Backgrounds:
+    if config.backgrounds is None:
+        return procedural_backgrounds(seed=1)
+    return load_backgrounds(config.backgrounds)
 
 
 def _write(
-    path: Path, protocol: Protocol, seed: list[int], frames: int, motions: Sequence[MotionClip],
-    backgrounds: Backgrounds, body: Body,
-) -> None:  # fmt: skip
-    clip_seed, light_seed, error_seed = np.random.SeedSequence(seed).spawn(3)
+    path: Path,
+    protocol: BenchmarkProtocol,
+    seed: list[int],
+    frames: int,
+    motions: Sequence[MotionClip],
+    backgrounds: Backgrounds,
+    body: Body,
+) -> None:
+    clip_seed, colour_seed, error_seed = np.random.SeedSequence(seed).spawn(3)
     clip = sample_clip(
         clip_seed,
         protocol.cameras,
         frames,
-        FPS,
+        BENCHMARK_FPS,
         motions,
         backgrounds,
         body,
         None,
         protocol.looks,
-        protocol.spread,
+        protocol.betas_std,
     )
-    clip = replace(clip, film=relit(np.random.default_rng(light_seed), clip.film, protocol.light))
-    keypoints = keypoints_of(clip, body, pixels_of(clip, body)["depth"])
-    seen = true_observations(clip, body, keypoints)
+    film = jitter_colours(np.random.default_rng(colour_seed), clip.images, protocol.colour_jitter)
+    clip = replace(clip, images=film)
+    keypoints = true_keypoints(clip, body, true_pixels(clip, body)["depth"])
+    observations = true_observations(clip, body, keypoints)
     if protocol.detector is None:
-        seen = _sure(clip, seen, protocol.keypoints, keypoints[protocol.keypoints])
+        points = keypoints[protocol.keypoint_set]
+        observations = _exact_observations(clip, observations, protocol.keypoint_set, points)
     else:
         rng = np.random.default_rng(error_seed)
-        seen = unswapped(detected_observations(rng, clip, body, seen, protocol.detector))
+        detected = detected_observations(rng, clip, body, observations, protocol.detector)
+        observations = with_swaps_undone(detected)
     path.joinpath("truth").mkdir(parents=True, exist_ok=True)
-    motion_of(clip, body, "/".join(map(str, seed))).save(path / "truth" / "motion.npz")
-    seen.save(path / "observations.npz")
+    true_motion(clip, body, "/".join(map(str, seed))).save(path / "truth" / "motion.npz")
+    observations.save(path / "observations.npz")
 
 
-def _sure(clip: Clip, seen: Observations, name: str, keypoints: np.ndarray) -> Observations:
-    """True keypoints, sure wherever they are in the image, and the flow as it is estimated."""
-    within = inside(keypoints, np.array(seen.image_size))
-    flow, confidence = (torch.from_numpy(array) for array in measured_flow(clip, seen.boxes.double().numpy()))
-    sure = torch.from_numpy(within).float()
+def _exact_observations(
+    clip: SyntheticClip, observations: Observations, name: str, keypoints: np.ndarray
+) -> Observations:
+    """Set true keypoints, with confidence 1 inside the image and 0 outside, and the optical flow of the frames."""
+    within = inside_image(keypoints, np.array(observations.image_size))
+    boxes = observations.boxes.double().numpy()
+    flow, confidence = (torch.from_numpy(array) for array in measured_flow(clip, boxes))
     return replace(
-        seen,
+        observations,
         keypoint_set=name,
         keypoints=torch.from_numpy(keypoints).float(),
-        keypoint_confidence=sure,
+        keypoint_confidence=torch.from_numpy(within).float(),
         flow=flow,
         flow_confidence=confidence,
     )
 
 
-def unswapped(seen: Observations) -> Observations:
-    """What a detector gave after left and right are put in order, as the front end does."""
+def with_swaps_undone(observations: Observations) -> Observations:
+    """Undo swaps of left and right, as tracking does."""
     keypoints, confidence, _ = undo_swaps(
-        seen.keypoints.double().numpy(),
-        seen.keypoint_confidence.double().numpy(),
-        seen.boxes[:, 2].double().numpy(),
-        seen.frame_index.numpy(),
-        keypoint_set(seen.keypoint_set),
+        observations.keypoints.double().numpy(),
+        observations.keypoint_confidence.double().numpy(),
+        observations.boxes[:, 2].double().numpy(),
+        observations.frame_index.numpy(),
+        keypoint_set(observations.keypoint_set),
     )
     return replace(
-        seen,
+        observations,
         keypoints=torch.from_numpy(keypoints).float(),
         keypoint_confidence=torch.from_numpy(confidence).float(),
     )
 
 
-def relit(rng: np.random.Generator, film: np.ndarray, amount: float) -> np.ndarray:
-    """A film (frames, height, width, 3) of uint8 in another light: gain and gamma of each colour, the same in all
-    frames, log-normal with `amount` as their standard deviation."""
+def jitter_colours(rng: np.random.Generator, film: np.ndarray, amount: float) -> np.ndarray:
+    """Change the light of a film (frames, height, width, 3) of uint8: the same gain and gamma of each colour in all
+    frames, log-normal with standard deviation `amount`."""
     gain, gamma = np.exp(rng.normal(0, amount, (2, 3)))
     table = np.rint(255 * np.clip(gain * (np.arange(256)[:, None] / 255) ** gamma, 0, 1)).astype(np.uint8)
     return np.stack([table[film[..., colour], colour] for colour in range(3)], axis=-1) if amount else film
@@ -308,20 +299,21 @@ def relit(rng: np.random.Generator, film: np.ndarray, amount: float) -> np.ndarr
 # ---- weak keypoints -------------------------------------------------------------------------------------------
 
 
-def weakened(
-    clip: BenchmarkClip, seed: list[int], noise: float = 0.03, dropped: float = 0.35
+def weaken_keypoints(
+    clip: BenchmarkClip, seed: list[int], noise: float = 0.03, missed: float = 0.35
 ) -> BenchmarkClip:
-    """The clip with poor keypoints, of those that networks see: independent noise whose standard deviation is a share
-    of the person's size (the larger side of the box around the keypoints), and a share of them not found."""
-    rng, seen = np.random.default_rng(seed), clip.observations.in_set(DEFAULT_KEYPOINTS.name)
-    span = seen.keypoints.amax(1) - seen.keypoints.amin(1)
-    shift = (
-        torch.from_numpy(rng.normal(0, noise, seen.keypoints.shape)).float() * span.amax(-1)[:, None, None]
+    """Add independent noise to the default keypoints, and set the confidence of a fraction `missed` of them to 0.
+
+    The standard deviation of the noise is a fraction of the person's size, the larger side of the box around the
+    keypoints."""
+    rng, observations = np.random.default_rng(seed), clip.observations.in_set(DEFAULT_KEYPOINTS.name)
+    span = observations.keypoints.amax(1) - observations.keypoints.amin(1)
+    shift = torch.from_numpy(rng.normal(0, noise, observations.keypoints.shape)).float()
+    shift = shift * span.amax(-1)[:, None, None]
+    detected = torch.from_numpy(rng.random(observations.keypoint_confidence.shape) >= missed)
+    weak = replace(
+        observations,
+        keypoints=observations.keypoints + shift,
+        keypoint_confidence=observations.keypoint_confidence * detected,
     )
-    kept = torch.from_numpy(rng.random(seen.keypoint_confidence.shape) >= dropped)
-    return replace(
-        clip,
-        observations=replace(
-            seen, keypoints=seen.keypoints + shift, keypoint_confidence=seen.keypoint_confidence * kept
-        ),
-    )
+    return replace(clip, observations=weak)

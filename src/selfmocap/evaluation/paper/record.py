@@ -1,12 +1,11 @@
-"""What an experiment leaves behind: JSON that says how it came about, and results that are not computed twice."""
+"""Records of an experiment: a JSON result that names its origin, finished stages, and the estimates of rows."""
 
 import hashlib
-import json
+import logging
 import os
 import platform
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, fields
+from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -16,112 +15,98 @@ from torch import nn
 
 from selfmocap._version import __version__
 from selfmocap.body_model.body import BodyParameters
-from selfmocap.evaluation.paper.clips import ClipChoice
-from selfmocap.evaluation.paper.rows import ROWS, Answer, RowConfig
+from selfmocap.evaluation.paper.config import BenchmarkConfig
+from selfmocap.evaluation.paper.rows import RowResult
 from selfmocap.io.atomic import atomic_write
+from selfmocap.io.files import read_json_object
 from selfmocap.io.npz import read_npz, write_npz
+from selfmocap.io.stage_cache import StageCache
 
+RESULTS_VERSION = 2
+"""Version of the results' JSON and of the finished stages. Version 1 had no `version`; docs/reference/file-formats.md
+lists its keys. Its results are computed again."""
 _PARAMETERS = tuple(field.name for field in fields(BodyParameters))
 
+_log = logging.getLogger(__name__)
 
-def about(
-    what: str, test_set: ClipChoice, protocol: str, weights: str, more: Sequence[str] = ()
+
+def result_header(
+    experiment: str,
+    benchmark: BenchmarkConfig,
+    protocol: str,
+    weights_sha256: str,
+    options: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The header of a result: the command that gives it (with `more` arguments), the protocol's name, seed, versions,
-    the SHA-256 of the weights, the machine."""
-    named = test_set.named()
-    options = [
-        f"--{name.replace('_', '-')} {value}" for name, value in named.items() if value and name != "held_out"
+    """Describe the origin of a result: the command (with further `options`), protocol, clips, versions, weights and
+    machine."""
+    settings = benchmark.as_json()
+    flags = [
+        f"--{name.replace('_', '-')} {value}"
+        for name, value in settings.items()
+        if value and name != "held_out"
     ]
-    held_out = ["--held-out", *test_set.held_out] if test_set.held_out else []
+    held_out = ["--held-out", *benchmark.held_out] if benchmark.held_out else []
     return {
-        "command": " ".join(["selfmocap reproduce", what, *options, *held_out, *more]),
+        "command": " ".join(["selfmocap reproduce", experiment, *flags, *held_out, *options]),
         "protocol": protocol,
-        "test_set": named,
+        "benchmark": settings,
         "versions": {
             "selfmocap": __version__,
             "python": platform.python_version(),
             "torch": torch.__version__,
             "numpy": np.__version__,
         },
-        "weights_sha256": weights,
+        "weights_sha256": weights_sha256,
         "machine": {"cpu": cpu_model(), "cores": os.cpu_count(), "torch_threads": torch.get_num_threads()},
     }
 
 
 def cpu_model() -> str:
-    """The processor's name, as far as the system tells it."""
+    """Return the processor's name, or its architecture where the system does not name it."""
     listing = Path("/proc/cpuinfo")
     lines = listing.read_text().splitlines() if listing.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def fingerprint(*settings: Any) -> str:
-    """A short name of settings (JSON data): equal for equal settings."""
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def sha256_of(network: nn.Module) -> str:
-    """Of the weights of a network, whatever file they came in."""
+def network_sha256(network: nn.Module) -> str:
+    """Compute the SHA-256 of a network's weights, whatever file they came from."""
     digest = hashlib.sha256()
     for name, tensor in network.state_dict().items():
         digest.update(name.encode() + b"\0" + tensor.cpu().numpy().tobytes())
     return digest.hexdigest()
 
 
-def row_fingerprint(name: str, config: RowConfig, on: Mapping[str, str]) -> str:
-    """Of a row: what it, and the rows before it, are computed by; `on` names, for each network, it and the clips."""
-    row, settings = ROWS[name], asdict(config)
-    mine = {field: settings[field] for field in row.depends_on}
-    return fingerprint(
-        name, on[row.network], mine, [row_fingerprint(before, config, on) for before in row.after]
-    )
+def result_cache(out: Path, experiment: str) -> StageCache:
+    """Return the finished stages of an experiment, from the folder `out/EXPERIMENT`. Log that results of another
+    version are computed again."""
+    result = read_json_object(out / f"{experiment}.json")
+    if result and result.get("version") != RESULTS_VERSION:
+        _log.warning(
+            "%s: computed by another version of selfmocap; its results are computed again",
+            out / f"{experiment}.json",
+        )
+    cache = StageCache(out / experiment, version=RESULTS_VERSION)
+    cache.discard_other_versions()
+    return cache
 
 
-def save_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes JSON, whole or not at all."""
-    save_text(path, json.dumps(content, indent=1) + "\n")
+def write_text(path: Path, text: str) -> None:
+    """Write text, atomically."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(text)
 
 
-def save_text(path: Path, text: str) -> None:
-    """Writes text, whole or not at all."""
-    with atomic_write(path) as partial:
-        partial.write_text(text)
+def save_row(path: Path, row: RowResult) -> None:
+    """Write the estimate of a row as `.npz`."""
+    tensors = {field: getattr(row.parameters, field) for field in _PARAMETERS}
+    check = {"accepted": row.accepted, "heldout_reprojection_px": row.heldout_reprojection_px}
+    tensors |= {field: tensor for field, tensor in check.items() if tensor is not None}
+    write_npz(path, {field: tensor.numpy() for field, tensor in tensors.items()})
 
 
-def load_json(path: Path) -> dict[str, Any]:
-    """The JSON object of a file that an experiment wrote; an empty one where there is none."""
-    return json.loads(path.read_text()) if path.is_file() else {}
-
-
-def once(path: Path, name: str, compute: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
-    """What the file holds under the fingerprint `name`; where it does not, it is computed and written, with the
-    `seconds` that took."""
-    kept = load_json(path)
-    if kept.get("fingerprint") == name:
-        return kept
-    start = time.perf_counter()
-    found = compute()
-    save_json(path, {"fingerprint": name, "seconds": round(time.perf_counter() - start, 1), **found})
-    return load_json(path)
-
-
-def save_answer(path: Path, answer: Answer, name: str) -> None:
-    """Writes an answer under the fingerprint `name`."""
-    tensors = {field: getattr(answer.parameters, field) for field in _PARAMETERS}
-    verdict = {"accepted": answer.accepted, "self_check_px": answer.self_check_px}
-    tensors |= {field: tensor for field, tensor in verdict.items() if tensor is not None}
-    write_npz(path, {"fingerprint": name} | {field: tensor.numpy() for field, tensor in tensors.items()})
-
-
-def load_answer(path: Path, name: str) -> Answer | None:
-    """The answer that was written under that fingerprint, or None."""
-    if not path.is_file():
-        return None
-    arrays = read_npz(path)
-    if str(arrays.pop("fingerprint")) != name:
-        return None
-    tensors = {field: torch.from_numpy(array) for field, array in arrays.items()}
+def load_row(path: Path) -> RowResult:
+    """Read the estimate of a row."""
+    tensors = {field: torch.from_numpy(array) for field, array in read_npz(path).items()}
     parameters = BodyParameters(*(tensors.pop(field) for field in _PARAMETERS))
-    return Answer(parameters, tensors.get("accepted"), tensors.get("self_check_px"))
+    return RowResult(parameters, tensors.get("accepted"), tensors.get("heldout_reprojection_px"))

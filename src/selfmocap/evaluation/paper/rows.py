@@ -1,4 +1,4 @@
-"""The rows of the paper's tables: every way from what is seen of the test clips to their bodies."""
+"""The rows of the papers' tables: the methods that estimate the bodies of the test clips from their observations."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,9 +19,9 @@ from selfmocap.adaptation.fit import (
     REFINE,
     REFINEMENT_WEIGHTS,
     FitConfig,
-    select_frames,
     fit,
     random_start,
+    select_frames,
     start_from_truth,
 )
 from selfmocap.adaptation.objective import (
@@ -32,86 +32,98 @@ from selfmocap.adaptation.objective import (
     split_clips,
 )
 from selfmocap.body_model.body import Body, BodyParameters
-from selfmocap.evaluation.paper.clips import BenchmarkClip, evidence_of, truth_of
+from selfmocap.evaluation.paper.clips import BenchmarkClip, benchmark_fitting_data, benchmark_truth
 from selfmocap.geometry.tensors import concat
 from selfmocap.io.progress import ProgressCallback
 from selfmocap.models.estimator import Estimator
 from selfmocap.models.frame import FrameNetwork
 from selfmocap.models.temporal import TemporalNetwork
 
-DIRECT = LossWeights(shape=0.0, betas=REFINEMENT_WEIGHTS.betas, smoothness=0.0)
-"""The paper's losses, all three, and nothing that ties frames together but the clip's one shape."""
-DIRECT_KEYPOINTS = replace(DIRECT, motion=0.0, segmentation=0.0)
-"""Without images a step costs a thirtieth, and ends within a twentieth of the same error."""
-_SURE = 30.0
-"""How much keypoints without errors count; a detector's count 1."""
+FROM_SCRATCH_WEIGHTS = LossWeights(shape=0.0, betas=REFINEMENT_WEIGHTS.betas, smoothness=0.0)
+"""The three losses of the paper; frames are independent but for one shape per clip."""
+FROM_SCRATCH_KEYPOINT_WEIGHTS = replace(FROM_SCRATCH_WEIGHTS, motion=0.0, segmentation=0.0)
+"""The same without images: a step takes a thirtieth of the time, and the error is within a twentieth."""
+_EXACT_KEYPOINT_WEIGHT = 30.0
+"""Weight of keypoints without errors; those of a detector have 1."""
 
 
 @dataclass(frozen=True)
 class RowConfig:
-    """How the rows are computed."""
+    """Settings of the rows."""
 
     adapt: AdaptConfig = field(default_factory=AdaptConfig)
+    """Adaptation to all clips together."""
     adapt_all: AdaptConfig = field(default_factory=lambda: AdaptConfig(weights=LossWeights()))
-    """By the paper's three losses."""
+    """The same with the three losses of the paper."""
     adapt_each: AdaptConfig | None = None
-    """How the network, adapted to all clips, goes on adapting to each clip by itself; None: it does not."""
-    keep_out: float = HELD_OUT_FRACTION
-    """Share of keypoints that adaptation never sees, for the self-check."""
+    """Further adaptation to each clip by itself; None refits on all keypoints instead."""
+    held_out_fraction: float = HELD_OUT_FRACTION
+    """Fraction of the keypoints that is held out of adaptation."""
     refine: FitConfig = field(default_factory=lambda: FitConfig(1200))
-    """From the network's answer, for about as long as adaptation takes."""
+    """Fitting that starts from the network's estimate and takes about as long as adaptation."""
     refine_adapted: FitConfig = field(default_factory=lambda: REFINE)
+    """Refinement of the adapted network's estimate."""
     optimise: FitConfig = field(
-        default_factory=lambda: FitConfig(150, 0.03, "constant", "adam", DIRECT)
+        default_factory=lambda: FitConfig(150, 0.03, "constant", "adam", FROM_SCRATCH_WEIGHTS)
     )
-    """From the paper's beginnings, by a modern optimiser."""
-    descend: FitConfig = field(
-        default_factory=lambda: FitConfig(1000, 2e-3, "constant", "gradient descent", DIRECT_KEYPOINTS)
+    """Fitting that starts from random poses as in the paper, by Adam."""
+    gradient_descent: FitConfig = field(
+        default_factory=lambda: FitConfig(
+            1000, 2e-3, "constant", "gradient descent", FROM_SCRATCH_KEYPOINT_WEIGHTS
+        )
     )
-    """From the paper's beginnings, by the paper's gradient descent, at the learning rate that ends lowest."""
+    """The same by the paper's gradient descent, with the learning rate of the lowest error."""
 
     @classmethod
     def exact(cls) -> "RowConfig":
-        """For keypoints without errors: they count 30 times as much, and each clip has enough of them for a network of
-        its own."""
-        alone, refined = replace(KEYPOINTS_ONLY, keypoints=_SURE), replace(REFINEMENT_WEIGHTS, keypoints=_SURE)
+        """Return settings for exact keypoints: they have 30 times the weight, and each clip has enough of them to adapt
+        a network to it alone."""
+        weight = _EXACT_KEYPOINT_WEIGHT
+        alone, refined = (
+            replace(KEYPOINTS_ONLY, keypoints=weight),
+            replace(REFINEMENT_WEIGHTS, keypoints=weight),
+        )
+        scratch, scratch_keypoints = (
+            replace(weights, keypoints=weight)
+            for weights in (FROM_SCRATCH_WEIGHTS, FROM_SCRATCH_KEYPOINT_WEIGHTS)
+        )
         return cls(
             adapt=AdaptConfig(240, 3e-4, weights=alone, balance_clips=False),
-            adapt_all=AdaptConfig(learning_rate=2e-4, weights=LossWeights(_SURE), balance_clips=False),
+            adapt_all=AdaptConfig(learning_rate=2e-4, weights=LossWeights(weight), balance_clips=False),
             adapt_each=AdaptConfig(500, 1e-3, window=31, windows=1, weights=alone, balance_clips=False),
             refine=FitConfig(1200, weights=refined),
             refine_adapted=FitConfig(600, weights=replace(refined, smoothness=0.03)),
-            optimise=FitConfig(150, 0.03, "constant", "adam", replace(DIRECT, keypoints=_SURE)),
-            descend=FitConfig(
-                1000, 2e-3 / _SURE, "constant", "gradient descent", replace(DIRECT_KEYPOINTS, keypoints=_SURE)
+            optimise=FitConfig(150, 0.03, "constant", "adam", scratch),
+            gradient_descent=FitConfig(
+                1000, 2e-3 / weight, "constant", "gradient descent", scratch_keypoints
             ),
         )
 
 
 @dataclass(frozen=True, eq=False)
-class Answer:
-    """What a row says of all frames."""
+class RowResult:
+    """The estimate of a row for all frames."""
 
     parameters: BodyParameters
-    """A row a frame, in the camera frame."""
+    """One row per frame, in the camera frame."""
     accepted: Bool[Tensor, " clips"] | None = None
-    """The self-check's verdict, where there is one."""
-    self_check_px: Float[Tensor, "clips 2"] | None = None
-    """Before and after adaptation."""
+    """Whether the held-out error of each clip fell; None for rows without adaptation."""
+    heldout_reprojection_px: Float[Tensor, "clips 2"] | None = None
+    """Held-out error of each clip before and after adaptation."""
 
 
 @dataclass(frozen=True, eq=False)
 class Experiment:
-    """The test clips, and the networks that meet them."""
+    """The test clips and the networks that are tested."""
 
-    clips: Sequence[BenchmarkClip]
     networks: Mapping[str, Estimator]
-    """`frame` and `temporal`, which see the same."""
+    """`frame` and `temporal`, with the same inputs."""
     body: Body
     config: RowConfig
-    whole: FittingData
-    checked: FittingData
-    """Without the keypoints that are kept out."""
+    full: FittingData
+    """All keypoints."""
+    split: FittingData
+    """A fraction of the keypoints is held out."""
     truth: BodyParameters
     seed: int
 
@@ -125,134 +137,141 @@ class Experiment:
         config: RowConfig,
         seed: int,
     ) -> "Experiment":
-        """The experiment on some clips."""
-        whole, checked = (
-            evidence_of(clips, frame, keep_out, joints=True) for keep_out in (0.0, config.keep_out)
+        """Gather the data of some clips."""
+        full, split = (
+            benchmark_fitting_data(clips, frame, fraction, joints=True)
+            for fraction in (0.0, config.held_out_fraction)
         )
         networks = {"frame": frame, "temporal": temporal}
-        return cls(clips, networks, body, config, whole, checked, truth_of(clips), seed)
+        return cls(networks, body, config, full, split, benchmark_truth(clips), seed)
 
 
-Answers = Mapping[str, Answer]
-Compute = Callable[[Experiment, Answers, ProgressCallback], Answer]
+RowResults = Mapping[str, RowResult]
+ComputeRow = Callable[[Experiment, RowResults, ProgressCallback], RowResult]
 
 
 @dataclass(frozen=True)
 class Row:
     """A row of a table."""
 
-    answer: Compute
-    depends_on: tuple[str, ...] = ()
-    """The fields of RowConfig that it is computed by."""
+    compute: ComputeRow
+    settings: tuple[str, ...] = ()
+    """Fields of RowConfig that the result depends on."""
     after: tuple[str, ...] = ()
-    """The rows whose answers it needs."""
+    """Rows whose results it needs."""
     network: str = "frame"
-    """Which of the networks it is by."""
-    lasts: bool = False
-    """Whether it takes as long as all the others together."""
+    """Network that it uses."""
+    is_slow: bool = False
+    """Whether it takes as long as all others together; slow rows are computed last."""
 
 
-def _first(network: str) -> Row:
-    """The network as it came."""
+def _pretrained(network: str) -> Row:
+    """Make a row of a network without adaptation."""
 
-    def first(experiment: Experiment, answers: Answers, progress: ProgressCallback) -> Answer:
-        evidence = experiment.whole
-        return Answer(with_shared_shape(predict_bodies(experiment.networks[network], evidence), evidence))
+    def compute(experiment: Experiment, results: RowResults, progress: ProgressCallback) -> RowResult:
+        data = experiment.full
+        return RowResult(with_shared_shape(predict_bodies(experiment.networks[network], data), data))
 
-    return Row(first, network=network)
+    return Row(compute, network=network)
 
 
-def _adapted(config: str, then: str | None = None, network: str = "frame") -> Row:
-    """The network adapted to all clips, and then by the settings that `then` names to each of them; where those are
-    None, settled."""
+def _adapted(config: str, each: str | None = None, network: str = "frame") -> Row:
+    """Make a row of a network that is adapted to all clips, and then, with the settings that `each` names, to each clip
+    by itself. If `each` names None, the network is refit instead."""
 
-    def adapted(experiment: Experiment, answers: Answers, progress: ProgressCallback) -> Answer:
+    def compute(experiment: Experiment, results: RowResults, progress: ProgressCallback) -> RowResult:
         together, body = getattr(experiment.config, config), experiment.body
-        found = adapt(
-            experiment.networks[network], body, experiment.checked, together, as_step_callback(progress, "adapt")
+        adaptation = adapt(
+            experiment.networks[network],
+            body,
+            experiment.split,
+            together,
+            as_step_callback(progress, "adapt"),
         )
-        networks, after_px, clips = [found.network], found.after_px, [experiment.whole]
-        settings: AdaptConfig | None = getattr(experiment.config, then) if then else None
+        networks, after_px, clips = [adaptation.network], adaptation.after_px, [experiment.full]
+        settings: AdaptConfig | None = getattr(experiment.config, each) if each else None
         if settings is not None:
-            clips, alone = split_clips(experiment.whole), []
-            for clip in split_clips(experiment.checked):
-                alone.append(adapt(found.network, body, clip, settings))
-                progress("adapt to each clip", len(alone), len(clips))
-            networks, after_px = [one.network for one in alone], torch.cat([one.after_px for one in alone])
-        elif then is not None:
-            networks = [refit(found, body, experiment.whole, together, as_step_callback(progress, "settle"))]
-        told = [with_shared_shape(predict_bodies(n, clip), clip) for n, clip in zip(networks, clips, strict=True)]
-        accepted = after_px < found.before_px
-        return Answer(concat(told), accepted, torch.stack([found.before_px, after_px], dim=1))
+            clips, by_clip = split_clips(experiment.full), []
+            for clip in split_clips(experiment.split):
+                by_clip.append(adapt(adaptation.network, body, clip, settings))
+                progress("adapt to each clip", len(by_clip), len(clips))
+            networks, after_px = (
+                [one.network for one in by_clip],
+                torch.cat([one.after_px for one in by_clip]),
+            )
+        elif each is not None:
+            networks = [
+                refit(adaptation, body, experiment.full, together, as_step_callback(progress, "refit"))
+            ]
+        bodies = [
+            with_shared_shape(predict_bodies(one, clip), clip)
+            for one, clip in zip(networks, clips, strict=True)
+        ]
+        accepted = after_px < adaptation.before_px
+        return RowResult(concat(bodies), accepted, torch.stack([adaptation.before_px, after_px], dim=1))
 
-    return Row(adapted, (config, *([then] if then else []), "keep_out"), network=network)
+    return Row(compute, (config, *([each] if each else []), "held_out_fraction"), network=network)
 
 
-def _accepted(adapted: str, first: str, network: str = "frame") -> Row:
-    """The adapted network's answer where the self-check accepts it."""
+def _accepted(adapted: str, pretrained: str, network: str = "frame") -> Row:
+    """Make a row of the adapted network's estimate where it was accepted, and of the first estimate elsewhere."""
 
-    def accepted(experiment: Experiment, answers: Answers, progress: ProgressCallback) -> Answer:
-        second, clip = answers[adapted], experiment.whole.clip
+    def compute(experiment: Experiment, results: RowResults, progress: ProgressCallback) -> RowResult:
+        second, clip = results[adapted], experiment.full.clip
         assert second.accepted is not None
-        return Answer(select_frames(second.accepted[clip], second.parameters, answers[first].parameters))
+        first = results[pretrained].parameters
+        return RowResult(select_frames(second.accepted[clip], second.parameters, first))
 
-    return Row(accepted, (), (first, adapted), network)
-
-
-def _from(row: str, config: str, network: str = "frame") -> Row:
-    """Direct optimisation that starts at another row's answer."""
-
-    def optimised(experiment: Experiment, answers: Answers, progress: ProgressCallback) -> Answer:
-        return _optimised(experiment, answers[row].parameters, config, progress)
-
-    return Row(optimised, (config,), (row,), network)
+    return Row(compute, (), (pretrained, adapted), network)
 
 
-def _from_scratch(R: bool, T: bool, config: str) -> Row:
-    """The paper's baseline: from random poses, with the true rotation and place of the root to begin with, or not."""
+def _fitted_from_row(row: str, config: str, network: str = "frame") -> Row:
+    """Make a row of direct fitting that starts from another row's estimate."""
 
-    def optimised(experiment: Experiment, answers: Answers, progress: ProgressCallback) -> Answer:
-        start = random_start(experiment.whole, experiment.body.num_betas, experiment.seed)
+    def compute(experiment: Experiment, results: RowResults, progress: ProgressCallback) -> RowResult:
+        return _fitted(experiment, results[row].parameters, config, progress)
+
+    return Row(compute, (config,), (row,), network)
+
+
+def _fitted_from_scratch(R: bool, T: bool, config: str) -> Row:
+    """Make a row of the paper's baseline: fitting that starts from random poses, with the true rotation (R) and
+    position (T) of the root if wanted."""
+
+    def compute(experiment: Experiment, results: RowResults, progress: ProgressCallback) -> RowResult:
+        start = random_start(experiment.full, experiment.body.num_betas, experiment.seed)
         if R:
             start = start_from_truth(start, experiment.truth, translation=T)
-        return _optimised(experiment, start, config, progress)
+        return _fitted(experiment, start, config, progress)
 
-    return Row(optimised, (config,), lasts=True)
+    return Row(compute, (config,), is_slow=True)
 
 
-def _optimised(
+def _fitted(
     experiment: Experiment, start: BodyParameters, config: str, progress: ProgressCallback
-) -> Answer:
-    settings = getattr(experiment.config, config)
-    return Answer(
-        fit(
-            experiment.body,
-            start,
-            experiment.whole,
-            settings,
-            as_step_callback(progress, "optimise"),
-        )
-    )
+) -> RowResult:
+    settings, on_step = getattr(experiment.config, config), as_step_callback(progress, "fit")
+    return RowResult(fit(experiment.body, start, experiment.full, settings, on_step))
 
 
 ROWS: dict[str, Row] = {
-    "optimisation": _from_scratch(False, False, "optimise"),
-    "optimisation_gradient_descent": _from_scratch(False, False, "descend"),
-    "optimisation_R": _from_scratch(True, False, "optimise"),
-    "optimisation_R_gradient_descent": _from_scratch(True, False, "descend"),
-    "optimisation_RT": _from_scratch(True, True, "optimise"),
-    "optimisation_RT_gradient_descent": _from_scratch(True, True, "descend"),
-    "pretrained": _first("frame"),
-    "optimisation_from_network": _from("pretrained", "refine"),
+    "optimisation": _fitted_from_scratch(False, False, "optimise"),
+    "optimisation_gradient_descent": _fitted_from_scratch(False, False, "gradient_descent"),
+    "optimisation_R": _fitted_from_scratch(True, False, "optimise"),
+    "optimisation_R_gradient_descent": _fitted_from_scratch(True, False, "gradient_descent"),
+    "optimisation_RT": _fitted_from_scratch(True, True, "optimise"),
+    "optimisation_RT_gradient_descent": _fitted_from_scratch(True, True, "gradient_descent"),
+    "pretrained": _pretrained("frame"),
+    "optimisation_from_network": _fitted_from_row("pretrained", "refine"),
     "self_supervised_all_losses": _adapted("adapt_all"),
     "self_supervised": _adapted("adapt", "adapt_each"),
     "self_supervised_accepted": _accepted("self_supervised", "pretrained"),
-    "self_supervised_refined": _from("self_supervised_accepted", "refine_adapted"),
-    "temporal": _first("temporal"),
+    "self_supervised_refined": _fitted_from_row("self_supervised_accepted", "refine_adapted"),
+    "temporal": _pretrained("temporal"),
     "temporal_self_supervised": _adapted("adapt", "adapt_each", "temporal"),
     "temporal_self_supervised_accepted": _accepted("temporal_self_supervised", "temporal", "temporal"),
-    "temporal_self_supervised_refined": _from(
+    "temporal_self_supervised_refined": _fitted_from_row(
         "temporal_self_supervised_accepted", "refine_adapted", "temporal"
     ),
 }
-"""In the paper's order; later rows start from earlier ones."""
+"""In the order of the paper. A row starts only from rows that are not slow and precede it."""

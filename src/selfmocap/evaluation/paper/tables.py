@@ -1,123 +1,125 @@
-"""Tables 1 and 2: every row's error on the same clips (Tung et al. 2017, section 4)."""
+"""Tables 1 and 2: the errors of all rows on the same clips (Tung et al. 2017, section 4)."""
 
 import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from selfmocap._version import __version__
 from selfmocap.body_model.body import Body
-from selfmocap.evaluation.paper.clips import AS_THE_PAPER, SHIFTED, ClipChoice, benchmark_clips
-from selfmocap.evaluation.paper.paper import draw_table, table_in_words
+from selfmocap.evaluation.paper.clips import PAPER_PROTOCOL, SHIFTED_PROTOCOL, benchmark_clips
+from selfmocap.evaluation.paper.config import BenchmarkConfig
 from selfmocap.evaluation.paper.record import (
-    about,
-    fingerprint,
-    load_answer,
-    load_json,
-    row_fingerprint,
-    save_answer,
-    save_json,
-    save_text,
+    RESULTS_VERSION,
+    load_row,
+    result_cache,
+    result_header,
+    save_row,
+    write_text,
 )
-from selfmocap.evaluation.paper.rows import ROWS, Answer, Experiment, RowConfig
-from selfmocap.evaluation.paper.scores import harm, scores_of
+from selfmocap.evaluation.paper.report import draw_table, table_markdown
+from selfmocap.evaluation.paper.rows import ROWS, Experiment, RowConfig, RowResult
+from selfmocap.evaluation.paper.scores import regressions, score_bodies
+from selfmocap.io.files import write_json
 from selfmocap.io.progress import ProgressCallback
+from selfmocap.io.stage_cache import StageCache, StageRecord
 from selfmocap.models.checkpoints import load_network
 from selfmocap.models.temporal_inference import load_temporal
 
-PROTOCOLS = {"table1": (AS_THE_PAPER, RowConfig.exact()), "table2": (SHIFTED, RowConfig())}
-_LOWERED = ("mpjpe_mm", "surface_mm")
+TABLE_PROTOCOLS = {"table1": (PAPER_PROTOCOL, RowConfig.exact()), "table2": (SHIFTED_PROTOCOL, RowConfig())}
+_IMPROVED_SCORES = ("mpjpe_mm", "surface_mm")
 
 
-def table(
-    what: str,
+def reproduce_table(
+    name: str,
     out: Path,
-    test_set: ClipChoice,
+    benchmark: BenchmarkConfig,
     weights: Path | None,
     progress: ProgressCallback,
     config: RowConfig | None = None,
 ) -> dict[str, Any]:
-    """Runs all rows and writes `table1.json` (or `table2.json`) with the scores of each, the same in words and as a
-    picture, and each row's answer. Rows that are there already with the same settings, clips and weights are kept."""
-    (protocol, usual), body = PROTOCOLS[what], Body.load()
-    config = config or usual
-    (network, known), (temporal, known_temporal) = load_network(weights), load_temporal()
-    clips = benchmark_clips(protocol, test_set, clips_folder(out, protocol.name), body, progress)
-    experiment = Experiment.of(clips, network, temporal, body, config, test_set.seed)
-    header = about(what, test_set, protocol.name, known["sha256"])
-    on = {
-        network: fingerprint(what, test_set.named(), about["sha256"], header["versions"]["selfmocap"])
-        for network, about in (("frame", known), ("temporal", known_temporal))
-    }
-    marks = {row: row_fingerprint(row, config, on) for row in ROWS}
-    kept = load_json(out / f"{what}.json").get("rows", {})
-    rows = {row: scores for row, scores in kept.items() if scores["fingerprint"] == marks.get(row)}
-    answers: dict[str, Answer] = {}
+    """Compute all rows of `table1` or `table2`, and write their scores as JSON, Markdown and a picture.
+
+    The estimate of each row is stored in `out/NAME`. Rows with the same settings, clips and weights are not computed
+    again."""
+    (protocol, default_config), body = TABLE_PROTOCOLS[name], Body.load()
+    config = config or default_config
+    (network, about), (temporal, temporal_about) = load_network(weights), load_temporal()
+    clips = benchmark_clips(protocol, benchmark, clips_folder(out, protocol.name), body, progress)
+    experiment = Experiment.of(clips, network, temporal, body, config, benchmark.seed)
+    header = result_header(name, benchmark, protocol.name, about["sha256"])
+    weights_sha256 = {"frame": about["sha256"], "temporal": temporal_about["sha256"]}
+    needs = {"version": __version__, "benchmark": benchmark.as_json()}
+    cache = result_cache(out, name)
+    results: dict[str, RowResult] = {}
     result: dict[str, Any] = {}
-    (out / "answers").mkdir(exist_ok=True)
-    for number, row in enumerate(sorted(ROWS, key=lambda row: ROWS[row].lasts)):
-        progress(f"{what}: rows", number, len(ROWS))
-        path = out / "answers" / f"{what}-{row}.npz"
-        answers[row], rows[row] = _row(row, experiment, answers, rows.get(row), path, marks[row], progress)
-        result = _result(header, {row: rows[row] for row in ROWS if row in rows})
-        save_json(out / f"{what}.json", result)
-    progress(f"{what}: rows", len(ROWS), len(ROWS))
-    save_text(out / f"{what}.md", table_in_words(what, result))
-    draw_table(out / f"{what}.png", what, result)
+    for number, row in enumerate(sorted(ROWS, key=lambda row: ROWS[row].is_slow)):
+        progress(f"{name}: rows", number, len(ROWS))
+        row_needs = needs | {"weights": weights_sha256[ROWS[row].network]}
+        _compute_row(row, cache, row_needs, experiment, results, progress)
+        results[row] = load_row(cache.folder / f"{row}.npz")
+        result = _result(header, {row: cache.finished[row] for row in ROWS if row in cache.finished})
+        write_json(out / f"{name}.json", result, indent=1)
+    progress(f"{name}: rows", len(ROWS), len(ROWS))
+    write_text(out / f"{name}.md", table_markdown(name, result))
+    draw_table(out / f"{name}.png", name, result)
     return result
 
 
 def clips_folder(out: Path, protocol: str) -> Path:
-    """Where an experiment's clips are kept: experiments of one protocol share them."""
+    """Return the folder of a protocol's clips, which all experiments with that protocol share."""
     return out / f"clips-{protocol.replace(' ', '-')}"
 
 
-def _row(
-    row: str, experiment: Experiment, answers: dict[str, Answer], scores: dict[str, Any] | None, path: Path, mark: str,
+def _compute_row(
+    name: str,
+    cache: StageCache,
+    needs: dict[str, Any],
+    experiment: Experiment,
+    results: dict[str, RowResult],
     progress: ProgressCallback,
-) -> tuple[Answer, dict[str, Any]]:  # fmt: skip
-    kept = load_answer(path, mark)
-    if kept is not None and scores is not None:
-        return kept, scores
-    start = time.perf_counter()
-    answer = ROWS[row].answer(experiment, answers, progress)
-    seconds = time.perf_counter() - start
-    save_answer(path, answer, mark)
-    scores = scores_of(experiment.body, answer.parameters, experiment.truth, experiment.whole)
-    if answer.accepted is not None and answer.self_check_px is not None:
-        checks = {"accepted": answer.accepted.tolist(), "self_check_px": answer.self_check_px.tolist()}
-        scores |= {key: [_short(value) for value in values] for key, values in checks.items()}
-    settings = asdict(experiment.config)
-    return answer, scores | {
-        "seconds": round(seconds, 1),
-        "settings": {field: settings[field] for field in ROWS[row].depends_on},
-        "fingerprint": mark,
-    }
+) -> None:
+    """Compute a row's estimate and scores as a stage after the rows that it starts from."""
+    row, path = ROWS[name], cache.folder / f"{name}.npz"
+    all_settings = asdict(experiment.config)
+    settings = {field: all_settings[field] for field in row.settings}
+
+    def compute() -> tuple[dict[str, Any], list[Path]]:
+        start = time.perf_counter()
+        estimate = row.compute(experiment, results, progress)
+        seconds = time.perf_counter() - start
+        save_row(path, estimate)
+        scores = score_bodies(experiment.body, estimate.parameters, experiment.truth, experiment.full)
+        if estimate.accepted is not None and estimate.heldout_reprojection_px is not None:
+            scores["accepted"] = estimate.accepted.tolist()
+            scores["heldout_reprojection_px"] = [
+                [None if px != px else round(px, 3) for px in clip]
+                for clip in estimate.heldout_reprojection_px.tolist()
+            ]
+        return scores | {"seconds": round(seconds, 1), "settings": settings}, [path]
+
+    cache.run(name, needs | {"settings": settings}, [cache.finished[before] for before in row.after], compute)
 
 
-def _short(value: Any) -> Any:
-    return [None if px != px else round(px, 3) for px in value] if isinstance(value, list) else value
-
-
-def _result(header: dict[str, Any], rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    result = {
-        "about": header | {"seconds": round(sum(row["seconds"] for row in rows.values()), 1)},
-        "rows": rows,
-    }
+def _result(header: dict[str, Any], stages: dict[str, StageRecord]) -> dict[str, Any]:
+    rows = {row: stage.result for row, stage in stages.items()}
+    seconds = round(sum(row["seconds"] for row in rows.values()), 1)
+    result = {"version": RESULTS_VERSION, "about": header | {"seconds": seconds}, "rows": rows}
     if "pretrained" not in rows:
         return result
     first = rows["pretrained"]
-    after = {
-        r: s
-        for r, s in rows.items()
-        if r.startswith(("self_supervised", "optimisation_from_network", "temporal"))
+    improved = {
+        row: scores
+        for row, scores in rows.items()
+        if row.startswith(("self_supervised", "optimisation_from_network", "temporal"))
     }
     return result | {
-        "lower_than_pretrained_percent": {
-            row: {score: round(100 * (1 - scores[score] / first[score]), 1) for score in _LOWERED}
-            for row, scores in after.items()
+        "improvement_percent": {
+            row: {name: round(100 * (1 - scores[name] / first[name]), 1) for name in _IMPROVED_SCORES}
+            for row, scores in improved.items()
         },
-        "no_harm": {
-            row: harm(first["clips_mpjpe_mm"], scores["clips_mpjpe_mm"], scores.get("accepted"))
-            for row, scores in after.items()
+        "regressions": {
+            row: regressions(first["clips_mpjpe_mm"], scores["clips_mpjpe_mm"], scores.get("accepted"))
+            for row, scores in improved.items()
         },
     }

@@ -15,7 +15,8 @@ from selfmocap.pipeline.summary import FORMER_STAGE_NAMES
 
 _FORMAT = "selfmocap-manifest"
 _VERSION = 2
-"""Version 1 has former names of stages; `Manifest.lines` replaces them."""
+"""Version 1 has former names of stages, which `Manifest.lines` replaces, and of a setting (`_FORMER_SETTINGS`)."""
+_FORMER_SETTINGS = {"export": "formats"}
 _READ_VERSIONS = (1, 2)
 _TAIL_BYTES = 4096
 
@@ -71,7 +72,8 @@ class Manifest:
                 f"{self.path}: expected a {_FORMAT} of version {' or '.join(map(str, _READ_VERSIONS))}, "
                 f"found {header.get('format')} {header.get('version')}; write to another folder"
             )
-        if header.get("settings") != settings:
+        found = {_FORMER_SETTINGS.get(key, key): value for key, value in header.get("settings", {}).items()}
+        if found != settings:
             raise ValueError(
                 f"{self.path} is of captures with other settings ({json.dumps(header.get('settings'))}); use the same "
                 f"({json.dumps(settings)}) or write to another folder"

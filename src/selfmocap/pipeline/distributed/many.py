@@ -7,10 +7,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from selfmocap.datasets.pseudo_labels import INDEX
+from selfmocap.datasets.pseudo_labels import SHARD_INDEX
 from selfmocap.io.atomic import atomic_write
 from selfmocap.io.files import existing_file
-from selfmocap.pipeline.config import CaptureConfig
+from selfmocap.pipeline.config import BatchConfig, CaptureConfig
 from selfmocap.pipeline.distributed.cluster import cluster
 from selfmocap.pipeline.distributed.jobs import SHARDS, WORK, CaptureJob, ShardJob, manifest_settings, recover
 from selfmocap.pipeline.distributed.manifest import Failure, Manifest
@@ -28,45 +28,42 @@ def capture_many(
     sources: Sequence[str],
     out: Path | str,
     config: CaptureConfig | None = None,
-    address: str | None = None,
-    workers: int | None = None,
-    pseudo_labels: bool = False,
-    retry: bool = False,
+    batch: BatchConfig | None = None,
     progress: BatchCallback = lambda kind, tally, jobs: None,
 ) -> tuple[Tally, list[Failure]]:
-    """Capture all videos of the sources (see `find_videos`) into `out/NAME`, on the Ray cluster at `address` or on this
-    machine. Each result equals that of `capture`.
+    """Capture all videos of the sources (see `find_videos`) into `out/NAME`, on a Ray cluster or on this machine. Each
+    result equals that of `capture`.
 
-    With `pseudo_labels`, also write shards of all captures in `out` into `out/pseudo-labels`. Captures that are done
-    are not repeated; videos that failed twice are attempted again only with `retry`. `out/manifest.jsonl` records every
-    result and failure.
+    With `batch.pseudo_labels`, also write shards of all captures in `out` into `out/pseudo-labels`. Captures that are
+    done are not repeated; videos that failed twice are attempted again only with `batch.retry`. `out/manifest.jsonl`
+    records every result and failure.
 
     Returns the tally of the captures, and the failures. Raises ImportError where Ray is missing, OSError where no
     cluster is reached, ValueError or FileNotFoundError where a source or `out` cannot be used."""
     config, out = _with_absolute_paths(config or CaptureConfig()), Path(out).absolute()
-    if workers is not None and workers < 1:
-        raise ValueError(f"{workers} workers; expected at least 1")
+    batch = batch or BatchConfig()
     videos = find_videos(sources)
     (out / WORK).mkdir(parents=True, exist_ok=True)
     with Manifest(out / "manifest.jsonl", manifest_settings(config)) as manifest:
         recover(out, manifest)
-        if retry:
+        if batch.retry:
             manifest.failures.clear()
-        with cluster(out, address, workers) as pool:
+        with cluster(out, batch.address, batch.workers) as pool:
             device = "cuda" if pool.on_gpus else "cpu"
             jobs = (CaptureJob(video, config, device) for video in videos)
             tally = run_all(jobs, pool, out, manifest, lambda *now: progress("capture", *now))
             failed = set(tally.failed)
-            if pseudo_labels:
+            if batch.pseudo_labels:
                 failed |= _write_shards(pool, out, manifest, progress)
         return tally, [manifest.failures[name] for name in sorted(failed)]
 
 
 def _with_absolute_paths(config: CaptureConfig) -> CaptureConfig:
     """Make paths valid in the working directory of any worker."""
-    if config.weights is None:
-        return config
-    return replace(config, weights=existing_file(config.weights).absolute())
+    weights, smpl_model = (
+        path and existing_file(path).absolute() for path in (config.weights, config.options.smpl_model)
+    )
+    return replace(config, weights=weights, options=replace(config.options, smpl_model=smpl_model))
 
 
 def _write_shards(pool: WorkerPool, out: Path, manifest: Manifest, progress: BatchCallback) -> set[str]:
@@ -81,7 +78,7 @@ def _write_shards(pool: WorkerPool, out: Path, manifest: Manifest, progress: Bat
     names = iter(sorted(captured - packed))
     groups = iter(lambda: list(islice(names, CLIPS_PER_SHARD)), [])
     tally = run_all(map(ShardJob, groups), pool, out, manifest, lambda *now: progress("pseudo-labels", *now))
-    with atomic_write(out / SHARDS / INDEX) as partial:
+    with atomic_write(out / SHARDS / SHARD_INDEX) as partial:
         partial.write_text("".join(sorted(_index_lines(out, manifest))))
     return tally.failed
 

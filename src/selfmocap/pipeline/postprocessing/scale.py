@@ -6,10 +6,9 @@ from torch import Tensor
 
 from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.body_model.motion import Motion
+from selfmocap.pipeline.config import MAX_STATURE, MIN_STATURE
 from selfmocap.pipeline.postprocessing.rebuild import keypoint_body, with_parameters
 
-MIN_STATURE, MAX_STATURE = 0.5, 2.6
-"""Metres."""
 _REGULARISATION = 1e-4
 """m^2 per squared coefficient."""
 _ITERATIONS = 4

@@ -1,3 +1,5 @@
+"""The rows of Kanazawa et al. 2019."""
+
 import functools
 import json
 import shutil
@@ -11,26 +13,27 @@ import torch
 
 from selfmocap.body_model.body import Body
 from selfmocap.cli.main import main
-from selfmocap.evaluation.paper import dynamics
-from selfmocap.evaluation.paper.clips import ClipChoice
-from selfmocap.evaluation.paper.dynamics import TRAINED, Trainings, hmmr
+from selfmocap.evaluation.paper import hmmr
+from selfmocap.evaluation.paper.config import BenchmarkConfig, HmmrTrainingConfig
+from selfmocap.evaluation.paper.hmmr import HMMR_TRAINED_ROWS, reproduce_hmmr
 from selfmocap.geometry.camera import translation_to_crop
+from selfmocap.io.progress import no_progress
 from selfmocap.models.config import NetworkConfig
 from selfmocap.models.frame import Prediction
 from selfmocap.models.temporal import TemporalConfig, TemporalNetwork
 from selfmocap.models.temporal_inference import load_temporal, save_temporal
 from selfmocap.synthetic.motions import procedural_motions
 from selfmocap.training import temporal_recipe, validate_temporal
+from selfmocap.training.config import TemporalDataConfig
 from selfmocap.training.frame_data import TRAINING_ERRORS
 from selfmocap.training.temporal_data import SyntheticClips
-from selfmocap.training.temporal_recipe import ClipChoice as TrainingChoice
-from selfmocap.training.temporal_recipe import lessons_of, read_motions, validation_clips
+from selfmocap.training.temporal_recipe import read_motions, temporal_training_data, validation_clips
 from selfmocap.training.validate_temporal import hallucination_scores, surface_scores
 
 pytestmark = pytest.mark.slow
 
-TEST_SET = ClipChoice(clips=2, frames=14)
-QUICK = Trainings(seeds=2, steps=3)
+TEST_SET = BenchmarkConfig(clips=2, frames=14)
+QUICK = HmmrTrainingConfig(seeds=2, steps=3)
 SMALL = TemporalConfig(width=32, hidden=32, blocks=2, frames=13, reach=3)
 SCORES = {
     "mpjpe_mm", "pa_mpjpe_mm", "surface_mm", "pck", "acceleration_error_mm_per_frame2",
@@ -39,16 +42,12 @@ SCORES = {
 SHIPPED = {"frame", "butterworth", "one_euro", "one_euro_both_ways", "untrained", "temporal_deltas"}
 
 
-def quiet(stage: str, done: int, total: int) -> None:
-    pass
-
-
 def quiet_drawing(path: Path, result: dict) -> None:
     pass
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _motions_made_once(body: Body) -> Iterator[None]:
+def _share_procedural_motions(body: Body) -> Iterator[None]:
     made = functools.cache(lambda count, seed: procedural_motions(body, count, seed=seed))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(temporal_recipe, "procedural_motions", lambda _, count=48, seed=0: made(count, seed))
@@ -73,15 +72,15 @@ def weights(out: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def shipped(out: Path, weights: Path) -> dict:
-    return hmmr(out, TEST_SET, weights, quiet)
+    return reproduce_hmmr(out, TEST_SET, weights, no_progress)
 
 
 @pytest.fixture(scope="module")
 def trained(out: Path, weights: Path, shipped: dict) -> dict:
-    return hmmr(out, TEST_SET, weights, quiet, QUICK)
+    return reproduce_hmmr(out, TEST_SET, weights, no_progress, QUICK)
 
 
-def test_the_weights_are_scored_beside_the_frame_network_and_filters(
+def test_temporal_weights_are_scored_beside_the_frame_network_and_filters(
     out: Path, weights: Path, shipped: dict, body: Body
 ) -> None:
     assert shipped["rows"].keys() == SHIPPED
@@ -90,17 +89,19 @@ def test_the_weights_are_scored_beside_the_frame_network_and_filters(
     assert shipped["about"]["fps"] == 30.0
     network, known = load_temporal(weights)
     assert shipped["about"]["weights_sha256"] == known["sha256"]
-    motions = read_motions(TrainingChoice(untold=0.5), 0, body, None, quiet)
+    motions = read_motions(TemporalDataConfig(unlabelled_fraction=0.5), 0, body, None, no_progress)
     clips = validation_clips(motions.validation, 2, body, 14)
-    told = hallucination_scores(network, body, clips)
+    errors = hallucination_scores(network, body, clips)
     future = shipped["hallucination"]["future"]
-    assert future["ours_mm"] == pytest.approx(told["future_mm"], abs=1e-3)
-    assert future["constant_mm"] == pytest.approx(told["future_constant_mm"], abs=1e-3)
-    assert future["lower_percent"] == round(100 * (1 - future["ours_mm"] / future["constant_mm"]), 1)
+    assert future["estimate_mm"] == pytest.approx(errors["future_mm"], abs=1e-3)
+    assert future["constant_mm"] == pytest.approx(errors["future_constant_mm"], abs=1e-3)
+    assert future["improvement_percent"] == round(
+        100 * (1 - future["estimate_mm"] / future["constant_mm"]), 1
+    )
 
 
-def test_surface_and_pck_at_the_truth_and_beside_it(body: Body) -> None:
-    motions = read_motions(TrainingChoice(), 0, body, None, quiet)
+def test_surface_and_pck_of_the_truth_and_of_errors(body: Body) -> None:
+    motions = read_motions(TemporalDataConfig(), 0, body, None, no_progress)
     clips = validation_clips(motions.validation, 2, body, 6)
     targets = clips.targets
     camera = translation_to_crop(targets.p_cam_root, targets.boxes, targets.focal, targets.center)
@@ -111,14 +112,14 @@ def test_surface_and_pck_at_the_truth_and_beside_it(body: Body) -> None:
     assert nearer["surface_mm"] == scores["surface_mm"] and nearer["pck"] == 1.0
     upside_down = truth.R_parent_joint.clone()
     upside_down[:, :, 0] = torch.diag(torch.tensor([-1.0, -1.0, 1.0])) @ upside_down[:, :, 0]
-    turned = surface_scores(body, "coco-23", replace(truth, R_parent_joint=upside_down), clips)
-    assert turned["surface_mm"] > 200 and turned["pck"] < 0.4
+    flipped = surface_scores(body, "coco-23", replace(truth, R_parent_joint=upside_down), clips)
+    assert flipped["surface_mm"] > 200 and flipped["pck"] < 0.4
 
 
-def test_every_row_is_trained_with_its_own_seeds_and_written(out: Path, trained: dict) -> None:
-    assert trained["rows"].keys() == SHIPPED | TRAINED.keys()
-    assert {"temporal", "unlabelled_25", "unlabelled_50", "unlabelled_100"} < TRAINED.keys()
-    for row in TRAINED:
+def test_trained_rows_have_means_and_spread_over_seeds(out: Path, trained: dict) -> None:
+    assert trained["rows"].keys() == SHIPPED | HMMR_TRAINED_ROWS.keys()
+    assert {"temporal", "unlabelled_25", "unlabelled_50", "unlabelled_100"} < HMMR_TRAINED_ROWS.keys()
+    for row in HMMR_TRAINED_ROWS:
         scores = trained["rows"][row]
         assert scores["steps"] == 3 and len(scores["seeds"]) == 2
         each = [seed["mpjpe_mm"] for seed in scores["seeds"]]
@@ -127,104 +128,110 @@ def test_every_row_is_trained_with_its_own_seeds_and_written(out: Path, trained:
         assert scores["spread"]["mpjpe_mm"] == pytest.approx(np.std(each, ddof=1), abs=1e-3)
         assert scores.keys() > SCORES and scores["spread"].keys() == SCORES
     assert json.loads((out / "hmmr.json").read_text()) == trained
-    words = (out / "hmmr.md").read_text()
-    assert "--train --seeds 2`" in words and "| *the paper, 3DPW* | 116.5 | 72.6 |" in words
-    assert "| unlabelled_25 | " in words and " ± " in words and "| future | " in words
+    markdown = (out / "hmmr.md").read_text()
+    assert "--train --seeds 2`" in markdown and "| *the paper, 3DPW* | 116.5 | 72.6 |" in markdown
+    assert "| unlabelled_25 | " in markdown and " ± " in markdown and "| future | " in markdown
     assert (out / "hmmr.png").stat().st_size > 5000
     assert not list(out.rglob("training.pt"))
 
 
-def test_without_deltas_only_the_present_is_learned(out: Path, weights: Path, trained: dict) -> None:
+def test_without_deltas_only_the_present_is_trained(out: Path, weights: Path, trained: dict) -> None:
     frame = load_temporal(weights)[0].frame
-    for row, judged in (("temporal", False), ("unlabelled_0", True), ("unlabelled_100", True)):
+    for row, has_deltas in (("temporal", False), ("unlabelled_0", True), ("unlabelled_100", True)):
         torch.manual_seed(1)
-        begun = TemporalNetwork(frame.config, SMALL).state_dict()
-        learned = load_temporal(out / "hmmr" / f"{row}-1" / "network.safetensors")[0].state_dict()
-        moved = {name.split(".")[0] for name, value in learned.items() if not torch.equal(value, begun[name])}
-        assert moved - {"frame"} == {"embed", "movie", "now", "trusted"} | (
-            {"before", "after", "hallucinator"} if judged else set()
+        untrained = TemporalNetwork(frame.config, SMALL).state_dict()
+        path = out / "hmmr" / f"{row}-1" / "network.safetensors"
+        trained_state = load_temporal(path)[0].state_dict().items()
+        changed = {
+            name.split(".")[0] for name, value in trained_state if not torch.equal(value, untrained[name])
+        }
+        assert changed - {"frame"} == {"embed", "movie", "regressor", "temporal_filter"} | (
+            {"past_regressor", "future_regressor", "hallucinator"} if has_deltas else set()
         )
 
 
-def test_other_clips_score_the_trainings_that_are_there(
+def test_finished_trainings_are_scored_on_other_clips(
     out: Path, weights: Path, trained: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(out / "hmmr" / "temporal-0", tmp_path / "hmmr" / "temporal-0")
-    monkeypatch.setattr(dynamics, "TRAINED", {"temporal": TRAINED["temporal"]})
-    monkeypatch.setattr(dynamics, "draw_unlabelled", quiet_drawing)
-    monkeypatch.setattr(dynamics, "train_temporal", lambda *_, **__: pytest.fail("trained again"))
-    other = hmmr(tmp_path, replace(TEST_SET, seed=1), weights, quiet, replace(QUICK, seeds=1))
+    shutil.copy(out / "hmmr" / "temporal-0.json", tmp_path / "hmmr")
+    monkeypatch.setattr(hmmr, "HMMR_TRAINED_ROWS", {"temporal": HMMR_TRAINED_ROWS["temporal"]})
+    monkeypatch.setattr(hmmr, "draw_unlabelled", quiet_drawing)
+    monkeypatch.setattr(hmmr, "train_temporal_network", lambda *_, **__: pytest.fail("trained again"))
+    other = reproduce_hmmr(tmp_path, replace(TEST_SET, seed=1), weights, no_progress, replace(QUICK, seeds=1))
     assert other["rows"]["temporal"]["mpjpe_mm"] != trained["rows"]["temporal"]["seeds"][0]["mpjpe_mm"]
 
 
-def test_what_is_done_is_not_done_again(
+def test_finished_stages_are_not_repeated(
     out: Path, weights: Path, trained: dict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dynamics, "train_temporal", lambda *_, **__: pytest.fail("trained again"))
-    monkeypatch.setattr(dynamics, "tuned_filters", lambda *_: pytest.fail("scored again"))
-    assert hmmr(out, TEST_SET, weights, quiet, QUICK) == trained
-    with pytest.raises(pytest.fail.Exception, match="scored again"):
-        hmmr(out, replace(TEST_SET, seed=1), weights, quiet)
+    monkeypatch.setattr(hmmr, "train_temporal_network", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr(hmmr, "tuned_filters", lambda *_: pytest.fail("scored again"))
+    assert reproduce_hmmr(out, TEST_SET, weights, no_progress, QUICK) == trained
     with pytest.raises(pytest.fail.Exception, match="trained again"):
-        hmmr(out, TEST_SET, weights, quiet, replace(QUICK, steps=4))
+        reproduce_hmmr(out, TEST_SET, weights, no_progress, replace(QUICK, steps=4))
+    with pytest.raises(pytest.fail.Exception, match="scored again"):
+        reproduce_hmmr(out, replace(TEST_SET, seed=1), weights, no_progress)
 
 
-def test_an_interrupted_training_goes_on(
+def test_an_interrupted_training_resumes(
     weights: Path, tmp_path: Path, trained: dict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Stop(Exception):
         pass
 
-    begun: list[int] = []
+    first_steps: list[int] = []
 
     def stopped(stage: str, done: int, total: int) -> None:
         if stage == "train" and done == 2:
             raise Stop
 
     def watched(stage: str, done: int, total: int) -> None:
-        begun.extend([done] * (stage == "train"))
+        first_steps.extend([done] * (stage == "train"))
 
-    monkeypatch.setattr(dynamics, "_EVERY", 1)
-    monkeypatch.setattr(dynamics, "TRAINED", {"temporal": TRAINED["temporal"]})
-    monkeypatch.setattr(dynamics, "draw_unlabelled", quiet_drawing)
+    monkeypatch.setattr(hmmr, "_CHECKPOINT_STEPS", 1)
+    monkeypatch.setattr(hmmr, "HMMR_TRAINED_ROWS", {"temporal": HMMR_TRAINED_ROWS["temporal"]})
+    monkeypatch.setattr(hmmr, "draw_unlabelled", quiet_drawing)
     once = replace(QUICK, seeds=1)
     with pytest.raises(Stop):
-        hmmr(tmp_path, TEST_SET, weights, stopped, once)
-    result = hmmr(tmp_path, TEST_SET, weights, watched, once)
-    assert begun == [3]
+        reproduce_hmmr(tmp_path, TEST_SET, weights, stopped, once)
+    result = reproduce_hmmr(tmp_path, TEST_SET, weights, watched, once)
+    assert first_steps == [3]
     assert result["rows"]["temporal"]["mpjpe_mm"] == trained["rows"]["temporal"]["seeds"][0]["mpjpe_mm"]
     assert result["rows"]["temporal"]["spread"] == {}
 
 
-def test_shares_of_unlabelled_video_tell_keypoints_of_more_and_more_people(body: Body) -> None:
-    motions = read_motions(TrainingChoice(untold=0.5), 0, body, None, quiet)
-    labelled = SyntheticClips(motions.told, body, SMALL.frames, TRAINING_ERRORS, scenes=2)
+def test_a_larger_fraction_of_unlabelled_video_has_more_people(body: Body) -> None:
+    motions = read_motions(TemporalDataConfig(unlabelled_fraction=0.5), 0, body, None, no_progress)
+    labelled = SyntheticClips(motions.labelled, body, SMALL.frames, TRAINING_ERRORS, num_scenes=2)
     counts = {}
-    for row, kind in TRAINED.items():
-        source = lessons_of(TrainingChoice(unlabelled_share=kind.unlabelled), motions, labelled).unlabelled
+    for row, kind in HMMR_TRAINED_ROWS.items():
+        source = temporal_training_data(
+            TemporalDataConfig(unlabelled_share=kind.unlabelled), motions, labelled
+        ).unlabelled
         assert isinstance(source, SyntheticClips)
         if kind.unlabelled == 0:
             assert source is labelled
         else:
-            assert not source.truth and not set(map(id, source.motions)) & set(map(id, motions.told))
+            assert not source.labelled and not set(map(id, source.motions)) & set(map(id, motions.labelled))
             counts[row] = len(source.motions)
     assert counts == {"unlabelled_25": 12, "unlabelled_50": 24, "unlabelled_100": 48}
 
 
-def test_what_cannot_be_is_refused(weights: Path, tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
-    with pytest.raises(ValueError, match="name the subjects to test on"):
-        hmmr(tmp_path, replace(TEST_SET, motions=tmp_path), weights, quiet)
+def test_invalid_settings_are_refused(weights: Path, tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+    with pytest.raises(ValueError, match="no subjects to test on"):
+        reproduce_hmmr(tmp_path, replace(TEST_SET, motions=tmp_path), weights, no_progress)
     with pytest.raises(ValueError, match="give --frames 4 at least"):
-        hmmr(tmp_path, ClipChoice(clips=2, frames=3), weights, quiet)
+        reproduce_hmmr(tmp_path, BenchmarkConfig(clips=2, frames=3), weights, no_progress)
     with pytest.raises(ValueError, match="0 seeds"):
-        Trainings(seeds=0)
+        HmmrTrainingConfig(seeds=0)
     with pytest.raises(SystemExit) as exit_info:
         main(["reproduce", "table1", "--out", str(tmp_path), "--train"])
     assert exit_info.value.code == 2
     assert "--train is for hmmr" in capfd.readouterr().err
 
 
-def test_the_command_scores_the_weights(out: Path, weights: Path, shipped: dict, tmp_path: Path) -> None:
+def test_the_command_scores_temporal_weights(out: Path, weights: Path, shipped: dict, tmp_path: Path) -> None:
     args = ["reproduce", "hmmr", "--out", str(tmp_path), "--clips", "2", "--frames", "14"]
     with pytest.raises(SystemExit) as exit_info:
         main([*args, "--weights", str(weights)])

@@ -1,4 +1,4 @@
-"""Our figures beside the paper's, in words and pictures."""
+"""Tables and figures of results beside those of the paper: Markdown and pictures."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from selfmocap.io.atomic import atomic_write
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PUBLISHED: dict[str, dict[str, dict[str, float]]] = {
+PUBLISHED_TUNG2017: dict[str, dict[str, dict[str, float]]] = {
     "table1": {
         "optimisation": {"surface_mm": 346.5, "mpjpe_mm": 532.8, "absolute_mpjpe_mm": 1320.1},
         "optimisation_R": {"surface_mm": 301.1, "mpjpe_mm": 222.0, "absolute_mpjpe_mm": 294.9},
@@ -26,9 +26,9 @@ PUBLISHED: dict[str, dict[str, dict[str, float]]] = {
     },
 }
 """Tung et al. 2017, tables 1 (SURREAL) and 2 (Human3.6M). Its `per-joint` column is free of translation and its
-`reconstruction` column includes it, whatever the text says: the figures allow no other reading."""
+`reconstruction` column includes translation. The text says otherwise, but the figures allow no other reading."""
 
-_SHOWN = {
+_COLUMNS = {
     "mpjpe_mm": "per joint",
     "surface_mm": "surface",
     "absolute_mpjpe_mm": "with translation",
@@ -36,11 +36,11 @@ _SHOWN = {
     "acceleration_error_m_per_s2": "accel. m/s²",
     "depth_sign_errors": "depth signs wrong",
 }
-_SOURCE = {"table1": "SURREAL", "table2": "Human3.6M"}
+_PAPER_DATASET = {"table1": "SURREAL", "table2": "Human3.6M"}
 
 
-def heading(title: str, header: Mapping[str, Any], note: str) -> list[str]:
-    """The first lines of a result in Markdown, from its record's header."""
+def report_heading(title: str, header: Mapping[str, Any], note: str) -> list[str]:
+    """Format the first lines of a result in Markdown."""
     return [
         f"# {title}",
         "",
@@ -52,31 +52,31 @@ def heading(title: str, header: Mapping[str, Any], note: str) -> list[str]:
     ]
 
 
-def table_in_words(what: str, result: Mapping[str, Any]) -> str:
-    """A table in Markdown: ours, and in brackets the paper's, which were measured on other data."""
-    header, published = result["about"], PUBLISHED[what]
+def table_markdown(name: str, result: Mapping[str, Any]) -> str:
+    """Format a table in Markdown, with the paper's figures, which were measured on other data, in brackets."""
+    header, published = result["about"], PUBLISHED_TUNG2017[name]
     note = (
-        f"mm. In brackets the paper's figures, on {_SOURCE[what]}: other people, other motions; its surface error "
-        "leaves out the root's rotation, ours does not."
+        f"mm. In brackets the paper's figures, on {_PAPER_DATASET[name]}: other people and motions. Its surface error "
+        "leaves out the rotation of the root; this one includes it."
     )
     lines = [
-        *heading(f"{what}: {header['protocol']}", header, note),
-        "| row | " + " | ".join(_SHOWN.values()) + " | s |",
-        "|---" * (len(_SHOWN) + 2) + "|",
+        *report_heading(f"{name}: {header['protocol']}", header, note),
+        "| row | " + " | ".join(_COLUMNS.values()) + " | s |",
+        "|---" * (len(_COLUMNS) + 2) + "|",
     ]
     for row, scores in result["rows"].items():
-        cells = [_cell(scores[name], name, published.get(row, {})) for name in _SHOWN]
+        cells = [_cell(scores[score], score, published.get(row, {})) for score in _COLUMNS]
         lines.append(f"| {row} | {' | '.join(cells)} | {scores['seconds']:.0f} |")
     lines += [
         "",
-        "| row | per joint, % lower than pretrained | surface | clips harmed by > 2 mm | self-check |",
+        "| row | per joint, % lower than pretrained | surface | clips worse by > 2 mm | held-out check |",
         "|---" * 5 + "|",
     ]
-    for row, lower in result["lower_than_pretrained_percent"].items():
-        harm = result["no_harm"][row]
-        check = ", ".join(f"{fate}: {count}" for fate, count in harm.get("self_check", {}).items())
+    for row, lower in result["improvement_percent"].items():
+        worse = result["regressions"][row]
+        check = ", ".join(f"{outcome}: {count}" for outcome, count in worse.get("heldout_check", {}).items())
         lines.append(
-            f"| {row} | {lower['mpjpe_mm']} | {lower['surface_mm']} | {harm['harmed']:.1%} | {check} |"
+            f"| {row} | {lower['mpjpe_mm']} | {lower['surface_mm']} | {worse['fraction']:.1%} | {check} |"
         )
     return "\n".join(lines) + "\n"
 
@@ -88,23 +88,27 @@ def _cell(value: float | None, name: str, published: Mapping[str, float]) -> str
     return f"{text} ({published[name]})" if name in published else text
 
 
-def draw_table(path: Path, what: str, result: Mapping[str, Any]) -> None:
-    """A bar a row: error per joint, the paper's as a line across it."""
+def draw_table(path: Path, name: str, result: Mapping[str, Any]) -> None:
+    """Draw one bar per row, the error per joint, with the paper's figure as a mark."""
     from matplotlib.figure import Figure
 
-    rows, published = result["rows"], PUBLISHED[what]
+    rows, published = result["rows"], PUBLISHED_TUNG2017[name]
     figure = Figure(figsize=(8, 0.4 * len(rows) + 1.2), layout="constrained")
     axes = figure.subplots()
-    places = np.arange(len(rows))[::-1]
-    axes.barh(places, [row["mpjpe_mm"] for row in rows.values()], 0.6, color="#4878a8", label="measured here")
-    theirs = {
-        place: published[row]["mpjpe_mm"] for place, row in zip(places, rows, strict=True) if row in published
-    }
-    label = f"the paper, on {_SOURCE[what]}"
-    axes.plot(
-        [*theirs.values()], [*theirs], "|", color="#c04030", markersize=16, markeredgewidth=3, label=label
+    positions = np.arange(len(rows))[::-1]
+    axes.barh(
+        positions, [row["mpjpe_mm"] for row in rows.values()], 0.6, color="#4878a8", label="measured here"
     )
-    axes.set_yticks(places, [row.replace("_", " ") for row in rows])
+    of_paper = {
+        position: published[row]["mpjpe_mm"]
+        for position, row in zip(positions, rows, strict=True)
+        if row in published
+    }
+    label = f"the paper, on {_PAPER_DATASET[name]}"
+    axes.plot(
+        [*of_paper.values()], [*of_paper], "|", color="#c04030", markersize=16, markeredgewidth=3, label=label
+    )
+    axes.set_yticks(positions, [row.replace("_", " ") for row in rows])
     axes.set_xlabel("error per joint, mm")
     axes.legend(loc="lower right")
     _save(figure, path)
@@ -113,22 +117,22 @@ def draw_table(path: Path, what: str, result: Mapping[str, Any]) -> None:
 def draw_curves(
     path: Path,
     panels: Mapping[str, Mapping[str, tuple[Sequence[int], np.ndarray]]],
-    over: str = "adaptation steps",
-    error: str = "error per joint, mm",
+    xlabel: str = "adaptation steps",
+    ylabel: str = "error per joint, mm",
 ) -> None:
-    """A panel for each title: by names the places and (seeds, places) errors, mean and spread."""
+    """Draw one panel per title: for each name, positions and errors (seeds, positions) as mean and spread."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5 * len(panels), 3.8), layout="constrained")
     columns = np.atleast_1d(figure.subplots(1, len(panels)))
     for axes, (title, curves) in zip(columns, panels.items(), strict=True):
-        for name, (places, errors) in curves.items():
+        for name, (positions, errors) in curves.items():
             mean, spread = errors.mean(0), errors.std(0)
-            (line,) = axes.plot(places, mean, label=name)
-            axes.fill_between(places, mean - spread, mean + spread, color=line.get_color(), alpha=0.2)
+            (line,) = axes.plot(positions, mean, label=name)
+            axes.fill_between(positions, mean - spread, mean + spread, color=line.get_color(), alpha=0.2)
         axes.set_title(title)
-        axes.set_xlabel(over)
-        axes.set_ylabel(error)
+        axes.set_xlabel(xlabel)
+        axes.set_ylabel(ylabel)
         axes.legend()
     _save(figure, path)
 

@@ -1,0 +1,6 @@
+"""`python -m selfmocap`."""
+
+from selfmocap.cli.main import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""The command `capture`."""
+
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from selfmocap.cli.console import ERRORS, OUTPUT
+from selfmocap.cli.progress import show_progress
+from selfmocap.pipeline.config import CaptureConfig
+
+
+def capture_command(
+    video: Annotated[Positional[Path], arg(metavar="VIDEO")],
+    out: Annotated[Path, arg(aliases=["-o"])],
+    config: Annotated[CaptureConfig, arg(name="")],
+    device: str = "cpu",
+) -> None:
+    """Capture the 3D motion of the people in a video.
+
+    Args:
+        video: Video file, GIF, or folder of images.
+        out: Output folder. An interrupted capture resumes there.
+        device: Device of the network and the fitting: cpu, cuda or cuda:N.
+    """
+    from selfmocap.io.files import read_json
+    from selfmocap.pipeline.capture import capture
+
+    with show_progress() as progress:
+        motions = capture(video, out, config, progress, device)
+    for warning in read_json(out / "report.json")["warnings"]:
+        ERRORS.print(f"selfmocap: warning: {warning}")
+    OUTPUT.print(f"{len(motions)} people in [bold]{out}[/]")

@@ -1,0 +1,28 @@
+"""Settings of observing a video."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+PixelBox = tuple[float, float, float, float]
+"""Left, top, right, bottom, px."""
+
+
+@dataclass(frozen=True)
+class ObserveConfig:
+    """Settings that determine the observations of a video."""
+
+    people: str = "largest"
+    """People to observe: `all`, `largest`, or a number, most visible first."""
+    person_box: PixelBox | None = None
+    """Box around the one person to observe in the first frame: left, top, right, bottom, px."""
+    detector: Literal["mediapipe", "mediapipe-legacy", "rtmpose"] = "mediapipe"
+    """Keypoint detector."""
+    flow: Literal["dis", "raft"] = "dis"
+    """Optical flow method."""
+    keypoints: Path | None = None
+    """Keypoints of another program (OpenPose or COCO JSON), used instead of a detector."""
+    masks: Path | None = None
+    """Folder of mask images, used instead of the detector's masks."""
+    flow_folder: Path | None = None
+    """Folder of flow files (.flo or .npy), used instead of an optical flow method."""
