@@ -195,7 +195,7 @@ def singles(videos: list[Path], folder: Path) -> dict[str, Any]:
 def driver(videos: Path, out: Path, workers: int) -> subprocess.Popen:
     program = "from selfmocap.cli.main import main; main()"
     command = [sys.executable, "-c", program, "capture-many", str(videos), "--out", str(out)]
-    options = ["--workers", str(workers), "--quality", "fast", "--export", "bvh"]
+    options = ["--workers", str(workers), "--quality", "fast", "--formats", "bvh"]
     return subprocess.Popen([*command, *options], cwd=ROOT)
 
 

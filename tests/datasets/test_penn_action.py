@@ -11,10 +11,10 @@ from selfmocap.body_model.body import Body
 from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
 from selfmocap.cli.main import main
-from selfmocap.datasets.penn_action import KEYPOINTS, label_files, read_penn_action
+from selfmocap.datasets.penn_action import PENN_ACTION_KEYPOINTS, penn_action_label_files, read_penn_action
 from selfmocap.evaluation.pck import evaluate_any, evaluate_keypoints
 from selfmocap.geometry.camera import project
-from selfmocap.training.temporal_data import TrackClips, tracks_at
+from selfmocap.training.video_tracks import TrackClips, load_tracks
 from tests.helpers.exported_files import wandering_motion
 from tests.helpers.penn_action_files import COCO, JOINTS, film_labels, write_film
 
@@ -33,12 +33,18 @@ def test_a_film_is_read_with_the_persons_own_left_and_right(tmp_path: Path) -> N
     film = read_penn_action(write_film(tmp_path, "0007", film_labels(points, visibility=hidden, train=-1)))
     assert (film.name, film.is_train, film.image_size, len(film)) == ("0007", False, (480, 270), 5)
     for name in COCO.names:
-        column = KEYPOINTS.index(name)
-        assert film.seen[:, column].any() == (name in JOINTS)
+        column = PENN_ACTION_KEYPOINTS.index(name)
+        assert film.visible[:, column].any() == (name in JOINTS)
         if name in JOINTS:
             np.testing.assert_allclose(film.keypoints[:, column], points[:, COCO.index(name)], rtol=1e-6)
-    assert film.seen[:, KEYPOINTS.index("right_shoulder")].tolist() == [True, True, False, True, True]
-    assert film.seen[:, KEYPOINTS.index("left_shoulder")].all()
+    assert film.visible[:, PENN_ACTION_KEYPOINTS.index("right_shoulder")].tolist() == [
+        True,
+        True,
+        False,
+        True,
+        True,
+    ]
+    assert film.visible[:, PENN_ACTION_KEYPOINTS.index("left_shoulder")].all()
 
 
 @pytest.mark.parametrize(
@@ -74,8 +80,8 @@ def test_a_film_that_unpacks_to_too_much_is_refused(tmp_path: Path) -> None:
 def test_label_files_are_those_of_the_set_and_of_nothing_else(tmp_path: Path) -> None:
     path = write_film(tmp_path / "Penn_Action", "0001", film_labels(some_points()))
     for place in (tmp_path / "Penn_Action", path.parent, path):
-        assert label_files(place) == [path]
-    assert label_files(tmp_path) == label_files(tmp_path / "motion.npz") == []
+        assert penn_action_label_files(place) == [path]
+    assert penn_action_label_files(tmp_path) == penn_action_label_files(tmp_path / "motion.npz") == []
 
 
 def test_films_for_training_are_unlabelled_video(tmp_path: Path, body: Body) -> None:
@@ -84,18 +90,18 @@ def test_films_for_training_are_unlabelled_video(tmp_path: Path, body: Body) -> 
     hidden[:, 5:7] = False  # The wrists.
     write_film(tmp_path, "0001", film_labels(points, visibility=hidden))
     write_film(tmp_path, "0002", film_labels(points, train=-1))
-    tracks = tracks_at(tmp_path, 30, 1.0, tmp_path / "index", lambda *_: None)
-    assert tracks.found == 1 and tracks.frames == 50
+    tracks = load_tracks(tmp_path, 30, 1.0, tmp_path / "index", lambda *_: None)
+    assert tracks.num_long_tracks == 1 and tracks.num_frames == 50
     clips = TrackClips(tracks, 30, body.num_betas)(3)
-    assert not clips.targets.known.any()
-    seen = clips.targets.seen[0, 0] > 0
+    assert not clips.targets.has_truth.any()
+    seen = clips.targets.keypoint_weight[0, 0] > 0
     names = {DEFAULT_KEYPOINTS.names[column] for column in seen.nonzero().squeeze(1).tolist()}
     assert names == set(JOINTS) - {"left_wrist", "right_wrist"}
     limbs = clips.targets.keypoints[0, 0][seen]
     cx, cy, half = clips.targets.boxes[0, 0].tolist()
     assert ((limbs - torch.tensor([cx, cy])).abs() < 2 * half).all()
-    with pytest.raises(ValueError, match=r"1 films of Penn Action, .* no track of 60 frames"):
-        tracks_at(tmp_path, 60, 1.0, tmp_path / "index", lambda *_: None)
+    with pytest.raises(ValueError, match=r"1 videos of Penn Action, .* no track of 60 frames"):
+        load_tracks(tmp_path, 60, 1.0, tmp_path / "index", lambda *_: None)
 
 
 # ---- scores ---------------------------------------------------------------------------------------------------
@@ -158,7 +164,7 @@ def test_pck_takes_the_person_nearest_to_the_labels_and_counts_frames(
     }  # fmt: skip
     late = result["clips"]["0003"]
     assert (late["frames"], late["missing_frames"], late["extra_frames"]) == (6, 6, 2)
-    with pytest.raises(ValueError, match="has the films for tests 0002, 0003"):
+    with pytest.raises(ValueError, match="has the test clips 0002, 0003"):
         evaluate_keypoints(tmp_path / "0002", films)
 
 
@@ -172,7 +178,7 @@ def test_the_command_scores_one_film(
                 "evaluate",
                 str(tmp_path / "motion.npz"),
                 str(films / "labels" / "0001.mat"),
-                "--json",
+                "--json-out",
                 str(tmp_path / "s"),
             ]
         )

@@ -60,7 +60,9 @@ def captured(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Path:
     video = drawn_video(folder / "two.mp4")
     with little_work():
         assert (
-            run("capture", "--video", video, "--out", folder / "out", "--weights", weights, "--export", "bvh")
+            run(
+                "capture", "--video", video, "--out", folder / "out", "--weights", weights, "--formats", "bvh"
+            )
             == 0
         )
     return folder
@@ -113,7 +115,7 @@ def test_a_capture_of_a_former_version_is_computed_again_with_a_sentence(
     for choice in choose["result"]["people"]:
         choice["fast"] = choice.pop("low_smoothness")
     (records / "choose.json").write_text(json.dumps(choose))
-    assert redo(again, weights, "--export", "bvh") == 0
+    assert redo(again, weights, "--formats", "bvh") == 0
     assert [record.getMessage() for record in caplog.records if "another version" in record.getMessage()] == [
         f"{again / 'out'}: computed by another version of selfmocap; its stages are computed again"
     ]
@@ -126,7 +128,7 @@ def test_a_temporal_network_captures_too(again: Path, tmp_path: Path) -> None:
     path = tmp_path / "temporal.safetensors"
     config = TemporalConfig(width=32, hidden=16, blocks=1, frames=13)
     save_temporal(path, TemporalNetwork(NetworkConfig(trunk="none", rgb=False), config), {})
-    assert redo(again, path, "--export", "bvh") == 0
+    assert redo(again, path, "--formats", "bvh") == 0
     motion = Motion.load(again / "out" / "person-1" / "motion.npz")
     assert motion.provenance["weights"] == load_temporal(path)[1]["sha256"]
     assert load_temporal(again / "out" / ".capture" / "adapted.safetensors")[0].config == config
@@ -139,7 +141,7 @@ def test_another_export_repeats_no_other_stage(
     for module, name in ((solve, "adapt"), (solve, "fit"), (capture, "postprocess"), (capture, "write_overlay_video"),
                          (capture, "motion_diagnostics"), (capture, "load_estimator")):  # fmt: skip
         monkeypatch.setattr(module, name, None)
-    assert redo(again, weights, "--export", "csv", "trc", "--fps", "60") == 0
+    assert redo(again, weights, "--formats", "csv", "trc", "--fps", "60") == 0
     after = results(again / "out")["content"]
     assert {name.rpartition(".")[2] for name in after.keys() - before.keys()} == {"csv", "trc"}
     assert before.items() <= after.items()
@@ -151,7 +153,7 @@ def test_another_height_repeats_postprocessing_but_not_adaptation(
 ) -> None:
     before = results(again / "out")["content"]
     monkeypatch.setattr(solve, "fit", None)
-    assert redo(again, weights, "--height", "1.2", "--export", "csv") == 0
+    assert redo(again, weights, "--height", "1.2", "--formats", "csv") == 0
     after = results(again / "out")["content"]
     assert not {name for name in after if name.endswith(".bvh")}, "an export of the former motion is left"
     assert before["person-1/motion.npz"] != after["person-1/motion.npz"]
@@ -162,14 +164,14 @@ def test_another_height_repeats_postprocessing_but_not_adaptation(
 @pytest.mark.slow
 def test_another_focal_length_moves_the_people(again: Path, weights: Path) -> None:
     near = Motion.load(again / "out" / "person-1" / "motion.npz").joints_cam[:, 0, 2].mean()
-    assert redo(again, weights, "--quality", "fast", "--focal", "3840", "--export") == 0
+    assert redo(again, weights, "--quality", "fast", "--focal", "3840", "--formats") == 0
     assert Motion.load(again / "out" / "person-1" / "motion.npz").joints_cam[:, 0, 2].mean() > 5 * near
     assert not (again / "out" / ".capture" / "adapted.safetensors").exists()
 
 
 @pytest.mark.slow
 def test_with_one_person_less_no_second_motion_is_left(again: Path, weights: Path) -> None:
-    assert redo(again, weights, "--people", "largest", "--export", "bvh") == 0
+    assert redo(again, weights, "--people", "largest", "--formats", "bvh") == 0
     assert not list((again / "out" / "person-2").iterdir())
 
 
@@ -184,11 +186,11 @@ def test_ctrl_c_exits_with_130_and_the_next_run_resumes(
 
     with monkeypatch.context() as patched:
         patched.setattr(capture, "write_overlay_video", interrupted)
-        assert redo(again, weights, "--export", "bvh") == 130
+        assert redo(again, weights, "--formats", "bvh") == 130
     assert "interrupted" in capfd.readouterr().err
     assert not (again / "out" / "report.json").exists()
     monkeypatch.setattr(solve, "fit", None)
-    assert redo(again, weights, "--export", "bvh") == 0
+    assert redo(again, weights, "--formats", "bvh") == 0
     assert results(again / "out")["content"] == results(captured / "out")["content"]
 
 
@@ -256,7 +258,7 @@ def captured_in_part(video: Path, out: Path, weights: Path, places=None) -> tupl
     """Capture, and return the motions and the warnings."""
     with little_work(places):
         assert (
-            run("capture", video, "--out", out, "--weights", weights, "--quality", "fast", "--export", "bvh")
+            run("capture", video, "--out", out, "--weights", weights, "--quality", "fast", "--formats", "bvh")
             == 0
         )
     paths = sorted(out.glob("person-*/motion.npz"))
@@ -385,7 +387,7 @@ def test_a_full_disk_and_a_file_as_output_folder_are_reported(
         (["--people", "some"], "'some'"),
         (["--height", "180"], "metres from 0.5 to 2.6"),
         (["--focal", "0"], "focal length"),
-        (["--export", "fbx"], "no format 'fbx'"),
+        (["--formats", "fbx"], "no format 'fbx'"),
         (["--fps", "0"], "1 to 1000"),
         (["--device", "tpu"], "expected cpu, cuda"),
         (["--weights", "absent.safetensors"], "absent.safetensors does not exist"),

@@ -63,7 +63,7 @@ def test_a_rotated_video_is_captured_upright(tmp_path: Path, weights: Path, cloc
     video = write_video(tmp_path / "tall.mp4", lying)
     turned(video, clockwise)
     with little_work(places):
-        assert capture(video, tmp_path / "out", weights, "--export", "bvh") == 0
+        assert capture(video, tmp_path / "out", weights, "--formats", "bvh") == 0
     motion = Motion.load(tmp_path / "out" / "person-1" / "motion.npz")
     assert motion.image_size == (HEIGHT, WIDTH)
     pelvis = motion.camera.project(motion.camera.to_world(motion.joints_cam[:, :1]))[:, 0]
@@ -84,7 +84,7 @@ def test_exports_of_a_variable_frame_rate_keep_the_frame_times(tmp_path: Path, w
     times = [float(t) / 1000 for t in np.cumsum([0, *durations])]
     video = drawn_video(tmp_path / "odd.mkv", times=times)
     with little_work():
-        assert capture(video, tmp_path / "out", weights, "--people", "1", "--export", "bvh", "csv") == 0
+        assert capture(video, tmp_path / "out", weights, "--people", "1", "--formats", "bvh", "csv") == 0
     folder = tmp_path / "out" / "person-1"
     motion = Motion.load(folder / "motion.npz")
     assert motion.frame_times.tolist() == pytest.approx(times, abs=1e-3)
@@ -149,12 +149,12 @@ def test_a_folder_without_write_permission_is_named_and_unchanged(
     empty, finished = readable_folder / "empty", readable_folder / "finished"
     empty.mkdir()
     with little_work():
-        assert capture(video, finished, weights, "--export", "bvh") == 0
+        assert capture(video, finished, weights, "--formats", "bvh") == 0
         make_read_only(readable_folder)
         before = results(finished)
         capfd.readouterr()
         with as_user_nobody():
-            for out, *options in [(empty,), (empty / "deeper",), (finished, "--export", "csv"),
+            for out, *options in [(empty,), (empty / "deeper",), (finished, "--formats", "csv"),
                                   (finished, "--height", "1.5"), (finished, "--people", "largest")]:  # fmt: skip
                 assert capture(video, out, weights, *options) == 2
                 lines = [line for line in capfd.readouterr().err.splitlines() if line.strip()]

@@ -37,7 +37,7 @@ def test_a_folder_of_videos_gives_the_same_as_single_captures(
     (videos / "broken.mp4").write_bytes(good[0].read_bytes()[:300])
     weights = untrained_weights(tmp_path / "untrained.safetensors")
     command = [
-        "capture-many", str(videos), "--out", str(out), "--weights", str(weights), "--export", "bvh",
+        "capture-many", str(videos), "--out", str(out), "--weights", str(weights), "--formats", "bvh",
         "--pseudo-labels",
     ]  # fmt: skip
 
