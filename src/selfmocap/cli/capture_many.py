@@ -21,7 +21,7 @@ _MAX_JOB_BARS = 8
 
 
 def capture_many_command(
-    sources: Positional[tuple[str, ...]],
+    sources: Annotated[Positional[tuple[str, ...]], arg(metavar="SOURCES")],
     out: Annotated[Path, arg(aliases=["-o"])],
     batch: Annotated[BatchConfig, arg(name="")],
     config: Annotated[CaptureConfig, arg(name="")],
