@@ -78,12 +78,12 @@ def error_mm(experiment: Experiment, parameters: BodyParameters) -> float:
 
 
 def estimate(experiment: Experiment, network: Estimator) -> BodyParameters:
-    return with_shared_shape(predict_bodies(network, experiment.whole), experiment.whole)
+    return with_shared_shape(predict_bodies(network, experiment.full), experiment.full)
 
 
 def adaptation_trajectory(experiment: Experiment, config: AdaptConfig) -> Trajectory:
     """Adapt the network's weights."""
-    trajectory = Trajectory([], [], [], min(config.window * config.windows, len(experiment.whole)))
+    trajectory = Trajectory([], [], [], min(config.window * config.windows, len(experiment.full)))
     measuring = 0.0
     begin = time.perf_counter()
 
@@ -95,7 +95,7 @@ def adaptation_trajectory(experiment: Experiment, config: AdaptConfig) -> Trajec
         trajectory.error_mm.append(error_mm(experiment, estimate(experiment, network)))
         measuring += time.perf_counter() - now
 
-    adapt(experiment.networks["frame"], experiment.body, experiment.whole, config, on_epoch=on_epoch)
+    adapt(experiment.networks["frame"], experiment.body, experiment.full, config, on_epoch=on_epoch)
     return trajectory
 
 
@@ -103,10 +103,10 @@ def fit_trajectory(
     experiment: Experiment, start: BodyParameters, config: FitConfig, lengths: Sequence[int]
 ) -> Trajectory:
     """Fit each frame's parameters."""
-    trajectory = Trajectory([0], [0.0], [error_mm(experiment, start)], len(experiment.whole))
+    trajectory = Trajectory([0], [0.0], [error_mm(experiment, start)], len(experiment.full))
     for steps in lengths:
         begin = time.perf_counter()
-        found = fit(experiment.body, start, experiment.whole, replace(config, steps=steps))
+        found = fit(experiment.body, start, experiment.full, replace(config, steps=steps))
         trajectory.seconds.append(time.perf_counter() - begin)
         trajectory.steps.append(steps)
         trajectory.error_mm.append(error_mm(experiment, found))
@@ -120,8 +120,8 @@ def contestants(
     keypoints, all_losses = (
         replace(one, epochs=epochs or one.epochs) for one in (config.adapt, config.adapt_all)
     )
-    scratch = random_start(experiment.whole, experiment.body.num_betas)
-    without_images = replace(config.optimise, weights=config.descend.weights)
+    scratch = random_start(experiment.full, experiment.body.num_betas)
+    without_images = replace(config.optimise, weights=config.gradient_descent.weights)
     return {
         "adaptation, keypoints": lambda: adaptation_trajectory(experiment, keypoints),
         "adaptation, all losses": lambda: adaptation_trajectory(experiment, all_losses),
@@ -161,8 +161,8 @@ def experiment_of(options: argparse.Namespace) -> Experiment:
         clips_experiment,
         networks={name: network.to(device) for name, network in clips_experiment.networks.items()},
         body=body.to(device),
-        whole=clips_experiment.whole.to(device),
-        checked=clips_experiment.checked.to(device),
+        full=clips_experiment.full.to(device),
+        split=clips_experiment.split.to(device),
         truth=clips_experiment.truth.to(device),
     )
 
@@ -189,7 +189,7 @@ def main() -> None:
             contestants(experiment, options.epochs, options.lengths).items(), reverse=bool(number % 2)
         ):
             trajectories.setdefault(name, []).append(run())
-    frames = len(experiment.whole)
+    frames = len(experiment.full)
     result = {
         "frames": frames,
         "threads": torch.get_num_threads(),

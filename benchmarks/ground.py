@@ -31,12 +31,13 @@ from selfmocap.pipeline.postprocessing.rebuild import keypoint_body, keypoints_w
 from selfmocap.synthetic.batches import SyntheticConfig
 from selfmocap.synthetic.cameras import CameraConfig
 from selfmocap.synthetic.corrupt import KeypointErrors
+from selfmocap.synthetic.keypoint_scene import sample_detections, sample_keypoint_scene
 from selfmocap.synthetic.motions import MotionClip
-from selfmocap.synthetic.points import detected, point_scene
 from selfmocap.synthetic.scene import sample_scene
 from selfmocap.tracking.observations import Observations
+from selfmocap.training.config import TemporalDataConfig
 from selfmocap.training.temporal_data import CLIP_FPS, clip_boxes
-from selfmocap.training.temporal_recipe import TemporalDataConfig, read_motions
+from selfmocap.training.temporal_recipe import read_motions
 
 SEED = 70_000
 SPREAD = 0.2
@@ -52,14 +53,14 @@ def filmed(
     views = sample_scene(
         np.random.SeedSequence(seed),
         cameras,
-        config.looks,
+        config.appearance,
         (1, frames),
         CLIP_FPS,
         motions,
         body,
         variety=None,
     ).views
-    seen = detected(seed, KeypointErrors(), point_scene(seed, config, motions, body))
+    seen = sample_detections(seed, KeypointErrors(), sample_keypoint_scene(seed, config, motions, body))
     width, height = views.size[0].tolist()
     observations = Observations(
         frame_index=torch.arange(frames),

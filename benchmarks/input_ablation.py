@@ -21,7 +21,8 @@ from selfmocap.body_model.body import BodyParameters
 from selfmocap.geometry.camera import CROP_SIZE, project
 from selfmocap.models.checkpoints import load_network
 from selfmocap.models.frame import FrameInputs, FrameNetwork
-from selfmocap.training.frame_recipe import FrameDataConfig, validation_frames
+from selfmocap.training.frame_data import load_training_data
+from selfmocap.training.frame_recipe import validation_frames
 from selfmocap.training.train_frame import validate_frame_network
 
 Frames = list[tuple[FrameInputs, BodyParameters]]
@@ -48,8 +49,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=2000)
     options = parser.parse_args()
     body, (network, _) = Body.load(), load_network(options.weights)
-    config = FrameDataConfig(options.motions, options.backgrounds, tuple(options.held_out), options.frames)
-    data = config.gathered(body, None, 0, lambda *_: None)
+    data = load_training_data(body, options.motions, options.backgrounds, options.held_out)
     frames = validation_frames(data, body, rgb=True, frames=options.frames)
     points = [body.keypoints(body.pose(truth).vertices, network.config.keypoint_set) for _, truth in frames]
     pixels = [project(p, i.focal, i.center) for p, (i, _) in zip(points, frames, strict=True)]

@@ -1,5 +1,7 @@
-"""The segmentation loss (Eq. 5) of posed bodies against the masks of others, forward and backward, beside automatic
-differentiation through all pairs of visible vertices and mask pixels, and beside scipy's KD-tree. Turn by turn.
+"""Compare the segmentation loss (Eq. 5), forward and backward, with all pairs of distances and with a KD-tree.
+
+Posed bodies meet the masks of other bodies. The peers are automatic differentiation through all pairs of visible
+vertices and mask pixels, and scipy's KD-tree; the methods take turns.
 
     python benchmarks/segmentation.py [--json] [--rounds 15] [--batch 32]
 """
@@ -21,31 +23,31 @@ from selfmocap.losses.self_supervised import halve_mask, halve_points, segmentat
 Terms = tuple[Tensor, Tensor]
 
 
-def through_all_pairs(points: Tensor, pixels: Tensor) -> Terms:
+def all_pairs_terms(points: Tensor, pixels: Tensor) -> Terms:
     squared = (points[:, None] - pixels[None]).square().sum(-1)
     return squared.min(1).values.mean(), squared.min(0).values.mean()
 
 
-def through_trees(points: Tensor, pixels: Tensor) -> Terms:
+def kd_tree_terms(points: Tensor, pixels: Tensor) -> Terms:
     workers = torch.get_num_threads()
-    fixed = points.detach().numpy()
-    _, to_pixel = cKDTree(pixels.numpy()).query(fixed, workers=workers)
-    _, to_point = cKDTree(fixed).query(pixels.numpy(), workers=workers)
+    detached = points.detach().numpy()
+    _, to_pixel = cKDTree(pixels.numpy()).query(detached, workers=workers)
+    _, to_point = cKDTree(detached).query(pixels.numpy(), workers=workers)
     over = (points - pixels[to_pixel]).square().sum(-1).mean()
     return over, (pixels - points[to_point]).square().sum(-1).mean()
 
 
 def contestants(vertices: Tensor, visible: Tensor, masks: Tensor) -> dict[str, Callable[[], Tensor]]:
-    """For each way a step that gives the gradient of the vertices."""
+    """Return for each method a function that computes the gradient of the vertices."""
     certain, all_pixels = torch.ones_like(masks), [mask.nonzero().flip(-1).float() for mask in masks]
 
-    def ours(x: Tensor) -> Tensor:
+    def fused(x: Tensor) -> Tensor:
         over, under = segmentation_loss(x, visible, masks, certain)
         return (over + under).sum()
 
     def one_by_one(terms: Callable[[Tensor, Tensor], Terms], x: Tensor) -> Tensor:
         pairs = [
-            terms(points[seen], pixels) for points, seen, pixels in zip(x, visible, all_pixels, strict=True)
+            terms(points[shown], pixels) for points, shown, pixels in zip(x, visible, all_pixels, strict=True)
         ]
         return torch.stack([over + under for over, under in pairs]).sum()
 
@@ -54,9 +56,9 @@ def contestants(vertices: Tensor, visible: Tensor, masks: Tensor) -> dict[str, C
         return torch.autograd.grad(loss(x), x)[0]
 
     return {
-        "ours": lambda: gradient(ours),
-        "all pairs, automatic": lambda: gradient(lambda x: one_by_one(through_all_pairs, x)),
-        "KD-tree": lambda: gradient(lambda x: one_by_one(through_trees, x)),
+        "selfmocap": lambda: gradient(fused),
+        "all pairs, automatic": lambda: gradient(lambda x: one_by_one(all_pairs_terms, x)),
+        "KD-tree": lambda: gradient(lambda x: one_by_one(kd_tree_terms, x)),
     }
 
 
@@ -71,7 +73,7 @@ def main() -> None:
     parameters = random_bodies(body, options.batch)
     boxes = boxes_around(CAMERA.project(body.pose(parameters).vertices))
     projection = reproject(body, parameters, CAMERA, boxes)
-    # The mask of the next body, shifted by 3 px: what a first guess meets.
+    # The mask of the next body, shifted by 3 px: as far off as an initial estimate.
     shift = torch.tensor([3.0, 0.0, 0.0]) * boxes[:, 2:] / 64
     masks = halve_mask(body_mask(body, parameters, CAMERA, boxes + shift)).roll(1, 0)
     methods = contestants(halve_points(projection.vertices), projection.visible, masks)
@@ -86,8 +88,8 @@ def main() -> None:
         "gradient_error": {
             name: float((step() - reference).norm() / reference.norm()) for name, step in methods.items()
         },
-        "ratio_vs_autograd": round(median_ratio(times["all pairs, automatic"], times["ours"]), 1),
-        "ratio_vs_kdtree": round(median_ratio(times["KD-tree"], times["ours"]), 1),
+        "ratio_vs_autograd": round(median_ratio(times["all pairs, automatic"], times["selfmocap"]), 1),
+        "ratio_vs_kdtree": round(median_ratio(times["KD-tree"], times["selfmocap"]), 1),
     }
     for key, value in result.items():
         print(f"{key}: {value}")

@@ -1,5 +1,6 @@
-"""One step of self-supervision without the network: body, camera, visibility, all three losses, and backward to shape,
-rotations, place and focal length; with the share of each stage.
+"""Measure one step of self-supervision without the network, and the fraction of each stage.
+
+A step is body, camera, visibility, all three losses, and backward to shape, rotations, translation and focal length.
 
     python benchmarks/self_supervision.py [--json] [--rounds 15] [--batch 32] [--device cpu]
 """
@@ -32,7 +33,7 @@ from selfmocap.tracking.observations import Observations
 
 
 def observations(body: Body, truth: BodyParameters, boxes: Tensor) -> Observations:
-    """What a detector would give of the truth; the flow is noise."""
+    """Return the observations of a perfect detector, with noise as flow."""
     count = len(boxes)
     masks = body_mask(body, truth, CAMERA, boxes)
     keypoints = reproject(body, truth, CAMERA, boxes).keypoints
@@ -52,44 +53,46 @@ def observations(body: Body, truth: BodyParameters, boxes: Tensor) -> Observatio
 
 
 def stages(
-    body: Body, guess: BodyParameters, camera: Camera, seen: Observations
+    body: Body, guess: BodyParameters, camera: Camera, observed: Observations
 ) -> dict[str, Callable[[], Any]]:
-    """The whole step, and its parts on their own."""
+    """Return the step, and each of its stages, as functions."""
     inputs = [
         x.requires_grad_() for x in (guess.betas, guess.R_parent_joint, guess.p_world_root, camera.focal)
     ]
 
     def forward() -> Tensor:
-        difference = compare(reproject(body, guess, camera, seen.boxes), seen)
-        return sum((getattr(difference, field.name).mean() for field in fields(difference)), torch.zeros(()))
+        losses = compare(reproject(body, guess, camera, observed.boxes), observed)
+        return sum((getattr(losses, field.name).mean() for field in fields(losses)), torch.zeros(()))
 
     with torch.no_grad():
         p_cam = camera.to_camera(body.pose(guess).vertices)
-        projection: Projection = reproject(body, guess, camera, seen.boxes)
-        masks = halve_mask(seen.masks)
+        projection: Projection = reproject(body, guess, camera, observed.boxes)
+        masks = halve_mask(observed.masks)
         points, certain = halve_points(projection.vertices), torch.ones_like(masks)
 
     @torch.no_grad()
-    def quietly(function: Callable[..., Any], *arguments: Any) -> Any:
+    def without_gradient(function: Callable[..., Any], *arguments: Any) -> Any:
         return function(*arguments)
 
     return {
-        "whole": lambda: torch.autograd.grad(forward(), inputs),
+        "total": lambda: torch.autograd.grad(forward(), inputs),
         "forward": forward,
-        "body and projection": lambda: quietly(lambda: camera.project(body.pose(guess).vertices)),
+        "body and projection": lambda: without_gradient(lambda: camera.project(body.pose(guess).vertices)),
         "visibility": lambda: visible_vertices(p_cam, body.faces),
-        "keypoints": lambda: quietly(
-            robust_keypoint_loss, projection.keypoints, projection.keypoints, seen.keypoint_confidence
+        "keypoints": lambda: without_gradient(
+            robust_keypoint_loss, projection.keypoints, projection.keypoints, observed.keypoint_confidence
         ),
-        "motion": lambda: quietly(
+        "motion": lambda: without_gradient(
             motion_loss,
             projection.vertices,
             projection.flow,
             projection.visible,
-            seen.flow,
-            seen.flow_confidence,
+            observed.flow,
+            observed.flow_confidence,
         ),
-        "segmentation": lambda: quietly(segmentation_loss, points, projection.visible, masks, certain),
+        "segmentation": lambda: without_gradient(
+            segmentation_loss, points, projection.visible, masks, certain
+        ),
     }
 
 
@@ -104,11 +107,11 @@ def main() -> None:
     body = Body.load()
     truth = random_bodies(body, options.batch)
     boxes = boxes_around(CAMERA.project(body.pose(truth).vertices))
-    seen = observations(body, truth, boxes).to(options.device)
+    observed = observations(body, truth, boxes).to(options.device)
     guess = replace(truth, p_world_root=truth.p_world_root + torch.tensor([0.08, -0.05, 0.1])).to(
         options.device
     )
-    steps = stages(body.to(options.device), guess, CAMERA.to(options.device), seen)
+    steps = stages(body.to(options.device), guess, CAMERA.to(options.device), observed)
     if options.device != "cpu":
         steps = {name: lambda step=step: (step(), torch.cuda.synchronize()) for name, step in steps.items()}
     times = interleaved(steps, options.rounds)
@@ -117,16 +120,16 @@ def main() -> None:
         "batch": options.batch,
         "device": options.device,
         "threads": torch.get_num_threads(),
-        "ms_per_frame": round(per_frame["whole"], 3),
-        "ms_per_frame_best_round": round(min(times["whole"]) * 1e3 / options.batch, 3),
+        "ms_per_frame": round(per_frame["total"], 3),
+        "ms_per_frame_best_round": round(min(times["total"]) * 1e3 / options.batch, 3),
         "milliseconds_per_frame": {name: round(value, 3) for name, value in per_frame.items()}
-        | {"backward": round(per_frame["whole"] - per_frame["forward"], 3)},
-        "shares": {
-            name: round(per_frame[name] / per_frame["whole"], 3)
+        | {"backward": round(per_frame["total"] - per_frame["forward"], 3)},
+        "fractions": {
+            name: round(per_frame[name] / per_frame["total"], 3)
             for name in steps
-            if name not in ("whole", "forward")
+            if name not in ("total", "forward")
         }
-        | {"backward": round(1 - per_frame["forward"] / per_frame["whole"], 3)},
+        | {"backward": round(1 - per_frame["forward"] / per_frame["total"], 3)},
     }
     for key, value in result.items():
         print(f"{key}: {value}")

@@ -61,7 +61,7 @@ def shares(config: SyntheticConfig, material) -> dict[str, float]:
 
         setattr(module, name, measured)
 
-    for module, name in ((batches, "sample_scene"), (batches, "draw"), (batches, "photographs"),
+    for module, name in ((batches, "sample_scene"), (batches, "render_figures"), (batches, "render_images"),
                          (corrupt, "sample_errors"), (corrupt, "corrupt_masks")):  # fmt: skip
         timed(module, name)
     start = time.process_time()

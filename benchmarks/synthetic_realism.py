@@ -19,13 +19,18 @@ from PIL import Image
 from selfmocap import Body
 from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS, KEYPOINT_SETS
 from selfmocap.datasets.motions_folder import load_motions
+from selfmocap.synthetic.appearance import AppearanceConfig
 from selfmocap.synthetic.backgrounds import load_backgrounds, procedural_backgrounds
 from selfmocap.synthetic.cameras import CameraConfig
-from selfmocap.synthetic.looks import LookConfig
 from selfmocap.synthetic.motions import from_recording, procedural_motions
-from selfmocap.synthetic.pictures import photographs, sample_setting, some, whole_images
-from selfmocap.synthetic.scene import Scene, sample_scene, stage_of
-from selfmocap.synthetic.shading import draw
+from selfmocap.synthetic.rendering import (
+    full_image_windows,
+    render_images,
+    sample_scene_background,
+    select_images,
+)
+from selfmocap.synthetic.scene import Scene, figure_assets, sample_scene
+from selfmocap.synthetic.shading import render_figures
 
 SIDE = 512
 
@@ -39,18 +44,26 @@ def whole_bodies(scene: Scene) -> np.ndarray:
 def pictures(seed: int, motions, backgrounds, body: Body) -> tuple[np.ndarray, np.ndarray]:
     """RGB pictures of whole bodies and their true keypoints."""
     cameras = CameraConfig(size=(SIDE, SIDE), distance=(2.4, 5.0), focal=(0.65, 1.2))
-    looks = LookConfig(furniture=0.0)
+    looks = AppearanceConfig(furniture=0.0)
     seeds, rest = np.random.SeedSequence(seed).spawn(2)
     scene = sample_scene(seeds, cameras, looks, (32, 1), 30.0, motions, body)
-    windows = whole_images(scene)
-    setting = sample_setting(np.random.default_rng(rest), scene, windows, backgrounds)
+    windows = full_image_windows(scene)
+    setting = sample_scene_background(np.random.default_rng(rest), scene, windows, backgrounds)
     shown, keypoints = [], []
     for i in np.flatnonzero(whole_bodies(scene)):
         one = slice(i, i + 1)
-        drawn = draw(
-            scene.vertices[one], windows.lens[one], some(scene.look, one), stage_of(body).model, SIDE, 2, True
+        drawn = render_figures(
+            scene.vertices[one],
+            windows.intrinsics[one],
+            select_images(scene.appearance, one),
+            figure_assets(body).model,
+            SIDE,
+            2,
+            True,
         )
-        shown.append(photographs(drawn, some(windows, one), some(setting, one), backgrounds)[0])
+        shown.append(
+            render_images(drawn, select_images(windows, one), select_images(setting, one), backgrounds)[0]
+        )
         keypoints.append(scene.keypoints[i, 0].numpy())
     return np.array(shown), np.array(keypoints)
 

@@ -4,8 +4,8 @@ ten repetitions of it, and the error of the optical flow.
     python benchmarks/tracking.py [VIDEO] [--frames 120] [--json]
 
 Goals: 12 frames/s in total on two cores; at most 1.5 GB, the same within 10 % for the longer clip; flow with a lower
-photometric error than zero flow on every clip. The peer in the same run is MediaPipe's `solutions.pose`: whole frames,
-one person, keypoints only.
+photometric error than zero flow, on every clip of the folder of the default video. The peer in the same run is
+MediaPipe's `solutions.pose`: whole frames, one person, keypoints only.
 """
 
 import argparse
@@ -135,10 +135,10 @@ def main() -> int:
         peer = peer_frames_per_second(short)
         report, speed = observed(short, Path(folder) / "short")
         longer, longer_speed = observed(long, Path(folder) / "long")
-    clips = (
-        sorted(p for p in CLIPS.glob("*.*") if p.suffix in (".mp4", ".mkv", ".gif")) if CLIPS.is_dir() else []
-    )
-    photometric = {clip.name: photometric_errors(clip) for clip in [*clips] or [arguments.video]}
+    clips = [arguments.video]
+    if arguments.video.parent == CLIPS:
+        clips = sorted(path for path in CLIPS.glob("*.*") if path.suffix in (".mp4", ".mkv", ".gif"))
+    photometric = {clip.name: photometric_errors(clip) for clip in clips}
     result = {
         "frames_per_second": round(speed, 2),
         "frames_per_second_ten_times": round(longer_speed, 2),

@@ -1,11 +1,12 @@
-"""Making and learning synthetic people: images a second of the steps that `selfmocap train` takes, and the share of the
-time in which the network waits for images, for the networks that there are, in float32 and in bfloat16, in one process.
+"""Measure the training of frame networks: images per second, and the fraction of the time spent waiting for images.
+
+Every preset runs the steps of `selfmocap train` in float32 and in bfloat16, in one process.
 
     python benchmarks/training.py [--json] [--steps 4] [--batch 64] [--workers 0] [--motions DIR] [--backgrounds DIR]
         [--networks NAME ...]
 
-On a GPU also its utilisation (NVML, the mean over the steps). Without workers images are made in turn with learning:
-the share is that of making them.
+On a GPU also its utilisation (NVML, mean over the steps). Without workers images are made between the steps, and the
+waiting time is the time to make them.
 """
 
 import argparse
@@ -21,50 +22,53 @@ from lightning_fabric import Fabric
 
 from selfmocap import Body
 from selfmocap.models.frame import FrameNetwork
-from selfmocap.training.frame_data import Material, gather
-from selfmocap.training.frame_recipe import PRESETS, people
+from selfmocap.training.frame_data import FrameTrainingData, load_training_data
+from selfmocap.training.frame_recipe import FRAME_PRESETS, frame_source
+from selfmocap.training.loop import launch_fabric
 from selfmocap.training.train_frame import (
-    ByName,
-    batches,
-    fabric_here,
-    optimizer_of,
-    supervised_body,
+    TensorModule,
+    build_optimizer,
+    loss_body,
+    step_batches,
     train_step,
 )
 
 
-def measured(
+def measure(
     name: str,
     precision: torch.dtype,
-    material: Material,
+    data: FrameTrainingData,
     body: Body,
     options: argparse.Namespace,
     fabric: Fabric,
 ) -> dict[str, Any]:
-    """Over `steps` steps, after some that are not counted: in them kernels are compiled and workers start."""
-    begins = 2 if fabric.device.type == "cpu" else 20
-    config = replace(PRESETS[name], steps=begins + options.steps, batch=options.batch)
+    """Measure `steps` steps, after warm-up steps in which kernels are compiled and workers start."""
+    warmup = 2 if fabric.device.type == "cpu" else 20
+    config = replace(FRAME_PRESETS[name], steps=warmup + options.steps, batch=options.batch)
     network = FrameNetwork(config.network).to(fabric.device)
-    model, optimizer = fabric.setup(ByName(network), optimizer_of(config, network))
-    surface = supervised_body(body, config.network.keypoint_set).to(fabric.device)
-    stream = batches(config, people(config.network, material, body), 0, options.workers, fabric)
-    waited, learned, busy = 0.0, 0.0, []
+    model, optimizer = fabric.setup(TensorModule(network), build_optimizer(config, network))
+    posed_body = loss_body(body, config.network.keypoint_set).to(fabric.device)
+    stream = step_batches(config, frame_source(config.network, data, body), 0, options.workers, fabric)
+    waiting, training, utilisation = 0.0, 0.0, []
     for step in range(config.steps):
-        begin = time.perf_counter()
+        start = time.perf_counter()
         inputs, truth = next(stream)
-        made = time.perf_counter()
-        train_step(config, model, optimizer, inputs, truth, surface, precision, fabric)
-        if step >= begins:
-            waited, learned = waited + made - begin, learned + time.perf_counter() - made
+        received = time.perf_counter()
+        train_step(config, model, optimizer, inputs, truth, posed_body, precision, fabric)
+        if step >= warmup:
+            waiting += received - start
+            training += time.perf_counter() - received
             if fabric.device.type == "cuda":
-                busy.append(torch.cuda.utilization())
+                utilisation.append(torch.cuda.utilization())
     images = options.steps * options.batch
     row = {
-        "images_per_second": round(images / (waited + learned), 1),
-        "learning_images_per_second": round(images / learned, 1),
-        "share_waiting": round(waited / (waited + learned), 3),
+        "images_per_second": round(images / (waiting + training), 1),
+        "training_images_per_second": round(images / training, 1),
+        "waiting_fraction": round(waiting / (waiting + training), 3),
     }
-    return row | ({"gpu_utilisation_percent": round(sum(busy) / len(busy))} if busy else {})
+    return row | (
+        {"gpu_utilisation_percent": round(sum(utilisation) / len(utilisation))} if utilisation else {}
+    )
 
 
 def main() -> None:
@@ -77,15 +81,15 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--motions", type=Path)
     parser.add_argument("--backgrounds", type=Path)
-    parser.add_argument("--networks", nargs="*", choices=sorted(PRESETS), default=sorted(PRESETS))
+    parser.add_argument("--networks", nargs="*", choices=sorted(FRAME_PRESETS), default=sorted(FRAME_PRESETS))
     options = parser.parse_args()
-    body, fabric = Body.load(), fabric_here()
-    material = gather(body, options.motions, options.backgrounds, ())
+    body, fabric = Body.load(), launch_fabric()
+    data = load_training_data(body, options.motions, options.backgrounds, ())
     rows = {}
     for name in options.networks:
         for precision in (torch.float32, torch.bfloat16):
             key = f"{name}, {str(precision).removeprefix('torch.')}"
-            rows[key] = measured(name, precision, material, body, options, fabric)
+            rows[key] = measure(name, precision, data, body, options, fabric)
             if not options.json:
                 print(key, rows[key])
     gpu = fabric.device.type == "cuda"
