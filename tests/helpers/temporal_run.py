@@ -1,4 +1,4 @@
-"""A small training of a temporal network as a program of its own, to be killed, resumed and shared by processes.
+"""A small training of a temporal network as a program, for tests that kill, resume or distribute it.
 
 python temporal_run.py OUT STEPS [SHARDS] [PAUSE_SECONDS]
 """
@@ -15,10 +15,15 @@ from selfmocap.models.frame import FrameNetwork
 from selfmocap.models.temporal import TemporalConfig
 from selfmocap.synthetic.corrupt import KeypointErrors
 from selfmocap.synthetic.motions import procedural_motions
-from selfmocap.training.temporal_data import ClipSource, SyntheticClips, TrackClips, tracks_at
+from selfmocap.training.loop import launch_fabric
+from selfmocap.training.temporal_data import ClipSource, SyntheticClips
 from selfmocap.training.temporal_recipe import real_poses
-from selfmocap.training.train_frame import fabric_here
-from selfmocap.training.train_temporal import Lessons, TemporalTrainConfig, train_temporal
+from selfmocap.training.train_temporal import (
+    TemporalTrainConfig,
+    TemporalTrainingData,
+    train_temporal_network,
+)
+from selfmocap.training.video_tracks import TrackClips, load_tracks
 
 
 def main() -> None:
@@ -26,27 +31,27 @@ def main() -> None:
     shards = Path(sys.argv[3]) if len(sys.argv) > 3 else None
     pause = float(sys.argv[4]) if len(sys.argv) > 4 else 0.0
     torch.set_num_threads(1)
-    fabric = fabric_here()
+    fabric = launch_fabric()
     (out.parent / f"{out.name}-of-{fabric.world_size}-{fabric.global_rank}").touch()
     body = Body.load()
     network = TemporalConfig(width=32, hidden=32, blocks=2, frames=13, reach=3, dropout=0.2)
     motions = procedural_motions(body, count=2)
-    labelled = SyntheticClips(motions, body, network.frames, KeypointErrors(), scenes=2)
+    labelled = SyntheticClips(motions, body, network.frames, KeypointErrors(), num_scenes=2)
     unlabelled: ClipSource = SyntheticClips(
-        motions, body, network.frames, KeypointErrors(), truth=False, scenes=2
+        motions, body, network.frames, KeypointErrors(), labelled=False, num_scenes=2
     )
     if shards:
         out.mkdir(exist_ok=True)
-        tracks = tracks_at(shards, network.frames, 1.0, out / "tracks", lambda *_: None)
+        tracks = load_tracks(shards, network.frames, 1.0, out / "tracks", lambda *_: None)
         unlabelled = TrackClips(tracks, network.frames, body.num_betas)
     torch.manual_seed(0)
-    config = TemporalTrainConfig(network, steps=steps, judged=4, discriminator_width=16)
+    config = TemporalTrainConfig(network, steps=steps, num_delta_frames=4, discriminator_width=16)
     frame = FrameNetwork(NetworkConfig(trunk="none", rgb=False))
-    lessons = Lessons(labelled, unlabelled, real_poses(motions))
-    train_temporal(
+    data = TemporalTrainingData(labelled, unlabelled, real_poses(motions))
+    train_temporal_network(
         config,
         frame,
-        lessons,
+        data,
         body,
         out,
         workers=1,

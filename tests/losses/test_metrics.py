@@ -5,12 +5,12 @@ import roma
 import torch
 
 from selfmocap.losses.metrics import (
-    PCK_SHARE,
+    PCK_THRESHOLD,
     acceleration_error,
+    correct_keypoints,
     image_aligned,
     procrustes_aligned,
     procrustes_error,
-    right_keypoints,
     root_aligned_error,
     translation_aligned_error,
 )
@@ -24,17 +24,17 @@ def similarity(points: torch.Tensor, mirror: bool = False) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("batch", [(), (1,), (3, 2)])
-def test_procrustes_undoes_a_similarity(batch: tuple[int, ...]) -> None:
+def test_procrustes_alignment_inverts_a_similarity(batch: tuple[int, ...]) -> None:
     truth = torch.randn(*batch, 14, 3, dtype=torch.float64)
     assert procrustes_error(similarity(truth), truth).max() < 1e-12
 
 
-def test_procrustes_does_not_undo_a_mirror_image() -> None:
+def test_procrustes_alignment_does_not_mirror() -> None:
     truth = torch.randn(14, 3, dtype=torch.float64)
     assert procrustes_error(similarity(truth, mirror=True), truth).mean() > 0.1
 
 
-def test_procrustes_is_the_best_similarity_nearby() -> None:
+def test_procrustes_alignment_is_better_than_similarities_nearby() -> None:
     truth, estimate = torch.randn(2, 10, 3, dtype=torch.float64)
     best = procrustes_aligned(estimate, truth)
     least = (best - truth).square().sum()
@@ -44,7 +44,7 @@ def test_procrustes_is_the_best_similarity_nearby() -> None:
         assert (other - truth).square().sum() >= least
 
 
-def test_points_that_coincide_are_only_moved() -> None:
+def test_coinciding_points_are_translated_only() -> None:
     truth = torch.randn(5, 3)
     aligned = procrustes_aligned(torch.ones(5, 3), truth)
     assert torch.allclose(aligned, truth.mean(0).expand(5, 3), atol=1e-6)
@@ -69,7 +69,7 @@ def test_acceleration_error_of_a_parabola_is_its_acceleration() -> None:
 
 
 @pytest.mark.parametrize("batch", [(), (1,), (3, 2)])
-def test_scale_and_place_in_the_image_are_undone_by_what_is_seen(batch: tuple[int, ...]) -> None:
+def test_image_alignment_inverts_scale_and_translation_of_visible_points(batch: tuple[int, ...]) -> None:
     truth = torch.randn(*batch, 13, 2, dtype=torch.float64)
     seen = torch.arange(13) < 9
     estimate = 0.4 * truth + torch.tensor([3.0, -7.0], dtype=torch.float64)
@@ -83,18 +83,18 @@ def test_scale_and_place_in_the_image_are_undone_by_what_is_seen(batch: tuple[in
     assert torch.allclose(together[..., :9, :], middle.expand(*batch, 9, 2))
 
 
-def test_right_keypoints_by_hand() -> None:
-    """Around a rectangle with a diagonal of 5: two opposite points off by as much leave the best scale at 1."""
+def test_correct_keypoints_by_hand() -> None:
+    """The diagonal of the rectangle is 5. Opposite errors of two opposite points leave the best scale at 1."""
     corners = torch.tensor(
         [[0.0, 0.0], [3.0, 0.0], [3.0, 4.0], [0.0, 4.0], [1.5, 0.0], [1.5, 4.0], [9.0, 9.0]]
     )
-    seen = torch.tensor([True] * 6 + [False])
-    for off, right in ((0.9, 6), (1.1, 4)):
+    visible = torch.tensor([True] * 6 + [False])
+    for error, correct in ((0.9, 6), (1.1, 4)):
         estimate = corners.clone()
-        estimate[4, 0] += off * 5 * PCK_SHARE
-        estimate[5, 0] -= off * 5 * PCK_SHARE
-        found = right_keypoints(estimate[None], corners[None], seen[None])
-        assert len(found) == 6 and int(found.sum()) == right
-        assert torch.equal(found, right_keypoints(2 * estimate[None] + 5, corners[None], seen[None]))
+        estimate[4, 0] += error * 5 * PCK_THRESHOLD
+        estimate[5, 0] -= error * 5 * PCK_THRESHOLD
+        found = correct_keypoints(estimate[None], corners[None], visible[None])
+        assert len(found) == 6 and int(found.sum()) == correct
+        assert torch.equal(found, correct_keypoints(2 * estimate[None] + 5, corners[None], visible[None]))
     few = torch.tensor([True] * 5 + [False] * 2)
-    assert len(right_keypoints(corners[None], corners[None], few[None])) == 0
+    assert len(correct_keypoints(corners[None], corners[None], few[None])) == 0

@@ -6,17 +6,15 @@ from torch import Tensor
 from torch.autograd import gradcheck
 
 from selfmocap.losses.self_supervised import (
-    bilinear,
-    halved,
-    halved_mask,
+    halve_mask,
+    halve_points,
+    intersection_over_union,
     keypoint_loss,
     motion_loss,
     motion_loss_through_position,
-    outline_loss,
-    overlap,
     robust_keypoint_loss,
+    sample_bilinear,
     segmentation_loss,
-    soft_silhouette,
 )
 
 SIDE = 24
@@ -48,12 +46,12 @@ def test_keypoint_losses_of_a_known_error() -> None:
     torch.testing.assert_close(robust, torch.tensor([0.5 * 2 * (math.sqrt(1 + 25 / 4) - 1), 0.0]))
 
 
-def test_an_outlier_pulls_with_bounded_force_and_a_small_error_like_its_square() -> None:
+def test_gradients_are_bounded_for_outliers_and_linear_for_small_errors() -> None:
     seen, one = torch.zeros(3, 2, dtype=torch.float64), torch.ones(3, dtype=torch.float64)
     estimate = torch.tensor([[1e6, 0.0], [1e-3, 0.0], [0.0, 0.0]], dtype=torch.float64, requires_grad=True)
-    (pull,) = torch.autograd.grad(robust_keypoint_loss(estimate, seen, one).sum(), estimate)
+    (gradient,) = torch.autograd.grad(robust_keypoint_loss(estimate, seen, one).sum(), estimate)
     torch.testing.assert_close(
-        pull[:, 0], torch.tensor([1.0, 1e-3 / 2, 0.0], dtype=torch.float64), rtol=1e-6, atol=0
+        gradient[:, 0], torch.tensor([1.0, 1e-3 / 2, 0.0], dtype=torch.float64), rtol=1e-6, atol=0
     )
 
 
@@ -72,10 +70,10 @@ def test_bilinear_is_exact_on_a_ramp_and_at_pixel_centres() -> None:
     ramp = torch.stack([2 * column + row, -column], dim=-1).expand(3, 7, 9, 2)
     points = torch.rand(3, 50, 2) * torch.tensor([8.0, 6.0])
     expected = torch.stack([2 * points[..., 0] + points[..., 1], -points[..., 0]], dim=-1)
-    torch.testing.assert_close(bilinear(ramp, points), expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(sample_bilinear(ramp, points), expected, rtol=1e-5, atol=1e-5)
     noise = torch.randn(1, 4, 5, 1)
-    torch.testing.assert_close(bilinear(noise, torch.tensor([[[3.0, 2.0]]]))[0, 0], noise[0, 2, 3])
-    assert bilinear(noise, torch.tensor([[[-1.0, 2.0], [5.0, 0.0], [99.0, 99.0]]])).abs().max() < 1e-5
+    torch.testing.assert_close(sample_bilinear(noise, torch.tensor([[[3.0, 2.0]]]))[0, 0], noise[0, 2, 3])
+    assert sample_bilinear(noise, torch.tensor([[[-1.0, 2.0], [5.0, 0.0], [99.0, 99.0]]])).abs().max() < 1e-5
 
 
 def test_motion_loss_of_a_known_error_counts_visible_vertices_only() -> None:
@@ -85,7 +83,7 @@ def test_motion_loss_of_a_known_error_counts_visible_vertices_only() -> None:
     vertices = torch.tensor([[10.0, 10], [12, 12], [14, 14], [4, 4], [-40, 4]])
     vertex_flow = torch.tensor([[3.0, -1], [4, -3], [99, 99], [99, 99], [99, 99]])
     visible = torch.tensor([True, True, False, True, True])
-    # Errors: 0; 1 + 2; not visible; flow not trusted; outside the crop. Four are visible.
+    # Errors: 0; 1 + 2; not visible; flow with confidence 0; outside the crop. Four are visible.
     loss = motion_loss(vertices, vertex_flow, visible, flow, confidence)
     torch.testing.assert_close(loss, torch.tensor(3 / 4))
     assert motion_loss(vertices, vertex_flow, torch.zeros_like(visible), flow, confidence) == 0
@@ -98,14 +96,14 @@ def test_gradient_of_the_motion_losses_differs_only_in_the_position() -> None:
     visible = torch.rand(2, 6) > 0.3
     inputs = (vertices, vertex_flow)
     assert gradcheck(lambda x: motion_loss(vertices, x, visible, flow, confidence), vertex_flow)
-    smooth = torch.ones_like(confidence)  # its weight, too, depends on the position, without gradient
-    assert gradcheck(lambda x, u: motion_loss_through_position(x, u, visible, flow, smooth), inputs)
-    ours, paper = (
-        motion_loss(*inputs, visible, flow, smooth),
-        motion_loss_through_position(*inputs, visible, flow, smooth),
+    ones = torch.ones_like(confidence)  # The weight also depends on the position, without gradient.
+    assert gradcheck(lambda x, u: motion_loss_through_position(x, u, visible, flow, ones), inputs)
+    loss, paper = (
+        motion_loss(*inputs, visible, flow, ones),
+        motion_loss_through_position(*inputs, visible, flow, ones),
     )
-    assert torch.equal(ours, paper)
-    at_position, at_flow = torch.autograd.grad(ours.sum(), inputs, allow_unused=True)
+    assert torch.equal(loss, paper)
+    at_position, at_flow = torch.autograd.grad(loss.sum(), inputs, allow_unused=True)
     paper_at_position, paper_at_flow = torch.autograd.grad(paper.sum(), inputs)
     assert at_position is None
     assert paper_at_position.abs().sum() > 0
@@ -125,9 +123,9 @@ def test_segmentation_equals_all_pairs_of_distances(dtype: torch.dtype) -> None:
     torch.testing.assert_close(
         torch.stack([over, under], 1), torch.stack([torch.stack(pair) for pair in pairs])
     )
-    ours = torch.autograd.grad((over + 3 * under).sum(), vertices, retain_graph=True)[0]
-    theirs = torch.autograd.grad(sum(o + 3 * u for o, u in pairs), vertices)[0]
-    assert (ours - theirs).norm() <= 1e-6 * theirs.norm()
+    gradient = torch.autograd.grad((over + 3 * under).sum(), vertices, retain_graph=True)[0]
+    expected = torch.autograd.grad(sum(o + 3 * u for o, u in pairs), vertices)[0]
+    assert (gradient - expected).norm() <= 1e-6 * expected.norm()
 
 
 def test_gradient_of_the_segmentation_loss() -> None:
@@ -155,7 +153,7 @@ def test_values_and_gradients_are_finite(mask: str, where: str, certain: bool) -
     assert bool(gradient.any()) == alive
 
 
-def test_an_uncertain_pixel_demands_nothing_and_punishes_nothing() -> None:
+def test_uncertain_pixels_add_no_loss() -> None:
     mask = _disc(8, 8, 4)
     certain = _everywhere(mask)
     certain[:, 16:] = False
@@ -171,7 +169,7 @@ def test_an_uncertain_pixel_demands_nothing_and_punishes_nothing() -> None:
     )
 
 
-def test_the_printed_equation_7_pushes_off_the_mask_where_ours_pulls_onto_it() -> None:
+def test_the_gradient_of_the_printed_equation_7_has_the_wrong_sign() -> None:
     mask = torch.zeros(SIDE, SIDE, dtype=torch.bool)
     mask[10, 5] = True
     vertex = torch.tensor([[14.7, 10.0]], requires_grad=True)  # background, right of the mask
@@ -182,63 +180,28 @@ def test_the_printed_equation_7_pushes_off_the_mask_where_ours_pulls_onto_it() -
     silhouette = to_vertex.clamp_max(0.5) + 0.5 * (to_vertex < 0.5)
     (printed,) = torch.autograd.grad((silhouette * to_mask).sum(), vertex)
     over, _ = segmentation_loss(vertex, torch.ones(1, dtype=torch.bool), mask, _everywhere(mask))
-    (ours,) = torch.autograd.grad(over, vertex)
+    (gradient,) = torch.autograd.grad(over, vertex)
     assert printed[0, 0] < 0  # a step downhill goes right, away from the mask
-    torch.testing.assert_close(ours, torch.tensor([[2 * 9.7, 0.0]]))
+    torch.testing.assert_close(gradient, torch.tensor([[2 * 9.7, 0.0]]))
 
 
-def test_outlines_of_the_same_points_do_not_differ() -> None:
-    points, visible = torch.randn(3, 40, 2, requires_grad=True), torch.rand(3, 40) > 0.5
-    terms = outline_loss(points, visible, points.detach(), visible)
-    (gradient,) = torch.autograd.grad(sum(term.sum() for term in terms), points)
-    assert not any(term.any() for term in terms)
-    assert not gradient.any()
-    shifted = outline_loss(points + 1e-3, visible, points, visible)
-    torch.testing.assert_close(torch.stack(shifted), torch.full((2, 3), 2e-6), rtol=0.01, atol=0)
-
-
-def test_halving_keeps_pixels_and_masks_together() -> None:
+def test_halved_points_and_masks_agree() -> None:
     mask = torch.zeros(SIDE, SIDE, dtype=torch.bool)
     mask[8:12, 4:10] = True
-    half = halved_mask(mask)
+    half = halve_mask(mask)
     assert half.sum() * 4 == mask.sum()
     centre = mask.nonzero().float().mean(0)
-    torch.testing.assert_close(halved(centre[None])[0], half.nonzero().float().mean(0))
+    torch.testing.assert_close(halve_points(centre[None])[0], half.nonzero().float().mean(0))
 
 
-# ---- silhouettes
-
-
-def test_soft_silhouette_is_one_on_the_body_and_falls_off_it() -> None:
-    vertices = _disc(10, 12, 5).nonzero().flip(-1).double().requires_grad_()
-    visible = torch.ones(len(vertices), dtype=torch.bool)
-    soft = soft_silhouette(vertices, visible, SIDE, SIDE)
-    assert (soft[_disc(10, 12, 5)] == 1).all()
-    torch.testing.assert_close(soft[12, 16:19], torch.tensor([-1.0, -4.0, -9.0]).exp().double())
-    assert overlap(soft, _disc(10, 12, 5)) > 0.7
-    vertices = (vertices.detach() + torch.rand(len(vertices), 2) * 0.3).requires_grad_()
-    assert gradcheck(lambda x: soft_silhouette(x, visible, SIDE, SIDE)[10:14, 14:18], vertices)
-    assert not soft_silhouette(vertices, ~visible, SIDE, SIDE).any()
-
-
-def test_a_soft_silhouette_is_pulled_over_its_mask() -> None:
-    points = _disc(9, 12, 4).nonzero().flip(-1).double()
-    shift = torch.zeros(2, dtype=torch.float64, requires_grad=True)
-    visible, mask = torch.ones(len(points), dtype=torch.bool), _disc(12, 12, 4)
-    (gradient,) = torch.autograd.grad(
-        overlap(soft_silhouette(points + 0.1 + shift, visible, SIDE, SIDE), mask), shift
-    )
-    assert gradient[0] > 0.01
-
-
-def test_overlap_of_known_masks() -> None:
+def test_intersection_over_union_of_known_masks() -> None:
     masks = torch.stack([_disc(8, 8, 3), _disc(8, 8, 3), torch.zeros(SIDE, SIDE, dtype=torch.bool)])
     others = torch.stack([masks[0], ~masks[0], masks[2]]).float()
-    assert overlap(others, masks).tolist() == [1.0, 0.0, 1.0]
+    assert intersection_over_union(others, masks).tolist() == [1.0, 0.0, 1.0]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-def test_the_gpu_gives_the_same() -> None:
+def test_the_gpu_gives_the_same_values() -> None:
     masks = torch.stack([_disc(8, 9, 5), _disc(14, 12, 7)])
     inputs = torch.rand(2, 400, 2) * SIDE, torch.rand(2, 400) > 0.5, masks, _everywhere(masks)
     on_gpu = torch.stack(segmentation_loss(*(x.cuda() for x in inputs)))

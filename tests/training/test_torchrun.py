@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from selfmocap.models.checkpoints import load_network
-from selfmocap.training.train_frame import PART
+from selfmocap.training.train_frame import MICRO_BATCH_FRAMES
 from tests.conftest import ROOT
 
 pytestmark = [
@@ -22,7 +22,7 @@ SCRIPT = ROOT / "tests" / "helpers" / "training_run.py"
 
 
 def started(out: Path, pause: float) -> subprocess.Popen:
-    """A training of 12 steps by two processes, started again if one of them is lost."""
+    """Start a training of 12 steps by two processes; torchrun restarts them if one dies."""
     launcher = [
         sys.executable,
         "-m",
@@ -31,7 +31,7 @@ def started(out: Path, pause: float) -> subprocess.Popen:
         "--nproc-per-node=2",
         "--max-restarts=2",
     ]
-    arguments = [str(SCRIPT), str(out), "12", str(2 * PART), str(pause)]
+    arguments = [str(SCRIPT), str(out), "12", str(2 * MICRO_BATCH_FRAMES), str(pause)]
     settings = {"OMP_NUM_THREADS": "1", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
     return subprocess.Popen([*launcher, *arguments], env=os.environ | settings, start_new_session=True)
 
@@ -47,7 +47,7 @@ def history(out: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def test_torchrun_survives_the_loss_of_a_process_and_goes_on_exactly(tmp_path: Path) -> None:
+def test_a_run_that_lost_a_process_resumes_bit_for_bit(tmp_path: Path) -> None:
     assert started(tmp_path / "whole", 0.0).wait() == 0
     launcher = started(tmp_path / "lost", 0.3)
     try:
@@ -63,7 +63,7 @@ def test_torchrun_survives_the_loss_of_a_process_and_goes_on_exactly(tmp_path: P
         launcher.wait()
     assert len(lost) == 2
     assert history(tmp_path / "lost") == history(tmp_path / "whole")
-    ours, theirs = (
+    resumed, expected = (
         load_network(tmp_path / run / "network.safetensors")[0].state_dict() for run in ("lost", "whole")
     )
-    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert all(torch.equal(resumed[name], expected[name]) for name in resumed)

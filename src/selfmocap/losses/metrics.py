@@ -1,5 +1,6 @@
-"""How far an estimate is from the truth, unreduced: in 3D metres, in the image right or wrong; the names are those of
-docs/reference/conventions.md."""
+"""Errors of an estimate, unreduced: metres in 3D, correct or not in the image.
+
+The names of the metrics are those of docs/reference/conventions.md."""
 
 import torch
 from jaxtyping import Bool, Float
@@ -8,9 +9,16 @@ from torch import Tensor
 Points = Float[Tensor, "*batch points 3"]
 PerPoint = Float[Tensor, "*batch points"]
 
+PCK_THRESHOLD = 11.2 / 150
+"""Maximum error of a correct keypoint, in diagonals of the box around the true keypoints.
+
+Kanazawa et al. 2019 allow 0.05 of a crop of 224 px, in which that diagonal has 150 px."""
+PCK_MIN_KEYPOINTS = 6
+"""Minimum number of visible keypoints of a frame that counts."""
+
 
 def absolute_error(estimate: Points, truth: Points) -> PerPoint:
-    """Distance of each point, nothing aligned."""
+    """Compute the distance of each point without alignment."""
     return (estimate - truth).norm(dim=-1)
 
 
@@ -20,19 +28,22 @@ def root_aligned_error(
     estimate_root: Float[Tensor, "*batch 3"],
     truth_root: Float[Tensor, "*batch 3"],
 ) -> PerPoint:
-    """Distance of each point after the roots are put onto each other: `mpjpe` for joints, `surface` for vertices."""
+    """Compute the distance of each point after alignment of the roots: `mpjpe` of joints, `surface` of vertices."""
     return absolute_error(estimate - estimate_root.unsqueeze(-2), truth - truth_root.unsqueeze(-2))
 
 
 def translation_aligned_error(estimate: Points, truth: Points) -> PerPoint:
-    """Distance after the translation that is best in the sense of least squares: the means are put onto each other
-    (Tung et al. 2017, section 4: the error minimised over T)."""
+    """Compute the distance of each point after the best translation (least squares): the means are aligned.
+
+    Tung et al. 2017, section 4: the error minimised over T."""
     return absolute_error(estimate - estimate.mean(-2, keepdim=True), truth - truth.mean(-2, keepdim=True))
 
 
 def procrustes_aligned(estimate: Points, truth: Points) -> Points:
-    """The estimate after the similarity (rotation, scale, translation) that is best in the sense of least squares
-    (Umeyama 1991). Points that all coincide are only moved."""
+    """Apply the best similarity (rotation, scale, translation; least squares) to the estimate (Umeyama 1991).
+
+    Points that all coincide are translated only. `roma.rigid_points_registration` gives NaN there, and differs by up to
+    0.2 mm in float32 where the best rotation is nearly undefined (mirror images)."""
     truth_mean = truth.mean(-2, keepdim=True)
     centred, target = estimate - estimate.mean(-2, keepdim=True), truth - truth_mean
     U, S, Vh = torch.linalg.svd(centred.mT @ target)
@@ -44,33 +55,28 @@ def procrustes_aligned(estimate: Points, truth: Points) -> Points:
 
 
 def procrustes_error(estimate: Points, truth: Points) -> PerPoint:
-    """`pa_mpjpe`: distance after `procrustes_aligned`, each frame by itself."""
+    """Compute `pa_mpjpe`: the distance of each point after `procrustes_aligned`, each frame by itself."""
     return absolute_error(procrustes_aligned(estimate, truth), truth)
 
 
 def acceleration_error(
     estimate: Float[Tensor, "time points 3"], truth: Float[Tensor, "time points 3"]
 ) -> Float[Tensor, "time-2 points"]:
-    """Length of the difference of second differences, metres per frame squared (Kanazawa et al. 2019). The frames are
-    consecutive."""
+    """Compute the length of the difference of accelerations, metres per frame^2 (Kanazawa et al. 2019).
+
+    Accelerations are second differences of consecutive frames."""
     return (estimate - truth).diff(n=2, dim=0).norm(dim=-1)
-
-
-PCK_SHARE = 11.2 / 150
-"""How far off a right keypoint may be, in diagonals of the box around the true ones: Kanazawa et al. 2019 allow 0.05 of
-a crop of 224 px in which that diagonal has 150 px."""
-PCK_LEAST = 6
-"""Keypoints that a frame must show to count."""
 
 
 def image_aligned(
     estimate: Float[Tensor, "*batch points 2"],
     truth: Float[Tensor, "*batch points 2"],
-    seen: Bool[Tensor, "*batch points"],
+    visible: Bool[Tensor, "*batch points"],
 ) -> Float[Tensor, "*batch points 2"]:
-    """The estimate after the scale and translation in the image that are best over the points seen, in the sense of
-    least squares. Points that all coincide are only moved. `truth` is finite also where nothing is seen."""
-    counts = seen.unsqueeze(-1).to(estimate)
+    """Apply the best scale (at least 0) and translation in the image (least squares over visible points).
+
+    Points that all coincide are translated only. `truth` must be finite also for points that are not visible."""
+    counts = visible.unsqueeze(-1).to(estimate)
     total = counts.sum(-2, keepdim=True).clamp_min(1.0)
     middle, target_middle = ((counts * points).sum(-2, keepdim=True) / total for points in (estimate, truth))
     centred, target = estimate - middle, truth - target_middle
@@ -79,15 +85,16 @@ def image_aligned(
     return torch.where(spread > 0, scale, 1.0)[..., None, None] * centred + target_middle
 
 
-def right_keypoints(
+def correct_keypoints(
     estimate: Float[Tensor, "*batch points 2"],
     truth: Float[Tensor, "*batch points 2"],
-    seen: Bool[Tensor, "*batch points"],
-) -> Bool[Tensor, " judged"]:
-    """`pck`: whether each keypoint seen, in frames that show PCK_LEAST of them, is within PCK_SHARE of where it truly
-    is, after `image_aligned` (Kanazawa et al. 2019). Any unit."""
-    hidden = ~seen.unsqueeze(-1)
+    visible: Bool[Tensor, "*batch points"],
+) -> Bool[Tensor, " counted"]:
+    """Compute `pck`: whether each visible keypoint is within PCK_THRESHOLD of the truth after `image_aligned`.
+
+    Frames with less than PCK_MIN_KEYPOINTS visible keypoints do not count (Kanazawa et al. 2019). Any unit."""
+    hidden = ~visible.unsqueeze(-1)
     low, high = truth.masked_fill(hidden, torch.inf).amin(-2), truth.masked_fill(hidden, -torch.inf).amax(-2)
-    apart = (image_aligned(estimate, truth, seen) - truth).norm(dim=-1)
-    right = apart < PCK_SHARE * (high - low).norm(dim=-1, keepdim=True)
-    return right[seen & (seen.sum(-1, keepdim=True) >= PCK_LEAST)]
+    distance = (image_aligned(estimate, truth, visible) - truth).norm(dim=-1)
+    correct = distance < PCK_THRESHOLD * (high - low).norm(dim=-1, keepdim=True)
+    return correct[visible & (visible.sum(-1, keepdim=True) >= PCK_MIN_KEYPOINTS)]

@@ -1,4 +1,4 @@
-"""What a body in motion looks like to its camera: the same evidence that `Observations` holds, without a detector."""
+"""Record of a projected body in motion: the same quantities as `Observations`."""
 
 from dataclasses import dataclass
 
@@ -8,17 +8,17 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class Projection:
-    """One person through frames, in pixels of a 128 x 128 crop: the square window that belongs to each frame."""
+    """Projection of one person over time, in px of the 128 x 128 crop of each frame."""
 
     keypoint_set: str
     """Name of the keypoint set."""
     keypoints: Float[Tensor, "*batch time keypoints 2"]
     """px of the crop."""
     vertices: Float[Tensor, "*batch time vertices 2"]
-    """px of the crop; finite for vertices that are not visible, too."""
+    """px of the crop; finite also for hidden vertices."""
     visible: Bool[Tensor, "*batch time vertices"]
-    """Which vertices the camera sees, inside the crop or out of it; a constant of differentiation."""
+    """Visibility of each vertex, inside and outside of the crop; without gradient."""
     flow: Float[Tensor, "*batch time vertices 2"]
-    """Motion of each vertex to the next frame, crop px, both frames cut by THIS frame's window; 0 without a next."""
+    """Motion of each vertex to the next frame, px; both frames are cropped by THIS frame's box. 0 without a next."""
     has_next: Bool[Tensor, "*batch time"]
-    """Whether the next frame of the video follows."""
+    """Whether the next row is the next frame of the video."""

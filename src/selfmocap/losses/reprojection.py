@@ -1,4 +1,4 @@
-"""The forward model (Tung et al. 2017, section 3.1): from a body, its motion and a camera to what is seen."""
+"""The differentiable forward model: project a moving body into its crops (Tung et al. 2017, section 3.1)."""
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -19,11 +19,11 @@ def reproject(
     has_next: Bool[Tensor, "*#batch time"] | None = None,
     keypoints: str = DEFAULT_KEYPOINTS.name,
 ) -> Projection:
-    """What the camera sees of the body, in pixels of the crops that `boxes` (centre x, centre y, half side; px of the
-    image) cut; differentiable in parameters and camera, visibility excepted.
+    """Project the body into the crops of `boxes` (centre x, centre y, half side; px of the image).
 
-    The axis before the last of `boxes` is time: a row's flow goes to the row after it where `has_next` says so. By
-    default every row but the last has a next; see `consecutive` for frames with gaps."""
+    Differentiable in the parameters and the camera, except for visibility. The axis before the last of `boxes` is
+    time. A row has flow to the next row if `has_next` is true: by default every row but the last; see
+    `has_next_frame` for frames with gaps."""
     vertices_world = body.pose(parameters).vertices
     p_cam = camera.to_camera(vertices_world)
     p_cam = p_cam.expand(*torch.broadcast_shapes(p_cam.shape[:-2], boxes.shape[:-1]), *p_cam.shape[-2:])
@@ -46,14 +46,14 @@ def _flow(
     boxes: Float[Tensor, "*#batch time 3"],
     has_next: Bool[Tensor, "*batch time"],
 ) -> Float[Tensor, "*batch time vertices 2"]:
-    """A window moves all its pixels alike, so between two frames that it cuts only its scale remains."""
-    moved = torch.zeros_like(pixels)
-    moved[..., :-1, :, :] = pixels.diff(dim=-3)
-    return torch.where(has_next[..., None, None], moved * CROP_SIZE / (2 * boxes[..., None, 2:]), 0.0)
+    """Compute the flow; one box crops both frames, so its centre cancels and only its scale remains."""
+    displacement = torch.zeros_like(pixels)
+    displacement[..., :-1, :, :] = pixels.diff(dim=-3)
+    return torch.where(has_next[..., None, None], displacement * CROP_SIZE / (2 * boxes[..., None, 2:]), 0.0)
 
 
-def consecutive(frame_index: Int[Tensor, "*batch time"]) -> Bool[Tensor, "*batch time"]:
-    """Which rows are followed by the next frame of the video."""
+def has_next_frame(frame_index: Int[Tensor, "*batch time"]) -> Bool[Tensor, "*batch time"]:
+    """Return whether each row is followed by the next frame of the video."""
     follows = torch.zeros_like(frame_index, dtype=torch.bool)
     follows[..., :-1] = frame_index.diff(dim=-1) == 1
     return follows
@@ -67,7 +67,7 @@ def body_mask(
     boxes: Float[Tensor, "*batch 3"],
     size: int = CROP_SIZE,
 ) -> Bool[Tensor, "*batch size size"]:
-    """The body drawn into the crops that `boxes` cut, `size` pixels a side; for overlays and overlap."""
+    """Render the mask of the body in the crops of `boxes`, `size` pixels a side."""
     p_cam = camera.to_camera(body.pose(parameters).vertices)
     crop = camera.crop(boxes, size)
     return rendered_mask(

@@ -1,15 +1,18 @@
-"""Convolutions from a crop and its heatmaps to features."""
+"""Convolutional trunks: from a crop and its keypoint heatmaps to features."""
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-LEAK = 0.2
+LEAKY_SLOPE = 0.2
+"""Negative slope of every leaky ReLU."""
 
 
 class PlainTrunk(nn.Module):
-    """The paper's five blocks: a 5 x 5 convolution of stride 2 and a 3 x 3 one, batch normalisation and a leaky ReLU
-    after every convolution, no normalisation after the last (Tung et al. 2017, section 3, and the release)."""
+    """The paper's five blocks (Tung et al. 2017, section 3, and the authors' release).
+
+    A block is a 5 x 5 convolution of stride 2 and a 3 x 3 one. Batch normalisation and a leaky ReLU follow every
+    convolution, except that the last one has no normalisation."""
 
     heatmap_size = 128
 
@@ -20,7 +23,7 @@ class PlainTrunk(nn.Module):
         for block in range(5):
             for kernel, stride in ((5, 2), (3, 1)):
                 layers.append(nn.Conv2d(channels, width << block, kernel, stride, padding=kernel // 2))
-                layers += [nn.BatchNorm2d(width << block), nn.LeakyReLU(LEAK, inplace=True)]
+                layers += [nn.BatchNorm2d(width << block), nn.LeakyReLU(LEAKY_SLOPE, inplace=True)]
                 channels = width << block
         del layers[-2]
         self.layers = nn.Sequential(*layers)
@@ -32,20 +35,22 @@ class PlainTrunk(nn.Module):
     def forward(
         self, rgb: Float[Tensor, "batch 3 128 128"] | None, maps: Float[Tensor, "batch keypoints 128 128"]
     ) -> Float[Tensor, "batch features"]:
-        """RGB is centred at 0 (in [-0.5, 0.5]); None where the network sees heatmaps only."""
-        seen = maps - 0.5 if rgb is None else torch.cat([maps - 0.5, rgb], dim=1)
-        return self.layers(seen).flatten(1)
+        """Compute the features. RGB is in [-0.5, 0.5]; None for a network without RGB."""
+        stacked = maps - 0.5 if rgb is None else torch.cat([maps - 0.5, rgb], dim=1)
+        return self.layers(stacked).flatten(1)
 
 
-class Residual(nn.Module):
+class ResidualBlock(nn.Module):
+    """Pre-activation residual block: twice group normalisation, leaky ReLU and a 3 x 3 convolution."""
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
             nn.GroupNorm(channels // 16, channels),
-            nn.LeakyReLU(LEAK, inplace=True),
+            nn.LeakyReLU(LEAKY_SLOPE, inplace=True),
             nn.Conv2d(channels, channels, 3, padding=1),
             nn.GroupNorm(channels // 16, channels),
-            nn.LeakyReLU(LEAK, inplace=True),
+            nn.LeakyReLU(LEAKY_SLOPE, inplace=True),
             nn.Conv2d(channels, channels, 3, padding=1),
         )
 
@@ -54,8 +59,10 @@ class Residual(nn.Module):
 
 
 class ResidualTrunk(nn.Module):
-    """The image is halved first, the heatmaps are drawn at 64 x 64; then four halvings, each with a pre-activation
-    residual block. Group normalisation: a frame's features depend on that frame alone."""
+    """Four strided convolutions at 64 x 64 and below, each followed by a residual block.
+
+    A strided convolution halves the RGB crop first; heatmaps are drawn at 64 x 64. With group normalisation the
+    features of a frame depend on that frame only."""
 
     heatmap_size = 64
 
@@ -66,16 +73,16 @@ class ResidualTrunk(nn.Module):
         channels = keypoints + (width // 2) * rgb
         for block in range(4):
             wider = width << min(block, 3)
-            layers += [nn.Conv2d(channels, wider, 3, stride=2, padding=1), Residual(wider)]
+            layers += [nn.Conv2d(channels, wider, 3, stride=2, padding=1), ResidualBlock(wider)]
             channels = wider
-        layers += [nn.GroupNorm(channels // 16, channels), nn.LeakyReLU(LEAK, inplace=True)]
+        layers += [nn.GroupNorm(channels // 16, channels), nn.LeakyReLU(LEAKY_SLOPE, inplace=True)]
         self.layers = nn.Sequential(*layers)
         self.features = 16 * channels
 
     def forward(
         self, rgb: Float[Tensor, "batch 3 128 128"] | None, maps: Float[Tensor, "batch keypoints 64 64"]
     ) -> Float[Tensor, "batch features"]:
-        """RGB is centred at 0 (in [-0.5, 0.5]); None where the network sees heatmaps only."""
+        """Compute the features. RGB is in [-0.5, 0.5]; None for a network without RGB."""
         if rgb is not None and self.image is not None:
-            maps = torch.cat([maps, nn.functional.leaky_relu(self.image(rgb), LEAK)], dim=1)
+            maps = torch.cat([maps, nn.functional.leaky_relu(self.image(rgb), LEAKY_SLOPE)], dim=1)
         return self.layers(maps).flatten(1)

@@ -1,4 +1,4 @@
-"""The frame network: one crop with its keypoints in, one posed body out."""
+"""The frame network: predict the posed body from one crop and its keypoints (Tung et al. 2017)."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,60 +17,59 @@ from selfmocap.geometry.rotations import (
     matrix_from_euler,
     matrix_to_6d,
 )
-from selfmocap.models.backbones import LEAK, PlainTrunk, ResidualTrunk
+from selfmocap.models.backbones import LEAKY_SLOPE, PlainTrunk, ResidualTrunk
 from selfmocap.models.config import NetworkConfig
-from selfmocap.models.corrector import KeypointCorrector, Located
-from selfmocap.models.heatmaps import coordinates, depth_coordinates, heatmaps, view_angles
+from selfmocap.models.corrector import KeypointCorrector, RefinedKeypoints
+from selfmocap.models.heatmaps import coordinate_features, depth_features, heatmaps, view_angles
 
-UPRIGHT = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
-"""`R_cam_body` of a person who stands upright and faces the camera."""
+R_CAM_UPRIGHT = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
+"""Root rotation (camera frame) of a person who stands upright and faces the camera."""
 _JOINTS = len(JOINT_NAMES) - 1
 _COORDINATE_FEATURES = 512
 
 
 @dataclass(frozen=True, eq=False)
 class FrameInputs:
-    """What a frame network sees; px of the image unless said otherwise."""
+    """Inputs of a frame network, one frame a row; px of the image unless said otherwise."""
 
     crops: UInt8[Tensor, "batch side side 3"] | None
-    """RGB; None for a network that sees keypoints only. Only a corrector takes others than 128 x 128 px."""
+    """RGB; None for a network without images. Sides other than 128 px are for a corrector only."""
     keypoints: Float[Tensor, "batch keypoints 2"]
     confidence: Float[Tensor, "batch keypoints"]
     boxes: Float[Tensor, "batch 3"]
     focal: Float[Tensor, "batch 2"]
     center: Float[Tensor, "batch 2"]
     masks: Bool[Tensor, "batch side side"] | None = None
-    """Where the person is in the crop, for a network that looks for keypoints; may be lacking."""
+    """Mask of the person in the crop, for a network with a corrector; optional."""
     depths: Float[Tensor, "batch keypoints"] | None = None
-    """How much further away than the root keypoints are, at the root's scale, px; where a picture told."""
+    """Keypoint depths relative to the root, at the scale of the root, px; from a corrector."""
     depth_confidence: Float[Tensor, "batch keypoints"] | None = None
-    """In [0, 1]; 0 is unknown."""
+    """Confidence of `depths`, in [0, 1]; 0 is unknown."""
 
     def __getitem__(self, frames: Any) -> "FrameInputs":
-        """The inputs of some frames."""
-        parts: dict[str, Any] = {name: None if v is None else v[frames] for name, v in vars(self).items()}
-        return FrameInputs(**parts)
+        """Return the inputs of some frames."""
+        selected: dict[str, Any] = {name: None if v is None else v[frames] for name, v in vars(self).items()}
+        return FrameInputs(**selected)
 
-    def corrected(self, located: Located | None) -> "FrameInputs":
-        """The inputs with their keypoints where they were `located`, and as deep, if they were. The pictures have been
-        looked at then: they are left out."""
-        if located is None:
+    def with_refined(self, refined: RefinedKeypoints | None) -> "FrameInputs":
+        """Return the inputs with refined keypoints and depths, and without images; unchanged for None."""
+        if refined is None:
             return self
-        keypoints, confidence = located.corrected(self.keypoints, self.confidence, self.boxes)
-        depths, sure = located.measured_depths(self.boxes)
+        keypoints, confidence = refined.apply(self.keypoints, self.confidence, self.boxes)
+        depths, depth_confidence = refined.depths_px(self.boxes)
         return FrameInputs(
-            None, keypoints, confidence, self.boxes, self.focal, self.center, None, depths, sure
+            None, keypoints, confidence, self.boxes, self.focal, self.center, None, depths, depth_confidence
         )
 
     def to(self, device: torch.device | str) -> "FrameInputs":
-        """The same inputs on another device."""
+        """Move the inputs to a device."""
         moved: dict[str, Any] = {name: None if v is None else v.to(device) for name, v in vars(self).items()}
         return FrameInputs(**moved)
 
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What a frame network says."""
+    """Output of a network: pose, shape and crop camera."""
 
     R_parent_joint: Float[Tensor, "*batch 24 3 3"]
     """Joint 0 is the root in the CAMERA frame."""
@@ -79,30 +78,31 @@ class Prediction:
     """(u, v, log m) of `camera.translation_from_crop`."""
 
     def parameters(self, inputs: FrameInputs) -> BodyParameters:
-        """The body in the camera frame, metres."""
-        place = translation_from_crop(self.crop_camera, inputs.boxes, inputs.focal, inputs.center)
-        return BodyParameters(self.betas, self.R_parent_joint, place)
+        """Return the body parameters in the camera frame, metres."""
+        p_cam_root = translation_from_crop(self.crop_camera, inputs.boxes, inputs.focal, inputs.center)
+        return BodyParameters(self.betas, self.R_parent_joint, p_cam_root)
 
 
 class _Heads(nn.Module):
-    """The fully connected layers of the paper: a body half (pose, shape) and a camera half (rotation, depth, offset),
-    the latter with the crop's place in the field of view."""
+    """The fully connected layers of the paper: a body half (pose, shape) and a camera half (rotation, depth, offset).
+
+    The camera half also gets the `view_angles` of the crop."""
 
     def __init__(self, features: int, pose: int, root: int, betas: int) -> None:
         super().__init__()
         self.stem = nn.Linear(features, 1024)
         self.body, self.camera = nn.Linear(512, 512), nn.Linear(512 + 3, 512)
         self.pose = nn.Linear(256, pose)
-        self.betas = nn.Sequential(nn.Linear(256, 128), nn.LeakyReLU(LEAK), nn.Linear(128, betas))
+        self.betas = nn.Sequential(nn.Linear(256, 128), nn.LeakyReLU(LEAKY_SLOPE), nn.Linear(128, betas))
         self.root = nn.Linear(256, root)
-        self.depth = nn.Sequential(nn.Linear(128, 128), nn.LeakyReLU(LEAK), nn.Linear(128, 1))
+        self.depth = nn.Sequential(nn.Linear(128, 128), nn.LeakyReLU(LEAKY_SLOPE), nn.Linear(128, 1))
         self.offset = nn.Linear(128, 2)
 
     def forward(self, features: Tensor, angles: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         activate = nn.functional.leaky_relu
-        body, camera = activate(self.stem(features), LEAK).chunk(2, dim=1)
-        pose, betas = activate(self.body(body), LEAK).chunk(2, dim=1)
-        root, depth, offset = activate(self.camera(torch.cat([camera, angles], 1)), LEAK).split(
+        body, camera = activate(self.stem(features), LEAKY_SLOPE).chunk(2, dim=1)
+        pose, betas = activate(self.body(body), LEAKY_SLOPE).chunk(2, dim=1)
+        root, depth, offset = activate(self.camera(torch.cat([camera, angles], 1)), LEAKY_SLOPE).split(
             [256, 128, 128], dim=1
         )
         return (
@@ -113,24 +113,24 @@ class _Heads(nn.Module):
         )
 
     def outputs(self) -> list[nn.Linear]:
-        """The last layers."""
+        """Return the output layers."""
         layers = [self.pose, self.betas[-1], self.root, self.depth[-1], self.offset]
         return [layer for layer in layers if isinstance(layer, nn.Linear)]
 
 
-def _coordinate_layers(numbers: int) -> nn.Sequential:
+def _coordinate_layers(inputs: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Linear(numbers, 1024),
-        nn.LeakyReLU(LEAK),
+        nn.Linear(inputs, 1024),
+        nn.LeakyReLU(LEAKY_SLOPE),
         nn.Linear(1024, 1024),
-        nn.LeakyReLU(LEAK),
+        nn.LeakyReLU(LEAKY_SLOPE),
         nn.Linear(1024, _COORDINATE_FEATURES),
-        nn.LeakyReLU(LEAK),
+        nn.LeakyReLU(LEAKY_SLOPE),
     )
 
 
 class FrameNetwork(nn.Module):
-    """Pose, shape and crop camera from an RGB crop and keypoint heatmaps. It starts near a standing person."""
+    """Predict pose, shape and crop camera. An untrained network predicts a person near a standing pose."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -141,8 +141,8 @@ class FrameNetwork(nn.Module):
         self.trunk = (
             None if config.trunk == "none" else trunks[config.trunk](keypoints, config.rgb, config.width)
         )
-        numbers = (5 if config.corrector else 3) * keypoints
-        self.coordinates = _coordinate_layers(numbers) if config.coordinates else None
+        inputs = (5 if config.corrector else 3) * keypoints
+        self.coordinates = _coordinate_layers(inputs) if config.coordinates else None
         per_joint = 6 if config.rotations == "6d" else 4
         features = (self.trunk.features if self.trunk else 0) + _COORDINATE_FEATURES * config.coordinates
         self.heads = _Heads(features, _JOINTS * per_joint, 6, config.num_betas)
@@ -152,55 +152,55 @@ class FrameNetwork(nn.Module):
             nn.init.normal_(layer.weight, std=0.01)
             nn.init.zeros_(layer.bias)
 
-    def located(self, inputs: FrameInputs) -> Located | None:
-        """Where the corrector finds the keypoints; None without one, and without pictures to look at."""
+    def refine_keypoints(self, inputs: FrameInputs) -> RefinedKeypoints | None:
+        """Run the corrector; None without a corrector or without images."""
         if self.corrector is None or (inputs.crops is None and inputs.masks is None):
             return None
         return self.corrector(inputs.crops, inputs.masks, inputs.keypoints, inputs.confidence, inputs.boxes)
 
     def features(self, inputs: FrameInputs) -> Float[Tensor, "batch features"]:
-        """What trunk and coordinates make of each frame, its keypoints corrected if that is still to be done."""
-        inputs = inputs.corrected(self.located(inputs))
+        """Compute the features of trunk and coordinates; refine the keypoints first if the inputs have images."""
+        inputs = inputs.with_refined(self.refine_keypoints(inputs))
         features = []
         if self.trunk is not None:
             maps = heatmaps(inputs.keypoints, inputs.confidence, inputs.boxes, self.trunk.heatmap_size)
             features.append(self.trunk(self._rgb(inputs), maps))
         if self.coordinates is not None:
-            features.append(self.coordinates(self._numbers(inputs)))
+            features.append(self.coordinates(self._keypoint_features(inputs)))
         return torch.cat(features, dim=1)
 
-    def _numbers(self, inputs: FrameInputs) -> Float[Tensor, "batch numbers"]:
-        numbers = coordinates(inputs.keypoints, inputs.confidence, inputs.boxes)
+    def _keypoint_features(self, inputs: FrameInputs) -> Float[Tensor, "batch coordinates"]:
+        coords = coordinate_features(inputs.keypoints, inputs.confidence, inputs.boxes)
         if self.corrector is None:
-            return numbers
+            return coords
         if inputs.depths is None or inputs.depth_confidence is None:
             unknown = torch.zeros_like(inputs.confidence)
-            return torch.cat([numbers, depth_coordinates(unknown, unknown, inputs.boxes)], dim=1)
-        depths = depth_coordinates(inputs.depths, inputs.depth_confidence, inputs.boxes)
-        return torch.cat([numbers, depths], dim=1)
+            return torch.cat([coords, depth_features(unknown, unknown, inputs.boxes)], dim=1)
+        depths = depth_features(inputs.depths, inputs.depth_confidence, inputs.boxes)
+        return torch.cat([coords, depths], dim=1)
 
     def _rgb(self, inputs: FrameInputs) -> Float[Tensor, "batch 3 128 128"] | None:
         if not self.config.rgb:
             return None
         if inputs.crops is None:
             raise ValueError(
-                "this network sees images, and the observations hold none: observe the video again"
+                "this network needs RGB crops and the observations hold none: observe the video again"
             )
         return (inputs.crops.permute(0, 3, 1, 2) / 255 - 0.5).contiguous(memory_format=torch.channels_last)
 
     def forward(self, inputs: FrameInputs) -> Prediction:
-        return self.answer(self.features(inputs), inputs)
+        return self.predict_from(self.features(inputs), inputs)
 
-    def answer(self, features: Float[Tensor, "batch features"], inputs: FrameInputs) -> Prediction:
-        """What the heads make of the `features` of these inputs."""
+    def predict_from(self, features: Float[Tensor, "batch features"], inputs: FrameInputs) -> Prediction:
+        """Apply the heads to the `features` of these inputs."""
         angles = view_angles(inputs.boxes, inputs.focal, inputs.center)
         pose, root, betas, crop_camera = (out.float() for out in self.heads(features, angles))
         joints = pose.unflatten(-1, (_JOINTS, -1))
         if self.config.rotations == "6d":
-            R_cam_root = matrix_from_6d(root + matrix_to_6d(UPRIGHT).to(root))
+            R_cam_root = matrix_from_6d(root + matrix_to_6d(R_CAM_UPRIGHT).to(root))
             R_joints = matrix_from_6d(joints + self.start)
         else:
             sin, cos = root.chunk(2, dim=-1)
-            R_cam_root = matrix_from_euler(sin, cos + 1) @ UPRIGHT.to(root)
+            R_cam_root = matrix_from_euler(sin, cos + 1) @ R_CAM_UPRIGHT.to(root)
             R_joints = matrix_from_axis_times_angle(joints + torch.tensor([0.0, 1.0, 0.0, 0.0]).to(joints))
         return Prediction(torch.cat([R_cam_root.unsqueeze(-3), R_joints], dim=-3), betas, crop_camera)

@@ -1,4 +1,4 @@
-"""What lies between one person's observations, a network, and a motion."""
+"""Run a frame network on the observations of one person, and build the motion from its output."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -15,57 +15,61 @@ from selfmocap.geometry.tensors import concat
 from selfmocap.models.frame import FrameInputs, FrameNetwork
 from selfmocap.tracking.observations import Observations
 
-_WINDOW, _PICTURES = 256, 32
-"""Frames a forward pass, and of those whose pictures are looked at: some 4 MB each."""
+_FRAMES_PER_PASS, _IMAGES_PER_PASS = 256, 32
+"""Frames of one forward pass: without images, and of the corrector with them (about 4 MB a frame)."""
 
 
 def default_focal(image_size: tuple[int, int]) -> float:
-    """The focal length (px) that is assumed where none is known: 1.2 times the longer side of the image, a phone's
-    main camera (about 45 degrees across)."""
+    """Return the focal length (px) assumed where it is unknown: 1.2 times the longer side of the image.
+
+    That is the main camera of a phone (field of view about 45 degrees)."""
     return 1.2 * max(image_size)
 
 
-def camera_of(observations: Observations, focal: float | None) -> Camera:
-    """A static camera whose own frame is turned upright to be the world, with the principal point in the middle."""
+def default_camera(observations: Observations, focal: float | None) -> Camera:
+    """Build the static camera at the origin of the world that looks along z; the principal point is the image centre.
+
+    `focal` in px; None is `default_focal`."""
     width, height = observations.image_size
     return Camera.looking_along_z(focal or default_focal(observations.image_size), width, height)
 
 
-def inputs_of(observations: Observations, camera: Camera, network: FrameNetwork) -> FrameInputs:
-    """What `network` sees of these observations, keypoints corrected if it does that: once and for all, whatever
-    becomes of its weights. A ValueError where they hold none of the keypoints that it knows."""
-    seen, frames = observations.in_set(network.config.keypoint_set), len(observations)
+def network_inputs(observations: Observations, camera: Camera, network: FrameNetwork) -> FrameInputs:
+    """Convert observations to the inputs of `network`; a network with a corrector refines their keypoints here, once.
+
+    Raises ValueError if the observations lack all keypoints of the network's keypoint set."""
+    observed, frames = observations.in_set(network.config.keypoint_set), len(observations)
     inputs = FrameInputs(
-        crops=seen.crops if "crops" in network.config.images else None,
-        keypoints=seen.keypoints,
-        confidence=seen.keypoint_confidence,
-        boxes=seen.boxes,
-        focal=camera.focal.to(seen.boxes).expand(frames, 2),
-        center=camera.center.to(seen.boxes).expand(frames, 2),
-        masks=seen.masks if "masks" in network.config.images else None,
+        crops=observed.crops if "crops" in network.config.images else None,
+        keypoints=observed.keypoints,
+        confidence=observed.keypoint_confidence,
+        boxes=observed.boxes,
+        focal=camera.focal.to(observed.boxes).expand(frames, 2),
+        center=camera.center.to(observed.boxes).expand(frames, 2),
+        masks=observed.masks if "masks" in network.config.images else None,
     )
     if network.corrector is None:
         return inputs
     device = next(network.parameters()).device
     with torch.no_grad():
-        looked_at = (window.to(device) for window in _windows(inputs, _PICTURES))
-        return concat([window.corrected(network.located(window)) for window in looked_at]).to(
-            seen.boxes.device
+        windows = (window.to(device) for window in _windows(inputs, _IMAGES_PER_PASS))
+        return concat([window.with_refined(network.refine_keypoints(window)) for window in windows]).to(
+            observed.boxes.device
         )
 
 
-def _windows(inputs: FrameInputs, frames: int = _WINDOW) -> Iterator[FrameInputs]:
+def _windows(inputs: FrameInputs, frames: int = _FRAMES_PER_PASS) -> Iterator[FrameInputs]:
     return (inputs[start : start + frames] for start in range(0, len(inputs.boxes), frames))
 
 
 def predict_parameters(network: FrameNetwork, inputs: FrameInputs) -> BodyParameters:
-    """The body in the camera frame for every frame, without gradients, a window of frames at a time."""
+    """Predict the body of every frame in the camera frame, without gradients, 256 frames at a time."""
     with torch.no_grad():
         return concat([network(window).parameters(window) for window in _windows(inputs)])
 
 
 def to_world(parameters: BodyParameters, camera: Camera) -> BodyParameters:
-    """Parameters that are in the camera frame, in the world frame."""
+    """Transform body parameters from the camera frame to the world frame."""
     R_world_cam = camera.R_cam_world.mT
     root = R_world_cam @ parameters.R_parent_joint[..., 0, :, :]
     return BodyParameters(
@@ -75,22 +79,23 @@ def to_world(parameters: BodyParameters, camera: Camera) -> BodyParameters:
     )
 
 
-def seen_share(confidence: Float[Tensor, "time keypoints"]) -> Float[Tensor, " time"]:
-    """How much of the person was seen in each frame, in [0, 1]: the mean confidence of its keypoints."""
+def mean_confidence(confidence: Float[Tensor, "time keypoints"]) -> Float[Tensor, " time"]:
+    """Compute the confidence of a frame: the mean confidence of its keypoints, in [0, 1]."""
     return confidence.mean(-1)
 
 
-def motion_of(
+def build_motion(
     body: Body,
     parameters: BodyParameters,
     camera: Camera,
     observations: Observations,
     provenance: dict[str, Any],
 ) -> Motion:
-    """The motion of bodies that are in the camera frame, one for each frame of the observations; its shape is the mean
-    of theirs, weighted by how much was seen."""
+    """Build the motion from one body a frame of the observations, in the camera frame.
+
+    The shape of the motion is the mean of the shapes, weighted by `mean_confidence` (at least 0.001)."""
     parameters = to_world(parameters, camera)
-    confidence = seen_share(observations.in_set(DEFAULT_KEYPOINTS.name).keypoint_confidence)
+    confidence = mean_confidence(observations.in_set(DEFAULT_KEYPOINTS.name).keypoint_confidence)
     weights = confidence.clamp_min(1e-3)
     betas = (parameters.betas * weights[:, None]).sum(0) / weights.sum()
     return Motion.from_parameters(

@@ -1,4 +1,4 @@
-"""Which poses are a person's: a discriminator of each joint by itself and of all together (Kanazawa et al. 2019)."""
+"""Discriminator of poses: one score for each joint, one for the full pose (Kanazawa et al. 2019)."""
 
 import torch
 from jaxtyping import Float
@@ -11,35 +11,24 @@ _CHANNELS = 32
 
 
 class PoseDiscriminator(nn.Module):
-    """Scores of a pose, near 1 for real ones and near 0 for others: one for each joint but the root, and one for all
-    of them together."""
+    """Score poses: near 1 for real ones, near 0 for estimated ones.
+
+    The first 23 scores are of single joints (without the root), the last one is of the full pose."""
 
     def __init__(self, hidden: int = 1024) -> None:
         super().__init__()
         self.shared = nn.Sequential(
             nn.Linear(9, _CHANNELS), nn.ReLU(), nn.Linear(_CHANNELS, _CHANNELS), nn.ReLU()
         )
-        self.each = nn.ModuleList(nn.Linear(_CHANNELS, 1) for _ in range(_JOINTS))
-        self.whole = nn.Sequential(
+        self.per_joint = nn.ModuleList(nn.Linear(_CHANNELS, 1) for _ in range(_JOINTS))
+        self.full_pose = nn.Sequential(
             nn.Linear(_JOINTS * _CHANNELS, hidden), nn.ReLU(),
             nn.Linear(hidden, hidden), nn.ReLU(),
             nn.Linear(hidden, 1),
         )  # fmt: skip
 
     def forward(self, R_parent_joint: Float[Tensor, "batch 24 3 3"]) -> Float[Tensor, "batch 24"]:
-        """The root's rotation plays no part."""
-        seen = self.shared(R_parent_joint[:, 1:].flatten(-2))
-        each = [layer(joint) for layer, joint in zip(self.each, seen.unbind(1), strict=True)]
-        return torch.cat([*each, self.whole(seen.flatten(1))], dim=1)
-
-
-def adversary_loss(scores: Float[Tensor, "batch 24"]) -> Float[Tensor, " batch"]:
-    """What the generator minimises: how far its poses are from being taken for real."""
-    return (scores - 1).square().sum(-1)
-
-
-def discriminator_loss(
-    real: Float[Tensor, "batch 24"], estimate: Float[Tensor, "batch 24"]
-) -> Float[Tensor, " batch"]:
-    """What the discriminator minimises: real poses to 1, estimated ones to 0."""
-    return (real - 1).square().sum(-1) + estimate.square().sum(-1)
+        """Compute the scores. The rotation of the root is ignored."""
+        features = self.shared(R_parent_joint[:, 1:].flatten(-2))
+        scores = [layer(joint) for layer, joint in zip(self.per_joint, features.unbind(1), strict=True)]
+        return torch.cat([*scores, self.full_pose(features.flatten(1))], dim=1)

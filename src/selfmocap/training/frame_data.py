@@ -1,4 +1,4 @@
-"""What a frame network is trained and validated on: synthetic people who move like recordings."""
+"""Training and validation data of the frame network: synthetic people who move like recordings."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,33 +8,33 @@ import torch
 from torch import Tensor
 
 from selfmocap.body_model.body import Body, BodyParameters
-from selfmocap.datasets.motions_folder import MotionClip as Recording
-from selfmocap.datasets.motions_folder import load_motions
+from selfmocap.datasets.motions_folder import Recording, load_motions
 from selfmocap.io.progress import ProgressCallback, no_progress
 from selfmocap.models.frame import FrameInputs
 from selfmocap.synthetic.backgrounds import Backgrounds, load_backgrounds, procedural_backgrounds
 from selfmocap.synthetic.batches import SyntheticConfig, TrainingBatch, sample_batch
 from selfmocap.synthetic.corrupt import KeypointErrors
+from selfmocap.synthetic.image_scene import augment_images, sample_image_scene
+from selfmocap.synthetic.keypoint_scene import KeypointScene, sample_detections, sample_keypoint_scene
+from selfmocap.synthetic.motion_augmentation import augment_motions
 from selfmocap.synthetic.motions import MotionClip, from_recording, procedural_motions
-from selfmocap.synthetic.pictured import pictured_scene, retaken
-from selfmocap.synthetic.points import PointScene, detected, point_scene
-from selfmocap.synthetic.pool import SEEN, Scenes, pooled
-from selfmocap.synthetic.poses import widened
+from selfmocap.synthetic.scene_pool import USES_PER_SCENE, PooledScenes, pooled_batches
 
-WIDENED = 2000
-"""Motions of six seconds that are made of the recordings: mirrored, mixed, and beyond them."""
-_VALIDATION_SEEDS = 900_000_000_000_000
-"""Seeds from here on are never trained on."""
-_SCENES = 20_011
-"""Parts of people whose keypoints are kept to be seen again with other errors: some 1 GB. A prime, so that no two
-epochs' batches are made of the same parts."""
-TRAINING_ERRORS = KeypointErrors(clean=0.15, blind=0.25)
-"""In training a network also meets exact keypoints, and confidences that say nothing."""
+NUM_AUGMENTED_MOTIONS = 2000
+"""Motions of six seconds that are made from the recordings: mirrored, mixed, extrapolated."""
+_FIRST_VALIDATION_SEED = 900_000_000_000_000
+"""Seeds from here on are used for validation only."""
+_NUM_CACHED_SCENES = 20_011
+"""Micro-batches of scenes whose keypoints are cached, to be used again with other detection errors: about 1 GB.
+
+A prime, so that batches of two epochs do not consist of the same scenes."""
+TRAINING_ERRORS = KeypointErrors(clean=0.15, binary_confidence=0.25)
+"""Detection errors in training; some frames have exact keypoints, some uninformative confidences."""
 
 
 @dataclass(frozen=True, eq=False)
 class SyntheticFrames:
-    """A `train.Sample`: from a seed to synthetic frames and their truth."""
+    """A FrameSource of synthetic frames with images."""
 
     motions: Sequence[MotionClip]
     backgrounds: Backgrounds
@@ -43,35 +43,40 @@ class SyntheticFrames:
 
     def __call__(self, seed: int) -> tuple[FrameInputs, BodyParameters]:
         batch = sample_batch(seed, self.config, self.motions, self.backgrounds, self.body)
-        return frame_inputs(batch, self.config.rgb), truth_of(batch)
+        return batch_inputs(batch, self.config.rgb), batch_truth(batch)
 
 
 @dataclass(frozen=True, eq=False)
 class KeypointFrames:
-    """A `train.Sample` of synthetic frames without images. Posing and drawing people takes ten times as long as erring
-    about them: each scene comes back, whatever was asked before, every `scenes` seeds with other errors."""
+    """A FrameSource of synthetic frames without images.
+
+    Making a scene takes ten times as long as drawing detection errors, so seeds that are equal modulo `num_scenes`
+    share a scene and differ in their errors. The result of a seed does not depend on the cache."""
 
     motions: Sequence[MotionClip]
     body: Body
     config: SyntheticConfig
-    scenes: int = _SCENES
-    kept: dict[int, PointScene] = field(default_factory=dict)
+    num_scenes: int = _NUM_CACHED_SCENES
+    cache: dict[int, KeypointScene] = field(default_factory=dict)
 
     def __call__(self, seed: int) -> tuple[FrameInputs, BodyParameters]:
-        number = seed % self.scenes
-        if number not in self.kept:
-            self.kept[number] = point_scene(number, self.config, self.motions, self.body)
-        scene = self.kept[number]
-        seen = detected(seed, self.config.corruption.keypoints, scene)
-        inputs = _in_one_axis(None, seen.keypoints, seen.confidence, seen.boxes, scene.focal, scene.center)
-        return inputs, _in_one_axis_copied(scene.truth)
+        number = seed % self.num_scenes
+        if number not in self.cache:
+            self.cache[number] = sample_keypoint_scene(number, self.config, self.motions, self.body)
+        scene = self.cache[number]
+        detections = sample_detections(seed, self.config.corruption.keypoints, scene)
+        inputs = _flat_inputs(
+            None, detections.keypoints, detections.confidence, detections.boxes, scene.focal, scene.center
+        )
+        return inputs, _flat_bodies_copied(scene.truth)
 
 
 @dataclass(frozen=True, eq=False)
-class PictureFrames:
-    """A `train.Pool` of synthetic frames for a network that looks for keypoints: crops and masks at half the size.
-    Workers draw people; each is seen several times, with other errors and as if taken by another camera; some frames
-    lack their crop, their mask, or both."""
+class PooledFrames:
+    """A FrameStream of synthetic frames for a network with a corrector: crops and masks of 64 x 64 px.
+
+    Workers draw scenes into a pool on the training device. Each scene is used several times, with other detection
+    errors and camera effects; some frames lack their crop, their mask, or both."""
 
     motions: Sequence[MotionClip]
     backgrounds: Backgrounds
@@ -81,25 +86,30 @@ class PictureFrames:
     def batches(
         self, steps: range, batch: int, seed: int, workers: int, device: torch.device
     ) -> Iterator[tuple[FrameInputs, BodyParameters]]:
-        """`batch` frames for each of `steps`, on the device."""
-        for seen, random in pooled(self.scenes, self.config.clips, steps, batch, seed, workers, device):
-            crops, masks = retaken(random, seen.crops[:, None], seen.masks[:, None])
+        """Yield `batch` frames for each of `steps`, on the device."""
+        for drawn, generator in pooled_batches(
+            self.scenes, self.config.clips, steps, batch, seed, workers, device
+        ):
+            crops, masks = augment_images(generator, drawn.crops[:, None], drawn.masks[:, None])
             inputs = FrameInputs(
-                crops[:, 0], seen.keypoints[:, 0], seen.confidence[:, 0], seen.boxes, seen.focal, seen.center,
+                crops[:, 0], drawn.keypoints[:, 0], drawn.confidence[:, 0], drawn.boxes, drawn.focal, drawn.center,
                 masks[:, 0],
             )  # fmt: skip
-            yield inputs, BodyParameters(seen.betas, seen.R_cam_joint, seen.p_cam_root)
+            yield inputs, BodyParameters(drawn.betas, drawn.R_cam_joint, drawn.p_cam_root)
 
-    def scenes(self, seed: int) -> Scenes:
-        """`config.clips` people, and what SEEN detectors said of each."""
-        scene = pictured_scene(seed, self.config, self.motions, self.backgrounds, self.body)
-        points, errors = scene.points, self.config.corruption.keypoints
-        looks = [detected(SEEN * seed + look, errors, points, scene.boxes) for look in range(SEEN)]
-        return Scenes(
+    def scenes(self, seed: int) -> PooledScenes:
+        """Draw `config.clips` scenes, each with SEEN sets of detected keypoints."""
+        scene = sample_image_scene(seed, self.config, self.motions, self.backgrounds, self.body)
+        points, errors = scene.keypoint_scene, self.config.corruption.keypoints
+        views = [
+            sample_detections(USES_PER_SCENE * seed + view, errors, points, scene.boxes)
+            for view in range(USES_PER_SCENE)
+        ]
+        return PooledScenes(
             crops=scene.crops[:, 0],
             masks=scene.masks[:, 0],
-            keypoints=torch.cat([look.keypoints for look in looks], dim=1),
-            confidence=torch.cat([look.confidence for look in looks], dim=1),
+            keypoints=torch.cat([view.keypoints for view in views], dim=1),
+            confidence=torch.cat([view.confidence for view in views], dim=1),
             boxes=scene.boxes[:, 0],
             focal=points.focal,
             center=points.center,
@@ -109,22 +119,22 @@ class PictureFrames:
         )
 
 
-def frame_inputs(batch: TrainingBatch, rgb: bool) -> FrameInputs:
-    """What a network sees of a batch, its clips and frames in one axis."""
+def batch_inputs(batch: TrainingBatch, rgb: bool) -> FrameInputs:
+    """Convert a batch to network inputs, with clips and frames in one axis."""
     crops, masks = (batch.rgb, batch.masks.flatten(0, 1)) if rgb else (None, None)
-    seen = _in_one_axis(crops, batch.keypoints, batch.confidence, batch.boxes, batch.focal, batch.center)
-    return replace(seen, masks=masks)
+    inputs = _flat_inputs(crops, batch.keypoints, batch.confidence, batch.boxes, batch.focal, batch.center)
+    return replace(inputs, masks=masks)
 
 
-def truth_of(batch: TrainingBatch) -> BodyParameters:
-    """The truth of a batch in the camera frame, its clips and frames in one axis."""
-    return _bodies_in_one_axis(batch.betas, batch.R_parent_joint, batch.p_cam_root)
+def batch_truth(batch: TrainingBatch) -> BodyParameters:
+    """Return the true bodies of a batch in the camera frame, with clips and frames in one axis."""
+    return _flat_bodies(batch.betas, batch.R_parent_joint, batch.p_cam_root)
 
 
-def _in_one_axis(
+def _flat_inputs(
     crops: Tensor | None, keypoints: Tensor, confidence: Tensor, boxes: Tensor, focal: Tensor, center: Tensor
 ) -> FrameInputs:
-    """From (clips, frames, ...), and (clips, 2) of the cameras."""
+    """Flatten (clips, frames, ...), and repeat (clips, 2) of the cameras."""
     frames = boxes.shape[1]
     return FrameInputs(
         crops=None if crops is None else crops.flatten(0, 1),
@@ -136,8 +146,8 @@ def _in_one_axis(
     )
 
 
-def _bodies_in_one_axis(betas: Tensor, R_parent_joint: Tensor, p_cam_root: Tensor) -> BodyParameters:
-    """From (clips, frames, ...), and betas (clips, betas)."""
+def _flat_bodies(betas: Tensor, R_parent_joint: Tensor, p_cam_root: Tensor) -> BodyParameters:
+    """Flatten (clips, frames, ...), and repeat betas (clips, betas)."""
     return BodyParameters(
         betas=betas.repeat_interleave(R_parent_joint.shape[1], dim=0),
         R_parent_joint=R_parent_joint.flatten(0, 1),
@@ -145,57 +155,62 @@ def _bodies_in_one_axis(betas: Tensor, R_parent_joint: Tensor, p_cam_root: Tenso
     )
 
 
-def _in_one_axis_copied(truth: BodyParameters) -> BodyParameters:
-    """What is known of a scene that is kept. Copies: what a worker sends lies in shared memory, with an open file each
-    for as long as it is kept."""
-    return _bodies_in_one_axis(truth.betas[:, 0], truth.R_parent_joint.clone(), truth.p_world_root.clone())
+def _flat_bodies_copied(truth: BodyParameters) -> BodyParameters:
+    """Flatten the truth of a cached scene into copies.
+
+    A tensor that a worker sends lies in shared memory, with a file that is open as long as the tensor lives."""
+    return _flat_bodies(truth.betas[:, 0], truth.R_parent_joint.clone(), truth.p_world_root.clone())
 
 
 @dataclass(frozen=True, eq=False)
-class Material:
-    """What synthetic people are made from."""
+class FrameTrainingData:
+    """Motions and backgrounds of synthetic people."""
 
     training: Sequence[MotionClip]
     validation: Sequence[MotionClip]
-    """Of subjects that training never sees."""
+    """Motions of held-out subjects."""
     backgrounds: Backgrounds
 
 
-def gather(
+def load_training_data(
     body: Body,
     motions: Path | None,
     backgrounds: Path | None,
     held_out: Sequence[str],
-    widen: int = 0,
+    augmented: int = 0,
     cache: Path | None = None,
     progress: ProgressCallback = no_progress,
-) -> Material:
-    """Reads a folder of recordings (or makes procedural motions) and one of pictures (or makes procedural ones), and
-    keeps the recordings of the subjects `held_out` for validation; `widen` motions are made of the others. A ValueError
-    where a subject is not there, or nothing is left to train on."""
-    pictures = load_backgrounds(backgrounds) if backgrounds else procedural_backgrounds()
+) -> FrameTrainingData:
+    """Read recordings and background images; without a folder, make procedural ones.
+
+    Recordings of the subjects `held_out` are for validation; `augmented` motions are made from the others. `cache` is a
+    file that keeps the recordings. Raises ValueError if a subject does not exist, or no recording is left for
+    training."""
+    images = load_backgrounds(backgrounds) if backgrounds else procedural_backgrounds()
     if motions is None:
-        return Material(procedural_motions(body), procedural_motions(body, count=16, seed=1), pictures)
-    known, held = recordings(body, motions, held_out, cache, progress)
-    training = [*known, *widened(known, body, widen, seed=0)]
-    return Material(
-        [from_recording(c, body) for c in training], [from_recording(c, body) for c in held], pictures
+        return FrameTrainingData(procedural_motions(body), procedural_motions(body, count=16, seed=1), images)
+    known, held = split_recordings(body, motions, held_out, cache, progress)
+    training = [*known, *augment_motions(known, body, augmented, seed=0)]
+    return FrameTrainingData(
+        [from_recording(c, body) for c in training], [from_recording(c, body) for c in held], images
     )
 
 
-def recordings(
+def split_recordings(
     body: Body,
     motions: Path,
     held_out: Sequence[str],
     cache: Path | None = None,
     progress: ProgressCallback = no_progress,
 ) -> tuple[list[Recording], list[Recording]]:
-    """The recordings of a folder to train on, and those of the subjects `held_out`. Errors as in `gather`."""
+    """Read a folder of recordings; return those for training, and those of the subjects `held_out`.
+
+    Errors as in `load_training_data`."""
     clips = load_motions(motions, body, cache=cache, progress=progress)
     subjects = {clip.subject for clip in clips}
     if unknown := sorted(set(held_out) - subjects):
         raise ValueError(
-            f"{motions}: no recordings of {', '.join(unknown)}; there are {', '.join(sorted(subjects))}"
+            f"{motions}: no recordings of {', '.join(unknown)}; its subjects are {', '.join(sorted(subjects))}"
         )
     known = [clip for clip in clips if clip.subject not in held_out]
     if not known:
@@ -204,6 +219,6 @@ def recordings(
 
 
 def validation_batches(sample: SyntheticFrames, frames: int) -> list[tuple[FrameInputs, BodyParameters]]:
-    """At least `frames` frames, the same for every run."""
+    """Draw at least `frames` frames, the same for every run."""
     count = -(-frames // (sample.config.clips * sample.config.frames))
-    return [sample(_VALIDATION_SEEDS + number) for number in range(count)]
+    return [sample(_FIRST_VALIDATION_SEED + number) for number in range(count)]

@@ -1,8 +1,7 @@
-"""The training run that a user asks for: which network, on which people, validated on whom."""
+"""Recipe of the frame network: presets, training and validation data."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.io.progress import ProgressCallback
@@ -11,112 +10,109 @@ from selfmocap.models.config import NetworkConfig
 from selfmocap.models.frame import FrameInputs
 from selfmocap.synthetic.batches import SyntheticConfig
 from selfmocap.synthetic.corrupt import CorruptionConfig
-from selfmocap.synthetic.variety import Variety
+from selfmocap.synthetic.pose_variety import PoseVariety
+from selfmocap.training.config import FrameDataConfig, FrameRunConfig
 from selfmocap.training.frame_data import (
+    NUM_AUGMENTED_MOTIONS,
     TRAINING_ERRORS,
-    WIDENED,
+    FrameTrainingData,
     KeypointFrames,
-    Material,
-    PictureFrames,
+    PooledFrames,
     SyntheticFrames,
-    gather,
+    load_training_data,
     validation_batches,
 )
-from selfmocap.training.train_frame import PART, Pool, Sample, TrainConfig, train, validate
+from selfmocap.training.train_frame import (
+    MICRO_BATCH_FRAMES,
+    FrameSource,
+    FrameStream,
+    FrameTrainConfig,
+    train_frame_network,
+    validate_frame_network,
+)
 
-PRESETS = {
-    "default": TrainConfig(
+FRAME_PRESETS = {
+    "default": FrameTrainConfig(
         NetworkConfig(trunk="none", rgb=False, corrector=True), steps=8_000, batch=128, learning_rate=1.5e-3
     ),
-    "keypoints": TrainConfig(NetworkConfig(trunk="none", rgb=False), steps=40_000, batch=128),
-    "residual": TrainConfig(),
-    "paper": TrainConfig.paper(),
+    "keypoints": FrameTrainConfig(NetworkConfig(trunk="none", rgb=False), steps=40_000, batch=128),
+    "residual": FrameTrainConfig(),
+    "paper": FrameTrainConfig.paper(),
 }
-_SCENES_TOGETHER = 128
-"""People whose pictures a worker sends at once: sending costs as much for few as for many."""
+"""Presets by name; the reference of the command line describes them."""
+_SCENES_PER_PART = 128
+"""Scenes with images that a worker sends at once; the cost of sending hardly depends on their number."""
 
 
-@dataclass(frozen=True)
-class MaterialChoice:
-    """What synthetic people are made of."""
-
-    motions: Path | None = None
-    """A folder of recordings (BVH, AMC, AMASS, 3DPW); procedural motion without it."""
-    backgrounds: Path | None = None
-    """A folder of pictures; procedural ones without it."""
-    held_out: tuple[str, ...] = ()
-    """Subjects of the recordings that are for validation only."""
-    validation_frames: int = 2000
-    """How many frames to validate on."""
-
-    def gathered(self, body: Body, cache: Path | None, widen: int, progress: ProgressCallback) -> Material:
-        """The recordings and pictures, read, and `widen` motions more."""
-        return gather(body, self.motions, self.backgrounds, self.held_out, widen, cache, progress)
-
-
-def train_frames(
-    out: Path,
-    preset: Literal["default", "keypoints", "residual", "paper"],
-    steps: int | None,
-    batch: int | None,
-    material: MaterialChoice,
-    begin: Path | None,
-    resume: bool,
-    workers: int,
-    progress: ProgressCallback,
+def train_frame_preset(
+    out: Path, run: FrameRunConfig, data: FrameDataConfig, progress: ProgressCallback
 ) -> dict[str, float]:
-    """Trains a preset's network into `out` (see `train.train`) and gives the validation of its averaged weights.
+    """Train the network of a preset into the folder `out`; return the validation scores of its averaged weights.
 
-    Shares the work where it is started by torchrun. Raises ValueError or FileNotFoundError naming what is wrong with
-    the folders, the subjects or the run to resume."""
-    wanted = {"steps": steps, "batch": batch}
-    config = replace(PRESETS[preset], **{name: value for name, value in wanted.items() if value is not None})
+    Under torchrun the processes share the work. Raises ValueError or FileNotFoundError for wrong folders, subjects, or
+    a run that cannot be resumed."""
+    overrides = {"steps": run.steps, "batch": run.batch}
+    config = replace(
+        FRAME_PRESETS[run.preset], **{name: value for name, value in overrides.items() if value is not None}
+    )
     body = Body.load()
     out.mkdir(parents=True, exist_ok=True)
-    found = material.gathered(body, out / "motions.npz", WIDENED, progress)
-    sample = people(config.network, found, body)
-    validation = validation_frames(found, body, bool(config.network.images), material.validation_frames)
-    network = train(
-        config, sample, body, out, workers, resume, load_network(begin)[0] if begin else None, validation,
-        progress=lambda now: progress("train", now.step, now.steps),
+    loaded = _load_data(data, body, out / "motions.npz", NUM_AUGMENTED_MOTIONS, progress)
+    source = frame_source(config.network, loaded, body)
+    validation = validation_frames(loaded, body, bool(config.network.images), data.validation_frames)
+    initial = load_network(run.init_from)[0] if run.init_from else None
+    network = train_frame_network(
+        config, source, body, out, run.workers, run.resume, initial, validation,
+        progress=lambda status: progress("train", status.step, status.steps),
     )  # fmt: skip
-    return validate(network, body, validation) if validation else {}
+    return validate_frame_network(network, body, validation) if validation else {}
 
 
-def people(network: NetworkConfig, found: Material, body: Body) -> Sample | Pool:
-    """Those that a network is trained on."""
-    looks = SyntheticConfig(
-        clips=PART, rgb=bool(network.images), variety=Variety(), corruption=CorruptionConfig(TRAINING_ERRORS)
+def _load_data(
+    config: FrameDataConfig, body: Body, cache: Path | None, augmented: int, progress: ProgressCallback
+) -> FrameTrainingData:
+    return load_training_data(
+        body, config.motions, config.backgrounds, config.held_out, augmented, cache, progress
+    )
+
+
+def frame_source(network: NetworkConfig, data: FrameTrainingData, body: Body) -> FrameSource | FrameStream:
+    """Build the source of training frames for a kind of network."""
+    config = SyntheticConfig(
+        clips=MICRO_BATCH_FRAMES,
+        rgb=bool(network.images),
+        variety=PoseVariety(),
+        corruption=CorruptionConfig(TRAINING_ERRORS),
     )
     if network.corrector:
-        return PictureFrames(
-            found.training, found.backgrounds, body, replace(looks, clips=_SCENES_TOGETHER, samples=1)
-        )
+        config = replace(config, clips=_SCENES_PER_PART, samples=1)
+        return PooledFrames(data.training, data.backgrounds, body, config)
     if network.trunk == "none":
-        return KeypointFrames(found.training, body, looks)
-    return SyntheticFrames(found.training, found.backgrounds, body, looks)
+        return KeypointFrames(data.training, body, config)
+    return SyntheticFrames(data.training, data.backgrounds, body, config)
 
 
-def validate_weights(
-    weights: Path | None, material: MaterialChoice, progress: ProgressCallback
+def validate_frame_weights(
+    weights: Path | None, data: FrameDataConfig, progress: ProgressCallback
 ) -> dict[str, float]:
-    """The errors (mm) of a network's weights, the shipped ones by default, on synthetic people who move like the
-    recordings that are held out, seen through a corrupted detector; the same people for every network."""
+    """Compute the errors (mm) of a frame network's weights (default: the shipped ones) on synthetic people.
+
+    They move like the held-out recordings and have detection errors; they are the same for every network."""
     (network, _), body = load_network(weights), Body.load()
-    if not material.held_out and material.motions is not None:
-        raise ValueError("no subject is held out: name those that the network was not trained on")
-    found = material.gathered(body, None, 0, progress)
-    return validate(
-        network, body, validation_frames(found, body, bool(network.config.images), material.validation_frames)
-    )
+    if not data.held_out and data.motions is not None:
+        raise ValueError("no held-out subjects: name the subjects that the network was not trained on")
+    loaded = _load_data(data, body, None, 0, progress)
+    frames = validation_frames(loaded, body, bool(network.config.images), data.validation_frames)
+    return validate_frame_network(network, body, frames)
 
 
 def validation_frames(
-    material: Material, body: Body, rgb: bool, frames: int
+    data: FrameTrainingData, body: Body, rgb: bool, frames: int
 ) -> list[tuple[FrameInputs, BodyParameters]]:
-    if not material.validation:
+    """Draw at least `frames` frames of people who move like the validation recordings; none without recordings."""
+    if not data.validation:
         return []
-    sample = SyntheticFrames(
-        material.validation, material.backgrounds, body, SyntheticConfig(clips=PART, rgb=rgb)
+    source = SyntheticFrames(
+        data.validation, data.backgrounds, body, SyntheticConfig(clips=MICRO_BATCH_FRAMES, rgb=rgb)
     )
-    return validation_batches(sample, frames)
+    return validation_batches(source, frames)

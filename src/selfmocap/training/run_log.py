@@ -1,4 +1,4 @@
-"""What a training run says of itself, and what it leaves on disk to go on from."""
+"""Log of a training run, and the checkpoint from which it resumes."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -9,27 +9,40 @@ import torch
 
 from selfmocap.io.atomic import atomic_write
 
+CHECKPOINT_FILE = "training.pt"
+"""File of a run's folder that holds all state to resume from."""
+_CHECKPOINT_VERSION = 2
+
 
 @dataclass(frozen=True)
-class Progress:
-    """What a training run says of itself after a step."""
+class TrainingStatus:
+    """Status of a training run after a step."""
 
     step: int
+    """Steps done."""
     steps: int
+    """Steps in all."""
     losses: dict[str, float]
     validation: dict[str, float] | None
+    """Scores of the averaged weights, after the steps that validate."""
 
 
-def state_of_run(out: Path, config: Any, resume: bool) -> dict[str, Any] | None:
-    """What the last checkpoint (`training.pt`) of the run in `out` holds, None where there is none. A ValueError for a
-    run that is not to be resumed, or of another configuration."""
+def read_checkpoint(out: Path, config: Any, resume: bool) -> dict[str, Any] | None:
+    """Read the last checkpoint of the run in the folder `out`, None if there is none; the folder is created.
+
+    Raises ValueError if there is one and not `resume`, if it is of another configuration, or of an earlier version."""
     out.mkdir(parents=True, exist_ok=True)
-    path = out / "training.pt"
+    path = out / CHECKPOINT_FILE
     if not path.exists():
         return None
     if not resume:
         raise ValueError(f"{out} already holds a training run: resume it, or train into another folder")
     state = torch.load(path, weights_only=True, map_location="cpu")
+    if state.get("version") != _CHECKPOINT_VERSION:
+        raise ValueError(
+            f"{out} holds a training run of another version of selfmocap (checkpoint {state.get('version', 1)}, "
+            f"expected {_CHECKPOINT_VERSION}): train into another folder"
+        )
     if state["config"] != json.dumps(asdict(config), sort_keys=True):
         raise ValueError(
             f"{out} holds a run of another configuration: {state['config']}; resume it with that one"
@@ -37,11 +50,24 @@ def state_of_run(out: Path, config: Any, resume: bool) -> dict[str, Any] | None:
     return state
 
 
-class History:
-    """One JSON line a step, and TensorBoard's events in the folder beside; what lies beyond the step that a run
-    resumes from is cut off."""
+def write_checkpoint(out: Path, config: Any, step: int, state: dict[str, Any]) -> None:
+    """Write `state` with the configuration and the number of steps done, atomically."""
+    header = {
+        "version": _CHECKPOINT_VERSION,
+        "config": json.dumps(asdict(config), sort_keys=True),
+        "step": step,
+    }
+    with atomic_write(out / CHECKPOINT_FILE) as partial:
+        torch.save(state | header, partial)
+
+
+class TrainingLog:
+    """Write losses and validation scores: one JSON line a step, and TensorBoard events in the folder beside."""
 
     def __init__(self, path: Path, start: int, writes: bool) -> None:
+        """Open the log at `path` after `start` steps; later lines of a former attempt are removed.
+
+        With `writes` false nothing is written: of several processes one writes."""
         self.file = None
         if writes:
             from torch.utils.tensorboard import SummaryWriter
@@ -52,7 +78,7 @@ class History:
             self.file = path.open("a")
             self.board = SummaryWriter(path.parent / "tensorboard", purge_step=start + 1)
 
-    def __enter__(self) -> "History":
+    def __enter__(self) -> "TrainingLog":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -61,6 +87,7 @@ class History:
             self.board.close()
 
     def add(self, step: int, losses: dict[str, float], scores: dict[str, float] | None) -> None:
+        """Write the losses of a step, and the scores of a validation after it."""
         if not self.file:
             return
         line = {"step": step, **losses, **({"validation": scores} if scores else {})}

@@ -1,16 +1,10 @@
-"""Strong supervision: a frame network learns from synthetic people (Tung et al. 2017, section 3.2).
+"""Train a frame network with strong supervision, on synthetic people (Tung et al. 2017, section 3.2)."""
 
-One script for one process, and for many under `torchrun`: a step's images come in parts of PART, each a pure function
-of its own seed, and the processes share the parts among them. So neither the number of processes nor that of the
-workers changes what is learned, and a run that was killed goes on exactly where its last checkpoint left it.
-"""
-
-import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -18,157 +12,150 @@ import torch
 from jaxtyping import Float
 from lightning_fabric import Fabric
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.body_model.skeleton import keypoint_set
 from selfmocap.geometry.camera import CROP_SIZE
 from selfmocap.geometry.tensors import concat, weighted_sum
-from selfmocap.io.atomic import atomic_write
-from selfmocap.io.cores import cap_workers
 from selfmocap.losses.metrics import absolute_error, procrustes_error, root_aligned_error
 from selfmocap.losses.supervised import (
-    PAPER_WEIGHTS,
+    PAPER_LOSS_WEIGHTS,
     SupervisedWeights,
-    located_losses,
     paper_losses,
+    refinement_losses,
     supervised_losses,
 )
-from selfmocap.models.checkpoints import begin_from, blend, copy_of, save_network
+from selfmocap.models.checkpoints import copy_network, init_from, save_network
 from selfmocap.models.config import NetworkConfig
-from selfmocap.models.corrector import Located
+from selfmocap.models.corrector import RefinedKeypoints
 from selfmocap.models.frame import FrameInputs, FrameNetwork, Prediction
-from selfmocap.training.run_log import History, Progress, state_of_run
+from selfmocap.training.loop import (
+    TrainingRun,
+    launch_fabric,
+    micro_batch_seed,
+    micro_batches,
+    micro_batches_per_step,
+    restore,
+    train_network,
+)
+from selfmocap.training.run_log import TrainingStatus
 
-PART = 32
-"""Images that are made together."""
-_SURFACE_SAMPLE = 200
-"""Vertices, beside those that keypoints need, on which the surface loss is taken."""
+MICRO_BATCH_FRAMES = 32
+"""Frames of a micro-batch, which are made together."""
+_NUM_SURFACE_VERTICES = 200
+"""Vertices of the surface loss, beside those that keypoints need."""
+_MAX_GRADIENT_NORM = 5.0
 
-Sample = Callable[[int], tuple[FrameInputs, BodyParameters]]
-"""From a seed to PART images and their truth in the camera frame."""
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """How to train."""
-
-    network: NetworkConfig = field(default_factory=NetworkConfig)
-    steps: int = 60_000
-    batch: int = 64
-    """Images a step, over all processes: a multiple of PART."""
-    learning_rate: float = 1e-3
-    schedule: Literal["cosine", "constant"] = "cosine"
-    losses: Literal["supervised", "paper"] = "supervised"
-    average: float = 0.999
-    """How much the averaged weights, which are the result, keep at each step."""
-    seed: int = 0
-
-    @classmethod
-    def paper(cls) -> "TrainConfig":
-        """The settings of the paper's release: Adam at a constant 1e-4, 32 images a step, the paper's four terms."""
-        return cls(NetworkConfig.paper(), 10_000, PART, 1e-4, "constant", "paper")
-
-    def __post_init__(self) -> None:
-        if self.batch % PART or self.batch < PART or self.steps < 1:
-            raise ValueError(
-                f"a batch of {self.batch} images for {self.steps} steps: expected a multiple of {PART}"
-            )
+FrameBatch = tuple[FrameInputs, BodyParameters]
+"""Frames and their truth in the camera frame."""
+FrameSource = Callable[[int], FrameBatch]
+"""From a seed to a micro-batch."""
 
 
 @runtime_checkable
-class Schedule(Protocol):
-    """How fast to learn, and for how long."""
-
-    @property
-    def learning_rate(self) -> float: ...
-    @property
-    def schedule(self) -> str: ...
-    @property
-    def steps(self) -> int: ...
-
-
-@runtime_checkable
-class Pool(Protocol):
-    """Frames that lie on the device that learns, instead of a `Sample`."""
+class FrameStream(Protocol):
+    """Batches that are made on the training device, instead of a FrameSource."""
 
     def batches(
         self, steps: range, batch: int, seed: int, workers: int, device: torch.device
-    ) -> Iterator[tuple[FrameInputs, BodyParameters]]:
-        """`batch` frames and their truth for each of `steps`: the same for the same arguments, wherever `steps`
-        begins."""
+    ) -> Iterator[FrameBatch]:
+        """Yield `batch` frames for each of `steps`: the same for the same arguments, wherever `steps` starts."""
         ...
 
 
-class _Parts(Dataset[tuple[FrameInputs, BodyParameters]]):
-    def __init__(self, sample: Sample, seed: int) -> None:
-        self.sample, self.seed = sample, seed
+@dataclass(frozen=True)
+class FrameTrainConfig:
+    """Configure the training of a frame network."""
 
-    def __getitem__(self, part: int) -> tuple[FrameInputs, BodyParameters]:
-        return self.sample(self.seed * 1_000_003_000 + part)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    """The network to train."""
+    steps: int = 60_000
+    """Steps of the optimiser."""
+    batch: int = 64
+    """Frames per step over all processes: a multiple of 32."""
+    learning_rate: float = 1e-3
+    """Highest learning rate."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """Learning rate schedule: warm-up and cosine, or constant."""
+    losses: Literal["supervised", "paper"] = "supervised"
+    """Loss terms: the default ones, or the paper's four."""
+    ema_decay: float = 0.999
+    """Decay of the exponential moving average of the weights, which is the result."""
+    seed: int = 0
+    """Random seed."""
+
+    @classmethod
+    def paper(cls) -> "FrameTrainConfig":
+        """Return the settings of the paper's release: Adam at a constant 1e-4, 32 images a step, the four terms."""
+        return cls(NetworkConfig.paper(), 10_000, MICRO_BATCH_FRAMES, 1e-4, "constant", "paper")
+
+    def __post_init__(self) -> None:
+        if self.batch % MICRO_BATCH_FRAMES or self.batch < MICRO_BATCH_FRAMES or self.steps < 1:
+            raise ValueError(
+                f"a batch of {self.batch} frames and {self.steps} steps: expected a multiple of "
+                f"{MICRO_BATCH_FRAMES} and at least one step"
+            )
 
 
-def train(
-    config: TrainConfig,
-    sample: Sample | Pool,
+def train_frame_network(
+    config: FrameTrainConfig,
+    source: FrameSource | FrameStream,
     body: Body,
     out: Path,
     workers: int = 0,
     resume: bool = False,
-    begin: FrameNetwork | None = None,
-    validation: Sequence[tuple[FrameInputs, BodyParameters]] = (),
+    initial: FrameNetwork | None = None,
+    validation: Sequence[FrameBatch] = (),
     every: int = 1000,
-    progress: Callable[[Progress], None] = lambda _: None,
+    progress: Callable[[TrainingStatus], None] = lambda _: None,
     fabric: Fabric | None = None,
 ) -> FrameNetwork:
-    """Trains a network into the folder `out` and gives its averaged weights.
+    """Train a network into the folder `out` (see `loop.train_network`) and return its averaged weights.
 
-    `out/network.safetensors` holds the averaged weights with all that is to be known about them, `out/training.pt`
-    what `resume` goes on from, `out/history.jsonl` the losses a step and the validation every `every` steps, when both
-    checkpoints are written too. `report` is called after every step. Raises ValueError where `out` already holds a run
-    that is not to be resumed, or one of another configuration. With `begin`, a network that sees coordinates alone,
-    training starts from what that one has learned. Of a Pool, every process draws frames of its own."""
-    fabric = fabric or fabric_here()
+    With `initial`, a network that uses keypoint coordinates only, training starts from its weights. Of a FrameStream,
+    every process draws its own frames. Raises ValueError if `out` holds a run that is not to be resumed, or one of
+    another configuration or version."""
+    fabric = fabric or launch_fabric()
     torch.manual_seed(config.seed)
     network = FrameNetwork(config.network).to(fabric.device)
-    if begin is not None:
-        begin_from(network, begin)
-    average = copy_of(network).eval()
-    optimizer = optimizer_of(config, network)
-    start, precision = _resumed(config, out, resume, network, average, optimizer)
-    model, fabric_optimizer = fabric.setup(ByName(network), optimizer)
-    surface = supervised_body(body, config.network.keypoint_set).to(fabric.device)
-    seen = batches(config, sample, start, workers, fabric)
-    with History(out / "history.jsonl", start, fabric.is_global_zero) as history:
-        for step in range(start, config.steps):
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(config, step)
-            losses = train_step(config, model, fabric_optimizer, *next(seen), surface, precision, fabric)
-            blend(average, network, keep=min(config.average, (step + 1) / (step + 10)))
-            done = step + 1
-            scores = None
-            if done % every == 0 or done == config.steps:
-                scores = validate(average, body, validation) if validation else {}
-                if fabric.is_global_zero:
-                    _save(config, out, done, precision, network, average, optimizer, scores)
-            history.add(done, losses, scores)
-            progress(Progress(done, config.steps, losses, scores))
+    if initial is not None:
+        init_from(network, initial)
+    average = copy_network(network).eval()
+    optimizer = build_optimizer(config, network)
+    state = {"network": network, "average": average, "optimizer": optimizer}
+    checkpoint = restore(state, config, out, resume)
+    precision = (
+        getattr(torch, checkpoint["precision"])
+        if "precision" in checkpoint
+        else fastest_precision(config.network, fabric.device)
+    )
+    model, fabric_optimizer = fabric.setup(TensorModule(network), optimizer)
+    posed_body = loss_body(body, config.network.keypoint_set).to(fabric.device)
+
+    def step(_: int, batches: Iterator[FrameBatch]) -> dict[str, float]:
+        inputs, truth = next(batches)
+        return train_step(config, model, fabric_optimizer, inputs, truth, posed_body, precision, fabric)
+
+    run = TrainingRun(
+        config,
+        network,
+        average,
+        optimizer,
+        state,
+        batches=step_batches(config, source, checkpoint["step"], workers, fabric),
+        step=step,
+        validate=lambda: validate_frame_network(average, body, validation) if validation else {},
+        save=lambda path, about: save_network(path, average, about),
+        more_state={"precision": str(precision).removeprefix("torch.")},
+    )
+    train_network(run, checkpoint["step"], out, every, progress, fabric)
     return average
 
 
-def fabric_here() -> Fabric:
-    """One process on the best device there is; under `torchrun`, one of the processes that it started."""
-    if not torch.distributed.is_torchelastic_launched():
-        return Fabric(accelerator="auto", devices=1)
-    here, everywhere = (int(os.environ[name]) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
-    fabric = Fabric(accelerator="auto", strategy="ddp", devices=here, num_nodes=everywhere // here)
-    fabric.launch()
-    return fabric
+class TensorModule(torch.nn.Module):
+    """The network with tensors as inputs and outputs, which is all that Fabric passes on.
 
-
-class ByName(torch.nn.Module):
-    """The network with plain tensors in and out, which is all that Fabric passes on; compiled on a GPU, where what it
-    does to each pixel takes longer than its convolutions."""
+    On a GPU the corrector is compiled: its pixelwise operations take longer than its convolutions."""
 
     def __init__(self, network: FrameNetwork) -> None:
         super().__init__()
@@ -177,62 +164,50 @@ class ByName(torch.nn.Module):
             network.corrector.compile()
 
     def forward(self, **tensors: Tensor | None) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """The parts of a Prediction, and of a Located where keypoints are corrected."""
+        """Return the fields of a Prediction, and those of RefinedKeypoints (empty without a corrector)."""
         known: dict[str, Any] = tensors
         inputs = FrameInputs(**known)
-        located = self.network.located(inputs)
-        return vars(self.network(inputs.corrected(located))), vars(located) if located else {}
+        refined = self.network.refine_keypoints(inputs)
+        return vars(self.network(inputs.with_refined(refined))), vars(refined) if refined else {}
 
 
-def optimizer_of(config: TrainConfig, network: FrameNetwork) -> torch.optim.Optimizer:
+def build_optimizer(config: FrameTrainConfig, network: FrameNetwork) -> torch.optim.Optimizer:
+    """Build AdamW, or the paper's Adam for the paper's losses."""
     if config.losses == "paper":
         return torch.optim.Adam(network.parameters(), lr=config.learning_rate, betas=(0.5, 0.999))
     return torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=0.01)
 
 
-def learning_rate(config: Schedule, step: int) -> float:
-    """Constant, or 200 steps of warm-up and then a cosine down to 0."""
-    if config.schedule == "constant":
-        return config.learning_rate
-    warm = min(1.0, (step + 1) / 200)
-    return config.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * step / config.steps))
-
-
-def batches(
-    config: TrainConfig, sample: Sample | Pool, start: int, workers: int, fabric: Fabric
-) -> Iterator[tuple[FrameInputs, BodyParameters]]:
-    """This process' share of every step from `start` on, in order, on its device."""
-    a_step = config.batch // PART
-    if a_step % fabric.world_size:
-        raise ValueError(
-            f"{a_step} parts of {PART} images a step cannot be shared by {fabric.world_size} processes"
-        )
-    if isinstance(sample, Pool):
+def step_batches(
+    config: FrameTrainConfig, source: FrameSource | FrameStream, start: int, workers: int, fabric: Fabric
+) -> Iterator[FrameBatch]:
+    """Yield this process' frames of every step from `start` on, on its device."""
+    count = micro_batches_per_step(config, MICRO_BATCH_FRAMES, fabric)
+    if isinstance(source, FrameStream):
         seed = config.seed * fabric.world_size + fabric.global_rank
-        share = config.batch // fabric.world_size
-        yield from sample.batches(range(start, config.steps), share, seed, workers, fabric.device)
+        own = config.batch // fabric.world_size
+        yield from source.batches(range(start, config.steps), own, seed, workers, fabric.device)
         return
-    mine = range(fabric.global_rank, a_step, fabric.world_size)
-    order = [step * a_step + part for step in range(start, config.steps) for part in mine]
-    parts = iter(
-        DataLoader(
-            _Parts(sample, config.seed), batch_size=None, sampler=order, num_workers=cap_workers(workers)
-        )
-    )
+    sample = partial(_sample, source, config)
+    parts = micro_batches(sample, config, MICRO_BATCH_FRAMES, start, workers, fabric)
     for _ in range(start, config.steps):
-        inputs, truths = zip(*(next(parts) for _ in mine), strict=True)
+        inputs, truths = zip(*(next(parts) for _ in range(count)), strict=True)
         yield concat(inputs).to(fabric.device), concat(truths).to(fabric.device)
 
 
-def supervised_body(body: Body, keypoint_set: str) -> Body:
-    """The body with the vertices on which the supervised losses are taken."""
+def _sample(source: FrameSource, config: FrameTrainConfig, number: int) -> FrameBatch:
+    return source(micro_batch_seed(config, number))
+
+
+def loss_body(body: Body, keypoint_set: str) -> Body:
+    """Return the body with the vertices that the supervised losses use."""
     used = body.regressors[keypoint_set].vertices
-    spread = torch.linspace(0, len(body.vertex_joint) - 1, _SURFACE_SAMPLE).long()
-    return body.with_vertices(torch.unique(torch.cat([used, spread])))
+    surface = torch.linspace(0, len(body.vertex_joint) - 1, _NUM_SURFACE_VERTICES).long()
+    return body.with_vertices(torch.unique(torch.cat([used, surface])))
 
 
 def train_step(
-    config: TrainConfig,
+    config: FrameTrainConfig,
     model: Any,
     optimizer: Any,
     inputs: FrameInputs,
@@ -241,23 +216,26 @@ def train_step(
     precision: torch.dtype,
     fabric: Fabric,
 ) -> dict[str, float]:
-    """One step of the optimiser: the mean of each loss over all images of all processes. `body` is
-    `supervised_body`."""
+    """Take one step of the optimiser; return the mean of each loss over the frames of all processes.
+
+    `body` is that of `loss_body`."""
     optimizer.zero_grad()
     with torch.autocast(fabric.device.type, precision, enabled=precision != torch.float32):
-        predicted, located = model(**vars(inputs))
+        predicted, refined = model(**vars(inputs))
     prediction = Prediction(**predicted)
     if config.losses == "paper":
         losses = paper_losses(prediction, inputs, truth)
     else:
-        losses = supervised_losses(body, config.network.keypoint_set, prediction, inputs, truth)
-        if located:
-            losses |= located_losses(body, config.network.keypoint_set, Located(**located), inputs, truth)
+        name = config.network.keypoint_set
+        losses = supervised_losses(body, name, prediction, inputs, truth)
+        if refined:
+            losses |= refinement_losses(body, name, RefinedKeypoints(**refined), inputs, truth)
     means = {name: loss.mean() for name, loss in losses.items()}
-    total = weighted_sum(means, PAPER_WEIGHTS if config.losses == "paper" else asdict(SupervisedWeights()))
+    weights = PAPER_LOSS_WEIGHTS if config.losses == "paper" else asdict(SupervisedWeights())
+    total = weighted_sum(means, weights)
     fabric.backward(total)
     sums = torch.stack([mean.detach() for mean in (*means.values(), total)])
-    fabric.clip_gradients(model, optimizer, max_norm=5.0, error_if_nonfinite=False)
+    fabric.clip_gradients(model, optimizer, max_norm=_MAX_GRADIENT_NORM, error_if_nonfinite=False)
     optimizer.step()
     if fabric.world_size > 1:
         sums = torch.as_tensor(fabric.all_reduce(sums, reduce_op="mean"))
@@ -265,98 +243,54 @@ def train_step(
 
 
 def fastest_precision(config: NetworkConfig, device: torch.device) -> torch.dtype:
-    """bfloat16 where three forward and backward passes of this network, right now and here, take less time in it than
-    in float32, on PART images."""
+    """Measure whether this network is faster in float32 or in bfloat16 on this device, and return the faster type.
+
+    The best of three forward and backward passes of a micro-batch counts. Without convolutions it is float32."""
     if config.trunk == "none" and not config.corrector:
         return torch.float32
     network = FrameNetwork(config).to(device)
     side, keypoints = CROP_SIZE, len(keypoint_set(config.keypoint_set).names)
+    count = MICRO_BATCH_FRAMES
     inputs = FrameInputs(
-        crops=torch.randint(1, 255, (PART, side, side, 3), dtype=torch.uint8),
-        keypoints=torch.rand(PART, keypoints, 2) * side,
-        confidence=torch.ones(PART, keypoints),
-        boxes=torch.full((PART, 3), side / 2),
-        focal=torch.full((PART, 2), 4.0 * side),
-        center=torch.full((PART, 2), side / 2),
-        masks=torch.ones(PART, side, side, dtype=torch.bool),
+        crops=torch.randint(1, 255, (count, side, side, 3), dtype=torch.uint8),
+        keypoints=torch.rand(count, keypoints, 2) * side,
+        confidence=torch.ones(count, keypoints),
+        boxes=torch.full((count, 3), side / 2),
+        focal=torch.full((count, 2), 4.0 * side),
+        center=torch.full((count, 2), side / 2),
+        masks=torch.ones(count, side, side, dtype=torch.bool),
     ).to(device)
-    taken = {}
+    seconds: dict[torch.dtype, float] = {}
     for precision in (torch.float32, torch.bfloat16) * 3:
-        begin = time.perf_counter()
+        start = time.perf_counter()
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
             prediction = network(inputs)
         prediction.R_parent_joint.sum().backward()
         if device.type == "cuda":
             torch.cuda.synchronize()
-        taken[precision] = min(taken.get(precision, math.inf), time.perf_counter() - begin)
-    return min(taken, key=taken.__getitem__)
+        seconds[precision] = min(seconds.get(precision, math.inf), time.perf_counter() - start)
+    return min(seconds, key=seconds.__getitem__)
 
 
-def validate(
-    network: FrameNetwork, body: Body, batches: Sequence[tuple[FrameInputs, BodyParameters]]
+def validate_frame_network(
+    network: FrameNetwork, body: Body, batches: Sequence[FrameBatch]
 ) -> dict[str, float]:
-    """Mean errors in mm over batches of frames with their truth (in the camera frame): the keys of docs/reference/file-formats.md."""
+    """Compute mean errors (mm) over batches of frames: the keys of docs/reference/file-formats.md."""
     errors: dict[str, list[Float[Tensor, " batch"]]] = {}
     device = next(network.parameters()).device
     training = network.training
     network.eval()
     with torch.no_grad():
         for inputs, truth in batches:
-            estimate = network(inputs.to(device)).parameters(inputs.to(device)).to("cpu")
-            found, known = body.pose(estimate), body.pose(truth)
-            roots = estimate.p_world_root, truth.p_world_root
+            parameters = network(inputs.to(device)).parameters(inputs.to(device)).to("cpu")
+            estimate, true = body.pose(parameters), body.pose(truth)
+            roots = parameters.p_world_root, truth.p_world_root
             for name, error in (
-                ("mpjpe_mm", root_aligned_error(found.joints, known.joints, *roots)),
-                ("pa_mpjpe_mm", procrustes_error(found.joints, known.joints)),
-                ("surface_mm", root_aligned_error(found.vertices, known.vertices, *roots)),
-                ("absolute_mpjpe_mm", absolute_error(found.joints, known.joints)),
+                ("mpjpe_mm", root_aligned_error(estimate.joints, true.joints, *roots)),
+                ("pa_mpjpe_mm", procrustes_error(estimate.joints, true.joints)),
+                ("surface_mm", root_aligned_error(estimate.vertices, true.vertices, *roots)),
+                ("absolute_mpjpe_mm", absolute_error(estimate.joints, true.joints)),
             ):
                 errors.setdefault(name, []).append(1000 * error.mean(-1))
     network.train(training)
     return {name: float(torch.cat(values).mean()) for name, values in errors.items()}
-
-
-# ---- what is kept on disk -------------------------------------------------------------------------------------
-
-
-def _save(
-    config: TrainConfig,
-    out: Path,
-    step: int,
-    precision: torch.dtype,
-    network: FrameNetwork,
-    average: FrameNetwork,
-    optimizer: torch.optim.Optimizer,
-    scores: dict[str, float],
-) -> None:
-    about = {"training": asdict(config), "step": step, "validation": scores}
-    save_network(out / "network.safetensors", average, about)
-    state = {
-        "config": json.dumps(asdict(config), sort_keys=True),
-        "step": step,
-        "precision": str(precision).removeprefix("torch."),
-        "network": network.state_dict(),
-        "average": average.state_dict(),
-        "optimizer": optimizer.state_dict(),
-    }
-    with atomic_write(out / "training.pt") as partial:
-        torch.save(state, partial)
-
-
-def _resumed(
-    config: TrainConfig,
-    out: Path,
-    resume: bool,
-    network: FrameNetwork,
-    average: FrameNetwork,
-    optimizer: torch.optim.Optimizer,
-) -> tuple[int, torch.dtype]:
-    """Restores the run in `out`, if there is one, and gives the number of steps that it has taken, and in which
-    precision: the fastest one for a new run."""
-    state = state_of_run(out, config, resume)
-    if state is None:
-        return 0, fastest_precision(config.network, network.start.device)
-    network.load_state_dict(state["network"])
-    average.load_state_dict(state["average"])
-    optimizer.load_state_dict(state["optimizer"])
-    return int(state["step"]), getattr(torch, state["precision"])

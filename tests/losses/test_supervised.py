@@ -1,0 +1,132 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.geometry.camera import project, translation_to_crop
+from selfmocap.geometry.rotations import matrix_to_euler
+from selfmocap.losses.supervised import paper_losses, refinement_losses, supervised_losses
+from selfmocap.models.config import NetworkConfig
+from selfmocap.models.corrector import RefinedKeypoints, target_heatmaps
+from selfmocap.models.frame import R_CAM_UPRIGHT, FrameInputs, FrameNetwork, Prediction
+from selfmocap.synthetic.backgrounds import procedural_backgrounds
+from selfmocap.synthetic.batches import SyntheticConfig
+from selfmocap.synthetic.motions import procedural_motions
+from selfmocap.training.frame_data import PooledFrames
+from tests.conftest import random_parameters
+
+SMALL = NetworkConfig(width=16)
+
+
+def some_inputs(batch: int = 3) -> FrameInputs:
+    return FrameInputs(
+        crops=torch.randint(0, 256, (batch, 128, 128, 3), dtype=torch.uint8),
+        keypoints=torch.rand(batch, 23, 2) * 200 + 100,
+        confidence=torch.rand(batch, 23),
+        boxes=torch.tensor([[200.0, 210.0, 110.0]]).expand(batch, 3),
+        focal=torch.full((batch, 2), 600.0),
+        center=torch.tensor([[319.5, 239.5]]).expand(batch, 2),
+    )
+
+
+def in_front(parameters: BodyParameters) -> BodyParameters:
+    return replace(parameters, p_world_root=parameters.p_world_root * 0.2 + torch.tensor([-0.8, 0.0, 4.0]))
+
+
+def truth_and_inputs(body: Body) -> tuple[BodyParameters, FrameInputs]:
+    truth, inputs = in_front(random_parameters(body, 3)), some_inputs()
+    keypoints = body.keypoints(body.pose(truth).vertices, "coco-23")
+    return truth, replace(inputs, keypoints=project(keypoints, inputs.focal, inputs.center))
+
+
+def true_prediction(truth: BodyParameters, inputs: FrameInputs) -> Prediction:
+    camera = translation_to_crop(truth.p_world_root, inputs.boxes, inputs.focal, inputs.center)
+    return Prediction(truth.R_parent_joint, truth.betas, camera)
+
+
+def test_losses_are_zero_at_the_truth_and_known_beside_it(body: Body) -> None:
+    truth, inputs = truth_and_inputs(body)
+    prediction = true_prediction(truth, inputs)
+    for losses in (
+        supervised_losses(body, "coco-23", prediction, inputs, truth),
+        paper_losses(prediction, inputs, truth),
+    ):
+        for name, value in losses.items():
+            assert value.shape == (3,), name
+            assert value.abs().max() < 1e-3, name
+    shifted = replace(prediction, betas=prediction.betas + 2, crop_camera=prediction.crop_camera + 0.1)
+    losses = supervised_losses(body, "coco-23", shifted, inputs, truth)
+    assert losses["betas"].tolist() == pytest.approx([4.0] * 3)
+    assert losses["crop_camera"].tolist() == pytest.approx([(0.5 + 0.5 + 0.4) / 3] * 3, abs=1e-4)
+    assert paper_losses(shifted, inputs, truth)["betas"].tolist() == pytest.approx([4.0] * 3)
+
+
+def test_the_papers_root_angles_are_those_of_an_upright_person() -> None:
+    sin, cos = matrix_to_euler(R_CAM_UPRIGHT @ R_CAM_UPRIGHT)
+    assert torch.equal(sin.abs(), torch.zeros(3))
+    assert torch.equal(cos, torch.ones(3))
+
+
+@pytest.mark.slow
+def test_sixty_steps_on_three_samples_halve_the_loss(body: Body) -> None:
+    truth, inputs = truth_and_inputs(body)
+    small = body.with_vertices(body.regressors["coco-23"].vertices)
+    network = FrameNetwork(replace(SMALL, rgb=False))
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
+    history = []
+    for _ in range(60):
+        losses = supervised_losses(small, "coco-23", network(inputs), inputs, truth)
+        loss = losses["rotations"].mean() + 20 * losses["joints"].mean() + 10 * losses["keypoints_2d"].mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        history.append(float(loss.detach()))
+    assert history[-1] < 0.5 * history[0]
+
+
+@pytest.fixture(scope="module")
+def sample(body: Body) -> PooledFrames:
+    config = SyntheticConfig(clips=16, samples=1)
+    return PooledFrames(procedural_motions(body, count=3), procedural_backgrounds(count=2), body, config)
+
+
+def batches(sample: PooledFrames, steps: range, batch: int = 64) -> list[tuple[FrameInputs, BodyParameters]]:
+    return list(sample.batches(steps, batch, 0, 0, torch.device("cpu")))
+
+
+@pytest.fixture(scope="module")
+def batch(sample: PooledFrames) -> tuple[FrameInputs, BodyParameters]:
+    """Return a batch of frames and their truth."""
+    return batches(sample, range(1))[0]
+
+
+def refined_at(coords: torch.Tensor, log_scale: float = -3.0, has_image: bool = True) -> RefinedKeypoints:
+    count, keypoints = coords.shape[:2]
+    return RefinedKeypoints(
+        coords, coords, torch.full((count, keypoints), log_scale), target_heatmaps(coords).clamp_min(1e-9).log(),
+        torch.full((count,), has_image), coords[..., 0] / 2, torch.full((count, keypoints), log_scale),
+    )  # fmt: skip
+
+
+def test_refinement_losses_are_least_at_the_truth(
+    body: Body, batch: tuple[FrameInputs, BodyParameters]
+) -> None:
+    inputs, truth = batch
+    keypoints = body.keypoints(body.pose(truth).vertices, "coco-23")
+    pixels = project(keypoints, inputs.focal, inputs.center)
+    coords = (pixels - inputs.boxes[:, None, :2]) / inputs.boxes[:, None, 2:]
+    coords = coords.clamp(-1, 1)
+    scale = inputs.focal[:, :1] / truth.p_world_root[:, 2:] / inputs.boxes[:, 2:]
+    depths = (keypoints[..., 2] - truth.p_world_root[:, None, 2]) * scale
+
+    def losses(error: float, log_scale: float = -3.0) -> dict[str, torch.Tensor]:
+        refined = replace(refined_at(coords + error, log_scale), depths=depths + error)
+        return refinement_losses(body, "coco-23", refined, inputs, truth)
+
+    exact, unsure = losses(0.0), losses(0.0, -1.0)
+    for step in (0.05, 0.2):
+        wrong = losses(step)
+        for name in exact:
+            assert (wrong[name] > exact[name]).float().mean() > 0.9, name
+    assert (unsure["coords"] > exact["coords"]).all() and (unsure["depths"] > exact["depths"]).all()

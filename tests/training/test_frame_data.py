@@ -1,0 +1,97 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.geometry.camera import project
+from selfmocap.models.config import NetworkConfig
+from selfmocap.models.frame import FrameInputs
+from selfmocap.synthetic.backgrounds import procedural_backgrounds
+from selfmocap.synthetic.batches import SyntheticConfig
+from selfmocap.synthetic.motions import procedural_motions
+from selfmocap.synthetic.scene_pool import USES_PER_SCENE
+from selfmocap.training.frame_data import PooledFrames
+from selfmocap.training.run_log import TrainingStatus
+from selfmocap.training.train_frame import (
+    MICRO_BATCH_FRAMES,
+    FrameTrainConfig,
+    train_frame_network,
+    validate_frame_network,
+)
+
+CORRECTED = NetworkConfig(trunk="none", rgb=False, corrector=True)
+
+
+@pytest.fixture(scope="module")
+def sample(body: Body) -> PooledFrames:
+    config = SyntheticConfig(clips=16, samples=1)
+    return PooledFrames(procedural_motions(body, count=3), procedural_backgrounds(count=2), body, config)
+
+
+def batches(sample: PooledFrames, steps: range, batch: int = 64) -> list[tuple[FrameInputs, BodyParameters]]:
+    return list(sample.batches(steps, batch, 0, 0, torch.device("cpu")))
+
+
+@pytest.fixture(scope="module")
+def batch(sample: PooledFrames) -> tuple[FrameInputs, BodyParameters]:
+    """Return a batch of frames and their truth."""
+    return batches(sample, range(1))[0]
+
+
+def test_a_scene_is_used_several_times_with_other_errors_and_camera_effects(sample: PooledFrames) -> None:
+    first, *_, last = batches(sample, range(12))
+    R = [truth.R_parent_joint for _, truth in (first, last)]
+    alike = (R[0][:, None] == R[1]).flatten(2).all(-1).nonzero()
+    assert len(alike) > 0
+    before, after = first[0][alike[:1, 0]], last[0][alike[:1, 1]]
+    assert torch.equal(before.boxes, after.boxes) and torch.equal(before.focal, after.focal)
+    assert before.crops is not None and before.masks is not None and after.crops is not None
+    assert before.crops.shape == (1, 64, 64, 3) and before.masks.shape == (1, 64, 64)
+    assert not torch.equal(before.crops, after.crops)
+    keypoints = torch.stack([sample.scenes(0).keypoints[:, use] for use in range(USES_PER_SCENE)])
+    assert (keypoints.std(0) > 0).float().mean() > 0.8
+
+
+def test_batches_of_a_step_are_the_same_wherever_training_starts(sample: PooledFrames, monkeypatch) -> None:
+    monkeypatch.setattr("selfmocap.synthetic.scene_pool._POOL_CAPACITY", 100)
+    whole, rest = batches(sample, range(20)), batches(sample, range(17, 20))
+    for (inputs, truth), (others, same) in zip(whole[17:], rest, strict=True):
+        assert torch.equal(truth.R_parent_joint, same.R_parent_joint)
+        for name, value in vars(inputs).items():
+            assert value is None or torch.equal(value, getattr(others, name)), name
+
+
+def test_true_keypoints_lie_near_the_detected_ones(
+    body: Body, batch: tuple[FrameInputs, BodyParameters]
+) -> None:
+    inputs, truth = batch
+    pixels = project(body.keypoints(body.pose(truth).vertices, "coco-23"), inputs.focal, inputs.center)
+    error = (pixels - inputs.keypoints).norm(dim=-1) / inputs.boxes[:, None, 2]
+    assert error[inputs.confidence > 0.5].median() < 0.06
+
+
+@pytest.mark.slow
+def test_training_with_images_has_all_losses_and_resumes_bit_for_bit(
+    body: Body, sample: PooledFrames, batch: tuple[FrameInputs, BodyParameters], tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr("selfmocap.training.train_frame.fastest_precision", lambda *_: torch.float32)
+    config = FrameTrainConfig(CORRECTED, steps=3, batch=2 * MICRO_BATCH_FRAMES)
+    network = train_frame_network(config, sample, body, tmp_path / "whole", validation=[batch])
+    lines = [json.loads(line) for line in (tmp_path / "whole" / "history.jsonl").read_text().splitlines()]
+    assert len(lines) == 3 and all(
+        {"coords", "heatmap_coords", "heatmaps", "depths"} < line.keys() for line in lines
+    )
+    assert validate_frame_network(network, body, [batch])["mpjpe_mm"] > 0
+
+    def stop(status: TrainingStatus) -> None:
+        if status.step == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_frame_network(config, sample, body, tmp_path / "cut", every=2, progress=stop)
+    monkeypatch.setattr("selfmocap.training.train_frame.fastest_precision", lambda *_: torch.bfloat16)
+    train_frame_network(config, sample, body, tmp_path / "cut", every=2, resume=True)
+    resumed = [json.loads(line) for line in (tmp_path / "cut" / "history.jsonl").read_text().splitlines()]
+    assert [line["total"] for line in resumed] == [line["total"] for line in lines]
