@@ -98,7 +98,7 @@ class PooledFrames:
             yield inputs, BodyParameters(drawn.betas, drawn.R_cam_joint, drawn.p_cam_root)
 
     def scenes(self, seed: int) -> PooledScenes:
-        """Draw `config.clips` scenes, each with SEEN sets of detected keypoints."""
+        """Draw `config.clips` scenes, each with USES_PER_SCENE sets of detected keypoints."""
         scene = sample_image_scene(seed, self.config, self.motions, self.backgrounds, self.body)
         points, errors = scene.keypoint_scene, self.config.corruption.keypoints
         views = [
