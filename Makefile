@@ -25,7 +25,7 @@ endif
 
 # Two processes of one thread each. The tests of a file stay in one process, since they share what it makes.
 WORKERS ?= 2
-PYTEST := $(BIN)/pytest -n $(WORKERS) --dist loadfile
+PYTEST := $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 test check: export OMP_NUM_THREADS := 1
 
 ## The fast suite: every room and one capture, in less than two minutes on two cores.

@@ -1,5 +1,6 @@
 """Fixtures that several test modules share."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,12 @@ from tests.helpers.smpl_files import write_smpl_pickle
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order files by their number of slow tests, so that processes that share them end together."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.fixture(autouse=True)

@@ -54,7 +54,7 @@ def test_a_folder_of_videos_gives_the_same_as_single_captures(
 
     assert run() == 1
     printed = capsys.readouterr()
-    assert "2 videos captured, 0 were before, 1 failed" in printed.out.replace("\n", " ")
+    assert "2 videos captured, 0 were captured before, 1 failed" in printed.out.replace("\n", " ")
     assert f"{videos / 'broken.mp4'}: failed 2 times: " in printed.err
     for video in good:
         with little_work():
