@@ -16,7 +16,7 @@ import torch
 
 from selfmocap.body_model.body import Body, forward_kinematics
 from selfmocap.body_model.skeleton import JOINT
-from selfmocap.datasets.motions_folder import MotionClip, load_motions
+from selfmocap.datasets.motions_folder import Recording, load_motions
 from selfmocap.datasets.retargeting.ground import lowest_height
 from selfmocap.io.npz import read_npz
 
@@ -53,7 +53,7 @@ def ours_of(name: str) -> int:
     return JOINT[f"{'left' if side == 'l' else 'right'}_{part}"]
 
 
-def joints_of(clip: MotionClip, body: Body) -> np.ndarray:
+def joints_of(clip: Recording, body: Body) -> np.ndarray:
     """(frames, 24, 3) m."""
     p = clip.parameters
     return forward_kinematics(p.R_parent_joint, body.shape(p.betas).joints, p.p_world_root)[1].numpy()
@@ -89,7 +89,7 @@ def slide_mm(joints: np.ndarray, fps: float) -> float:
 
 
 def draw(
-    clip: MotionClip, joints: np.ndarray, reference: dict[str, np.ndarray], body: Body, path: Path
+    clip: Recording, joints: np.ndarray, reference: dict[str, np.ndarray], body: Body, path: Path
 ) -> None:
     from matplotlib import pyplot
     from matplotlib.collections import LineCollection, PolyCollection

@@ -11,7 +11,8 @@ import torch
 from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.skeleton import keypoint_set
-from selfmocap.datasets.pseudo_labels import FRAMES, INDEX, PseudoLabels, write_shard
+from selfmocap.datasets.pseudo_labels import SHARD_INDEX, PseudoLabels, write_shard
+from selfmocap.datasets.shards import FRAMES_PER_SAMPLE
 from selfmocap.geometry.camera import Camera
 from selfmocap.tracking.observations import Observations
 
@@ -65,7 +66,7 @@ def captures(tmp_path_factory: pytest.TempPathFactory, body: Body) -> list[Path]
 
 
 def shards(folder: Path, captures: list[Path]) -> Path:
-    with (folder / INDEX).open("w") as index:
+    with (folder / SHARD_INDEX).open("w") as index:
         for number, clips in enumerate((captures[:1], captures[1:])):
             count = write_shard(folder / f"{number}.tar", clips, lambda *_: None)
             index.write(json.dumps({"shard": f"{number}.tar", "samples": count}) + "\n")
@@ -88,7 +89,7 @@ def test_samples_are_the_captures_frames(captures: list[Path], folder: Path) -> 
     seen = Observations.load(captures[0] / "person-1" / "observations.npz")
     for name in ("frame_index", "boxes", "keypoints", "keypoint_confidence", "masks", "mask_certain"):
         assert torch.equal(torch.cat([getattr(s.observations, name) for s in first]), getattr(seen, name))
-    assert [len(sample.observations) for sample in first] == [FRAMES, FRAMES, 30]
+    assert [len(sample.observations) for sample in first] == [FRAMES_PER_SAMPLE, FRAMES_PER_SAMPLE, 30]
     assert all(s.observations.crops is None and s.observations.flow is None for s in first)
     for sample in samples.values():
         low, high = (int(sample.observations.frame_index[row]) for row in (0, -1))
@@ -159,7 +160,7 @@ def link(name: str) -> tarfile.TarInfo:
         ),
         (
             [(tarfile.TarInfo(f"{k}.{n}.npz"), b"x") for k in "ab" for n in ("motion", "observations")],
-            "2 samples",
+            "found 2",
         ),
     ],
 )
@@ -167,7 +168,7 @@ def test_hostile_shards_are_refused(
     tmp_path: Path, members: list[tuple[tarfile.TarInfo, bytes]], match: str
 ) -> None:
     tar_of(tmp_path / "a.tar", *members)
-    (tmp_path / INDEX).write_text('{"shard": "../a.tar", "samples": 1}\n')
+    (tmp_path / SHARD_INDEX).write_text('{"shard": "../a.tar", "samples": 1}\n')
     with pytest.raises(ValueError, match=match):
         PseudoLabels(tmp_path)[0]
 
@@ -181,13 +182,13 @@ def test_hostile_shards_are_refused(
     ],
 )
 def test_a_bad_index_is_refused(tmp_path: Path, index: str, match: str) -> None:
-    (tmp_path / INDEX).write_text(index)
+    (tmp_path / SHARD_INDEX).write_text(index)
     with pytest.raises(ValueError, match=match):
         PseudoLabels(tmp_path)
 
 
 def test_a_file_that_is_no_tar_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.tar").write_bytes(b"no tar" * 1000)
-    (tmp_path / INDEX).write_text('{"shard": "a.tar", "samples": 1}\n')
+    (tmp_path / SHARD_INDEX).write_text('{"shard": "a.tar", "samples": 1}\n')
     with pytest.raises(ValueError, match="expected a tar file"):
         PseudoLabels(tmp_path)[0]

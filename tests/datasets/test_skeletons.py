@@ -9,7 +9,7 @@ from selfmocap.body_model.skeleton import JOINT_NAMES
 from selfmocap.datasets.asf_amc import read_amc
 from selfmocap.datasets.bvh import read_bvh
 from selfmocap.datasets.cmu_exponential import CMU_UNIT, read_cmu_exponential
-from selfmocap.datasets.retargeting.repair import repaired
+from selfmocap.datasets.retargeting.repair import repair_recording
 from selfmocap.datasets.retargeting.skeletons import SkeletonMotion, angle_deg
 from tests.helpers.recordings import DATA, asf_amc_text, bvh_text, joints, random_motion
 
@@ -114,7 +114,7 @@ def test_a_malformed_bvh_names_file_and_place(tmp_path, change, says):
         ("a.asf", (" length 0.45", " length -1"), "line 4"),
         ("a.asf", ("axis XYZ", "axis ZYX"), "only XYZ"),
         ("a.asf", ("dof rx ry rz", "dof rx ry l"), "only rx"),
-        ("a.asf", ("to_head head\n", "to_head\n"), "no way from the root to head"),
+        ("a.asf", ("to_head head\n", "to_head\n"), "not connected to the root: head"),
         ("a.asf", ("to_head head\n", "to_head nobody\n"), "nobody"),
         ("a.amc", ("left_hip ", "left_hop "), r"line \d+.*left_hop"),
         ("a.amc", ("2\nroot", "2\nroot 1"), r"line \d+"),
@@ -167,7 +167,7 @@ def test_a_jerk_of_one_joint_is_interpolated():
     motion = turning(60)
     R = motion.R_parent_joint.clone()
     R[30:32, 1] = R[30:32, 1] @ roma.rotvec_to_rotmat(torch.tensor([0, 0.8, 0]).double())
-    (piece,) = repaired(replace(motion, R_parent_joint=R))
+    (piece,) = repair_recording(replace(motion, R_parent_joint=R))
     assert angle_deg(piece.R_parent_joint, motion.R_parent_joint).max() < 1e-3
 
 
@@ -175,7 +175,7 @@ def test_a_short_dropout_that_ends_in_a_jump_is_interpolated():
     motion = turning(100)
     R, p = motion.R_parent_joint.clone(), motion.p_world_root.clone()
     R[40:60], p[40:60] = R[39], p[39]
-    (piece,) = repaired(replace(motion, R_parent_joint=R, p_world_root=p))
+    (piece,) = repair_recording(replace(motion, R_parent_joint=R, p_world_root=p))
     assert (piece.p_world_root - motion.p_world_root).norm(dim=1).max() < 2e-3
 
 
@@ -183,12 +183,12 @@ def test_a_long_dropout_splits_the_recording():
     motion = turning(400)
     R, p = motion.R_parent_joint.clone(), motion.p_world_root.clone()
     R[150:200], p[150:200] = R[149], p[149]
-    pieces = repaired(replace(motion, R_parent_joint=R, p_world_root=p))
+    pieces = repair_recording(replace(motion, R_parent_joint=R, p_world_root=p))
     assert [piece.name for piece in pieces] == ["m", "m#2"]
     assert [abs(len(piece) - n) <= 3 for piece, n in zip(pieces, (150, 200), strict=True)] == [True, True]
 
 
 def test_a_steady_motion_is_left_alone():
     motion = turning(60)
-    (piece,) = repaired(motion)
+    (piece,) = repair_recording(motion)
     assert torch.equal(piece.R_parent_joint, motion.R_parent_joint)

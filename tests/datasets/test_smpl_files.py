@@ -12,11 +12,16 @@ import torch
 from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.body_model.skeleton import KEYPOINT_SETS
 from selfmocap.datasets.amass import read_amass
-from selfmocap.datasets.human36m import CAMERAS, JOINTS_17_OF_32, read_cameras, read_joints
+from selfmocap.datasets.human36m import (
+    HUMAN36M_CAMERAS,
+    JOINTS_17_OF_32,
+    read_human36m_cameras,
+    read_human36m_joints,
+)
 from selfmocap.datasets.matlab import read_mat
 from selfmocap.datasets.retargeting.ground import lowest_height
 from selfmocap.datasets.surreal import read_surreal, read_surreal_parts, to_surreal
-from selfmocap.datasets.three_dpw import read_threedpw
+from selfmocap.datasets.three_dpw import read_three_dpw
 from selfmocap.geometry.camera import Camera
 from tests.helpers.recordings import joints, random_motion, smpl_translation, write_surreal
 
@@ -58,7 +63,7 @@ def test_amass_returns_the_joints_that_were_written(tmp_path: Path, body: Body) 
 def test_on_another_body_rotations_carry_over_and_feet_stand(tmp_path: Path, body: Body) -> None:
     written = straight_hands(random_motion(6, spread=0.1))
     np.savez(tmp_path / "walk.npz", **amass_arrays(written, body))
-    moved = read_amass(tmp_path / "walk.npz").on_another_body(body)
+    moved = read_amass(tmp_path / "walk.npz").on_body(body)
     assert torch.allclose(moved.R_parent_joint, written.R_parent_joint.float(), atol=1e-5)
     assert moved.betas.abs().max() == 0
     step, truth = (p.p_world_root.double().diff(dim=0) for p in (moved, written))
@@ -107,7 +112,7 @@ def threedpw_data(people: list[BodyParameters], body: Body) -> dict[str, object]
 def test_threedpw_returns_the_people_that_were_written(tmp_path: Path, body: Body) -> None:
     people = [random_motion(5, seed) for seed in (1, 2)]
     (tmp_path / "courtyard.pkl").write_bytes(pickle.dumps(threedpw_data(people, body), protocol=2))
-    found = read_threedpw(tmp_path / "courtyard.pkl")
+    found = read_three_dpw(tmp_path / "courtyard.pkl")
     assert [p.motion.gender for p in found] == ["male", "female"]
     for written, person in zip(people, found, strict=True):
         again = joints(person.motion.parameters(body), body)
@@ -141,7 +146,7 @@ def test_a_malformed_threedpw_file_names_the_key(
     kept = {name: item for name, item in data.items() if item is not None}
     (tmp_path / "bad.pkl").write_bytes(pickle.dumps(kept, protocol=2))
     with pytest.raises(ValueError, match=rf"bad\.pkl.*{says}"):
-        read_threedpw(tmp_path / "bad.pkl")
+        read_three_dpw(tmp_path / "bad.pkl")
     assert "run" not in capsys.readouterr().out
 
 
@@ -266,7 +271,7 @@ def test_human36m_cameras_see_as_the_data_set_defines(tmp_path: Path) -> None:
     lenses = values[264:].reshape(4, 9)
     lenses[1] = [1145, 1143, 512, 515, -0.2, 0.24, -0.002, -0.0009, -0.0016]
     (tmp_path / "metadata.xml").write_text(f"<m><w0>[{' '.join(map(str, values))}]</w0></m>")
-    camera = read_cameras(tmp_path / "metadata.xml")["S9"][CAMERAS[1]]
+    camera = read_human36m_cameras(tmp_path / "metadata.xml")["S9"][HUMAN36M_CAMERAS[1]]
     centre = camera.camera.to_world(torch.zeros(1, 3))[0]
     assert centre.tolist() == pytest.approx([1, 1.5, 4], abs=1e-5)
     # Rx(90 degrees) takes the world's z to the camera's -y, and its y to z: the camera looks along +y, upright.
@@ -283,7 +288,7 @@ def test_human36m_joints_are_turned_up_and_their_17_are_named(tmp_path: Path) ->
     positions = np.zeros((3, 32, 3), np.float32)
     positions[:, 15, 2] = 1.7
     np.savez(tmp_path / "data_3d_h36m.npz", positions_3d={"S9": {"Walking 1": positions}})
-    joints_32 = read_joints(tmp_path / "data_3d_h36m.npz")["S9"]["Walking 1"]
+    joints_32 = read_human36m_joints(tmp_path / "data_3d_h36m.npz")["S9"]["Walking 1"]
     head = KEYPOINT_SETS["human36m-17"].index("head")
     assert joints_32[:, list(JOINTS_17_OF_32)][0, head].tolist() == pytest.approx([0, 1.7, 0])
 
@@ -291,11 +296,11 @@ def test_human36m_joints_are_turned_up_and_their_17_are_named(tmp_path: Path) ->
 def test_human36m_refuses_what_is_not_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     np.savez(tmp_path / "evil.npz", positions_3d=np.array(Evil(), dtype=object))
     with pytest.raises(ValueError, match="refused"):
-        read_joints(tmp_path / "evil.npz")
+        read_human36m_joints(tmp_path / "evil.npz")
     assert "run" not in capsys.readouterr().out
     np.savez(tmp_path / "short.npz", positions_3d={"S9": {"Walking": np.zeros((3, 17, 3))}})
     with pytest.raises(ValueError, match="S9, Walking"):
-        read_joints(tmp_path / "short.npz")
+        read_human36m_joints(tmp_path / "short.npz")
     (tmp_path / "metadata.xml").write_text("<w0>[1 2 3]</w0>")
     with pytest.raises(ValueError, match="300"):
-        read_cameras(tmp_path / "metadata.xml")
+        read_human36m_cameras(tmp_path / "metadata.xml")

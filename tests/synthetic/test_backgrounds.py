@@ -5,12 +5,12 @@ import pytest
 from PIL import Image
 
 from selfmocap.synthetic.backgrounds import (
-    SIDE,
+    BACKGROUND_SIDE,
     Backgrounds,
     background_homographies,
-    fill,
     load_backgrounds,
     procedural_backgrounds,
+    warp_backgrounds,
 )
 
 
@@ -19,16 +19,16 @@ def test_names_tell_where_the_horizon_is(tmp_path) -> None:
     Image.new("L", (100, 300), 90).save(tmp_path / "b.png")
     (tmp_path / "notes.txt").write_text("not a picture")
     found = load_backgrounds(tmp_path)
-    assert found.images.shape == (2, SIDE, SIDE, 3)
+    assert found.images.shape == (2, BACKGROUND_SIDE, BACKGROUND_SIDE, 3)
     assert np.rad2deg(found.pitch[0]) == pytest.approx(8.0) and np.isnan(found.pitch[1])
-    assert found.focal[0] == pytest.approx(SIDE / 2 / np.tan(np.deg2rad(35)))
+    assert found.focal[0] == pytest.approx(BACKGROUND_SIDE / 2 / np.tan(np.deg2rad(35)))
     assert abs(int(found.images[0, 5, 5, 0]) - 200) < 6 and (found.images[1] == 90).all()
 
 
 def test_bad_folders_are_refused_by_name(tmp_path) -> None:
-    with pytest.raises(FileNotFoundError, match="no folder"):
+    with pytest.raises(FileNotFoundError, match="is not a folder"):
         load_backgrounds(tmp_path / "missing")
-    with pytest.raises(ValueError, match="no picture in it"):
+    with pytest.raises(ValueError, match="no images"):
         load_backgrounds(tmp_path)
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8 not really")
     with pytest.raises(ValueError, match=r"broken\.jpg"):
@@ -36,19 +36,30 @@ def test_bad_folders_are_refused_by_name(tmp_path) -> None:
 
 
 def test_a_picture_is_filled_in_by_its_homography() -> None:
-    images = np.zeros((1, SIDE, SIDE, 3), np.uint8)
-    images[..., 0], images[..., 1] = np.arange(SIDE)[None, :] % 256, np.arange(SIDE)[:, None] % 256
+    images = np.zeros((1, BACKGROUND_SIDE, BACKGROUND_SIDE, 3), np.uint8)
+    images[..., 0], images[..., 1] = (
+        np.arange(BACKGROUND_SIDE)[None, :] % 256,
+        np.arange(BACKGROUND_SIDE)[:, None] % 256,
+    )
     shift = np.array([[[1.0, 0, 10], [0, 1, 20], [0, 0, 1]]])
-    out = fill(shift, images, np.array([0]), (50, 60))[0] * 255
+    out = warp_backgrounds(shift, images, np.array([0]), (50, 60))[0] * 255
     assert np.allclose(out[7, 9], [19, 27, 0], atol=1e-3)
-    half = fill(np.array([[[1.0, 0, 0.5], [0, 1, 0], [0, 0, 1]]]), images, np.array([0]), (4, 4))[0] * 255
+    half = (
+        warp_backgrounds(np.array([[[1.0, 0, 0.5], [0, 1, 0], [0, 0, 1]]]), images, np.array([0]), (4, 4))[0]
+        * 255
+    )
     assert half[2, 1, 0] == pytest.approx(1.5, abs=1e-3)
-    beyond = fill(np.array([[[1.0, 0, -5], [0, 1, 0], [0, 0, 1]]]), images, np.array([0]), (4, 8))[0] * 255
+    beyond = (
+        warp_backgrounds(np.array([[[1.0, 0, -5], [0, 1, 0], [0, 0, 1]]]), images, np.array([0]), (4, 8))[0]
+        * 255
+    )
     assert np.allclose(beyond[0, :, 0], [5, 4, 3, 2, 1, 0, 1, 2], atol=1e-3), "mirrored at the edge"
 
 
 def test_known_horizons_lie_where_the_camera_sees_the_horizon() -> None:
-    known = Backgrounds(np.zeros((1, SIDE, SIDE, 3), np.uint8), np.array([0.1]), np.array([250.0]))
+    known = Backgrounds(
+        np.zeros((1, BACKGROUND_SIDE, BACKGROUND_SIDE, 3), np.uint8), np.array([0.1]), np.array([250.0])
+    )
     pitch = 0.3
     R = np.array([[1, 0, 0], [0, np.cos(pitch), -np.sin(pitch)], [0, np.sin(pitch), np.cos(pitch)]])
     R = (R @ np.diag([1.0, -1.0, -1.0]))[None, None]
@@ -57,7 +68,7 @@ def test_known_horizons_lie_where_the_camera_sees_the_horizon() -> None:
     )[0, 0]
     horizon_ray = R[0, 0] @ np.array([0.0, 0.0, -1.0])
     x, y, w = H @ horizon_ray
-    assert y / w == pytest.approx((SIDE - 1) / 2 - 250 * np.tan(0.1), abs=0.01)
+    assert y / w == pytest.approx((BACKGROUND_SIDE - 1) / 2 - 250 * np.tan(0.1), abs=0.01)
 
 
 def test_procedural_ones_differ_and_repeat() -> None:

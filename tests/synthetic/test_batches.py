@@ -10,13 +10,13 @@ from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
 from selfmocap.geometry.camera import Camera, project, to_crop
 from selfmocap.geometry.visibility import rendered_mask
+from selfmocap.synthetic.appearance import AppearanceConfig
 from selfmocap.synthetic.backgrounds import Backgrounds, procedural_backgrounds
 from selfmocap.synthetic.batches import SyntheticConfig, TrainingBatch, sample_batch, training_batches
 from selfmocap.synthetic.corrupt import CorruptionConfig, KeypointErrors, MaskErrors
-from selfmocap.synthetic.looks import LookConfig
-from selfmocap.synthetic.motions import ProceduralMotion, procedural_motions
+from selfmocap.synthetic.motions import MeanBodyMotion, procedural_motions
 
-NO_THINGS = LookConfig(skirt=0.0, held=0.0, furniture=0.0)
+NO_THINGS = AppearanceConfig(skirt=0.0, held=0.0, furniture=0.0)
 PERFECT = CorruptionConfig(KeypointErrors(clean=1.0), MaskErrors(edge=0.0, hole=0.0))
 
 
@@ -30,7 +30,7 @@ def _one_thread():
 
 
 @pytest.fixture(scope="module")
-def motions(body: Body) -> list[ProceduralMotion]:
+def motions(body: Body) -> list[MeanBodyMotion]:
     return procedural_motions(body, count=4, poses=3)
 
 
@@ -40,7 +40,7 @@ def backgrounds() -> Backgrounds:
 
 
 @pytest.fixture(scope="module")
-def batch(body: Body, motions: list[ProceduralMotion], backgrounds: Backgrounds) -> TrainingBatch:
+def batch(body: Body, motions: list[MeanBodyMotion], backgrounds: Backgrounds) -> TrainingBatch:
     return sample_batch(3, SyntheticConfig(clips=6, frames=2), motions, backgrounds, body)
 
 
@@ -85,7 +85,7 @@ def test_without_rgb_all_else_stays(body, motions, backgrounds, batch) -> None:
 
 
 def test_a_perfect_detector_gives_the_truth(body, motions, backgrounds) -> None:
-    config = SyntheticConfig(clips=16, rgb=False, looks=NO_THINGS, corruption=PERFECT)
+    config = SyntheticConfig(clips=16, rgb=False, appearance=NO_THINGS, corruption=PERFECT)
     batch = sample_batch(0, config, motions, backgrounds, body)
     torch.testing.assert_close(batch.keypoints, batch.true_keypoints, atol=0.01, rtol=0)
     crops = to_crop(batch.keypoints, batch.boxes)
@@ -94,7 +94,7 @@ def test_a_perfect_detector_gives_the_truth(body, motions, backgrounds) -> None:
 
 
 def test_masks_are_the_body_and_its_clothes(body, motions, backgrounds) -> None:
-    config = SyntheticConfig(clips=12, rgb=False, looks=NO_THINGS, corruption=PERFECT)
+    config = SyntheticConfig(clips=12, rgb=False, appearance=NO_THINGS, corruption=PERFECT)
     batch = sample_batch(1, config, motions, backgrounds, body)
     pose = BodyParameters(batch.betas[:, None], batch.R_parent_joint, batch.p_cam_root)
     camera = Camera(batch.focal[:, None], batch.center[:, None], torch.eye(3), torch.zeros(3)).crop(
@@ -125,7 +125,7 @@ def test_swaps_are_of_left_and_right(body, motions, backgrounds) -> None:
     errors = KeypointErrors(
         noise=0.0, drift=0.0, gross=0.0, missed=0.0, limb_missed=0.0, swapped=1.0, clean=0.0
     )
-    config = SyntheticConfig(clips=8, rgb=False, looks=NO_THINGS, corruption=CorruptionConfig(errors))
+    config = SyntheticConfig(clips=8, rgb=False, appearance=NO_THINGS, corruption=CorruptionConfig(errors))
     batch = sample_batch(2, config, motions, backgrounds, body)
     # All, then arms, then legs are swapped: of the arms and legs nothing is left, of the face one swap.
     seen = batch.confidence > 0.75

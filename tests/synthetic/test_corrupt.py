@@ -16,23 +16,25 @@ def disc(radius: float, side: int = 128) -> np.ndarray:
 def test_errors_grow_with_the_person_and_differ_by_joint() -> None:
     rng = np.random.default_rng(0)
     errors = sample_errors(rng, KeypointErrors(clean=0.0), 800, 1)
-    size = np.linalg.norm(errors.shift, axis=-1)[:, 0]
+    size = np.linalg.norm(errors.offset, axis=-1)[:, 0]
     by_name = {name: np.median(size[:, i]) for i, name in enumerate(DEFAULT_KEYPOINTS.names)}
     assert by_name["left_hip"] > 1.2 * by_name["left_shoulder"] > 1.2 * by_name["left_eye"]
     keypoints = np.zeros((800, 1, 23, 2))
-    small, large = (corrupt.displaced(errors, keypoints, np.full((800, 1), s)) for s in (50.0, 500.0))
+    small, large = (
+        corrupt.displaced_keypoints(errors, keypoints, np.full((800, 1), s)) for s in (50.0, 500.0)
+    )
     assert np.allclose(10 * small, large)
 
 
 def test_slow_errors_are_slow() -> None:
     config = KeypointErrors(noise=0.0, gross=0.0, clean=0.0, swapped=0.0)
-    shift = sample_errors(np.random.default_rng(0), config, 60, 50).shift
+    shift = sample_errors(np.random.default_rng(0), config, 60, 50).offset
     step, size = np.abs(np.diff(shift, axis=1)).mean(), np.abs(shift).mean()
     assert 0.02 * size < step < 0.3 * size
 
 
 def test_runs_have_their_share_and_length() -> None:
-    runs = corrupt._runs(np.random.default_rng(0), 3000, 60, 0.1)
+    runs = corrupt._sample_runs(np.random.default_rng(0), 3000, 60, 0.1)
     assert runs.mean() == pytest.approx(0.1, abs=0.01)
     stays = runs[:, 1:][runs[:, :-1]].mean()
     assert stays == pytest.approx(1 - (1 / 4) * 0.9, abs=0.03)
@@ -40,8 +42,8 @@ def test_runs_have_their_share_and_length() -> None:
 
 def test_clean_clips_are_clean() -> None:
     errors = sample_errors(np.random.default_rng(0), KeypointErrors(clean=1.0), 20, 5)
-    assert not errors.shift.any() and not errors.missed.any() and not errors.extra.any()
-    assert (errors.source == np.arange(23)).all() and (errors.doubt == 1).all()
+    assert not errors.offset.any() and not errors.missed.any() and not errors.hidden_offset.any()
+    assert (errors.source == np.arange(23)).all() and (errors.confidence_factor == 1).all()
 
 
 def test_confidence_of_hidden_and_outside_points_is_low() -> None:
@@ -49,7 +51,7 @@ def test_confidence_of_hidden_and_outside_points_is_low() -> None:
     errors = sample_errors(rng, KeypointErrors(clean=1.0), 400, 1)
     shape = errors.missed.shape
     visible, inside = rng.random(shape) < 0.5, rng.random(shape) < 0.5
-    confidence = corrupt.confidence_of(rng, errors, visible, inside)
+    confidence = corrupt.sample_confidence(rng, errors, visible, inside)
     assert confidence[~inside].max() < 0.07
     wrist, hip = DEFAULT_KEYPOINTS.index("left_wrist"), DEFAULT_KEYPOINTS.index("left_hip")
     assert confidence[..., wrist][(visible & inside)[..., wrist]].min() >= 0.75

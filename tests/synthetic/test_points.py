@@ -8,11 +8,11 @@ from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
 from selfmocap.geometry.camera import project
 from selfmocap.synthetic.batches import SyntheticConfig
 from selfmocap.synthetic.corrupt import CorruptionConfig, KeypointErrors
+from selfmocap.synthetic.keypoint_scene import sample_detections, sample_keypoint_scene
 from selfmocap.synthetic.motions import procedural_motions
-from selfmocap.synthetic.points import detected, point_scene
 from selfmocap.training.frame_data import KeypointFrames
 
-EXACT = KeypointErrors(clean=1.0, blind=1.0)
+EXACT = KeypointErrors(clean=1.0, binary_confidence=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -21,14 +21,14 @@ def motions(body):
 
 
 def test_exact_keypoints_are_the_projected_body(body: Body, motions) -> None:
-    scene = point_scene(0, SyntheticConfig(clips=6, frames=2), motions, body)
-    seen = detected(1, EXACT, scene)
+    scene = sample_keypoint_scene(0, SyntheticConfig(clips=6, frames=2), motions, body)
+    seen = sample_detections(1, EXACT, scene)
     posed = body.pose(scene.truth)
     points = body.keypoints(posed.vertices, DEFAULT_KEYPOINTS.name)
     pixels = project(points, scene.focal[:, None], scene.center[:, None])
     shown = seen.confidence == 1
     assert shown.any() and set(seen.confidence.unique().tolist()) <= {0.0, 1.0}
-    assert torch.equal(shown, torch.from_numpy(scene.inside))
+    assert torch.equal(shown, torch.from_numpy(scene.in_image))
     torch.testing.assert_close(
         seen.keypoints[shown & torch.from_numpy(scene.visible)],
         pixels[shown & torch.from_numpy(scene.visible)], atol=0.02, rtol=1e-4,
@@ -37,20 +37,20 @@ def test_exact_keypoints_are_the_projected_body(body: Body, motions) -> None:
 
 def test_a_scene_comes_back_with_other_errors(body: Body, motions) -> None:
     config = SyntheticConfig(clips=4, corruption=CorruptionConfig(KeypointErrors(clean=0.0)))
-    sample = KeypointFrames(motions, body, config, scenes=2)
+    sample = KeypointFrames(motions, body, config, num_scenes=2)
     (first, truth), (second, _), (third, again) = (sample(seed) for seed in (0, 1, 2))
-    assert len(sample.kept) == 2
+    assert len(sample.cache) == 2
     assert torch.equal(truth.R_parent_joint, again.R_parent_joint)
     assert torch.equal(first.focal, third.focal) and not torch.equal(first.focal, second.focal)
     moved = (first.keypoints - third.keypoints).norm(dim=-1) / first.boxes[:, None, 2]
     assert 0.005 < moved.median() < 0.1
-    fresh, _ = KeypointFrames(motions, body, config, scenes=2)(2)
+    fresh, _ = KeypointFrames(motions, body, config, num_scenes=2)(2)
     assert torch.equal(fresh.keypoints, third.keypoints) and torch.equal(fresh.confidence, third.confidence)
 
 
 def test_blind_confidences_say_only_what_was_found(body: Body, motions) -> None:
-    scene = point_scene(0, SyntheticConfig(clips=16), motions, body)
-    blind = detected(0, KeypointErrors(blind=1.0), scene).confidence
-    seeing = detected(0, KeypointErrors(blind=0.0), scene).confidence
+    scene = sample_keypoint_scene(0, SyntheticConfig(clips=16), motions, body)
+    blind = sample_detections(0, KeypointErrors(binary_confidence=1.0), scene).confidence
+    seeing = sample_detections(0, KeypointErrors(binary_confidence=0.0), scene).confidence
     assert set(blind.unique().tolist()) == {0.0, 1.0}
     assert ((seeing > 0) & (seeing < 1)).any()

@@ -6,17 +6,25 @@ import roma
 import torch
 
 from selfmocap.body_model.body import Body, BodyParameters, forward_kinematics
-from selfmocap.body_model.joint_limits import excess_angle, coordinate_limits
+from selfmocap.body_model.joint_limits import coordinate_limits, excess_angle
 from selfmocap.body_model.named_poses import named_pose, pose_from_degrees
 from selfmocap.body_model.skeleton import JOINT, JOINT_MIRROR
-from selfmocap.datasets.motions_folder import MotionClip
+from selfmocap.datasets.motions_folder import Recording
 from selfmocap.datasets.retargeting.ground import lowest_height
 from selfmocap.datasets.retargeting.skeletons import angle_deg
-from selfmocap.synthetic.penetration import _segment_distance, capsules, depth
-from selfmocap.synthetic.pose_kinds import POSE_KINDS, RELAXED
-from selfmocap.synthetic.poses import PoseConfig, apart, mirrored, mixed, procedural, time_warped, widened
+from selfmocap.synthetic.motion_augmentation import (
+    MotionAugmentation,
+    augment_motions,
+    mirror_motion,
+    mix_motions,
+    sample_procedural_motion,
+    separate_limbs,
+    warp_time,
+)
+from selfmocap.synthetic.penetration import _segment_distance, body_capsules, penetration_depth
+from selfmocap.synthetic.pose_kinds import POSE_KINDS, RELAXED_RANGES
 
-GREATEST = PoseConfig().greatest_penetration
+GREATEST = MotionAugmentation().max_penetration
 
 
 def joints(parameters: BodyParameters, body: Body) -> torch.Tensor:
@@ -27,7 +35,7 @@ def joints(parameters: BodyParameters, body: Body) -> torch.Tensor:
 def depth_of(parameters: BodyParameters, body: Body) -> torch.Tensor:
     rest = body.shape(parameters.betas).joints
     R, p = forward_kinematics(parameters.R_parent_joint, rest, parameters.p_world_root)
-    return depth(capsules(body, parameters.betas), R, p)
+    return penetration_depth(body_capsules(body, parameters.betas), R, p)
 
 
 def still(R: torch.Tensor, frames: int = 1) -> BodyParameters:
@@ -46,23 +54,23 @@ def moving(first: str, second: str, frames: int = 61) -> BodyParameters:
 
 
 @pytest.fixture(scope="module")
-def clips() -> list[MotionClip]:
+def clips() -> list[Recording]:
     pairs = (("run", "kick"), ("arms-down", "squat"), ("bend", "twist"))
-    return [MotionClip(f"{a}-{b}", "me", 30.0, moving(a, b)) for a, b in pairs]
+    return [Recording(f"{a}-{b}", "me", 30.0, moving(a, b)) for a, b in pairs]
 
 
 def test_a_mirror_image_swaps_sides_and_is_undone_by_another(body: Body) -> None:
     motion = moving("run", "kick")
-    image = mirrored(motion)
+    image = mirror_motion(motion)
     reflected = joints(motion, body)[:, list(JOINT_MIRROR)] * torch.tensor([-1.0, 1, 1])
     assert (joints(image, body) - reflected).norm(dim=-1).max() < 2e-3
-    assert torch.equal(mirrored(image).R_parent_joint, motion.R_parent_joint)
+    assert torch.equal(mirror_motion(image).R_parent_joint, motion.R_parent_joint)
     assert torch.allclose(torch.linalg.det(image.R_parent_joint), torch.tensor(1.0))
 
 
 def test_mixing_takes_arms_from_one_and_legs_and_path_from_the_other() -> None:
     upper, lower = moving("arms-up", "arms-up"), moving("run", "squat")
-    both = mixed(upper, lower)
+    both = mix_motions(upper, lower)
     for name, source in (("left_elbow", upper), ("spine3", upper), ("left_knee", lower), ("pelvis", lower)):
         assert torch.equal(both.R_parent_joint[:, JOINT[name]], source.R_parent_joint[:, JOINT[name]])
     assert torch.equal(both.p_world_root, lower.p_world_root)
@@ -70,7 +78,7 @@ def test_mixing_takes_arms_from_one_and_legs_and_path_from_the_other() -> None:
 
 def test_warped_time_follows_the_same_path_within_the_speeds() -> None:
     motion = moving("t", "run", frames=90)
-    warped = time_warped(motion, 300, np.random.default_rng(0), 0.5, 2.0)
+    warped = warp_time(motion, 300, np.random.default_rng(0), 0.5, 2.0)
     place = warped.p_world_root[:, 0] * 89
     step = place.diff().abs()
     assert step.max() <= 2.0 + 1e-3
@@ -83,7 +91,7 @@ def test_warped_time_follows_the_same_path_within_the_speeds() -> None:
 @pytest.mark.parametrize("kind", POSE_KINDS, ids=lambda kind: kind.name)
 def test_drawn_poses_keep_limits_ground_and_calm(body: Body, kind) -> None:
     rng = np.random.default_rng(1)
-    motion = procedural(kind, body, 120, 30.0, rng, (0.6, 2.2))
+    motion = sample_procedural_motion(kind, body, 120, 30.0, rng, (0.6, 2.2))
     assert excess_angle(motion.R_parent_joint).max() < 1e-5
     assert lowest_height(body, motion).abs().max() < 1e-4
     assert body.pose(motion).vertices[..., 1].amin(1).min() > -0.04
@@ -95,7 +103,7 @@ def test_drawn_poses_keep_limits_ground_and_calm(body: Body, kind) -> None:
 def test_ranges_lie_within_the_limits() -> None:
     low, high = (bound.rad2deg() for bound in coordinate_limits())
     for kind in POSE_KINDS:
-        for name, ranges in (RELAXED | kind.joints).items():
+        for name, ranges in (RELAXED_RANGES | kind.joints).items():
             for axis, (least, greatest) in enumerate(ranges):
                 assert low[JOINT[name], axis] - 1e-3 <= least <= greatest <= high[JOINT[name], axis] + 1e-3, (
                     name
@@ -117,11 +125,11 @@ def test_each_kind_is_what_its_name_says(body: Body) -> None:
     for kind in POSE_KINDS:
         if kind.name in expected:
             name, least, greatest = expected[kind.name]
-            motion = procedural(kind, body, 240, 30.0, np.random.default_rng(5), (0.6, 2.2))
+            motion = sample_procedural_motion(kind, body, 240, 30.0, np.random.default_rng(5), (0.6, 2.2))
             height = joints(motion, body)[:, JOINT[name], 1].mean()
             assert least < height < greatest, (kind.name, height)
     overhead = next(kind for kind in POSE_KINDS if kind.name == "arms overhead")
-    motion = procedural(overhead, body, 240, 30.0, np.random.default_rng(5), (0.6, 2.2))
+    motion = sample_procedural_motion(overhead, body, 240, 30.0, np.random.default_rng(5), (0.6, 2.2))
     elbows = joints(motion, body)[:, [JOINT["left_elbow"], JOINT["right_elbow"]], 1]
     assert (elbows > joints(motion, body)[:, JOINT["neck"], None, 1]).float().mean() > 0.9
 
@@ -151,7 +159,7 @@ def test_people_apart_are_apart_and_arms_in_the_trunk_are_not(body: Body) -> Non
 
 def test_limbs_give_way_where_needed_and_nowhere_else(body: Body) -> None:
     free = moving("arms-down", "run", 60)
-    assert apart(free, body, GREATEST) is free
+    assert separate_limbs(free, body, GREATEST) is free
     R = named_pose("arms-down").repeat(120, 1, 1, 1)
     crossed = pose_from_degrees(
         {"right_shoulder": (0, 0, 68), "left_shoulder": (0, 0, -80), "left_elbow": (0, 0, -95)}
@@ -161,7 +169,7 @@ def test_limbs_give_way_where_needed_and_nowhere_else(body: Body) -> None:
     motion = still(R, 120)
     motion = replace(motion, p_world_root=motion.p_world_root.clone())
     assert depth_of(motion, body).max() > GREATEST
-    moved = apart(motion, body, GREATEST)
+    moved = separate_limbs(motion, body, GREATEST)
     assert depth_of(moved, body).max() <= GREATEST + 1e-6
     assert torch.equal(moved.R_parent_joint[:25], motion.R_parent_joint[:25])
     turn = angle_deg(moved.R_parent_joint[1:], moved.R_parent_joint[:-1]).max()
@@ -171,10 +179,10 @@ def test_limbs_give_way_where_needed_and_nowhere_else(body: Body) -> None:
 # ---- all of it -------------------------------------------------------------------------------------------------
 
 
-def test_widened_motions_keep_limits_and_bounds_and_repeat(body: Body, clips: list[MotionClip]) -> None:
-    made = widened(clips, body, 24, seed=7, seconds=2.0)
-    again = widened(clips, body, 24, seed=7, seconds=2.0)
-    other = widened(clips, body, 24, seed=8, seconds=2.0)
+def test_widened_motions_keep_limits_and_bounds_and_repeat(body: Body, clips: list[Recording]) -> None:
+    made = augment_motions(clips, body, 24, seed=7, seconds=2.0)
+    again = augment_motions(clips, body, 24, seed=7, seconds=2.0)
+    other = augment_motions(clips, body, 24, seed=8, seconds=2.0)
     for a, b, c in zip(made, again, other, strict=True):
         assert a.name == b.name
         for field in ("betas", "R_parent_joint", "p_world_root"):
@@ -188,10 +196,10 @@ def test_widened_motions_keep_limits_and_bounds_and_repeat(body: Body, clips: li
 
 
 def test_a_motion_does_not_depend_on_how_many_are_made(body: Body) -> None:
-    few, many = (widened([], body, count, seed=3, seconds=1.0) for count in (2, 5))
+    few, many = (augment_motions([], body, count, seed=3, seconds=1.0) for count in (2, 5))
     assert torch.equal(few[1].parameters.R_parent_joint, many[1].parameters.R_parent_joint)
 
 
-def test_recordings_of_another_rate_are_refused(body: Body, clips: list[MotionClip]) -> None:
+def test_recordings_of_another_rate_are_refused(body: Body, clips: list[Recording]) -> None:
     with pytest.raises(ValueError, match="60.0 frames a second"):
-        widened(clips, body, 1, seed=0, fps=60.0)
+        augment_motions(clips, body, 1, seed=0, fps=60.0)

@@ -7,37 +7,46 @@ import torch
 from selfmocap.body_model.body import Body
 from selfmocap.body_model.named_poses import named_pose
 from selfmocap.geometry.rasterizer import rasterize
-from selfmocap.synthetic import looks, shading, surface
-from selfmocap.synthetic.figure import BODY, BOXES, HELD, RINGS, SEGMENTS, SKIRT, box_vertices, figure_of
-from selfmocap.synthetic.looks import LookConfig, light_in_camera, sample_light
-from selfmocap.synthetic.scene import Stage, stage_of
-from selfmocap.synthetic.shading import Look, draw
+from selfmocap.synthetic import appearance, shading, surface
+from selfmocap.synthetic.appearance import AppearanceConfig, light_in_camera, sample_light
+from selfmocap.synthetic.figure import (
+    BODY_FACE,
+    HELD_FACE,
+    NUM_BOXES,
+    SKIRT_FACE,
+    SKIRT_RINGS,
+    SKIRT_SEGMENTS,
+    box_vertices,
+    figure_mesh,
+)
+from selfmocap.synthetic.scene import FigureAssets, figure_assets
+from selfmocap.synthetic.shading import FigureAppearance, render_figures
 
 
 @pytest.fixture(scope="module")
-def stage(body: Body) -> Stage:
-    return stage_of(body)
+def stage(body: Body) -> FigureAssets:
+    return figure_assets(body)
 
 
 @pytest.fixture(scope="module")
-def vertices(body: Body, stage: Stage) -> np.ndarray:
+def vertices(body: Body, stage: FigureAssets) -> np.ndarray:
     """Bodies in three poses, 3 m before the camera, without skirt and things."""
     R = torch.stack([named_pose(name) for name in ("run", "squat", "t")])
     R[:, 0] = torch.diag(torch.tensor([1.0, -1.0, -1.0])) @ R[:, 0]
     posed = body.shape(torch.zeros(3, body.num_betas)).pose(R, torch.tensor([0.0, 0.1, 3.0]).expand(3, 3))
-    count = stage.figure.rest.shape[1] - stage.figure.body_vertices
+    count = stage.figure.rest_vertices.shape[1] - stage.figure.num_body_vertices
     return torch.cat([posed.vertices.mT, torch.full((3, 3, count), 50.0)], dim=-1).contiguous().numpy()
 
 
-def looks_of(pictures: int, seed: int = 0, body: Body | None = None) -> Look:
+def looks_of(pictures: int, seed: int = 0, body: Body | None = None) -> FigureAppearance:
     rng = np.random.default_rng(seed)
-    layers = looks.sample_layers(rng, LookConfig(), pictures)
+    layers = appearance.sample_layers(rng, AppearanceConfig(), pictures)
     light = light_in_camera(sample_light(rng, pictures), np.tile(np.eye(3), (pictures, 1, 1, 1)))
-    edges = looks.sample_edges(rng, body or Body.load(), pictures)
-    return looks.look_of(edges, layers, light, rng.uniform(0, 16, (pictures, 3)))
+    edges = appearance.sample_edges(rng, body or Body.load(), pictures)
+    return appearance.appearance_of_frames(edges, layers, light, rng.uniform(0, 16, (pictures, 3)))
 
 
-def naked(look: Look) -> Look:
+def naked(look: FigureAppearance) -> FigureAppearance:
     layers = look.layers.copy()
     layers[..., surface.THICKNESS] = 0
     return look._replace(layers=layers)
@@ -47,7 +56,7 @@ LENS = np.tile([180.0, 180.0, 63.5, 63.5], (3, 1))
 
 
 def test_rasteriser_agrees_with_the_exact_one(body, stage, vertices) -> None:
-    drawn = draw(vertices, LENS, naked(looks_of(3, body=body)), stage.model, 128, 1, False)
+    drawn = render_figures(vertices, LENS, naked(looks_of(3, body=body)), stage.model, 128, 1, False)
     face, depth, _ = rasterize(vertices.swapaxes(1, 2), stage.figure.faces, LENS, 128, 128, True)
     covered = face >= 0
     assert covered.mean() > 0.05
@@ -60,7 +69,7 @@ def test_rasteriser_agrees_with_the_exact_one(body, stage, vertices) -> None:
 
 def test_more_samples_agree_with_fewer_on_average(body, stage, vertices) -> None:
     look = looks_of(3, body=body)
-    one, two = (draw(vertices, LENS, look, stage.model, 128, samples, True) for samples in (1, 2))
+    one, two = (render_figures(vertices, LENS, look, stage.model, 128, samples, True) for samples in (1, 2))
     assert two.coverage.mean() == pytest.approx(one.coverage.mean(), rel=0.03)
     assert two.colour.mean() == pytest.approx(one.colour.mean(), rel=0.03)
     assert ((two.coverage > 0) & (two.coverage < 1)).any(), "edges are smooth"
@@ -69,12 +78,14 @@ def test_more_samples_agree_with_fewer_on_average(body, stage, vertices) -> None
 
 def test_clothes_make_the_figure_larger(body, stage, vertices) -> None:
     look = looks_of(3, body=body)
-    dressed = draw(vertices, LENS, look, stage.model, 128, 2, False).person.sum((1, 2))
-    assert (dressed > draw(vertices, LENS, naked(look), stage.model, 128, 2, False).person.sum((1, 2))).all()
+    dressed = render_figures(vertices, LENS, look, stage.model, 128, 2, False).person.sum((1, 2))
+    assert (
+        dressed > render_figures(vertices, LENS, naked(look), stage.model, 128, 2, False).person.sum((1, 2))
+    ).all()
 
 
 def test_edges_part_the_body_as_people_dress(body, stage) -> None:
-    look, rest = looks_of(64, body=body), stage.figure.rest[:, : stage.figure.body_vertices]
+    look, rest = looks_of(64, body=body), stage.figure.rest_vertices[:, : stage.figure.num_body_vertices]
     highest, hand, heel = rest[:, rest[1].argmax()], rest[:, rest[0].argmax()], rest[:, rest[1].argmin()]
     chest = np.array([0.0, 1.2, rest[2].max()], np.float32)
     hairy = [surface.layer_at(*highest, edges) == surface.HAIR for edges in look.edges]
@@ -106,7 +117,7 @@ def test_light_turns_with_the_camera() -> None:
 def test_a_lobe_is_the_second_order_expansion_of_a_lamp() -> None:
     """Ramamoorthi and Hanrahan 2001: max(0, cos) is 1/4 + cos/2 + 5/32 (3 cos^2 - 1), 9 % off at most."""
     d = np.array([[0.6, 0.0, 0.8]])
-    lobe = np.broadcast_to(looks._lobe(d)[0], (3, 10))
+    lobe = np.broadcast_to(appearance._lobe(d)[0], (3, 10))
     for angle in np.linspace(0, np.pi, 9):
         n = np.array(
             [0.6 * np.cos(angle) + 0.8 * np.sin(angle), 0.0, 0.8 * np.cos(angle) - 0.6 * np.sin(angle)]
@@ -127,16 +138,18 @@ def test_noise_is_smooth_and_periodic(stage) -> None:
 
 def test_the_figure_is_one_mesh(body, stage) -> None:
     figure = stage.figure
-    assert figure.rest.shape[1] == len(body.vertex_joint) + RINGS * SEGMENTS + 8 * BOXES
-    assert figure.faces.max() == figure.rest.shape[1] - 1
-    assert {BODY, SKIRT, HELD, HELD + 1, HELD + 2} == set(figure.kind.tolist())
-    assert set(figure.parts[figure.kind == BODY].tolist()) == set(range(1, 25))
-    assert not figure.parts[figure.kind >= HELD].any()
+    assert (
+        figure.rest_vertices.shape[1] == len(body.vertex_joint) + SKIRT_RINGS * SKIRT_SEGMENTS + 8 * NUM_BOXES
+    )
+    assert figure.faces.max() == figure.rest_vertices.shape[1] - 1
+    assert {BODY_FACE, SKIRT_FACE, HELD_FACE, HELD_FACE + 1, HELD_FACE + 2} == set(figure.face_kind.tolist())
+    assert set(figure.face_part[figure.face_kind == BODY_FACE].tolist()) == set(range(1, 25))
+    assert not figure.face_part[figure.face_kind >= HELD_FACE].any()
 
 
 def test_boxes_face_outwards() -> None:
     corners = box_vertices(torch.tensor([1.0, 2.0, 3.0]), torch.eye(3), torch.tensor([5.0, 0.0, 0.0])).T
-    faces = figure_of(Body.load()).faces[-12:]
+    faces = figure_mesh(Body.load()).faces[-12:]
     triangle = corners[faces - faces.min()]
     normal = torch.cross(triangle[:, 1] - triangle[:, 0], triangle[:, 2] - triangle[:, 0], dim=-1)
     outwards = (normal * (triangle.mean(1) - torch.tensor([5.0, 0.0, 0.0]))).sum(-1)

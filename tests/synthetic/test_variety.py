@@ -7,16 +7,16 @@ import pytest
 import torch
 
 from selfmocap.body_model.body import Body, forward_kinematics
-from selfmocap.body_model.joint_limits import excess_angle, clamp_to_limits, coordinate_limits, to_coordinates
+from selfmocap.body_model.joint_limits import clamp_to_limits, coordinate_limits, excess_angle, to_coordinates
 from selfmocap.body_model.skeleton import JOINT
 from selfmocap.synthetic.batches import SyntheticConfig
-from selfmocap.synthetic.motions import Poses, procedural_motions, sample_poses
-from selfmocap.synthetic.penetration import capsules, depth
-from selfmocap.synthetic.points import point_scene
-from selfmocap.synthetic.poses import mirrored_rotations
-from selfmocap.synthetic.variety import Variety, varied_poses
+from selfmocap.synthetic.keypoint_scene import sample_keypoint_scene
+from selfmocap.synthetic.motion_augmentation import mirror_rotations
+from selfmocap.synthetic.motions import PoseSequences, procedural_motions, sample_poses
+from selfmocap.synthetic.penetration import body_capsules, penetration_depth
+from selfmocap.synthetic.pose_variety import PoseVariety, sample_varied_poses
 
-ALWAYS = Variety(share=1.0)
+ALWAYS = PoseVariety(fraction=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -25,20 +25,22 @@ def motions(body: Body):
 
 
 @pytest.fixture(scope="module")
-def plain(motions) -> Poses:
+def plain(motions) -> PoseSequences:
     return sample_poses(np.random.default_rng(3), motions, 24, 4, 30.0)
 
 
-def varied(variety: Variety, motions, body: Body) -> Poses:
-    return varied_poses(np.random.default_rng(3), variety, motions, 24, 4, 30.0, body)
+def varied(variety: PoseVariety, motions, body: Body) -> PoseSequences:
+    return sample_varied_poses(np.random.default_rng(3), variety, motions, 24, 4, 30.0, body)
 
 
-def changed(poses: Poses, plain: Poses) -> torch.Tensor:
+def changed(poses: PoseSequences, plain: PoseSequences) -> torch.Tensor:
     return (poses.R_parent_joint != plain.R_parent_joint).flatten(1).any(1)
 
 
-def test_nobody_changes_without_a_share_and_most_do_with_all(body: Body, motions, plain: Poses) -> None:
-    nobody = varied(Variety(share=0.0), motions, body)
+def test_nobody_changes_without_a_share_and_most_do_with_all(
+    body: Body, motions, plain: PoseSequences
+) -> None:
+    nobody = varied(PoseVariety(fraction=0.0), motions, body)
     assert torch.equal(nobody.R_parent_joint, plain.R_parent_joint)
     assert torch.equal(nobody.p_world_root, plain.p_world_root)
     everybody = varied(ALWAYS, motions, body)
@@ -46,9 +48,11 @@ def test_nobody_changes_without_a_share_and_most_do_with_all(body: Body, motions
     assert torch.equal(everybody.R_parent_joint, varied(ALWAYS, motions, body).R_parent_joint)
 
 
-def test_limbs_are_taken_whole_from_others_or_their_mirror_images(body: Body, motions, plain: Poses) -> None:
-    poses = varied(replace(ALWAYS, off=0.0, limb=0.5), motions, body)
-    sides = clamp_to_limits(torch.cat([plain.R_parent_joint, mirrored_rotations(plain.R_parent_joint)]))
+def test_limbs_are_taken_whole_from_others_or_their_mirror_images(
+    body: Body, motions, plain: PoseSequences
+) -> None:
+    poses = varied(replace(ALWAYS, max_joint_offset=0.0, limb_fraction=0.5), motions, body)
+    sides = clamp_to_limits(torch.cat([plain.R_parent_joint, mirror_rotations(plain.R_parent_joint)]))
     arm = [JOINT[f"left_{part}"] for part in ("shoulder", "elbow", "wrist")]
     others = 0
     for mine, own in zip(poses.R_parent_joint[:, :, arm], plain.R_parent_joint[:, :, arm], strict=True):
@@ -60,20 +64,23 @@ def test_limbs_are_taken_whole_from_others_or_their_mirror_images(body: Body, mo
 
 
 def test_joints_keep_their_limits_limbs_stay_apart_and_the_lowest_joint_its_height(
-    body: Body, motions, plain: Poses
+    body: Body, motions, plain: PoseSequences
 ) -> None:
-    poses = varied(replace(ALWAYS, off=0.6), motions, body)
+    poses = varied(replace(ALWAYS, max_joint_offset=0.6), motions, body)
     rows = changed(poses, plain)
     rest = body.shape(torch.zeros(body.num_betas)).joints
     assert excess_angle(poses.R_parent_joint[rows]).max() < 1e-3
     R, p = forward_kinematics(poses.R_parent_joint, rest, poses.p_world_root)
     _, before = forward_kinematics(plain.R_parent_joint, rest, plain.p_world_root)
-    assert depth(capsules(body, torch.zeros(body.num_betas)), R, p)[rows].max() <= ALWAYS.greatest_penetration
+    assert (
+        penetration_depth(body_capsules(body, torch.zeros(body.num_betas)), R, p)[rows].max()
+        <= ALWAYS.max_penetration
+    )
     torch.testing.assert_close(p[..., 1].amin((1, 2)), before[..., 1].amin((1, 2)), atol=1e-4, rtol=0)
 
 
-def test_a_turn_is_the_same_in_all_frames(body: Body, motions, plain: Poses) -> None:
-    poses = varied(replace(ALWAYS, limb=0.0), motions, body)
+def test_a_turn_is_the_same_in_all_frames(body: Body, motions, plain: PoseSequences) -> None:
+    poses = varied(replace(ALWAYS, limb_fraction=0.0), motions, body)
     turn = plain.R_parent_joint.mT @ poses.R_parent_joint
     low, high = coordinate_limits()
     coordinates = to_coordinates(poses.R_parent_joint)
@@ -89,6 +96,8 @@ def test_a_turn_is_the_same_in_all_frames(body: Body, motions, plain: Poses) -> 
 
 def test_scenes_vary_where_it_is_asked_for(body: Body, motions) -> None:
     config = SyntheticConfig(clips=6)
-    plain, others = (point_scene(0, c, motions, body) for c in (config, replace(config, variety=ALWAYS)))
+    plain, others = (
+        sample_keypoint_scene(0, c, motions, body) for c in (config, replace(config, variety=ALWAYS))
+    )
     assert not torch.equal(plain.truth.R_parent_joint, others.truth.R_parent_joint)
     assert torch.isfinite(others.truth.p_world_root).all()

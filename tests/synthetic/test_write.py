@@ -18,11 +18,12 @@ from selfmocap.io.video import open_video
 from selfmocap.synthetic import write
 from selfmocap.synthetic.backgrounds import procedural_backgrounds
 from selfmocap.synthetic.cameras import CameraConfig
-from selfmocap.synthetic.clips import Clip, pixels_of, sample_clip
+from selfmocap.synthetic.clips import SyntheticClip, sample_clip, true_pixels
+from selfmocap.synthetic.config import SynthesizeConfig
 from selfmocap.synthetic.motions import procedural_motions
-from selfmocap.synthetic.pictures import photographs
-from selfmocap.synthetic.scene import stage_of
-from selfmocap.synthetic.shading import draw
+from selfmocap.synthetic.rendering import render_images
+from selfmocap.synthetic.scene import figure_assets
+from selfmocap.synthetic.shading import render_figures
 from selfmocap.synthetic.write import synthesize
 from selfmocap.tracking.observations import Observations
 from selfmocap.tracking.optical_flow import dis_flow
@@ -46,29 +47,37 @@ def _little_material():
 @pytest.fixture(scope="module")
 def ours(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("ours")
-    synthesize(out, 1, FRAMES, 7, workers=0)
+    synthesize(out, SynthesizeConfig(1, FRAMES, 7, workers=0))
     return out / "clip_00000"
 
 
 @pytest.fixture(scope="module")
 def surreal(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("surreal")
-    synthesize(out, 1, FRAMES, 7, layout="surreal", workers=0)
+    synthesize(out, SynthesizeConfig(1, FRAMES, 7, layout="surreal", workers=0))
     return out / "run0" / "clip_00000" / "clip_00000_c0001"
 
 
 @pytest.fixture(scope="module")
-def clip(body: Body) -> Clip:
+def clip(body: Body) -> SyntheticClip:
     """A clip of quick motion before a hand-held camera, on a film without grain."""
     cameras = CameraConfig(size=(256, 256), distance=(3.0, 4.0), hand_held=1.0)
     motions, backgrounds = procedural_motions(body, 3, 3), procedural_backgrounds(3)
     noisy = sample_clip(np.random.SeedSequence(5), cameras, 3, 12.0, motions, backgrounds, body)
-    film = noisy.setting.film
-    setting = noisy.setting._replace(film=film._replace(noise=0 * film.noise, quality=0 * film.quality))
-    drawn = draw(
-        noisy.scene.vertices, noisy.windows.lens, noisy.scene.look, stage_of(body).model, 256, 2, True
+    effects = noisy.background.effects
+    background = noisy.background._replace(
+        effects=effects._replace(noise=0 * effects.noise, jpeg_quality=0 * effects.jpeg_quality)
     )
-    return replace(noisy, film=photographs(drawn, noisy.windows, setting, backgrounds))
+    drawn = render_figures(
+        noisy.scene.vertices,
+        noisy.windows.intrinsics,
+        noisy.scene.appearance,
+        figure_assets(body).model,
+        256,
+        2,
+        True,
+    )
+    return replace(noisy, images=render_images(drawn, noisy.windows, background, backgrounds))
 
 
 def test_the_truth_agrees_with_itself(ours: Path, body: Body) -> None:
@@ -153,12 +162,12 @@ def test_surreal_parts_are_where_the_joints_are(surreal: Path) -> None:
                 assert np.linalg.norm(place - own) < np.linalg.norm(place - other)
 
 
-def test_the_next_frame_warped_by_the_flow_is_the_frame(clip: Clip, body: Body, capsys) -> None:
+def test_the_next_frame_warped_by_the_flow_is_the_frame(clip: SyntheticClip, body: Body, capsys) -> None:
     import cv2
 
-    pixels = pixels_of(clip, body)
+    pixels = true_pixels(clip, body)
     flow, visible = pixels["flow"][0].astype(np.float32), pixels["flow_visible"][0]
-    now, then = (image.astype(np.float32) for image in clip.film[:2])
+    now, then = (image.astype(np.float32) for image in clip.images[:2])
     moving = visible & (np.linalg.norm(flow, axis=-1) > 0.3)
 
     def error(by: np.ndarray) -> float:
@@ -168,7 +177,7 @@ def test_the_next_frame_warped_by_the_flow_is_the_frame(clip: Clip, body: Body, 
         )
         return float(np.abs(warped - now)[moving].mean())
 
-    errors = {"truth": error(flow), "zero": error(flow * 0), "DIS": error(dis_flow(*clip.film[:2]))}
+    errors = {"truth": error(flow), "zero": error(flow * 0), "DIS": error(dis_flow(*clip.images[:2]))}
     with capsys.disabled():
         sys.stdout.write(f"\nphotometric error, grey levels: {errors}; {moving.mean():.0%} of pixels\n")
     assert moving.mean() > 0.1 and errors["truth"] < 0.4 * errors["zero"]
@@ -177,29 +186,34 @@ def test_the_next_frame_warped_by_the_flow_is_the_frame(clip: Clip, body: Body, 
 
 
 def test_an_interrupted_run_goes_on(tmp_path: Path) -> None:
-    synthesize(tmp_path, 1, 2, 3, workers=0)
+    synthesize(tmp_path, SynthesizeConfig(1, 2, 3, workers=0))
     made = (tmp_path / "clip_00000" / "video.mp4").stat().st_mtime_ns
     (tmp_path / ".clip_00001.partial").mkdir()
     heard: list[tuple[str, int, int]] = []
-    synthesize(tmp_path, 2, 2, 3, workers=0, progress=lambda *news: heard.append(news))
+    config = SynthesizeConfig(2, 2, 3, workers=0)
+    synthesize(tmp_path, config, progress=lambda *news: heard.append(news))
     assert heard == [("synthesize", 2, 2)]
     assert (tmp_path / "clip_00000" / "video.mp4").stat().st_mtime_ns == made
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["clip_00000", "clip_00001", write.SETTINGS]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "clip_00000",
+        "clip_00001",
+        write.SYNTHESIS_SETTINGS,
+    ]
 
 
 def test_other_settings_and_absurd_ones_are_refused(tmp_path: Path) -> None:
-    (tmp_path / write.SETTINGS).write_text(json.dumps({"seed": 1}))
+    (tmp_path / write.SYNTHESIS_SETTINGS).write_text(json.dumps({"seed": 1}))
     with pytest.raises(ValueError, match="choose another folder"):
-        synthesize(tmp_path, 1, 2, 3, workers=0)
+        synthesize(tmp_path, SynthesizeConfig(1, 2, 3, workers=0))
     with pytest.raises(ValueError, match="at least one"):
-        synthesize(tmp_path, 1, 0, 3)
+        SynthesizeConfig(frames=0)
     with pytest.raises(FileNotFoundError):
-        synthesize(tmp_path, 1, 2, 3, motions_dir=tmp_path / "missing")
+        synthesize(tmp_path, SynthesizeConfig(1, 2, 3, motions=tmp_path / "missing"))
 
 
 @pytest.mark.slow
 def test_workers_write_the_same(ours: Path, tmp_path: Path) -> None:
-    synthesize(tmp_path, 1, FRAMES, 7, workers=1)
+    synthesize(tmp_path, SynthesizeConfig(1, FRAMES, 7, workers=1))
     for name in ("observations.npz", "truth/motion.npz", "truth/pixels.npz", "truth/keypoints.npz"):
         one, other = (np.load(folder / name) for folder in (ours, tmp_path / "clip_00000"))
         assert all((one[key] == other[key]).all() for key in one.files if one[key].dtype.kind not in "U"), (

@@ -1,4 +1,4 @@
-"""AMASS (`.npz`): SMPL-H or SMPL-X parameters, z up."""
+"""Read AMASS (`.npz`): SMPL-H or SMPL-X parameters, z up."""
 
 import math
 from pathlib import Path
@@ -14,14 +14,13 @@ _KEYS = ("trans", "poses", "betas", "gender")
 _RATES = ("mocap_framerate", "mocap_frame_rate")
 _BETAS = 10
 _POSE_SIZES = (72, 156, 165)
-"""Numbers a frame of SMPL, SMPL-H and SMPL-X."""
-
+"""Numbers per frame of SMPL, SMPL-H and SMPL-X."""
 
 
 def read_amass(path: Path | str, subject: str = "") -> SmplMotion:
-    """The motion in an AMASS file, turned from z up to y up.
+    """Read the motion of an AMASS file, rotated from z up to y up.
 
-    Raises ValueError naming the file, the key, and what was expected there."""
+    Raises ValueError that names the file, the key and the expected content."""
     path = Path(path)
     arrays = read_npz(path, only={*_KEYS, *_RATES})
     if missing := [key for key in _KEYS if key not in arrays]:
@@ -31,7 +30,7 @@ def read_amass(path: Path | str, subject: str = "") -> SmplMotion:
     rate = next((float(arrays[key]) for key in _RATES if key in arrays and arrays[key].ndim == 0), math.nan)
     if not 1 <= rate <= 1000:
         raise ValueError(
-            f"{path}: expected {' or '.join(_RATES)} as one number of frames a second, found {rate}"
+            f"{path}: expected {' or '.join(_RATES)} as one number of frames per second, found {rate}"
         )
     check_shapes(
         path, arrays, {"trans": ("time", 3), "poses": ("time", "pose"), "betas": ("betas",), "gender": ()}
@@ -47,11 +46,11 @@ def read_amass(path: Path | str, subject: str = "") -> SmplMotion:
         )
     for key in ("trans", "poses", "betas"):
         if arrays[key].dtype.kind != "f" or not np.isfinite(arrays[key]).all():
-            raise ValueError(f"{path}: {key} holds what is not a finite number; download it again")
-    return _turned_up(path, arrays, rate, subject)
+            raise ValueError(f"{path}: {key} contains values that are not finite numbers; download it again")
+    return _to_y_up(path, arrays, rate, subject)
 
 
-def _turned_up(path: Path, arrays: dict[str, np.ndarray], rate: float, subject: str) -> SmplMotion:
+def _to_y_up(path: Path, arrays: dict[str, np.ndarray], rate: float, subject: str) -> SmplMotion:
     R = smpl_rotations(arrays["poses"])
     R[:, 0] = R_YUP_ZUP @ R[:, 0]
     gender = arrays["gender"].item()

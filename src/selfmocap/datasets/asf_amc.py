@@ -1,4 +1,4 @@
-"""Acclaim skeletons and motions (`.asf`, `.amc`), as the CMU database publishes them."""
+"""Read Acclaim skeletons and motions (`.asf`, `.amc`), as the CMU database publishes them."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,10 +10,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from selfmocap.datasets.retargeting.skeletons import SkeletonMotion
-from selfmocap.datasets.text import MAX_FRAMES, MAX_JOINTS, numbers, read_text
+from selfmocap.datasets.text import MAX_RECORDING_FRAMES, MAX_SKELETON_JOINTS, parse_numbers, read_text
 
 CMU_FPS = 120.0
-"""An AMC file does not say its frame rate; this is the CMU database's."""
+"""Frame rate of the CMU database; an AMC file does not contain it."""
 _INCH = 0.0254
 _ROOT_ORDER = ("tx", "ty", "tz", "rx", "ry", "rz")
 _TURNS = ("rx", "ry", "rz")
@@ -21,7 +21,7 @@ _TURNS = ("rx", "ry", "rz")
 
 @dataclass
 class _Bone:
-    """Of an ASF file: a bone turns about its start, where its parent ends."""
+    """A bone of an ASF file; it rotates about its start, where its parent ends."""
 
     name: str
     direction: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
@@ -33,21 +33,21 @@ class _Bone:
 @dataclass
 class _Skeleton:
     unit: float
-    """Metres a unit."""
+    """Metres per unit."""
     degrees: bool
     bones: dict[str, _Bone]
-    """A parent stands before its children; the first is the root."""
+    """Parents precede their children; the root is first."""
     parent: dict[str, str]
 
 
 def read_amc(
     path: Path | str, skeleton: Path | str, fps: float | None = None, subject: str = ""
 ) -> SkeletonMotion:
-    """The motion in an AMC file on the skeleton in an ASF file. Joints are named after the bone that begins there;
-    the free end of a last bone is a joint with `_end`. Units are metres: one of the file's is an inch divided by the
-    ASF's `length`.
+    """Read the motion of an AMC file on the skeleton of an ASF file.
 
-    Raises ValueError naming the file, the line, and what was expected there."""
+    A joint has the name of the bone that begins there; the free end of a last bone is a joint with `_end`. The result
+    is in metres: a unit of the file is an inch divided by the ASF's `length`. Raises ValueError that names the file,
+    the line and the expected content."""
     path = Path(path)
     asf = _read_skeleton(Path(skeleton))
     values = _read_frames(path, asf)
@@ -85,7 +85,7 @@ def read_amc(
 
 
 def _euler(angles: Float[Tensor, "*batch 3"], degrees: bool) -> Float[Tensor, "*batch 3 3"]:
-    """About x first, then y, then z, of fixed axes."""
+    """Rotate about x first, then y, then z, of fixed axes."""
     return roma.euler_to_rotmat("xyz", angles, degrees=degrees)
 
 
@@ -93,9 +93,9 @@ def _read_skeleton(path: Path) -> _Skeleton:
     sections = _sections(path)
     units = {words[0]: (line, words[1:]) for line, words in sections["units"]}
     line, words = units.get("length", (1, []))
-    (length,) = numbers(path, line, words, 1)
+    (length,) = parse_numbers(path, line, words, 1)
     if length <= 0:
-        raise ValueError(f"{path}, line {line}: the unit of length is {length}; expected a positive number")
+        raise ValueError(f"{path}, line {line}: expected a positive unit of length, found {length}")
     root = _root(path, sections["root"])
     bones = {"root": root} | _bones(path, sections["bonedata"])
     parent = _parents(path, sections["hierarchy"], bones)
@@ -104,7 +104,7 @@ def _read_skeleton(path: Path) -> _Skeleton:
         ordered += [child for child, above in parent.items() if above == name]
     if missing := bones.keys() - set(ordered):
         raise ValueError(
-            f"{path}: no way from the root to {', '.join(sorted(missing))}; add them to :hierarchy"
+            f"{path}: not connected to the root: {', '.join(sorted(missing))}; add them to :hierarchy"
         )
     return _Skeleton(
         _INCH / length,
@@ -124,7 +124,7 @@ def _sections(path: Path) -> dict[str, list[tuple[int, list[str]]]]:
         elif words:
             rows.append((line, words))
     if missing := {"units", "root", "bonedata", "hierarchy"} - sections.keys():
-        raise ValueError(f"{path}: not an ASF skeleton, it lacks the sections {', '.join(sorted(missing))}")
+        raise ValueError(f"{path}: not an ASF skeleton; missing sections: {', '.join(sorted(missing))}")
     return sections
 
 
@@ -134,11 +134,13 @@ def _root(path: Path, rows: list[tuple[int, list[str]]]) -> _Bone:
         if key == "order":
             root.dof = tuple(word.lower() for word in words)
         elif key == "orientation":
-            root.axis = numbers(path, line, words, 3)
+            root.axis = parse_numbers(path, line, words, 3)
         elif key == "axis" and words != ["XYZ"]:
-            raise ValueError(f"{path}, line {line}: axis order {' '.join(words)}; only XYZ is read")
+            raise ValueError(f"{path}, line {line}: axis order {' '.join(words)}; only XYZ is supported")
     if sorted(root.dof) != sorted(_ROOT_ORDER):
-        raise ValueError(f"{path}: the root's order must name TX TY TZ RX RY RZ; found {' '.join(root.dof)}")
+        raise ValueError(
+            f"{path}: expected an order of TX TY TZ RX RY RZ for the root, found {' '.join(root.dof)}"
+        )
     return root
 
 
@@ -149,21 +151,23 @@ def _bones(path: Path, rows: list[tuple[int, list[str]]]) -> dict[str, _Bone]:
         if key == "name" and words:
             bone = bones.setdefault(words[0], _Bone(words[0]))
         elif key == "direction":
-            bone.direction = numbers(path, line, words, 3)
+            bone.direction = parse_numbers(path, line, words, 3)
         elif key == "length":
-            (bone.length,) = numbers(path, line, words, 1)
+            (bone.length,) = parse_numbers(path, line, words, 1)
         elif key == "axis":
             if words[3:] != ["XYZ"]:
                 raise ValueError(
                     f"{path}, line {line}: expected three angles and XYZ, found {' '.join(words)}"
                 )
-            bone.axis = numbers(path, line, words[:3], 3)
+            bone.axis = parse_numbers(path, line, words[:3], 3)
         elif key == "dof":
             bone.dof = tuple(word.lower() for word in words)
             if not set(bone.dof) <= set(_TURNS):
-                raise ValueError(f"{path}, line {line}: dof {' '.join(words)}; only rx, ry and rz are read")
-    if not 0 < len(bones) <= MAX_JOINTS:
-        raise ValueError(f"{path}: {len(bones)} bones; expected 1 to {MAX_JOINTS}")
+                raise ValueError(
+                    f"{path}, line {line}: dof {' '.join(words)}; only rx, ry and rz are supported"
+                )
+    if not 0 < len(bones) <= MAX_SKELETON_JOINTS:
+        raise ValueError(f"{path}: {len(bones)} bones; expected 1 to {MAX_SKELETON_JOINTS}")
     return bones
 
 
@@ -174,7 +178,9 @@ def _parents(path: Path, rows: list[tuple[int, list[str]]], bones: dict[str, _Bo
             continue
         for child in children:
             if child in parent or child not in bones or above not in bones or child == "root":
-                raise ValueError(f"{path}, line {line}: {child} under {above}: no such bone, or named twice")
+                raise ValueError(
+                    f"{path}, line {line}: {child} under {above}: unknown bone, or a second parent"
+                )
             parent[child] = above
     return parent
 
@@ -188,7 +194,7 @@ def _read_frames(path: Path, asf: _Skeleton) -> dict[str, Float[Tensor, "time do
         if not words or words[0][0] in "#:":
             if words == [":RADIANS"] and asf.degrees:
                 raise ValueError(
-                    f"{path}, line {line}: radians, where the skeleton has degrees; convert one of them"
+                    f"{path}, line {line}: radians, but the skeleton uses degrees; convert one of them"
                 )
             continue
         name = words[0]
@@ -197,21 +203,22 @@ def _read_frames(path: Path, asf: _Skeleton) -> dict[str, Float[Tensor, "time do
             frames += 1
         elif len(words) - 1 != moving.get(name, -1) or len(found[name]) != (frames - 1) * moving[name]:
             raise ValueError(
-                f"{path}, line {line}: {row[:60]!r}: expected a bone of the skeleton once a frame with "
+                f"{path}, line {line}: {row[:60]!r}: expected each bone of the skeleton once per frame with "
                 f"{moving.get(name, 'its')} angles; is it the right .asf file?"
             )
         else:
             found[name] += (
-                map(float, words[1:]) if _plain(words) else numbers(path, line, words[1:], moving[name])
+                map(float, words[1:]) if _plain(words) else parse_numbers(path, line, words[1:], moving[name])
             )
     _check_frame(path, 0, frames, found, moving)
-    if not 0 < frames <= MAX_FRAMES:
-        raise ValueError(f"{path}: {frames} frames; expected 1 to {MAX_FRAMES}")
+    if not 0 < frames <= MAX_RECORDING_FRAMES:
+        raise ValueError(f"{path}: {frames} frames; expected 1 to {MAX_RECORDING_FRAMES}")
     return {name: torch.from_numpy(np.reshape(found[name], (frames, moving[name]))) for name in moving}
 
 
 def _plain(words: list[str]) -> bool:
-    """Whether float() can neither fail nor give an infinite number: digits, at most a sign, a point, no exponent."""
+    """Test whether float() neither fails nor returns an infinite number: digits, at most a sign and a point, no
+    exponent."""
     return len(words) > 1 and all(word.lstrip("-").replace(".", "", 1).isdecimal() for word in words[1:])
 
 
@@ -220,7 +227,7 @@ def _check_frame(
 ) -> None:
     lacks = [name for name, values in found.items() if len(values) != frames * moving[name]]
     if lacks:
-        place = f"line {line}" if line else "the end"
+        where = f"line {line}" if line else "the end"
         raise ValueError(
-            f"{path}, {place}: frame {frames} lacks {', '.join(lacks[:3])}; the file was cut off"
+            f"{path}, {where}: frame {frames} lacks {', '.join(lacks[:3])}; the file was cut off"
         )

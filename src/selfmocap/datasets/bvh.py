@@ -1,4 +1,4 @@
-"""Biovision hierarchies (`.bvh`)."""
+"""Read Biovision hierarchies (`.bvh`)."""
 
 import re
 from dataclasses import dataclass, field
@@ -11,12 +11,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from selfmocap.datasets.retargeting.skeletons import SkeletonMotion
-from selfmocap.datasets.text import MAX_JOINTS, number_table, numbers, read_text
+from selfmocap.datasets.text import MAX_SKELETON_JOINTS, parse_number_table, parse_numbers, read_text
 
 _UNITS = (1.0, 0.01, 0.001, 0.0254, 0.0254 / 0.45)
-"""Metres a unit: metre, centimetre, millimetre, inch, and CMU's. The format does not say which it uses."""
-_PERSON = 1.6
-"""Metres: the unit is the one which makes the skeleton's extent come nearest to this."""
+"""Metres per unit: metre, centimetre, millimetre, inch, and CMU's. The format does not define the unit."""
+_EXPECTED_EXTENT = 1.6
+"""Metres: the unit is the one that brings the skeleton's extent nearest to this."""
 _CHANNEL = re.compile("[XYZ](position|rotation)")
 
 
@@ -29,25 +29,26 @@ class _Joint:
 
 
 def read_bvh(path: Path | str, fps: float | None = None, subject: str = "") -> SkeletonMotion:
-    """The motion in a BVH file. End sites become joints named after their parent with `_end`; the unit of length is
-    recognised from the skeleton's size; `fps` overrules the header, which is often wrong.
+    """Read the motion of a BVH file.
 
-    Raises ValueError naming the file, the line, and what was expected there."""
+    End sites become joints named after their parent with `_end`. The unit of length is recognised from the skeleton's
+    size. `fps` overrides the header, which is often wrong. Raises ValueError that names the file, the line and the
+    expected content."""
     path = Path(path)
     text = read_text(path)
     split = re.search(r"^[ \t]*MOTION[ \t]*\r?$", text, re.MULTILINE)
     if split is None:
-        raise ValueError(f"{path}: no line MOTION; expected a BVH file with a HIERARCHY and a MOTION part")
+        raise ValueError(f"{path}: no line MOTION; expected a BVH file with HIERARCHY and MOTION sections")
     joints = _hierarchy(path, text[: split.start()])
     table, frame_time = _frames(path, text, split.end(), sum(len(joint.channels) for joint in joints))
     R_parent_joint, positions = _channels(path, joints, torch.from_numpy(table))
     offsets = torch.tensor([joint.offset for joint in joints], dtype=torch.float64)
     root = positions.get(0, torch.zeros(len(table), 3, dtype=torch.float64))
     for index in positions.keys() - {0}:
-        offsets[index] = _rigid(path, joints[index].name, positions[index])
+        offsets[index] = _rigid_offset(path, joints[index].name, positions[index])
     root = offsets[0] + positions[0]
     offsets[0] = 0
-    offsets = _with_thorax(joints, offsets)
+    offsets = _restore_thorax(joints, offsets)
     unit = _unit(offsets, tuple(joint.parent for joint in joints), R_parent_joint[0])
     return SkeletonMotion(
         name=path.stem,
@@ -70,23 +71,23 @@ def _hierarchy(path: Path, text: str) -> list[_Joint]:
                 continue
             case ["}"] if open_joints:
                 open_joints.pop()
-            case ["ROOT" | "JOINT" | "End", *name] if len(joints) < MAX_JOINTS and name:
+            case ["ROOT" | "JOINT" | "End", *name] if len(joints) < MAX_SKELETON_JOINTS and name:
                 parent = open_joints[-1] if open_joints else -1
                 if (parent < 0) != (words[0] == "ROOT") or (words[0] == "ROOT" and joints):
                     raise ValueError(
-                        f"{path}, line {line}: one ROOT with JOINTs inside expected; found {words[0]}"
+                        f"{path}, line {line}: expected one ROOT that contains all JOINTs, found {words[0]}"
                     )
                 label = f"{joints[parent].name}_end" if words[0] == "End" else " ".join(name)
                 open_joints.append(len(joints))
                 joints.append(_Joint(label, parent))
             case ["OFFSET", *values] if open_joints:
-                joints[open_joints[-1]].offset = numbers(path, line, values, 3)
+                joints[open_joints[-1]].offset = parse_numbers(path, line, values, 3)
             case ["CHANNELS", count, *names] if open_joints and str(len(names)) == count:
                 _check_channels(path, line, names)
                 joints[open_joints[-1]].channels = names
             case _:
                 raise ValueError(
-                    f"{path}, line {line}: not understood in a BVH hierarchy: {' '.join(words)[:80]!r}"
+                    f"{path}, line {line}: not valid in a BVH hierarchy: {' '.join(words)[:80]!r}"
                 )
     if open_joints or not joints:
         raise ValueError(f"{path}: the hierarchy is not complete; export the file again")
@@ -98,7 +99,7 @@ def _check_channels(path: Path, line: int, names: list[str]) -> None:
     rotations = [name for name in names if name.endswith("rotation")]
     if not all(kinds) or len(set(names)) < len(names) or len(rotations) != 3 or len(names) not in (3, 6):
         raise ValueError(
-            f"{path}, line {line}: expected 3 rotation channels, or 3 position and 3 rotation channels; found "
+            f"{path}, line {line}: expected 3 rotation channels, or 3 position and 3 rotation channels, found "
             f"{' '.join(names)[:80]!r}"
         )
 
@@ -108,17 +109,17 @@ def _frames(path: Path, text: str, start: int, columns: int) -> tuple[np.ndarray
     if header is None:
         raise ValueError(f"{path}: after MOTION, expected 'Frames: N' and 'Frame Time: seconds'")
     first_line = text.count("\n", 0, header.end()) + 1
-    (frame_time,) = numbers(path, first_line - 1, [header[2]], 1)
+    (frame_time,) = parse_numbers(path, first_line - 1, [header[2]], 1)
     if not 1e-4 <= frame_time <= 10:
         raise ValueError(
-            f"{path}, line {first_line - 1}: a frame time of {frame_time} s; expected about 0.01 to 0.04"
+            f"{path}, line {first_line - 1}: expected a frame time of about 0.01 to 0.04 s, found {frame_time}"
         )
-    table = number_table(path, text[header.end() :], first_line, columns, None)
+    table = parse_number_table(path, text[header.end() :], first_line, columns, None)
     declared = int(header[1])
     # Writers disagree on whether the rest pose they put first is counted.
     if not declared <= len(table) <= declared + 1:
         raise ValueError(
-            f"{path}: 'Frames: {declared}', but {len(table)} follow; the file was cut off or edited"
+            f"{path}: 'Frames: {declared}', but {len(table)} follow; the file is truncated or edited"
         )
     return table, frame_time
 
@@ -126,7 +127,7 @@ def _frames(path: Path, text: str, start: int, columns: int) -> tuple[np.ndarray
 def _channels(
     path: Path, joints: list[_Joint], table: Float[Tensor, "time channels"]
 ) -> tuple[Float[Tensor, "time joints 3 3"], dict[int, Float[Tensor, "time 3"]]]:
-    """Rotations of all joints, and positions (in the file's unit) of those that have any."""
+    """Compute the rotations of all joints, and the positions (in the file's unit) of joints with position channels."""
     R = torch.eye(3, dtype=torch.float64).repeat(len(table), len(joints), 1, 1)
     positions: dict[int, Tensor] = {}
     by_order: dict[str, tuple[list[int], list[int]]] = {}
@@ -146,12 +147,12 @@ def _channels(
         R[:, members] = roma.euler_to_rotmat(order, angles, degrees=True)
     if 0 not in positions:
         raise ValueError(
-            f"{path}: the root {joints[0].name} has no position channels; a moving person is expected"
+            f"{path}: the root {joints[0].name} has no position channels; export the file with root positions"
         )
     return R, positions
 
 
-def _rigid(path: Path, name: str, position: Float[Tensor, "time 3"]) -> Float[Tensor, "3"]:
+def _rigid_offset(path: Path, name: str, position: Float[Tensor, "time 3"]) -> Float[Tensor, "3"]:
     mean = position.median(0).values
     if (position - mean).norm(dim=-1).max() > 0.02 * mean.norm() + 1e-6:
         raise ValueError(
@@ -160,10 +161,9 @@ def _rigid(path: Path, name: str, position: Float[Tensor, "time 3"]) -> Float[Te
     return mean
 
 
-def _with_thorax(joints: list[_Joint], offsets: Float[Tensor, "joints 3"]) -> Float[Tensor, "joints 3"]:
-    """The offsets with the thorax bone put back that one widely used conversion of the CMU recordings lost: its neck
-    and collars stand where the chest turns, 11 cm low. The bone is as long as the one below it (to 1 % in CMU's own
-    skeletons)."""
+def _restore_thorax(joints: list[_Joint], offsets: Float[Tensor, "joints 3"]) -> Float[Tensor, "joints 3"]:
+    """Restore the thorax bone that a common conversion of the CMU recordings lost, so that neck and collars stand where
+    the chest rotates, 11 cm too low. The bone is as long as the one below it (to 1 % in CMU's own skeletons)."""
     place = {joint.name: index for index, joint in enumerate(joints)}
     above = [place[name] for name in ("lowerneck", "LeftCollar", "RightCollar") if name in place]
     if "Chest2" in place and all(joints[i].parent == place["Chest2"] and not offsets[i].any() for i in above):
@@ -185,4 +185,4 @@ def _unit(
         torch.zeros(1, 3, dtype=torch.float64),
     )
     extent = max(float(np.ptp(still.world()[1][0].numpy(), axis=0).max()), 1e-9)
-    return min(_UNITS, key=lambda unit: abs(np.log(extent * unit / _PERSON)))
+    return min(_UNITS, key=lambda unit: abs(np.log(extent * unit / _EXPECTED_EXTENT)))

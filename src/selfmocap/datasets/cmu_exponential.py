@@ -1,16 +1,16 @@
-"""The exponential-map text of CMU recordings that motion prediction uses (117 numbers a line)."""
+"""Read the exponential-map text of CMU recordings that motion prediction uses (117 numbers per line)."""
 
 from pathlib import Path
 
 import roma
 import torch
 
+from selfmocap.datasets.asf_amc import CMU_FPS
 from selfmocap.datasets.retargeting.skeletons import SkeletonMotion
-from selfmocap.datasets.text import number_table, read_text
+from selfmocap.datasets.text import parse_number_table, read_text
 
-CMU_FPS = 120.0
 CMU_UNIT = 0.0254 / 0.45
-"""Metres a unit."""
+"""Metres per unit."""
 
 _SKELETON = (
     ("Hips", "", 0, 0, 0), ("LHipJoint", "Hips", 0, 0, 0), ("LeftHip", "LHipJoint", 1.65674, -1.80282, 0.62477),
@@ -32,19 +32,20 @@ _SKELETON = (
     ("RFingers", "rhand", -0.73041, 0, 0), ("RFingers_end", "RFingers", -0.58887, 0, 0), ("RThumb", "rhand", 0, 0, 0),
     ("RThumb_end", "RThumb", -0.59786, 0, 0.59786),
 )  # fmt: skip
-"""Name, parent and offset (CMU units) of the joints, in the order of the columns. The file holds none: all
-recordings were made on this skeleton. The conversion it came from lost the thorax bone, without which shoulders,
-arms and head stand 11.7 cm low: here it is back, as the 2.068 units under the neck and the collars."""
+"""Name, parent and offset (CMU units) of the joints, in the order of the columns. The file contains none: all
+recordings share this skeleton. The original conversion lost the thorax bone, which puts shoulders, arms and head 11.7
+cm too low; here it is restored, as the 2.068 units below the neck and the collars."""
 
 
 def read_cmu_exponential(path: Path | str, fps: float | None = None, subject: str = "") -> SkeletonMotion:
-    """The motion in an exponential-map text file: a line a frame, the root's position and 38 rotation vectors.
+    """Read the motion of an exponential-map text file: a line per frame with the root's position and 38 rotation
+    vectors.
 
-    The vectors are those of the inverse rotations (the field multiplies row vectors). Raises ValueError naming the
-    file and what was expected."""
+    The vectors are those of the inverse rotations, since the field multiplies row vectors. Raises ValueError that names
+    the file and the expected content."""
     path = Path(path)
     columns = 3 + 3 * len(_SKELETON)
-    table = torch.from_numpy(number_table(path, read_text(path), 1, columns, ","))
+    table = torch.from_numpy(parse_number_table(path, read_text(path), 1, columns, ","))
     names = tuple(name for name, *_ in _SKELETON)
     rotvec = -table[:, 3:].unflatten(1, (len(names), 3))
     return SkeletonMotion(

@@ -1,8 +1,7 @@
-"""Human3.6M: joints and cameras. Angles and SMPL parameters are not read: the set is for evaluation.
+"""Read joints and cameras of Human3.6M. Angles and SMPL parameters are not read: the set is for evaluation.
 
-Joints come as the widespread `data_3d_h36m.npz` (one dict by subject and action), cameras from the data set's own
-`metadata.xml`. The world is turned from z up to y up.
-"""
+Joints come from the widespread `data_3d_h36m.npz` (one dict by subject and action), cameras from the data set's own
+`metadata.xml`. The world is rotated from z up to y up."""
 
 import re
 import shutil
@@ -17,17 +16,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from selfmocap.datasets.text import numbers, read_text
+from selfmocap.datasets.text import parse_numbers, read_text
 from selfmocap.geometry.camera import Camera
 from selfmocap.geometry.rotations import R_YUP_ZUP
 from selfmocap.io.files import existing_file
 from selfmocap.io.pickles import MAX_PICKLE_BYTES, read_pickle
 
-FPS = 50.0
-CAMERAS = ("54138969", "55011271", "58860488", "60457274")
+HUMAN36M_FPS = 50.0
+HUMAN36M_CAMERAS = ("54138969", "55011271", "58860488", "60457274")
 JOINTS_17_OF_32 = (0, 1, 2, 3, 6, 7, 8, 12, 13, 14, 15, 17, 18, 19, 25, 26, 27)
-"""The 17 joints in use, in the order of the keypoint set `human36m-17`, among the 32 of the data set (the others
-repeat them or are fingers and toes)."""
+"""Indices of the 17 joints in use, in the order of the keypoint set `human36m-17`, among the 32 of the data set (the
+others are repeated joints, fingers and toes)."""
 
 _SUBJECTS = 11
 _EXTRINSICS, _INTRINSICS = 6, 9
@@ -35,16 +34,16 @@ _EXTRINSICS, _INTRINSICS = 6, 9
 
 @dataclass(frozen=True, eq=False)
 class Human36mCamera:
-    """A camera of the data set with its lens' distortion."""
+    """A camera of the data set with its lens distortion."""
 
     camera: Camera
-    """Without distortion. Pixels are counted as the data set does."""
+    """The camera without distortion. Pixel coordinates follow the data set."""
     radial: Float[Tensor, "3"]
-    """Of r^2, r^4, r^6, on coordinates divided by depth."""
+    """Coefficients of r^2, r^4, r^6, for coordinates divided by depth."""
     tangential: Float[Tensor, "2"]
 
     def project(self, p_world: Float[Tensor, "*batch n 3"]) -> Float[Tensor, "*batch n 2"]:
-        """Distorted pixels of world points in front of the camera."""
+        """Compute the distorted pixels of world points in front of the camera."""
         p_cam = self.camera.to_camera(p_world)
         xy = p_cam[..., :2] / p_cam[..., 2:]
         r2 = (xy * xy).sum(-1, keepdim=True)
@@ -54,20 +53,22 @@ class Human36mCamera:
         return bent * self.camera.focal + self.camera.center
 
 
-def read_cameras(path: Path | str) -> dict[str, dict[str, Human36mCamera]]:
-    """The cameras by subject (`S1` ...) and camera name, from `metadata.xml`. Raises ValueError."""
+def read_human36m_cameras(path: Path | str) -> dict[str, dict[str, Human36mCamera]]:
+    """Read the cameras by subject (`S1` ...) and camera name from `metadata.xml`. Raises ValueError."""
     text = read_text(path)
     match = re.search(r"<w0>\[([^\]<]*)\]</w0>", text)
     if match is None:
         raise ValueError(f"{path}: no <w0>[...]</w0>; expected the metadata.xml of Human3.6M")
-    extrinsics = len(CAMERAS) * _SUBJECTS * _EXTRINSICS
+    extrinsics = len(HUMAN36M_CAMERAS) * _SUBJECTS * _EXTRINSICS
     line = text.count("\n", 0, match.start()) + 1
-    values = numbers(path, line, match[1].split(), extrinsics + len(CAMERAS) * _INTRINSICS)
-    poses = torch.tensor(values[:extrinsics], dtype=torch.float64).view(len(CAMERAS), _SUBJECTS, _EXTRINSICS)
-    lenses = torch.tensor(values[extrinsics:], dtype=torch.float64).view(len(CAMERAS), _INTRINSICS)
+    values = parse_numbers(path, line, match[1].split(), extrinsics + len(HUMAN36M_CAMERAS) * _INTRINSICS)
+    poses = torch.tensor(values[:extrinsics], dtype=torch.float64).view(
+        len(HUMAN36M_CAMERAS), _SUBJECTS, _EXTRINSICS
+    )
+    lenses = torch.tensor(values[extrinsics:], dtype=torch.float64).view(len(HUMAN36M_CAMERAS), _INTRINSICS)
     return {
         f"S{subject + 1}": {
-            name: _camera(poses[index, subject], lenses[index]) for index, name in enumerate(CAMERAS)
+            name: _camera(poses[index, subject], lenses[index]) for index, name in enumerate(HUMAN36M_CAMERAS)
         }
         for subject in range(_SUBJECTS)
     }
@@ -84,9 +85,11 @@ def _camera(pose: Float[Tensor, "6"], lens: Float[Tensor, "9"]) -> Human36mCamer
     return Human36mCamera(camera.to(torch.float32), lens[4:7].float(), lens[7:9].float())
 
 
-def read_joints(path: Path | str) -> dict[str, dict[str, Float[Tensor, "time 32 3"]]]:
-    """World positions (y up, metres) of the 32 joints at FPS, by subject and action, from `data_3d_h36m.npz`. Its
-    pickled dict is read without running any code of its choosing. Raises ValueError."""
+def read_human36m_joints(path: Path | str) -> dict[str, dict[str, Float[Tensor, "time 32 3"]]]:
+    """Read the world positions (y up, metres) of the 32 joints at HUMAN36M_FPS, by subject and action, from
+    `data_3d_h36m.npz`.
+
+    No code of its pickled dict is run. Raises ValueError."""
     path = existing_file(path)
     positions = _pickled_member(path, "positions_3d.npy")
     while isinstance(positions, list) and len(positions) == 1:
@@ -94,7 +97,7 @@ def read_joints(path: Path | str) -> dict[str, dict[str, Float[Tensor, "time 32 
     if not isinstance(positions, dict) or not all(
         isinstance(actions, dict) for actions in positions.values()
     ):
-        raise ValueError(f"{path}: positions_3d is no dict of dicts; expected subject, then action")
+        raise ValueError(f"{path}: positions_3d: expected a dict by subject of dicts by action")
     return {
         str(subject): {
             str(action): _joints(path, array, f"{subject}, {action}") for action, array in actions.items()
@@ -118,7 +121,7 @@ def _joints(path: Path, array: np.ndarray, what: str) -> Float[Tensor, "time 32 
 
 
 def _pickled_member(path: Path, name: str) -> object:
-    """The object in an array of one object, through the same safe door as any pickle."""
+    """Read the object of an array of one object by the restricted unpickler."""
     try:
         with zipfile.ZipFile(path) as archive, tempfile.NamedTemporaryFile(suffix=".pkl") as copy:
             if archive.getinfo(name).file_size > MAX_PICKLE_BYTES:

@@ -1,4 +1,4 @@
-"""MATLAB 5 files (`.mat`) from strangers: sizes are checked before memory is taken."""
+"""Read MATLAB 5 files (`.mat`) from untrusted sources: sizes are checked before memory is allocated."""
 
 import io
 import struct
@@ -23,15 +23,15 @@ _NUMERIC = {
 
 
 def read_mat(path: Path | str, only: Collection[str], max_bytes: int) -> dict[str, np.ndarray]:
-    """Those of the arrays `only` that the file holds, at most `max_bytes` of all its arrays together, unpacked.
+    """Read the arrays `only` that the file contains. All its arrays together may unpack to at most `max_bytes`.
 
-    Raises ValueError for a damaged, too large or other file, and for arrays that hold no plain numbers or text."""
+    Raises ValueError for a damaged, too large or other file, and for arrays that are not plain numbers or text."""
     from scipy.io import loadmat, whosmat
     from scipy.io.matlab import MatReadError
 
     path = existing_file(path)
     if path.stat().st_size > max_bytes:
-        raise ValueError(f"{path}: {path.stat().st_size} bytes, more than the {max_bytes} allowed")
+        raise ValueError(f"{path}: {path.stat().st_size} bytes; at most {max_bytes} are allowed")
     data = path.read_bytes()
     try:
         _check_unpacked_size(data, max_bytes)
@@ -53,21 +53,21 @@ def _check_unpacked_size(data: bytes, max_bytes: int) -> None:
     order = {b"IM": "<", b"MI": ">"}.get(data[_HEADER - 2 : _HEADER])
     if order is None:
         raise ValueError("no MATLAB 5 header")
-    place, total = _HEADER, 0
-    while place < len(data):
-        kind, size = struct.unpack_from(f"{order}II", data, place)
-        element = memoryview(data)[place + 8 : place + 8 + size]
+    position, total = _HEADER, 0
+    while position < len(data):
+        kind, size = struct.unpack_from(f"{order}II", data, position)
+        element = memoryview(data)[position + 8 : position + 8 + size]
         if kind not in (_COMPRESSED, _MATRIX) or len(element) < size:
-            raise ValueError("an element that is cut off, or of an unknown kind")
+            raise ValueError("an element is truncated or of an unknown kind")
         total += _unpacked(element, max_bytes - total) if kind == _COMPRESSED else size
         if total > max_bytes:
-            raise ValueError(f"its arrays take more than the {max_bytes} bytes allowed")
-        place += 8 + size
+            raise ValueError(f"its arrays unpack to more than the {max_bytes} bytes allowed")
+        position += 8 + size
 
 
 def _unpacked(element: memoryview, enough: int) -> int:
-    """Bytes that a compressed element unpacks to; stops counting soon after `enough`. The size that its array
-    declares is no larger than what is there."""
+    """Count the bytes that a compressed element unpacks to; stop soon after `enough`. The size that its array declares
+    is not larger than its data."""
     stream = zlib.decompressobj()
     first = stream.decompress(element, _CHUNK)
     total = len(first)

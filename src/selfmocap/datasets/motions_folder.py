@@ -1,4 +1,4 @@
-"""A folder of recordings in any of the formats, as motions of the body."""
+"""Read a folder of recordings in any format as motions of the body."""
 
 import csv
 import hashlib
@@ -14,38 +14,36 @@ from selfmocap.datasets.amass import read_amass
 from selfmocap.datasets.asf_amc import read_amc
 from selfmocap.datasets.bvh import read_bvh
 from selfmocap.datasets.cmu_exponential import read_cmu_exponential
-from selfmocap.datasets.retargeting.reference import borrowed_reference, reference_pose, without_first_pose
-from selfmocap.datasets.retargeting.repair import repaired
+from selfmocap.datasets.retargeting.reference import drop_leading_pose, find_reference, reference_pose
+from selfmocap.datasets.retargeting.repair import repair_recording
 from selfmocap.datasets.retargeting.retarget import retarget
 from selfmocap.datasets.retargeting.skeletons import SkeletonMotion
 from selfmocap.datasets.smpl_motion import SmplMotion
-from selfmocap.datasets.three_dpw import read_threedpw
+from selfmocap.datasets.three_dpw import read_three_dpw
 from selfmocap.io.npz import read_npz, write_npz
 from selfmocap.io.progress import ProgressCallback, no_progress
 
-MANIFEST = "motions.csv"
-MAX_FILES = 100_000
+RECORDINGS_MANIFEST = "motions.csv"
+MAX_RECORDINGS = 100_000
 _CACHE_VERSION = 2
-_ALONE = {".bvh", ".amc", ".npz", ".pkl"}
-"""Read wherever they are found; `.txt` only where the manifest names it."""
-
-"""Called with how many files are done, how many there are, and the one that comes."""
+_SUFFIXES = {".bvh", ".amc", ".npz", ".pkl"}
+"""Formats that are always read; `.txt` files are read only if the manifest names them."""
 
 
 @dataclass(frozen=True, eq=False)
-class MotionClip:
+class Recording:
     """A recorded motion on the body."""
 
     name: str
     subject: str
     fps: float
     parameters: BodyParameters
-    """One betas, and rotations and root position a frame; y up, the ground at y = 0."""
+    """One row of betas; rotations and root position per frame; y up, the ground at y = 0."""
 
 
 @dataclass(frozen=True)
 class _Source:
-    """A recording's file, and what the manifest says of it."""
+    """The file of a recording, and its row of the manifest."""
 
     path: Path
     skeleton: Path | None = None
@@ -59,13 +57,13 @@ def load_motions(
     fps: float = 30.0,
     cache: Path | str | None = None,
     progress: ProgressCallback = no_progress,
-) -> list[MotionClip]:
-    """All recordings in a folder (BVH, ASF/AMC, AMASS `.npz`, 3DPW `.pkl`, and exponential-map `.txt` that
-    `motions.csv` names), repaired, retargeted to the body and resampled, in the order of their names.
+) -> list[Recording]:
+    """Read all recordings of a folder (BVH, ASF/AMC, AMASS `.npz`, 3DPW `.pkl`, and exponential-map `.txt` that
+    `motions.csv` names), repaired, retargeted to the body and resampled, sorted by name.
 
-    `motions.csv`, with a row a file (file, skeleton, fps, subject; empty where unknown), overrules what headers say.
-    `cache`, an `.npz` file, keeps the result: it serves until a file, the body or the rate changes. Raises
-    FileNotFoundError, or ValueError naming the file, the line or key, and the remedy."""
+    `motions.csv` has a row per file (file, skeleton, fps, subject; empty if unknown) and overrides headers. `cache`, an
+    `.npz` file, stores the result; it is valid until a file, the body or the rate changes. Raises FileNotFoundError, or
+    ValueError that names the file, the line or key, and the remedy."""
     sources = _sources(Path(folder))
     key = _cache_key(sources, body, fps)
     if (
@@ -85,50 +83,48 @@ def load_motions(
 
 def _sources(folder: Path) -> list[_Source]:
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder} is not a folder; expected one that holds recordings")
+        raise FileNotFoundError(f"{folder} is not a folder; expected a folder of recordings")
     listed = _manifest(folder)
-    found = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in _ALONE and path.is_file()]
-    if len(found) > MAX_FILES:
-        raise ValueError(f"{folder}: {len(found)} recordings, more than {MAX_FILES}; split the folder")
+    found = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in _SUFFIXES and path.is_file()]
+    if len(found) > MAX_RECORDINGS:
+        raise ValueError(f"{folder}: {len(found)} recordings, more than {MAX_RECORDINGS}; split the folder")
     sources = {path.name: listed.get(path.name, _Source(path)) for path in found} | listed
     if not sources:
         raise FileNotFoundError(
-            f"{folder}: no recordings; expected {', '.join(sorted(_ALONE))} files, or a {MANIFEST}"
+            f"{folder}: no recordings; expected {', '.join(sorted(_SUFFIXES))} files, or a {RECORDINGS_MANIFEST}"
         )
     return [_with_skeleton(folder, sources[name]) for name in sorted(sources)]
 
 
 def _manifest(folder: Path) -> dict[str, _Source]:
-    path = folder / MANIFEST
+    path = folder / RECORDINGS_MANIFEST
     if not path.is_file():
         return {}
     sources = {}
     with path.open(newline="", encoding="utf-8") as file:
         rows = csv.DictReader(file)
         if "file" not in (rows.fieldnames or ()):
-            raise ValueError(
-                f"{path}: its first line has no column `file`; expected file,skeleton,fps,subject"
-            )
+            raise ValueError(f"{path}: the header has no column `file`; expected file,skeleton,fps,subject")
         for row in rows:
-            place = f"{path}, line {rows.line_num}"
+            where = f"{path}, line {rows.line_num}"
             sources[row["file"]] = _Source(
-                _inside(folder, row["file"], place),
-                _inside(folder, row["skeleton"], place) if row.get("skeleton") else None,
-                _rate(row.get("fps"), place),
+                _inside(folder, row["file"], where),
+                _inside(folder, row["skeleton"], where) if row.get("skeleton") else None,
+                _rate(row.get("fps"), where),
                 row.get("subject") or "",
             )
     return sources
 
 
-def _inside(folder: Path, name: str, place: str) -> Path:
+def _inside(folder: Path, name: str, where: str) -> Path:
     if not name or Path(name).name != name:
-        raise ValueError(f"{place}: {name!r} is not the name of a file in the folder itself")
+        raise ValueError(f"{where}: {name!r} is not the name of a file in this folder")
     if not (folder / name).is_file():
-        raise FileNotFoundError(f"{place}: {name} is not in the folder; add it, or remove the line")
+        raise FileNotFoundError(f"{where}: {name} is not in the folder; add it, or remove the line")
     return folder / name
 
 
-def _rate(text: str | None, place: str) -> float | None:
+def _rate(text: str | None, where: str) -> float | None:
     if not text:
         return None
     try:
@@ -136,19 +132,21 @@ def _rate(text: str | None, place: str) -> float | None:
     except ValueError:
         rate = float("nan")
     if not 1 <= rate <= 1000:
-        raise ValueError(f"{place}: fps is {text!r}; expected a number of frames a second, or nothing")
+        raise ValueError(f"{where}: expected fps as a number from 1 to 1000 or empty, found {text!r}")
     return rate
 
 
 def _with_skeleton(folder: Path, source: _Source) -> _Source:
-    """An AMC's skeleton: the manifest's, or that of its name (as CMU's 01_05.amc and 01.asf), or the only one."""
+    """Find the skeleton of an AMC file: the manifest's, or the one of its name (as CMU's 01_05.amc and 01.asf), or the
+    only one."""
     if source.path.suffix.lower() != ".amc" or source.skeleton is not None:
         return source
     skeletons = sorted(folder.glob("*.asf"))
     named = [path for path in skeletons if path.stem in (source.path.stem, source.path.stem.split("_")[0])]
     if len(chosen := named or skeletons) != 1:
         raise ValueError(
-            f"{source.path}: which of {len(skeletons)} .asf skeletons is its? Name it in {MANIFEST} (file,skeleton)"
+            f"{source.path}: expected one .asf skeleton, found {len(skeletons)}; name it in "
+            f"{RECORDINGS_MANIFEST} (file,skeleton)"
         )
     return replace(source, skeleton=chosen[0])
 
@@ -158,8 +156,8 @@ def _with_skeleton(folder: Path, source: _Source) -> _Source:
 
 def _retargeted(
     sources: list[_Source], body: Body, fps: float, progress: ProgressCallback
-) -> list[MotionClip]:
-    clips: list[MotionClip] = []
+) -> list[Recording]:
+    clips: list[Recording] = []
     waiting: list[SkeletonMotion] = []
     references: list[SkeletonMotion] = []
     for done, source in enumerate(sources):
@@ -173,7 +171,7 @@ def _retargeted(
                 references.append(reference)
                 clips += _skeleton_clips(recording, reference, body, fps)
     for recording in waiting:
-        clips += _skeleton_clips(recording, borrowed_reference(recording, references), body, fps)
+        clips += _skeleton_clips(recording, find_reference(recording, references), body, fps)
     return sorted(clips, key=lambda clip: clip.name)
 
 
@@ -190,20 +188,20 @@ def _read(source: _Source) -> list[SkeletonMotion | SmplMotion]:
             motion = read_amass(source.path, source.subject)
             return [motion if source.fps is None else replace(motion, fps=source.fps)]
         case ".pkl":
-            return [person.motion for person in read_threedpw(source.path)]
+            return [person.motion for person in read_three_dpw(source.path)]
         case suffix:
-            raise ValueError(f"{source.path}: recordings as {suffix or 'files without suffix'} are not read")
+            raise ValueError(f"{source.path}: the format {suffix or 'without suffix'} is not supported")
 
 
 def _skeleton_clips(
     recording: SkeletonMotion, reference: SkeletonMotion, body: Body, fps: float
-) -> list[MotionClip]:
-    pieces = [piece.resampled(fps) for piece in repaired(without_first_pose(recording))]
-    return [MotionClip(piece.name, piece.subject, fps, retarget(piece, reference, body)) for piece in pieces]
+) -> list[Recording]:
+    pieces = [piece.resampled(fps) for piece in repair_recording(drop_leading_pose(recording))]
+    return [Recording(piece.name, piece.subject, fps, retarget(piece, reference, body)) for piece in pieces]
 
 
-def _smpl_clip(motion: SmplMotion, body: Body, fps: float) -> MotionClip:
-    return MotionClip(motion.name, motion.subject, fps, motion.resampled(fps).on_another_body(body))
+def _smpl_clip(motion: SmplMotion, body: Body, fps: float) -> Recording:
+    return Recording(motion.name, motion.subject, fps, motion.resampled(fps).on_body(body))
 
 
 # ---- the cache -------------------------------------------------------------------------------------------------
@@ -219,7 +217,7 @@ def _cache_key(sources: list[_Source], body: Body, fps: float) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
-def _write_cache(path: Path, key: str, clips: list[MotionClip]) -> None:
+def _write_cache(path: Path, key: str, clips: list[Recording]) -> None:
     parameters = [clip.parameters for clip in clips]
     write_npz(
         path,
@@ -235,8 +233,8 @@ def _write_cache(path: Path, key: str, clips: list[MotionClip]) -> None:
     )
 
 
-def _read_cache(path: Path, key: str, fps: float) -> list[MotionClip] | None:
-    """The clips, or None if they were made from something else."""
+def _read_cache(path: Path, key: str, fps: float) -> list[Recording] | None:
+    """Return the recordings, or None if they were made from other inputs."""
     arrays = read_npz(path)
     if str(arrays.get("key")) != key:
         return None
@@ -245,6 +243,6 @@ def _read_cache(path: Path, key: str, fps: float) -> list[MotionClip] | None:
     rotations = roma.unitquat_to_rotmat(torch.from_numpy(arrays["quaternions"])).split(lengths)
     roots = torch.from_numpy(arrays["p_world_root"]).split(lengths)
     return [
-        MotionClip(name, subject, fps, BodyParameters(torch.from_numpy(betas), R, p))
+        Recording(name, subject, fps, BodyParameters(torch.from_numpy(betas), R, p))
         for (name, subject, _), betas, R, p in zip(names, arrays["betas"], rotations, roots, strict=True)
     ]

@@ -1,9 +1,8 @@
-"""Penn Action (`labels/*.mat` beside `frames/`): people in short films, with 13 joints a frame in the image.
+"""Read Penn Action (`labels/*.mat` beside `frames/`): short videos of people, with 13 joints per frame in the image.
 
-Joints are the twelve of COCO's that the set has; its head, in the middle of a head, is no landmark of ours. The set
-calls left what is on the left of somebody who faces the camera: its `left` is the person's right, as the release of
-Kanazawa et al. 2019 reads it too. The set's boxes are not read: windows are cut around joints.
-"""
+Twelve joints are COCO's; the head is not a landmark of any keypoint set here. The set's left is the left of the image
+for a person who faces the camera: its `left` is the person's right, as in the release of Kanazawa et al. 2019. The
+set's boxes are not read: boxes are cut around joints."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,71 +14,73 @@ from torch import Tensor
 
 from selfmocap.body_model.skeleton import KEYPOINT_SETS
 from selfmocap.datasets.matlab import read_mat
-from selfmocap.datasets.text import MAX_FRAMES
+from selfmocap.datasets.text import MAX_RECORDING_FRAMES
 
-KEYPOINTS = KEYPOINT_SETS["coco-17"]
-MAX_FILES = 100_000
+PENN_ACTION_KEYPOINTS = KEYPOINT_SETS["coco-17"]
+MAX_LABEL_FILES = 100_000
 _MAX_BYTES = 1 << 26
 _PARTS = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 _JOINTS = (None, *(f"{side}_{part}" for part in _PARTS for side in ("right", "left")))
-"""What each column is; the first is the head."""
+"""Keypoint of each column; the first is the head."""
 _KEYS = ("x", "y", "visibility", "train", "dimensions", "nframes")
-_FARTHEST = 1e5
+_MAX_COORDINATE = 1e5
+"""px."""
 
 
 @dataclass(frozen=True, eq=False)
-class PennClip:
-    """One film of the set; frame i is `frames/NAME/` picture i + 1."""
+class PennActionClip:
+    """One video of the set; frame i is image i + 1 of `frames/NAME/`."""
 
     name: str
     is_train: bool
-    """Whether it is for training; the others are for tests."""
+    """Whether it belongs to the training split, or else to the test split."""
     image_size: tuple[int, int]
     """Width and height, px."""
     keypoints: Float[Tensor, "time 17 2"]
-    """px; of the set KEYPOINTS."""
-    seen: Bool[Tensor, "time 17"]
+    """px; of the set PENN_ACTION_KEYPOINTS."""
+    visible: Bool[Tensor, "time 17"]
+    """Whether each keypoint is visible."""
 
     def __len__(self) -> int:
         return len(self.keypoints)
 
 
-def label_files(path: Path) -> list[Path]:
-    """The files with labels of the set's folder, or of its `labels`, or one of them; none where it is not Penn Action.
-    A ValueError for too many."""
+def penn_action_label_files(path: Path) -> list[Path]:
+    """Find the label files of the set's folder, of its `labels` folder, or of one label file; none for other folders.
+    Raises ValueError for too many files."""
     if path.suffix.lower() == ".mat":
         return [path]
     folder = path if path.name == "labels" else path / "labels"
     found = sorted(folder.glob("*.mat"))
-    if len(found) > MAX_FILES:
-        raise ValueError(f"{folder}: {len(found)} files, more than {MAX_FILES}; split the folder")
+    if len(found) > MAX_LABEL_FILES:
+        raise ValueError(f"{folder}: {len(found)} files, more than {MAX_LABEL_FILES}; split the folder")
     return found
 
 
-def read_penn_action(path: Path | str) -> PennClip:
-    """The film whose labels are at `path`.
+def read_penn_action(path: Path | str) -> PennActionClip:
+    """Read the video with the labels at `path`.
 
-    Raises FileNotFoundError, or ValueError naming the file, the key, and what was expected there."""
+    Raises FileNotFoundError, or ValueError that names the file, the key and the expected content."""
     path = Path(path)
     arrays = read_mat(path, _KEYS, _MAX_BYTES)
     if missing := [key for key in _KEYS if key not in arrays]:
         raise ValueError(
-            f"{path}: lacks {', '.join(missing)}; expected a file of Penn Action's labels: unpack it again"
+            f"{path}: lacks {', '.join(missing)}; expected a label file of Penn Action; unpack it again"
         )
-    (frames,) = _whole(path, arrays, "nframes", 1, 1, MAX_FRAMES)
-    height, width, _ = _whole(path, arrays, "dimensions", 3, 1, MAX_FRAMES)
-    (train,) = _whole(path, arrays, "train", 1, -1, 1)
+    (frames,) = _whole_numbers(path, arrays, "nframes", 1, 1, MAX_RECORDING_FRAMES)
+    height, width, _ = _whole_numbers(path, arrays, "dimensions", 3, 1, MAX_RECORDING_FRAMES)
+    (train,) = _whole_numbers(path, arrays, "train", 1, -1, 1)
     x, y, visible = (_table(path, arrays, key, frames) for key in ("x", "y", "visibility"))
     keypoints, seen = (
-        np.zeros((frames, len(KEYPOINTS.names), 2)),
-        np.zeros((frames, len(KEYPOINTS.names)), bool),
+        np.zeros((frames, len(PENN_ACTION_KEYPOINTS.names), 2)),
+        np.zeros((frames, len(PENN_ACTION_KEYPOINTS.names)), bool),
     )
     for column, name in enumerate(_JOINTS):
         if name is not None:
-            place = KEYPOINTS.index(name)
-            keypoints[:, place] = np.stack([x[:, column], y[:, column]], axis=1)
-            seen[:, place] = visible[:, column] > 0
-    return PennClip(
+            index = PENN_ACTION_KEYPOINTS.index(name)
+            keypoints[:, index] = np.stack([x[:, column], y[:, column]], axis=1)
+            seen[:, index] = visible[:, column] > 0
+    return PennActionClip(
         path.stem, train > 0, (width, height), torch.from_numpy(keypoints).float(), torch.from_numpy(seen)
     )
 
@@ -89,16 +90,16 @@ def _table(path: Path, arrays: dict[str, np.ndarray], key: str, frames: int) -> 
     if array.dtype.kind not in "biuf" or array.shape != (frames, len(_JOINTS)):
         raise ValueError(
             f"{path}: {key} is {array.dtype} of shape {array.shape}; expected numbers ({frames}, {len(_JOINTS)}), as "
-            "nframes says: unpack it again"
+            "nframes says; unpack it again"
         )
-    if not (np.abs(array.astype(np.float64)) <= _FARTHEST).all():
+    if not (np.abs(array.astype(np.float64)) <= _MAX_COORDINATE).all():
         raise ValueError(
-            f"{path}: {key} holds what is not finite, or beyond {_FARTHEST:.0f} px: unpack it again"
+            f"{path}: {key} contains values that are not finite, or beyond {_MAX_COORDINATE:.0f} px; unpack it again"
         )
     return array.astype(np.float64)
 
 
-def _whole(
+def _whole_numbers(
     path: Path, arrays: dict[str, np.ndarray], key: str, count: int, least: int, most: int
 ) -> list[int]:
     array = arrays[key]
@@ -108,7 +109,7 @@ def _whole(
         or not ((array >= least) & (array <= most)).all()
     ):
         raise ValueError(
-            f"{path}: {key} is {array.dtype} of shape {array.shape}; expected {count} numbers from {least} to {most}: "
+            f"{path}: {key} is {array.dtype} of shape {array.shape}; expected {count} numbers from {least} to {most}; "
             "unpack it again"
         )
     return [int(value) for value in array.ravel()]

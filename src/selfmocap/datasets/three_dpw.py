@@ -1,4 +1,4 @@
-"""3D Poses in the Wild (`sequenceFiles/*/*.pkl`): one or two people, a moving camera."""
+"""Read 3D Poses in the Wild (`sequenceFiles/*/*.pkl`): one or two people, a moving camera."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,27 +13,27 @@ from selfmocap.datasets.smpl_motion import SmplMotion, smpl_rotations
 from selfmocap.geometry.camera import Camera
 from selfmocap.io.pickles import read_pickle
 
-VIDEO_FPS = 30.0
+THREE_DPW_FPS = 30.0
 _KEYS = {"sequence", "poses", "trans", "betas", "genders", "cam_poses", "cam_intrinsics", "campose_valid"}
 _GENDERS = {"m": "male", "f": "female"}
 _BETAS = 10
 
 
 @dataclass(frozen=True, eq=False)
-class ThreedpwPerson:
-    """One person of one sequence, a frame a video frame."""
+class ThreeDPWPerson:
+    """One person of one sequence, at the frame rate of the video."""
 
     motion: SmplMotion
     camera: Camera
-    """One a frame."""
+    """One camera per frame."""
     camera_valid: Bool[Tensor, " time"]
     """Frames whose camera was aligned with the image; the others are not for evaluation."""
 
 
-def read_threedpw(path: Path | str) -> list[ThreedpwPerson]:
-    """The people in a 3DPW sequence file. No code of the pickle's choosing is run.
+def read_three_dpw(path: Path | str) -> list[ThreeDPWPerson]:
+    """Read the people of a 3DPW sequence file. No code of the pickle is run.
 
-    Raises ValueError naming the file, the key, and what was expected there."""
+    Raises ValueError that names the file, the key and the expected content."""
     path = Path(path)
     data = read_pickle(path)
     if not isinstance(data, dict) or not data.keys() >= _KEYS:
@@ -48,7 +48,7 @@ def read_threedpw(path: Path | str) -> list[ThreedpwPerson]:
     return [_person(path, data, person) for person in range(people)]
 
 
-def _person(path: Path, data: dict[str, Any], person: int) -> ThreedpwPerson:
+def _person(path: Path, data: dict[str, Any], person: int) -> ThreeDPWPerson:
     poses = _numbers(path, data["poses"][person], f"poses[{person}]", (-1, 72))
     frames = len(poses)
     extrinsics = torch.from_numpy(_numbers(path, data["cam_poses"], "cam_poses", (frames, 4, 4)))
@@ -61,7 +61,7 @@ def _person(path: Path, data: dict[str, Any], person: int) -> ThreedpwPerson:
         name=f"{path.stem}_{person}",
         subject=f"{path.stem}_{person}",
         gender=_GENDERS[gender],
-        fps=VIDEO_FPS,
+        fps=THREE_DPW_FPS,
         betas=torch.from_numpy(_numbers(path, betas, f"betas[{person}]", (_BETAS,))),
         R_parent_joint=smpl_rotations(poses),
         transl=torch.from_numpy(_numbers(path, data["trans"][person], f"trans[{person}]", (frames, 3))),
@@ -74,11 +74,11 @@ def _person(path: Path, data: dict[str, Any], person: int) -> ThreedpwPerson:
         t_cam_world=extrinsics[:, :3, 3],
     )
     valid = _numbers(path, data["campose_valid"][person], f"campose_valid[{person}]", (frames,)) > 0.5
-    return ThreedpwPerson(motion, camera.to(torch.float32), torch.from_numpy(valid))
+    return ThreeDPWPerson(motion, camera.to(torch.float32), torch.from_numpy(valid))
 
 
 def _numbers(path: Path, value: Any, key: str, shape: tuple[int, ...]) -> Float[np.ndarray, "*shape"]:
-    """float64 of that shape (-1: any length but zero), all finite."""
+    """Convert to finite float64 of this shape (-1: any length except zero)."""
     array = np.asarray(value)
     fits = array.ndim == len(shape) and all(
         n in (m, -1) and m for n, m in zip(shape, array.shape, strict=True)

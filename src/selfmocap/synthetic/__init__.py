@@ -1,1 +1,1 @@
-"""Synthetic people: real motion on many bodies, dressed, lit, photographed, with the exact truth."""
+"""Synthetic people: recorded motion on bodies of many shapes, dressed, lit and rendered, with exact truth."""

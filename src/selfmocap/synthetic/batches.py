@@ -1,4 +1,4 @@
-"""Batches of synthetic people for training, made in memory: what a front end would have measured, and the truth."""
+"""Batches of synthetic people for training, generated in memory: observations with detection errors, and the truth."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
@@ -13,64 +13,69 @@ from selfmocap.body_model.body import Body
 from selfmocap.geometry.camera import CROP_SIZE
 from selfmocap.io.cores import cap_workers
 from selfmocap.synthetic import corrupt
+from selfmocap.synthetic.appearance import AppearanceConfig
 from selfmocap.synthetic.backgrounds import Backgrounds
 from selfmocap.synthetic.cameras import CameraConfig
 from selfmocap.synthetic.corrupt import CorruptionConfig
-from selfmocap.synthetic.looks import LookConfig
 from selfmocap.synthetic.motions import MotionClip
-from selfmocap.synthetic.pictures import crop_windows, in_image, photographs, sample_setting
-from selfmocap.synthetic.scene import Scene, sample_scene, stage_of
-from selfmocap.synthetic.shading import draw
+from selfmocap.synthetic.pose_variety import PoseVariety
+from selfmocap.synthetic.rendering import (
+    crop_windows,
+    pixels_in_image,
+    render_images,
+    sample_scene_background,
+)
+from selfmocap.synthetic.scene import Scene, figure_assets, sample_scene
+from selfmocap.synthetic.shading import render_figures
 from selfmocap.synthetic.truth import visible_keypoints
-from selfmocap.synthetic.variety import Variety
 
 
 @dataclass(frozen=True)
 class SyntheticConfig:
-    """What a batch is made of."""
+    """Configure a batch."""
 
     clips: int = 32
     frames: int = 1
-    """Consecutive frames of each clip: 1 for plain training, 2 for pairs."""
+    """Consecutive frames of each clip: 1 for single images, 2 for pairs."""
     fps: float = 30.0
     rgb: bool = True
-    """Without it the crops stay black, which is several times faster."""
+    """Whether images are rendered. Without them crops are black, and a batch takes a fraction of the time."""
     samples: int = 2
-    """Supersampling: samples x samples a pixel."""
-    variety: Variety | None = None
-    """How far people leave the recordings; None: they move as those."""
+    """Supersampling: `samples` x `samples` samples per pixel."""
+    variety: PoseVariety | None = None
+    """Random changes of the recorded poses; None keeps them."""
     cameras: CameraConfig = field(default_factory=CameraConfig)
-    looks: LookConfig = field(default_factory=LookConfig)
+    appearance: AppearanceConfig = field(default_factory=AppearanceConfig)
     corruption: CorruptionConfig = field(default_factory=CorruptionConfig)
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingBatch:
-    """Clips of synthetic people as a detector would report them, and the truth. Keypoints are COCO-23."""
+    """Clips of synthetic people: observations as from a detector, and the truth. Keypoints are COCO-23."""
 
     rgb: UInt8[Tensor, "clips frames side side 3"]
-    """Crops cut by `boxes`; black where not wanted."""
+    """Crops cut by `boxes`; black without images."""
     masks: Bool[Tensor, "clips frames side side"]
-    """Of the crops, as a detector's."""
+    """Of the crops, with detection errors."""
     keypoints: Float[Tensor, "clips frames keypoints 2"]
-    """px of the image, as a detector's."""
+    """px of the image, with detection errors."""
     confidence: Float[Tensor, "clips frames keypoints"]
-    """In [0, 1], as a detector's; 0 is not found."""
+    """In [0, 1], as from a detector; 0 for keypoints that are not detected."""
     true_keypoints: Float[Tensor, "clips frames keypoints 2"]
     """px of the image."""
     visible: Bool[Tensor, "clips frames keypoints"]
-    """Whether nothing hides the true keypoints."""
+    """Whether the true keypoints are unoccluded."""
     image_size: Int[Tensor, "clips 2"]
     """Width and height of the image, px."""
     boxes: Float[Tensor, "clips frames 3"]
-    """Centre x, centre y, half side, px: from the detector's keypoints, as a front end would."""
+    """Centre x, centre y, half side, px, around the detected keypoints."""
     focal: Float[Tensor, "clips 2"]
     """px of the image."""
     center: Float[Tensor, "clips 2"]
     """Principal point, px of the image."""
     betas: Float[Tensor, "clips betas"]
     R_parent_joint: Float[Tensor, "clips frames 24 3 3"]
-    """The root's is in the CAMERA frame."""
+    """The root's rotation is in the camera frame."""
     p_cam_root: Float[Tensor, "clips frames 3"]
     """Metres."""
     joints_cam: Float[Tensor, "clips frames 24 3"]
@@ -82,44 +87,52 @@ class TrainingBatch:
         return len(self.rgb)
 
     def to(self, *args: Any, **options: Any) -> "TrainingBatch":
-        """The same batch on another device."""
+        """Return the batch on another device or in another type."""
         return TrainingBatch(*(getattr(self, f.name).to(*args, **options) for f in fields(self)))
 
 
 @torch.no_grad()
 def sample_batch(
     seed: int, config: SyntheticConfig, motions: Sequence[MotionClip], backgrounds: Backgrounds, body: Body,
-    people: np.random.SeedSequence | None = None,
+    scene_seeds: np.random.SeedSequence | None = None,
 ) -> TrainingBatch:  # fmt: skip
-    """A batch that depends on nothing but its arguments: bit-identical in every process in which torch has the same
-    number of threads (a data loader's workers have one; with more, posing differs in the last bits). `people` are the
-    seeds of the scene, if not those that come of `seed`.
+    """Generate a batch from a seed.
 
-    `motions` must not be empty (`procedural_motions` makes some), nor `backgrounds` (`procedural_backgrounds`)."""
-    scene_seeds, *rest = np.random.SeedSequence(seed).spawn(3)
+    It depends on the arguments only, and is bit-identical in every process in which torch has the same number of
+    threads: with more threads than the one of a data loader's workers, posing differs in the last bits. `scene_seeds`
+    replaces the seeds of the scene that follow from `seed`.
+
+    `motions` and `backgrounds` must not be empty; see `procedural_motions` and `procedural_backgrounds`."""
+    own_seeds, *rest = np.random.SeedSequence(seed).spawn(3)
     error_rng, picture_rng = (np.random.default_rng(s) for s in rest)
     shape = (config.clips, config.frames)
-    scene = sample_scene(people or scene_seeds, config.cameras, config.looks, shape, config.fps, motions, body,
+    scene = sample_scene(scene_seeds or own_seeds, config.cameras, config.appearance, shape, config.fps, motions, body,
                          variety=config.variety)  # fmt: skip
     truth = scene.keypoints.double().numpy()
-    size = sizes_of(truth)
+    size = person_sizes(truth)
     errors = corrupt.sample_errors(error_rng, config.corruption.keypoints, *shape)
-    keypoints = corrupt.displaced(errors, truth, size)
-    boxes = boxes_around(error_rng, keypoints, ~errors.missed & in_image_of(scene, keypoints))
+    keypoints = corrupt.displaced_keypoints(errors, truth, size)
+    boxes = sample_boxes(error_rng, keypoints, ~errors.missed & inside_scene_image(scene, keypoints))
     windows = crop_windows(scene, boxes)
     samples = config.samples if config.rgb else 1
-    drawn = draw(
-        scene.vertices, windows.lens, scene.look, stage_of(body).model, CROP_SIZE, samples, config.rgb
+    rendered = render_figures(
+        scene.vertices,
+        windows.intrinsics,
+        scene.appearance,
+        figure_assets(body).model,
+        CROP_SIZE,
+        samples,
+        config.rgb,
     )
-    visible = visible_keypoints(scene, boxes, drawn.depth)
-    confidence = corrupt.confidence_of(error_rng, errors, visible, in_image_of(scene, truth))
-    keypoints = keypoints + corrupt.misplaced(errors, visible, size)
-    masks = corrupt.corrupt_masks(error_rng, config.corruption.masks, drawn.person, drawn.held)
-    masks &= in_image(windows)
-    rgb = np.zeros((*drawn.person.shape, 3), np.uint8)
+    visible = visible_keypoints(scene, boxes, rendered.depth)
+    confidence = corrupt.sample_confidence(error_rng, errors, visible, inside_scene_image(scene, truth))
+    keypoints = keypoints + corrupt.hidden_displacement(errors, visible, size)
+    masks = corrupt.corrupt_masks(error_rng, config.corruption.masks, rendered.person, rendered.held)
+    masks &= pixels_in_image(windows)
+    rgb = np.zeros((*rendered.person.shape, 3), np.uint8)
     if config.rgb:
-        setting = sample_setting(picture_rng, scene, windows, backgrounds)
-        rgb = photographs(drawn, windows, setting, backgrounds)
+        background = sample_scene_background(picture_rng, scene, windows, backgrounds)
+        rgb = render_images(rendered, windows, background, backgrounds)
     return _batch(scene, rgb.reshape(*shape, *rgb.shape[1:]), masks.reshape(*shape, *masks.shape[1:]),
                   keypoints, confidence, boxes, visible)  # fmt: skip
 
@@ -185,9 +198,9 @@ class _Batches(torch.utils.data.Dataset):
 # ---- windows --------------------------------------------------------------------------------------------------
 
 
-def boxes_around(rng: np.random.Generator, keypoints: np.ndarray, found: np.ndarray) -> np.ndarray:
-    """(clips, frames, 3): square windows 1.2 times (Tung et al. 2017) as large as the box around the `found` keypoints,
-    give or take some per cent that stay the same over a clip."""
+def sample_boxes(rng: np.random.Generator, keypoints: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """Draw square boxes (clips, frames, 3) about 1.2 times (Tung et al. 2017) as large as the extent of the `found`
+    keypoints. Size and position vary by some per cent from clip to clip."""
     clips = len(keypoints)
     found = found | ~found.any(-1, keepdims=True)
     low = np.where(found[..., None], keypoints, np.inf).min(2)
@@ -197,17 +210,17 @@ def boxes_around(rng: np.random.Generator, keypoints: np.ndarray, found: np.ndar
     return np.concatenate([centre, half[..., None]], axis=-1)
 
 
-def sizes_of(keypoints: np.ndarray) -> np.ndarray:
-    """(clips, frames) px: how large people with all these keypoints (clips, frames, keypoints, 2) are."""
+def person_sizes(keypoints: np.ndarray) -> np.ndarray:
+    """Compute the larger side (clips, frames), px, of the extent of keypoints (clips, frames, keypoints, 2)."""
     return np.maximum((keypoints.max(2) - keypoints.min(2)).max(-1), 1.0)
 
 
-def in_image_of(scene: Scene, pixels: np.ndarray) -> np.ndarray:
-    """Whether image px (clips, frames, points, 2) lie in the image."""
+def inside_scene_image(scene: Scene, pixels: np.ndarray) -> np.ndarray:
+    """Test whether px (clips, frames, points, 2) lie in the images of a scene."""
     size = scene.views.size.numpy()[:, None, None]
-    return inside(pixels, size)
+    return inside_image(pixels, size)
 
 
-def inside(pixels: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """Whether px (..., 2) lie in images of some size (width, height)."""
+def inside_image(pixels: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Test whether px (..., 2) lie in images of some size (width, height)."""
     return ((pixels > -0.5) & (pixels < size - 0.5)).all(-1)

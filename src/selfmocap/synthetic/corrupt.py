@@ -1,5 +1,5 @@
-"""Turns exact evidence into what a detector would have given: errors that drift, swaps, misses, and a confidence that
-tells the truth only partly."""
+"""Corrupt exact keypoints and masks like a detector: drifting errors, swaps, misses, and a confidence that is only
+partly informative."""
 
 from dataclasses import dataclass
 
@@ -11,47 +11,48 @@ from selfmocap.geometry.kernels import njit_cached, parallel_for
 
 @dataclass(frozen=True)
 class KeypointErrors:
-    """Sizes are shares of the person's size in the image (the larger side of the box around it)."""
+    """Configure errors of keypoints. Lengths are fractions of the person's size in the image, the larger side of their
+    bounding box."""
 
     noise: float = 0.02
-    """Greatest standard deviation of a clip's independent noise; each clip's is uniform below it."""
+    """Largest standard deviation of a clip's independent noise; each clip's is drawn uniformly below it."""
     drift: float = 0.014
-    """Standard deviation of each keypoint's slow error, and of an error that all keypoints share."""
+    """Standard deviation of the slow error of each keypoint, and of a slow error that all keypoints share."""
     gross: float = 0.02
-    """Share of keypoints that are far off (0.09 of the size)."""
+    """Fraction of outliers, with a standard deviation of 0.09 of the size."""
     missed: float = 0.03
-    """Share of keypoints that are not found."""
+    """Fraction of keypoints that are not detected."""
     limb_missed: float = 0.05
-    """Share of frames in which a whole limb is not found."""
+    """Fraction of frames in which a whole limb is not detected."""
     swapped: float = 0.02
-    """Share of frames with left and right swapped: in all, of the arms, of the legs."""
+    """Fraction of frames with left and right swapped: of all keypoints, of the arms, of the legs."""
     clean: float = 0.1
-    """Share of clips without any of these errors."""
-    believed: float = 0.3
-    """How far a confidence may be off, for reasons that have nothing to do with the keypoint."""
-    blind: float = 0.0
-    """Share of clips whose confidences say only what was found, as those of keypoints that were set by hand."""
+    """Fraction of clips without any of these errors."""
+    confidence_noise: float = 0.3
+    """Largest random reduction of a confidence that does not depend on the keypoint's error."""
+    binary_confidence: float = 0.0
+    """Fraction of clips whose confidences are 1 for every detected keypoint, as for keypoints labelled by hand."""
 
 
 @dataclass(frozen=True)
 class MaskErrors:
-    """Lengths are shares of the mask's side."""
+    """Configure errors of masks. Lengths are fractions of the mask's side."""
 
     edge: float = 0.012
-    """Standard deviation of how far the edge is moved, out or in, in waves."""
+    """Standard deviation of the wavy displacement of the edge."""
     hole: float = 0.12
-    """Share of masks with a hole, or a piece too much."""
+    """Fraction of masks with a hole or an extra spot."""
 
 
 @dataclass(frozen=True)
 class CorruptionConfig:
-    """How bad the detector is."""
+    """Configure all detection errors."""
 
     keypoints: KeypointErrors = KeypointErrors()
     masks: MaskErrors = MaskErrors()
 
 
-_MULTIPLE = {
+_RELATIVE_ERROR = {
     "eye": 0.4,
     "ear": 0.5,
     "nose": 0.4,
@@ -61,139 +62,147 @@ _MULTIPLE = {
     "toe": 1.2,
     "heel": 1.1,
 }
-"""How much worse than a shoulder a keypoint is located."""
+"""Localisation error of keypoints relative to a shoulder's."""
 
 
-def _named(*parts: str) -> list[int]:
-    """The keypoints whose names hold one of the words."""
+def _keypoints_named(*parts: str) -> list[int]:
+    """Return the indices of the keypoints whose names contain one of the words."""
     return [i for i, name in enumerate(DEFAULT_KEYPOINTS.names) if any(part in name for part in parts)]
 
 
-_ARMS = _named("shoulder", "elbow", "wrist")
-_LEGS = _named("hip", "knee", "ankle", "toe", "heel")
-_TORSO = _named("shoulder", "hip")
+_ARMS = _keypoints_named("shoulder", "elbow", "wrist")
+_LEGS = _keypoints_named("hip", "knee", "ankle", "toe", "heel")
+_TORSO = _keypoints_named("shoulder", "hip")
 _LIMBS = [
-    [i for i in _named(*parts) if i in _named(side)]
+    [i for i in _keypoints_named(*parts) if i in _keypoints_named(side)]
     for side in ("left", "right")
     for parts in (("elbow", "wrist"), ("knee", "ankle", "toe", "heel"))
 ]
 
 
-def _multiples() -> np.ndarray:
+def _relative_errors() -> np.ndarray:
     return np.array([
-        next((size for part, size in _MULTIPLE.items() if part in name), 1.0) for name in DEFAULT_KEYPOINTS.names
+        next((size for part, size in _RELATIVE_ERROR.items() if part in name), 1.0) for name in DEFAULT_KEYPOINTS.names
     ])  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
 class DetectionErrors:
-    """What goes wrong with the keypoints of some clips, before anything is known of what is visible."""
+    """Errors of the keypoints of some clips, drawn independently of visibility."""
 
-    shift: np.ndarray
-    """(clips, frames, keypoints, 2) in sizes of the person."""
-    extra: np.ndarray
-    """(clips, frames, keypoints, 2): added where a keypoint cannot be seen."""
+    offset: np.ndarray
+    """(clips, frames, keypoints, 2), in sizes of the person."""
+    hidden_offset: np.ndarray
+    """(clips, frames, keypoints, 2): the additional offset of occluded keypoints, in sizes of the person."""
     missed: np.ndarray
     """(clips, frames, keypoints) bool."""
     source: np.ndarray
-    """(clips, frames, keypoints) int: from which keypoint each one's place is taken."""
-    doubt: np.ndarray
-    """(clips, frames, keypoints): confidence without reason, a factor in [0, 1]."""
-    blind: np.ndarray
-    """(clips, 1, 1) bool: confidences are 1 where anything was found."""
+    """(clips, frames, keypoints) int: the index of the true keypoint that each detected one is taken from."""
+    confidence_factor: np.ndarray
+    """(clips, frames, keypoints) in [0, 1]: a factor of the confidence that does not depend on the error."""
+    binary_confidence: np.ndarray
+    """(clips, 1, 1) bool: confidences are 1 for every detected keypoint."""
 
 
 def sample_errors(
     rng: np.random.Generator, config: KeypointErrors, clips: int, frames: int
 ) -> DetectionErrors:
-    """Draws what goes wrong; slow errors have a time constant of some ten frames."""
+    """Draw errors. Slow errors have a time constant of about ten frames."""
     points = len(DEFAULT_KEYPOINTS.names)
-    shape, multiple = (clips, frames, points), _multiples()[:, None]
-    able = (rng.random((clips, 1, 1)) >= config.clean).astype(float)
+    shape, multiple = (clips, frames, points), _relative_errors()[:, None]
+    scale = (rng.random((clips, 1, 1)) >= config.clean).astype(float)
     noise = rng.uniform(0, config.noise, (clips, 1, 1, 1)) * rng.normal(size=(*shape, 2)) * multiple
     drift = (
-        rng.uniform(0, 1.6, (clips, 1, 1, 1)) * config.drift * _slow(rng, clips, frames, points) * multiple
+        rng.uniform(0, 1.6, (clips, 1, 1, 1))
+        * config.drift
+        * _slow_noise(rng, clips, frames, points)
+        * multiple
     )
-    shared = rng.uniform(0, 1.6, (clips, 1, 1, 1)) * config.drift * _slow(rng, clips, frames, 1)
+    shared = rng.uniform(0, 1.6, (clips, 1, 1, 1)) * config.drift * _slow_noise(rng, clips, frames, 1)
     gross = (rng.random(shape) < config.gross)[..., None] * rng.normal(0, 0.09, (*shape, 2))
     missed = rng.random(shape) < config.missed
     for limb in _LIMBS:
-        missed[..., limb] |= _runs(rng, clips, frames, config.limb_missed / 2)[..., None]
-    missed &= able > 0
-    doubt = 1 - config.believed * rng.random(shape) * rng.random((clips, 1, 1)) * able
-    extra = rng.normal(0, 0.03, (*shape, 2)) * able[..., None] * multiple
+        missed[..., limb] |= _sample_runs(rng, clips, frames, config.limb_missed / 2)[..., None]
+    missed &= scale > 0
+    confidence_factor = 1 - config.confidence_noise * rng.random(shape) * rng.random((clips, 1, 1)) * scale
+    hidden_offset = rng.normal(0, 0.03, (*shape, 2)) * scale[..., None] * multiple
     return DetectionErrors(
-        (noise + drift + shared + gross) * able[..., None],
-        extra,
+        (noise + drift + shared + gross) * scale[..., None],
+        hidden_offset,
         missed,
-        _swaps(rng, config, able, shape),
-        doubt,
-        rng.random((clips, 1, 1)) < config.blind,
+        _sample_swaps(rng, config, scale, shape),
+        confidence_factor,
+        rng.random((clips, 1, 1)) < config.binary_confidence,
     )
 
 
-def _slow(rng: np.random.Generator, clips: int, frames: int, points: int) -> np.ndarray:
-    """(clips, frames, points, 2) of unit variance that wanders: random knots every ten frames, joined smoothly."""
+def _slow_noise(rng: np.random.Generator, clips: int, frames: int, points: int) -> np.ndarray:
+    """Draw (clips, frames, points, 2) slow noise of unit variance: random knots every ten frames, smoothly joined."""
     knots = rng.normal(size=(clips, frames // 10 + 2, points, 2))
     position = np.arange(frames) / 10
     before = position.astype(int)
-    share = (position - before)[:, None, None] * (np.pi / 2)
-    return knots[:, before] * np.cos(share) + knots[:, before + 1] * np.sin(share)
+    fraction = (position - before)[:, None, None] * (np.pi / 2)
+    return knots[:, before] * np.cos(fraction) + knots[:, before + 1] * np.sin(fraction)
 
 
-def _runs(rng: np.random.Generator, clips: int, frames: int, share: float, length: float = 4.0) -> np.ndarray:
-    """(clips, frames) bool: true in about that share of frames, in runs of about that length."""
-    state = rng.random(clips) < share
+def _sample_runs(
+    rng: np.random.Generator, clips: int, frames: int, fraction: float, length: float = 4.0
+) -> np.ndarray:
+    """Draw (clips, frames) bool that is true in about this fraction of frames, in runs of this mean length."""
+    state = rng.random(clips) < fraction
     runs = np.empty((clips, frames), bool)
     for frame in range(frames):
         runs[:, frame] = state
-        state = np.where(rng.random(clips) < 1 / length, rng.random(clips) < share, state)
+        state = np.where(rng.random(clips) < 1 / length, rng.random(clips) < fraction, state)
     return runs
 
 
-def _swaps(
-    rng: np.random.Generator, config: KeypointErrors, able: np.ndarray, shape: tuple[int, ...]
+def _sample_swaps(
+    rng: np.random.Generator, config: KeypointErrors, scale: np.ndarray, shape: tuple[int, ...]
 ) -> np.ndarray:
     source = np.broadcast_to(np.arange(shape[2]), shape).copy()
     mirror = np.array(DEFAULT_KEYPOINTS.mirror)
     for swapped in (list(range(shape[2])), _ARMS, _LEGS):
-        chosen = _runs(rng, shape[0], shape[1], config.swapped) & (able[..., 0] > 0)
+        chosen = _sample_runs(rng, shape[0], shape[1], config.swapped) & (scale[..., 0] > 0)
         own = source[..., swapped]
         source[..., swapped] = np.where(chosen[..., None], mirror[own], own)
     return source
 
 
-def displaced(errors: DetectionErrors, keypoints: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """(clips, frames, keypoints, 2) px: the places that a detector gives for true ones if all can be seen. `size`
-    (clips, frames) is the person's size in px."""
-    places = np.take_along_axis(keypoints, errors.source[..., None], axis=2)
-    return places + errors.shift * size[..., None, None]
+def displaced_keypoints(errors: DetectionErrors, keypoints: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Compute the positions (clips, frames, keypoints, 2), px, that a detector reports for true keypoints if all are
+    visible. `size` (clips, frames) is the person's size, px."""
+    sources = np.take_along_axis(keypoints, errors.source[..., None], axis=2)
+    return sources + errors.offset * size[..., None, None]
 
 
-def misplaced(errors: DetectionErrors, visible: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """(clips, frames, keypoints, 2) px: by how much more a detector errs on what it cannot see. `visible` is bool for
-    each TRUE keypoint, `size` as in `displaced`."""
+def hidden_displacement(errors: DetectionErrors, visible: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Compute the additional displacement (clips, frames, keypoints, 2), px, of occluded keypoints. `visible` is bool
+    for each TRUE keypoint, `size` as in `displaced_keypoints`."""
     hidden = ~np.take_along_axis(visible, errors.source, axis=2)
-    return errors.extra * (size[..., None] * hidden)[..., None]
+    return errors.hidden_offset * (size[..., None] * hidden)[..., None]
 
 
-def confidence_of(
+def sample_confidence(
     rng: np.random.Generator, errors: DetectionErrors, visible: np.ndarray, inside: np.ndarray
 ) -> np.ndarray:
-    """(clips, frames, keypoints) in [0, 1]. `visible` and `inside` (the image) are bool for each TRUE keypoint.
+    """Draw confidences (clips, frames, keypoints) in [0, 1]. `visible` and `inside` (the image) are bool for each TRUE
+    keypoint.
 
-    Seen points get 0.75 to 1, hidden ones mostly below 0.5, those outside the image next to nothing; shoulders and
-    hips are believed even where they are hidden, as MediaPipe does."""
+    Visible keypoints have 0.75 to 1, occluded ones mostly below 0.5, those outside the image almost 0. Shoulders and
+    hips have high confidence even if they are occluded, as MediaPipe's do."""
     visible = np.take_along_axis(visible, errors.source, axis=2)
     inside = np.take_along_axis(inside, errors.source, axis=2)
-    seen = 1 - 0.25 * rng.random(visible.shape) ** 2
+    visible_confidence = 1 - 0.25 * rng.random(visible.shape) ** 2
     hidden = 0.03 + 0.6 * rng.random(visible.shape) ** 1.5
-    confidence = np.where(visible, seen, hidden)
+    confidence = np.where(visible, visible_confidence, hidden)
     confidence[..., _TORSO] = np.maximum(
         confidence[..., _TORSO], 0.85 + 0.15 * rng.random((*visible.shape[:2], len(_TORSO)))
     )
     confidence = np.where(inside, confidence, 0.06 * rng.random(visible.shape))
-    return np.where(errors.missed, 0.0, np.where(errors.blind, inside, confidence * errors.doubt))
+    return np.where(
+        errors.missed, 0.0, np.where(errors.binary_confidence, inside, confidence * errors.confidence_factor)
+    )
 
 
 # ---- masks ----------------------------------------------------------------------------------------------------
@@ -202,10 +211,10 @@ def confidence_of(
 def corrupt_masks(
     rng: np.random.Generator, config: MaskErrors, person: np.ndarray, held: np.ndarray
 ) -> np.ndarray:
-    """(pictures, side, side) bool: masks whose edge is moved in waves, with holes, and with what is held.
+    """Compute masks (images, side, side) bool with a wavy edge, holes, and held objects.
 
-    person: (pictures, side, side) float32, the share of each pixel that the person covers. held: the same of things
-    that a detector may count as the person's."""
+    person: (images, side, side) float32, the fraction of each pixel that the person covers. held: the same of objects
+    that a detector may include in the person."""
     count, side = person.shape[:2]
     amount = rng.normal(0, config.edge, count) * side
     wave = (
@@ -222,10 +231,10 @@ def corrupt_masks(
         -1,
     )
     spot[:, 3] = np.where(rng.random(count) < config.hole, np.where(rng.random(count) < 0.7, -1, 1), 0)
-    taken = (rng.random(count) < 0.7)[:, None, None]
+    includes_held = (rng.random(count) < 0.7)[:, None, None]
     out = np.zeros(person.shape, np.bool_)
-    given = np.maximum(person, held * taken).astype(np.float32)
-    parallel_for(_corrupt_masks, count, given, shift, spot, out)
+    covered = np.maximum(person, held * includes_held).astype(np.float32)
+    parallel_for(_corrupt_masks, count, covered, shift, spot, out)
     return out
 
 
@@ -233,21 +242,21 @@ _WAVES = 6
 
 
 @njit_cached
-def _corrupt_masks(first, last, given, shift, spot, out):
-    side = given.shape[1]
+def _corrupt_masks(first, last, covered, shift, spot, out):
+    side = covered.shape[1]
     radius = 2
     for n in range(first, last):
-        sums = _integral(given[n])
+        sums = _integral(covered[n])
         centre_y, centre_x, reach = spot[n, 0] * side, spot[n, 1] * side, spot[n, 2] * side
         for row in range(side):
             top, bottom = max(row - radius, 0), min(row + radius + 1, side)
             for column in range(side):
                 left, right = max(column - radius, 0), min(column + radius + 1, side)
                 total = sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]
-                share = total / ((bottom - top) * (right - left))
-                moved = _at(shift[n], row / side, column / side)
+                fraction = total / ((bottom - top) * (right - left))
+                moved = _bilinear(shift[n], row / side, column / side)
                 # Across an edge the mean of a window of 2 radius + 1 grows by 1 / (2 radius + 1) a pixel.
-                out[n, row, column] = share + moved / (2 * radius + 1) > 0.5 and total > 0.0
+                out[n, row, column] = fraction + moved / (2 * radius + 1) > 0.5 and total > 0.0
                 if spot[n, 3] != 0.0 and (row - centre_y) ** 2 + (column - centre_x) ** 2 < reach * reach:
                     out[n, row, column] = spot[n, 3] > 0.0
 
@@ -265,8 +274,8 @@ def _integral(image):
 
 
 @njit_cached
-def _at(table, v, u):
-    """A coarse table, bilinearly, at fractions of its extent."""
+def _bilinear(table, v, u):
+    """Sample a coarse table bilinearly at fractions of its extent."""
     last = len(table) - 1
     y, x = v * last, u * last
     i, j = int(y), int(x)

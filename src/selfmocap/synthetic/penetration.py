@@ -1,4 +1,4 @@
-"""How deep a body's limbs are in each other, by capsules: a bound that is cheap enough to test every frame."""
+"""Measure by capsules how deep the limbs of a body penetrate each other. It is cheap enough for every frame."""
 
 from dataclasses import dataclass
 
@@ -9,9 +9,9 @@ from torch import Tensor
 from selfmocap.body_model.body import Body
 from selfmocap.body_model.skeleton import JOINT
 
-INSIDE_LIMB, INSIDE_TRUNK = 0.4, 0.1
-"""A capsule's radius is this quantile of the distances from its bone to the skin of its part, so that it lies inside:
-the trunk is flat, and wider at its ends than at the waist."""
+LIMB_RADIUS_QUANTILE, TRUNK_RADIUS_QUANTILE = 0.4, 0.1
+"""A capsule's radius is this quantile of the distances from its bone to the skin of its part, so that it lies inside.
+The trunk is flat, and wider at its ends than at the waist."""
 _SIDES = ("left", "right")
 _LIMBS = (
     *((f"{s}_{a}", f"{s}_{b}") for s in _SIDES for a, b in (
@@ -19,22 +19,22 @@ _LIMBS = (
         ("shoulder", "elbow"), ("elbow", "wrist"), ("wrist", "hand"),
     )),
 )  # fmt: skip
-"""Bones that are a capsule from joint to joint."""
+"""Bones whose capsules reach from joint to joint."""
 _TRUNK = (
     ("pelvis", "left_hip"),
     ("pelvis", "right_hip"),
     ("spine2", "left_shoulder"),
     ("spine2", "right_shoulder"),
 )
-"""The trunk is four upright capsules in its middle, at a share of the hips' or the shoulders' width, below and above
-the waist."""
-_TRUNK_SHARE = 0.4
-_TESTED = (
+"""The trunk is four upright capsules, at _TRUNK_FRACTION of the width of hips or shoulders, below and above the waist.
+"""
+_TRUNK_FRACTION = 0.4
+_TESTED_PARTS = (
     ("elbow", "trunk"), ("wrist", "trunk"), ("elbow", "head"), ("wrist", "head"), ("elbow", "hip"), ("wrist", "hip"),
     ("wrist", "knee"), ("elbow", "elbow"), ("elbow", "wrist"), ("wrist", "wrist"), ("hip", "hip"), ("knee", "knee"),
     ("knee", "ankle"), ("ankle", "ankle"), ("hip", "knee"), ("shoulder", "shoulder"), ("knee", "trunk"),
 )  # fmt: skip
-"""Which parts may be in each other, limbs of one side with those of the other, or an arm with a leg or the trunk."""
+"""Pairs of parts that are tested: limbs of one side with those of the other, and an arm with a leg or the trunk."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,14 +43,14 @@ class Capsules:
 
     joint: Int[Tensor, " capsules"]
     ends: Float[Tensor, "capsules 2 3"]
-    """In the joint's frame, from the joint, metres."""
+    """In the joint's frame, relative to the joint, metres."""
     radius: Float[Tensor, " capsules"]
     pairs: Int[Tensor, "pairs 2"]
-    """Capsules that are tested against each other."""
+    """Pairs of capsules that are tested."""
 
 
-def capsules(body: Body, betas: Float[Tensor, " betas"]) -> Capsules:
-    """The capsules of a body of one shape."""
+def body_capsules(body: Body, betas: Float[Tensor, " betas"]) -> Capsules:
+    """Build the capsules of a body of one shape."""
     shaped = body.shape(betas)
     joints, skin = shaped.joints, shaped.rest.mT
     segments = [
@@ -68,14 +68,14 @@ def capsules(body: Body, betas: Float[Tensor, " betas"]) -> Capsules:
         below, above = (
             (joints[JOINT[start]], waist) if start == "pelvis" else (waist, joints[JOINT["spine3"]])
         )
-        across = torch.tensor([1.0, 0, 0]) * joints[JOINT[side]] * _TRUNK_SHARE
+        across = torch.tensor([1.0, 0, 0]) * joints[JOINT[side]] * _TRUNK_FRACTION
         near = _skin_of(body, skin, start)
         near = near[near[:, 0] * across[0] > 0]
         forward = torch.stack([*torch.zeros(2), near[:, 2].mean()])
         flat = torch.tensor([1.0, 1.0, 0.0])
         segments.append((start, (below + across) * flat + forward, (above + across) * flat + forward, near))
         names.append("trunk")
-    inside = [INSIDE_TRUNK if name == "trunk" else INSIDE_LIMB for name in names]
+    inside = [TRUNK_RADIUS_QUANTILE if name == "trunk" else LIMB_RADIUS_QUANTILE for name in names]
     radius = torch.stack(
         [_radius(a, b, near, q) for (_, a, b, near), q in zip(segments, inside, strict=True)]
     )
@@ -84,12 +84,12 @@ def capsules(body: Body, betas: Float[Tensor, " betas"]) -> Capsules:
     return Capsules(joint, ends, radius, _pairs(names))
 
 
-def depth(
+def penetration_depth(
     shape: Capsules,
     R_world_joint: Float[Tensor, "*batch 24 3 3"],
     p_world_joint: Float[Tensor, "*batch 24 3"],
 ) -> Float[Tensor, "*batch"]:
-    """How deep the deepest capsule is in another, metres; 0 where none is."""
+    """Compute the largest penetration of a capsule into another, metres; 0 without any."""
     R, p = R_world_joint[..., shape.joint, :, :], p_world_joint[..., shape.joint, :]
     ends = (R.unsqueeze(-3) @ shape.ends.unsqueeze(-1)).squeeze(-1) + p.unsqueeze(-2)
     a, b = ends[..., shape.pairs[:, 0], :, :], ends[..., shape.pairs[:, 1], :, :]
@@ -123,7 +123,7 @@ def _pairs(names: list[str]) -> Int[Tensor, "pairs 2"]:
             same_limb = side(first) == side(second) and any(
                 part(first) in limb and part(second) in limb for limb in (arm, leg)
             )
-            if kinds & set(_TESTED) and not same_limb:
+            if kinds & set(_TESTED_PARTS) and not same_limb:
                 pairs.append((i, j))
     return torch.tensor(pairs)
 
@@ -134,7 +134,8 @@ def _segment_distance(
     b0: Float[Tensor, "*batch 3"],
     b1: Float[Tensor, "*batch 3"],
 ) -> Float[Tensor, "*batch"]:
-    """The least distance between two segments: the inner minimum if it lies on both, else that from one of the ends."""
+    """Compute the least distance between two segments: at the inner minimum if it lies on both, else at one of the
+    ends."""
     u, v, w = a1 - a0, b1 - b0, a0 - b0
     uu, uv, vv, uw, vw = ((x * y).sum(-1) for x, y in ((u, u), (u, v), (v, v), (u, w), (v, w)))
     s = ((uv * vw - vv * uw) / (uu * vv - uv * uv).clamp_min(1e-12)).clamp(0, 1)

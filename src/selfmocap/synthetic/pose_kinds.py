@@ -1,16 +1,15 @@
-"""What people do that recordings of walking and sport hold little of: ranges of each joint by kind of pose.
+"""Kinds of poses that are rare in recordings of walking and sport: ranges of each joint.
 
-Numbers are degrees about x, y and z as in `readers.joint_limits`; what is given for a left joint holds, mirrored, for
-the right one, drawn on its own. What a kind does not name stands in RELAXED.
-"""
+Numbers are degrees about x, y and z as in `body_model.joint_limits`. The range of a left joint also holds, mirrored,
+for the right joint, which is drawn independently. Joints that a kind does not name have the ranges RELAXED_RANGES."""
 
 from dataclasses import dataclass, field
 
-from selfmocap.body_model.joint_limits import Range
+from selfmocap.body_model.joint_limits import AngleRange
 
-Ranges = dict[str, tuple[Range, Range, Range]]
+JointRanges = dict[str, tuple[AngleRange, AngleRange, AngleRange]]
 
-RELAXED: Ranges = {
+RELAXED_RANGES: JointRanges = {
     "left_hip": ((-15, 10), (-12, 12), (0, 14)),
     "left_knee": ((0, 22), (0, 0), (0, 0)),
     "left_ankle": ((-10, 10), (-10, 10), (-6, 6)),
@@ -26,7 +25,7 @@ RELAXED: Ranges = {
     "left_wrist": ((-15, 15), (-15, 15), (-25, 35)),
     "left_hand": ((0, 0), (0, 0), (-15, 5)),
 }
-_BUSY_ARM: Ranges = {
+_BUSY_ARM: JointRanges = {
     "left_collar": ((0, 0), (-18, 10), (-8, 18)),
     "left_shoulder": ((-60, 60), (-95, 30), (-85, 30)),
     "left_elbow": ((-55, 55), (-130, -5), (0, 35)),
@@ -38,17 +37,17 @@ class PoseKind:
     """A family of poses between which a person moves."""
 
     name: str
-    joints: Ranges = field(default_factory=dict)
-    pitch: Range = (-5, 8)
-    """The pelvis' lean forwards, degrees: 90 is face down."""
-    roll: Range = (-4, 4)
-    """Its lean to the person's right."""
-    legs_alike: float = 0.85
-    """How far the right leg does what the left one does: 1 is its mirror image."""
+    joints: JointRanges = field(default_factory=dict)
+    pitch: AngleRange = (-5, 8)
+    """Forward lean of the pelvis, degrees: 90 is face down."""
+    roll: AngleRange = (-4, 4)
+    """Lean of the pelvis to the person's right, degrees."""
+    leg_symmetry: float = 0.85
+    """Weight of the left leg's mirror image in the right leg's pose, in [0, 1]."""
     anchored_by_pelvis: bool = False
-    """What stays in its place: the pelvis, or else the middle between the ankles."""
+    """Whether the pelvis stays in place, or else the point between the ankles."""
     supports: tuple[str, ...] = ()
-    """Joints that all rest on the ground: the pelvis leans so that they do. Without any, feet are laid flat."""
+    """Joints that all rest on the ground; the pelvis is rotated to level them. Without any, feet are laid flat."""
 
 
 POSE_KINDS = (
@@ -91,7 +90,7 @@ POSE_KINDS = (
         },
         pitch=(-30, 20),
         anchored_by_pelvis=True,
-        legs_alike=0.4,
+        leg_symmetry=0.4,
         supports=("pelvis", "left_ankle", "right_ankle"),
     ),
     PoseKind(
@@ -142,7 +141,7 @@ POSE_KINDS = (
         },
         pitch=(-98, -82),
         anchored_by_pelvis=True,
-        legs_alike=0.2,
+        leg_symmetry=0.2,
         supports=("pelvis", "left_shoulder", "right_shoulder"),
     ),
     PoseKind(
@@ -154,7 +153,7 @@ POSE_KINDS = (
         },
         pitch=(82, 98),
         anchored_by_pelvis=True,
-        legs_alike=0.2,
+        leg_symmetry=0.2,
         supports=("pelvis", "left_shoulder", "right_shoulder"),
     ),
     PoseKind(
@@ -164,6 +163,6 @@ POSE_KINDS = (
             "left_ankle": ((-30, 25), (-8, 8), (-6, 6)), "left_foot": ((-40, 0), (0, 0), (0, 0)),
         },
         pitch=(-5, 30),
-        legs_alike=0.0,
+        leg_symmetry=0.0,
     ),
 )  # fmt: skip

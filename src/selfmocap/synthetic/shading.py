@@ -1,9 +1,8 @@
-"""Draws dressed people into pictures, and nothing else: the kernels. See `pictures`.
+"""Kernels that render dressed people; see `rendering`.
 
-The rasteriser is the float twin of `raster.rasterize` for points well in front of the camera: screen-space edge
-functions, several samples a pixel, everything that a pixel needs computed while it is in the cache. All samples count
-for coverage and depth, every second one for colour.
-"""
+The rasteriser is the float twin of `geometry.rasterizer.rasterize` for points well in front of the camera: screen-space
+edge functions, several samples per pixel, and everything that a pixel needs is computed while it is in the cache. All
+samples count for coverage and depth, every second one for colour."""
 
 from functools import partial
 from typing import NamedTuple
@@ -11,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from selfmocap.geometry.kernels import njit_cached, parallel_for
-from selfmocap.synthetic.figure import BODY, HELD, SKIRT
+from selfmocap.synthetic.figure import BODY_FACE, HELD_FACE, SKIRT_FACE
 from selfmocap.synthetic.surface import (
     COLOUR,
     SECOND,
@@ -19,42 +18,42 @@ from selfmocap.synthetic.surface import (
     WRINKLE,
     layer_at,
     layer_of,
-    mix,
     noise_at,
+    second_colour_fraction,
 )
 
-NEAREST = 0.1
-"""Metres from the camera's plane within which nothing is drawn."""
+MIN_DEPTH = 0.1
+"""Metres from the camera's plane within which nothing is rendered."""
 
 _inlined = partial(njit_cached, inline=True)
 
-LANES = 8
+SIMD_LANES = 8
 """Samples that are tested at once, in double precision."""
 
 
-class Look(NamedTuple):
-    """How figures look; the first axis of each array is the picture."""
+class FigureAppearance(NamedTuple):
+    """Appearance of figures; the first axis of each array is the image."""
 
     edges: np.ndarray
-    """(pictures, EDGES) float32; see `surface`."""
+    """(images, NUM_EDGES) float32; see `surface`."""
     layers: np.ndarray
-    """(pictures, LAYERS, MATERIAL) float32."""
+    """(images, NUM_LAYERS, MATERIAL_SIZE) float32."""
     light: np.ndarray
-    """(pictures, 3, 10) float32: for each colour the light that falls on a surface with normal n (camera frame) as the
-    quadratic form c + b.n + n.M n of second-order spherical harmonics (Ramamoorthi and Hanrahan 2001): c, b, and M as
-    xx, yy, zz, xy, xz, yz."""
+    """(images, 3, 10) float32: for each colour the light on a surface with normal n (camera frame) as the quadratic
+    form c + b.n + n.M n of second-order spherical harmonics (Ramamoorthi and Hanrahan 2001): c, b, and M as xx, yy, zz,
+    xy, xz, yz."""
     seed: np.ndarray
-    """(pictures, 3) float32: where in the noise the picture's patterns lie."""
+    """(images, 3) float32: the position of the image's patterns in the noise."""
 
 
-class Model(NamedTuple):
-    """What all pictures share."""
+class FigureModel(NamedTuple):
+    """Data that all images share."""
 
     faces: np.ndarray
     """(faces, 3) int32."""
-    kind: np.ndarray
+    face_kind: np.ndarray
     """(faces,) uint8, as in `figure`."""
-    rest: np.ndarray
+    rest_vertices: np.ndarray
     """(3, vertices) float32."""
     face_points: np.ndarray
     """(4, 3) float32: left eye, right eye, nose, mouth in the rest pose."""
@@ -62,77 +61,79 @@ class Model(NamedTuple):
     """(16, 16, 16, 3) float32 in [-1, 1], smooth, periodic."""
 
 
-class Drawn(NamedTuple):
-    """What is drawn of figures; colours are averages over the samples that the figure covers."""
+class RenderedFigures(NamedTuple):
+    """Rendered figures; colours are averages over the samples that the figure covers."""
 
     colour: np.ndarray
-    """(pictures, height, width, 3) float32 in [0, 1], gamma-encoded, times `coverage`."""
+    """(images, height, width, 3) float32 in [0, 1], gamma-encoded, times `coverage`."""
     coverage: np.ndarray
-    """(pictures, height, width) float32: share of the pixel that any of the figure covers."""
+    """(images, height, width) float32: fraction of the pixel that any of the figure covers."""
     person: np.ndarray
-    """(pictures, height, width) float32: share that the person (body, clothes) covers."""
+    """(images, height, width) float32: fraction that the person (body, clothes) covers."""
     held: np.ndarray
-    """(pictures, height, width) float32: share that a thing in a hand covers."""
+    """(images, height, width) float32: fraction that a held object covers."""
     depth: np.ndarray
-    """(pictures, height, width) float32: nearest depth, metres; infinity where there is nothing."""
+    """(images, height, width) float32: nearest depth, metres; infinity for the background."""
 
 
-def draw(
-    vertices: np.ndarray, intrinsics: np.ndarray, look: Look, model: Model, size: int | tuple[int, int],
-    samples: int, coloured: bool,
-) -> Drawn:  # fmt: skip
-    """Figures with `vertices` (pictures, 3, vertices) float32 in the camera frame, through pinholes `intrinsics`
-    (pictures, 4: fx, fy, cx, cy in px of the picture), in pictures of `size` (a side, or height and width), with
-    `samples` x `samples` samples a pixel; without colours unless `coloured`. In as many threads as torch uses."""
+def render_figures(
+    vertices: np.ndarray, intrinsics: np.ndarray, appearance: FigureAppearance, model: FigureModel,
+    size: int | tuple[int, int], samples: int, coloured: bool,
+) -> RenderedFigures:  # fmt: skip
+    """Render figures with `vertices` (images, 3, vertices) float32 in the camera frame through pinholes `intrinsics`
+    (images, 4: fx, fy, cx, cy, px of the image).
+
+    Images have a `size` (a side, or height and width) and `samples` x `samples` samples per pixel; colours are computed
+    only if `coloured`. It runs in as many threads as torch uses."""
     height, width = (size, size) if isinstance(size, int) else size
     shape = (len(vertices), height, width)
-    drawn = Drawn(
+    out = RenderedFigures(
         np.zeros((*shape, 3) if coloured else (len(vertices), 1, 1, 3), np.float32),
         np.zeros(shape, np.float32),
         np.zeros(shape, np.float32),
         np.zeros(shape, np.float32),
         np.full(shape, np.inf, np.float32),
     )
-    parallel_for(_draw, len(vertices), vertices, intrinsics, look, model, drawn, samples, coloured)
-    return drawn
+    parallel_for(_render, len(vertices), vertices, intrinsics, appearance, model, out, samples, coloured)
+    return out
 
 
-def dressed(vertices: np.ndarray, look: Look, model: Model) -> np.ndarray:
-    """(pictures, 3, vertices): the figures' vertices where they are drawn, on the outside of clothes and hair."""
+def dressed_vertices(vertices: np.ndarray, appearance: FigureAppearance, model: FigureModel) -> np.ndarray:
+    """Compute (images, 3, vertices): the vertices as rendered, on the outside of clothes and hair."""
     out = np.empty_like(vertices)
-    parallel_for(_dressed, len(vertices), vertices, look, model, out)
+    parallel_for(_dress_figures, len(vertices), vertices, appearance, model, out)
     return out
 
 
 @njit_cached
-def _dressed(first, last, vertices, look, model, out):
+def _dress_figures(first, last, vertices, appearance, model, out):
     for n in range(first, last):
         normals = _normals(vertices[n], model.faces)
-        _dress(vertices[n], normals, look.edges[n], look.layers[n], model.rest, out[n])
+        _dress(vertices[n], normals, appearance.edges[n], appearance.layers[n], model.rest_vertices, out[n])
 
 
 @njit_cached
-def _draw(first, last, vertices, intrinsics, look, model, drawn, samples, coloured):
-    height, width = drawn.coverage.shape[1:]
-    inverse = np.zeros((height * samples, width * samples + LANES), np.float32)
+def _render(first, last, vertices, intrinsics, appearance, model, out, samples, coloured):
+    height, width = out.coverage.shape[1:]
+    inverse = np.zeros((height * samples, width * samples + SIMD_LANES), np.float32)
     face = np.zeros(inverse.shape, np.int32)
     points = np.empty((vertices.shape[2], 9), np.float32)
     dressed = np.empty(vertices.shape[1:], np.float32)
     for n in range(first, last):
         normals = _normals(vertices[n], model.faces)
-        _dress(vertices[n], normals, look.edges[n], look.layers[n], model.rest, dressed)
-        _project(dressed, normals, intrinsics[n], model.rest, samples, points)
+        _dress(vertices[n], normals, appearance.edges[n], appearance.layers[n], model.rest_vertices, dressed)
+        _project(dressed, normals, intrinsics[n], model.rest_vertices, samples, points)
         inverse[:] = 0.0
         face[:] = -1
         _scan(points, model.faces, inverse, face)
-        _cover(n, model, inverse, face, samples, drawn)
+        _write_coverage(n, model, inverse, face, samples, out)
         if coloured:
-            _colour(points, look, n, model, inverse, face, samples, drawn)
+            _write_colour(points, appearance, n, model, inverse, face, samples, out)
 
 
 @njit_cached
 def _normals(p, faces):
-    """Unit normals of vertices, each the area-weighted mean of its faces'."""
+    """Compute unit normals of vertices, each the area-weighted mean of its faces'."""
     normals = np.zeros(p.shape, np.float32)
     for f in range(len(faces)):
         i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
@@ -154,7 +155,7 @@ def _normals(p, faces):
 
 @njit_cached
 def _dress(p, normals, edges, layers, rest, dressed):
-    """Moves the vertices to the outside of what is worn there."""
+    """Move the vertices to the outside of the layer that covers them."""
     for v in range(p.shape[1]):
         thickness = layers[layer_at(rest[0, v], rest[1, v], rest[2, v], edges), THICKNESS]
         for axis in range(3):
@@ -163,15 +164,15 @@ def _dress(p, normals, edges, layers, rest, dressed):
 
 @njit_cached
 def _project(p, normals, lens, rest, samples, points):
-    """Columns of `points`, all that a sample needs of a vertex side by side: column and row of the sample grid, 1 / z,
-    normal, place in the rest pose."""
+    """Write all that a sample needs of a vertex side by side into `points`: column and row of the sample grid, 1 / z,
+    normal, position in the rest pose."""
     scale, shift = float(samples), 0.5 * (samples - 1)
     for v in range(p.shape[1]):
         inverse = 1.0 / max(p[2, v], 1e-3)
         points[v, 0] = (lens[0] * p[0, v] * inverse + lens[2]) * scale + shift
         points[v, 1] = (lens[1] * p[1, v] * inverse + lens[3]) * scale + shift
         points[v, 2] = inverse
-        if p[2, v] < NEAREST:
+        if p[2, v] < MIN_DEPTH:
             points[v, 0] = np.nan
         for axis in range(3):
             points[v, 3 + axis], points[v, 6 + axis] = normals[axis, v], rest[axis, v]
@@ -179,7 +180,7 @@ def _project(p, normals, lens, rest, samples, points):
 
 @njit_cached
 def _areas(points, faces):
-    """Twice the area of each triangle on the sample grid; negative if its front faces the camera."""
+    """Compute twice the area of each triangle on the sample grid; negative if its front faces the camera."""
     x, y = points[:, 0].copy(), points[:, 1].copy()
     areas = np.empty(len(faces), np.float32)
     for f in range(len(faces)):
@@ -190,9 +191,11 @@ def _areas(points, faces):
 
 @njit_cached
 def _scan(points, faces, inverse, face):
-    """Nearest front-facing triangle at each sample, by its 1 / z. Triangles that reach within NEAREST, which have no
-    area, are left out. The last LANES columns are no samples; what is in them is undefined."""
-    height, width = face.shape[0], face.shape[1] - LANES
+    """Find the nearest front-facing triangle at each sample, by its 1 / z.
+
+    Triangles that reach within MIN_DEPTH, which have no area, are left out. The last SIMD_LANES columns are no samples;
+    their content is undefined."""
+    height, width = face.shape[0], face.shape[1] - SIMD_LANES
     areas = _areas(points, faces)
     for f in range(len(faces)):
         area = areas[f]
@@ -201,16 +204,16 @@ def _scan(points, faces, inverse, face):
         i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
         xi, xj, xk = points[i, 0], points[j, 0], points[k, 0]
         yi, yj, yk = points[i, 1], points[j, 1], points[k, 1]
-        least, most = min(xi, xj, xk), max(xi, xj, xk)
-        if most < 0 or least > width - 1:
+        low, high = min(xi, xj, xk), max(xi, xj, xk)
+        if high < 0 or low > width - 1:
             continue
-        left, right = int(np.ceil(max(least, 0.0))), int(np.floor(min(most, width - 1.0)))
+        left, right = int(np.ceil(max(low, 0.0))), int(np.floor(min(high, width - 1.0)))
         if left > right:
             continue
-        least, most = min(yi, yj, yk), max(yi, yj, yk)
-        if most < 0 or least > height - 1:
+        low, high = min(yi, yj, yk), max(yi, yj, yk)
+        if high < 0 or low > height - 1:
             continue
-        top, bottom = int(np.ceil(max(least, 0.0))), int(np.floor(min(most, height - 1.0)))
+        top, bottom = int(np.ceil(max(low, 0.0))), int(np.floor(min(high, height - 1.0)))
         if top > bottom:
             continue
         scale = 1.0 / area
@@ -223,7 +226,7 @@ def _scan(points, faces, inverse, face):
             first_b = (left - xi) * bx + (row - yi) * by
             first_c = (left - xi) * cx + (row - yi) * cy
             # A whole number of LANES: one step of a vector unit. The samples beyond the last are outside.
-            for step in range((right - left) // LANES * LANES + LANES):
+            for step in range((right - left) // SIMD_LANES * SIMD_LANES + SIMD_LANES):
                 b, c = first_b + step * bx, first_c + step * cx
                 near = np.float32(wi + b * dj + c * dk)
                 if (min(min(b, c), 1.0 - (b + c)) >= 0.0) & (near > nearest[step]):
@@ -232,11 +235,11 @@ def _scan(points, faces, inverse, face):
 
 
 @njit_cached
-def _cover(n, model, inverse, face, samples, drawn):
-    """Coverage and depth of each pixel."""
-    kind, coverage, depth = model.kind, drawn.coverage[n], drawn.depth[n]
-    shares_person, shares_held = drawn.person[n], drawn.held[n]
-    share = 1.0 / (samples * samples)
+def _write_coverage(n, model, inverse, face, samples, out):
+    """Write coverage and depth of each pixel."""
+    kind, coverage, depth = model.face_kind, out.coverage[n], out.depth[n]
+    person_fraction, held_fraction = out.person[n], out.held[n]
+    sample_weight = 1.0 / (samples * samples)
     for row in range(coverage.shape[0]):
         for column in range(coverage.shape[1]):
             covered, person, held, nearest = 0, 0, 0, 0.0
@@ -245,24 +248,31 @@ def _cover(n, model, inverse, face, samples, drawn):
                     f = face[down, across]
                     if f >= 0:
                         covered += 1
-                        person += kind[f] in (BODY, SKIRT)
-                        held += kind[f] == HELD
+                        person += kind[f] in (BODY_FACE, SKIRT_FACE)
+                        held += kind[f] == HELD_FACE
                         nearest = max(nearest, inverse[down, across])
             if covered > 0:
-                coverage[row, column] = covered * share
-                shares_person[row, column] = person * share
-                shares_held[row, column] = held * share
+                coverage[row, column] = covered * sample_weight
+                person_fraction[row, column] = person * sample_weight
+                held_fraction[row, column] = held * sample_weight
                 depth[row, column] = 1.0 / nearest
 
 
 @njit_cached
-def _colour(points, look, n, model, inverse, face, samples, drawn):
-    """The colour of each covered pixel, from its even samples (the white squares of a chessboard) where these are
-    covered, else from the others. One long loop with all that it calls inlined: handing tuples or arrays to a function
-    at every sample costs more than the shading."""
-    edges, layers, light, seed = look.edges[n], look.layers[n], look.light[n], look.seed[n]
-    faces, kind, face_points, noise = model.faces, model.kind, model.face_points, model.noise
-    colour, coverage = drawn.colour[n], drawn.coverage[n]
+def _write_colour(points, appearance, n, model, inverse, face, samples, out):
+    """Write the colour of each covered pixel, from its even samples (the white squares of a chessboard) where these are
+    covered, else from the others.
+
+    It is one long loop with all functions inlined: passing tuples or arrays to a function at every sample costs more
+    than the shading."""
+    edges, layers, light, seed = (
+        appearance.edges[n],
+        appearance.layers[n],
+        appearance.light[n],
+        appearance.seed[n],
+    )
+    faces, kind, face_points, noise = model.faces, model.face_kind, model.face_points, model.noise
+    colour, coverage = out.colour[n], out.coverage[n]
     for r in range(colour.shape[0]):
         for s in range(colour.shape[1]):
             if coverage[r, s] == 0.0:
@@ -288,11 +298,11 @@ def _colour(points, look, n, model, inverse, face, samples, drawn):
                         points[k, 0] - xi,
                         points[k, 1] - yi,
                     )
-                    here = 1.0 / inverse[row, column]
-                    scale = here / (xj * yk - xk * yj)
+                    depth = 1.0 / inverse[row, column]
+                    scale = depth / (xj * yk - xk * yj)
                     b = ((column - xi) * yk - (row - yi) * xk) * scale
                     c = ((row - yi) * xj - (column - xi) * yj) * scale
-                    a = (here - b - c) * points[i, 2]
+                    a = (depth - b - c) * points[i, 2]
                     b, c = b * points[j, 2], c * points[k, 2]
                     nx = a * points[i, 3] + b * points[j, 3] + c * points[k, 3]
                     ny = a * points[i, 4] + b * points[j, 4] + c * points[k, 4]
@@ -307,7 +317,7 @@ def _colour(points, look, n, model, inverse, face, samples, drawn):
                     scale = 1.0 / np.sqrt(nx * nx + ny * ny + nz * nz + 1e-12)
                     nx, ny, nz = nx * scale, ny * scale, nz * scale
                     shade = 1.0 + 0.25 * rough * (u + v)
-                    second = shade * mix(layers, layer, x, y, z, noise, seed)
+                    second = shade * second_colour_fraction(layers, layer, x, y, z, noise, seed)
                     first = shade - second
                     for channel in range(3):
                         value = _encoded(layers, layer, light, channel, first, second, nx, ny, nz)
@@ -316,7 +326,7 @@ def _colour(points, look, n, model, inverse, face, samples, drawn):
 
 @_inlined
 def _encoded(layers, layer, light, channel, first, second, nx, ny, nz):
-    """One colour of a lit surface, gamma-encoded."""
+    """Compute one colour of a lit surface, gamma-encoded."""
     albedo = layers[layer, COLOUR + channel] * first + layers[layer, SECOND + channel] * second
     return np.sqrt(min(max(albedo * _light(light, channel, nx, ny, nz), 0.0), 1.0))
 

@@ -1,41 +1,41 @@
-"""What is where on a dressed body: layers and patterns as functions of a point of the rest pose."""
+"""Layers and patterns of a dressed body as functions of a point of the rest pose."""
 
 from functools import partial
 
 import numpy as np
 
 from selfmocap.geometry.kernels import njit_cached
-from selfmocap.synthetic.figure import HELD, SKIRT
+from selfmocap.synthetic.figure import HELD_FACE, SKIRT_FACE
 
 _inlined = partial(njit_cached, inline=True)
 
 SKIN, TOP, BOTTOM, SHOES, SOCKS, HAIR, EYES, LIPS, BROWS, OBJECT, FURNITURE_A, FURNITURE_B = range(12)
-LAYERS = 12
-"""What a point of the surface is made of."""
+NUM_LAYERS = 12
+"""Number of layers: the materials of a point of the surface."""
 
 PLAIN, BANDS, PINSTRIPES, PLAID, BLOTCHES, DOTS, PRINT = range(7)
-PATTERNS = 7
+NUM_PATTERNS = 7
 
 (SLEEVE, SHOULDER, COLLAR, NECKLINE, HEM, WAIST, CUFF, SOCK, SHOE, HAIRLINE, NAPE, EAR, CHIN, SLOPE) = range(
     14
 )
-EDGES = 14
-"""Where one layer ends and the next begins, in metres of the rest pose. SLEEVE and SHOULDER are |x|, EAR and CHIN are
-z, NECKLINE is how deep the neckline reaches below COLLAR, SLOPE one over half its width; the others are heights y."""
+NUM_EDGES = 14
+"""Number of edges between layers, in metres of the rest pose. SLEEVE and SHOULDER are |x|, EAR and CHIN are z. NECKLINE
+is the depth of the neckline below COLLAR, SLOPE one over half its width. The others are heights y."""
 
 COLOUR, SECOND, PATTERN, SCALE, WRINKLE, THICKNESS = 0, 3, 6, 7, 8, 9
-MATERIAL = 10
-"""A layer's numbers: two linear colours, which pattern, its period (m), how rough the surface is, how far it stands off
-the skin (m)."""
+MATERIAL_SIZE = 10
+"""Numbers of a layer: two linear colours, the pattern, its period (m), the roughness of the surface, the thickness
+above the skin (m)."""
 
 
 @_inlined
 def layer_of(kind, x, y, z, edges, face_points):
-    """The layer at a point of a face of some kind."""
-    if kind == SKIRT:
+    """Return the layer at a point of a face of some kind."""
+    if kind == SKIRT_FACE:
         return BOTTOM
-    if kind >= HELD:
-        return OBJECT + kind - HELD
+    if kind >= HELD_FACE:
+        return OBJECT + kind - HELD_FACE
     found = layer_at(x, y, z, edges)
     if found == SKIN and z > edges[CHIN] and y > edges[COLLAR]:
         return _feature(x, y, z, face_points)
@@ -44,8 +44,8 @@ def layer_of(kind, x, y, z, edges, face_points):
 
 @_inlined
 def layer_at(x, y, z, edges):
-    """What covers a point of the body."""
-    # From the feet upwards, what comes later before what came earlier: without branches, which would be mispredicted.
+    """Return the layer at a point of the body."""
+    # From the feet upwards, later layers replace earlier ones: without branches, which would be mispredicted.
     found = SOCKS if y < edges[SOCK] else SKIN
     found = SHOES if y < edges[SHOE] else found
     found = BOTTOM if y > edges[CUFF] else found
@@ -75,7 +75,7 @@ def _feature(x, y, z, face_points):
 
 @_inlined
 def noise_at(noise, x, y, z, frequency, seed):
-    """Smooth noise, three values, at a point; trilinear in a periodic table of 16 cells."""
+    """Return three values of smooth noise at a point, by trilinear interpolation in a periodic table of 16 cells."""
     u, v, w = x * frequency + seed[0], y * frequency + seed[1], z * frequency + seed[2]
     fu, fv, fw = np.floor(u), np.floor(v), np.floor(w)
     i, j, k = int(fu) & 15, int(fv) & 15, int(fw) & 15
@@ -94,8 +94,8 @@ def noise_at(noise, x, y, z, frequency, seed):
 
 
 @_inlined
-def mix(layers, layer, x, y, z, noise, seed):
-    """How much of a layer's second colour there is at a point, in [0, 1]."""
+def second_colour_fraction(layers, layer, x, y, z, noise, seed):
+    """Return the fraction of a layer's second colour at a point, in [0, 1]."""
     pattern = int(layers[layer, PATTERN])
     if pattern == PLAIN:
         return 0.0

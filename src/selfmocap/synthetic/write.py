@@ -1,105 +1,99 @@
-"""Synthetic clips on disk: a video each, its truth, and what a detector would have made of it."""
+"""Write synthetic clips: a video each, its truth, and its observations with detection errors."""
 
-import json
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 
 from selfmocap.body_model.body import Body
 from selfmocap.datasets.motions_folder import load_motions
-from selfmocap.datasets.surreal import FOCAL, GENDERS, HEIGHT, WIDTH, to_surreal
+from selfmocap.datasets.surreal import (
+    SURREAL_FOCAL,
+    SURREAL_GENDERS,
+    SURREAL_HEIGHT,
+    SURREAL_WIDTH,
+    to_surreal,
+)
 from selfmocap.io.atomic import atomic_write
 from selfmocap.io.cores import cap_workers
 from selfmocap.io.npz import write_npz
 from selfmocap.io.progress import ProgressCallback, no_progress
+from selfmocap.io.stage_cache import claim_folder
 from selfmocap.io.video_writer import write_video
 from selfmocap.synthetic.backgrounds import Backgrounds, load_backgrounds, procedural_backgrounds
 from selfmocap.synthetic.cameras import CameraConfig
 from selfmocap.synthetic.clips import (
-    Clip,
+    SyntheticClip,
     detected_observations,
-    keypoints_of,
-    motion_of,
-    pixels_of,
     sample_clip,
+    true_keypoints,
+    true_motion,
     true_observations,
+    true_pixels,
 )
+from selfmocap.synthetic.config import Layout, SynthesizeConfig
 from selfmocap.synthetic.corrupt import CorruptionConfig
 from selfmocap.synthetic.motions import MotionClip, from_recording, procedural_motions
 
-Layout = Literal["selfmocap", "surreal"]
-"""Called with how many clips are done, how many there are, and the one that was last."""
-
-SETTINGS = "synthesis.json"
-MOST_FRAMES = 600
+SYNTHESIS_SETTINGS = "synthesis.json"
+"""File of the settings that a folder's clips are made with."""
 
 _SIZES = ((512, 384), (384, 512), (512, 288), (288, 512))
 _FPS = 30.0
 _SURREAL_BETAS = 10
 _ENCODING = {"crf": "18", "threads": "1"}
-"""x264 options: fine detail is kept, and the bytes depend on no number of threads."""
-_BEHIND_ALL = 1e10
-"""What SURREAL's depth is where there is nobody, metres."""
+"""x264 options: fine detail is kept, and the bytes do not depend on the number of threads."""
+_BACKGROUND_DEPTH = 1e10
+"""Depth of the background in SURREAL's files, metres."""
 
 
 def synthesize(
-    out: Path, clips: int, frames: int, seed: int, motions_dir: Path | None = None, backgrounds_dir: Path | None = None,
-    layout: Layout = "selfmocap", workers: int = 1, progress: ProgressCallback = no_progress,
-) -> None:  # fmt: skip
-    """Writes `clips` clips of `frames` frames into the folder `out`, each whole or not at all; those that are there are
-    kept, so that an interrupted run goes on where it was. What is written depends on `seed` and the two folders, and
-    not on how many `workers` (processes; 0 for none) there are.
+    out: Path, config: SynthesizeConfig | None = None, progress: ProgressCallback = no_progress
+) -> None:
+    """Write synthetic clips into the folder `out`, each one atomically. Clips that exist are kept, so that an
+    interrupted run resumes. The clips depend only on the seed, the sizes and the two folders.
 
     `selfmocap`: clip_00000/ holds video.mp4, observations.npz (as detected), and truth/ with motion.npz,
     observations.npz, keypoints.npz and pixels.npz. `surreal`: run0/clip_00000/ holds SURREAL's files.
 
-    Raises ValueError or FileNotFoundError that name what is wrong, as when `out` holds clips of other settings."""
-    if clips < 1 or not 1 <= frames <= MOST_FRAMES:
-        raise ValueError(
-            f"{clips} clips of {frames} frames; expected at least one, of 1 to {MOST_FRAMES} frames"
-        )
+    Raises ValueError or FileNotFoundError that names the problem, such as clips of other settings in `out`."""
+    config = config or SynthesizeConfig()
     out.mkdir(parents=True, exist_ok=True)
-    studio = _studio(out, frames, seed, motions_dir, backgrounds_dir, layout)
-    _claim(out, {"seed": seed, "frames": frames, "layout": layout,
-                 "motions": None if motions_dir is None else motions_dir.name,
-                 "backgrounds": None if backgrounds_dir is None else backgrounds_dir.name})  # fmt: skip
-    missing = [index for index in range(clips) if not studio.folder(index).is_dir()]
-    done = clips - len(missing)
-    for _ in _written(studio, missing, workers):
+    writer = _clip_writer(out, config)
+    settings = {
+        "seed": config.seed,
+        "frames": config.frames,
+        "layout": config.layout,
+        "motions": config.motions and config.motions.name,
+        "backgrounds": config.backgrounds and config.backgrounds.name,
+    }
+    claim_folder(out / SYNTHESIS_SETTINGS, settings)
+    missing = [index for index in range(config.clips) if not writer.folder(index).is_dir()]
+    done = config.clips - len(missing)
+    for _ in _written(writer, missing, config.workers):
         done += 1
-        progress("synthesize", done, clips)
+        progress("synthesize", done, config.clips)
 
 
-def _studio(
-    out: Path, frames: int, seed: int, motions_dir: Path | None, backgrounds_dir: Path | None, layout: Layout
-) -> "_Studio":
+def _clip_writer(out: Path, config: SynthesizeConfig) -> "_ClipWriter":
     body = Body.load()
-    motions: Sequence[MotionClip] = procedural_motions(body) if motions_dir is None else [
-        from_recording(clip, body) for clip in load_motions(motions_dir, body, cache=out / "motions.npz")
-    ]  # fmt: skip
-    backgrounds = procedural_backgrounds() if backgrounds_dir is None else load_backgrounds(backgrounds_dir)
-    return _Studio(out, frames, seed, layout, motions, backgrounds, body)
-
-
-def _claim(out: Path, settings: dict[str, object]) -> None:
-    """Refuses a folder that holds clips of other settings."""
-    path = out / SETTINGS
-    if path.is_file():
-        found = json.loads(path.read_text())
-        if found != settings:
-            raise ValueError(f"{out} holds clips made with {found}, not {settings}; choose another folder")
-    with atomic_write(path) as partial:
-        partial.write_text(json.dumps(settings))
+    if config.motions is None:
+        motions: Sequence[MotionClip] = procedural_motions(body)
+    else:
+        recordings = load_motions(config.motions, body, cache=out / "motions.npz")
+        motions = [from_recording(clip, body) for clip in recordings]
+    backgrounds = (
+        procedural_backgrounds() if config.backgrounds is None else load_backgrounds(config.backgrounds)
+    )
+    return _ClipWriter(out, config.frames, config.seed, config.layout, motions, backgrounds, body)
 
 
 @dataclass(frozen=True, eq=False)
-class _Studio(torch.utils.data.Dataset):
-    """Writes the clip of an index, wherever it runs, and gives its name."""
+class _ClipWriter(torch.utils.data.Dataset):
+    """A dataset that writes the clip of an index, in any process, and returns its name."""
 
     out: Path
     frames: int
@@ -123,41 +117,41 @@ class _Studio(torch.utils.data.Dataset):
         return folder.name
 
 
-def _written(studio: _Studio, indices: Sequence[int], workers: int) -> Iterator[str]:
+def _written(writer: _ClipWriter, indices: Sequence[int], workers: int) -> Iterator[str]:
     loader = torch.utils.data.DataLoader(
-        studio, batch_size=None, sampler=indices, num_workers=cap_workers(min(workers, len(indices))),
+        writer, batch_size=None, sampler=indices, num_workers=cap_workers(min(workers, len(indices))),
         multiprocessing_context="spawn" if workers and indices else None,
     )  # fmt: skip
     yield from loader
 
 
-# ---- our layout -----------------------------------------------------------------------------------------------
+# ---- layout of this project -----------------------------------------------------------------------------------
 
 
-def _write_clip(studio: _Studio, index: int, folder: Path, name: str) -> None:
-    seeds = np.random.SeedSequence([studio.seed, index])
+def _write_clip(writer: _ClipWriter, index: int, folder: Path, name: str) -> None:
+    seeds = np.random.SeedSequence([writer.seed, index])
     camera_seed, clip_seed, error_seed = seeds.spawn(3)
     size = _SIZES[np.random.default_rng(camera_seed).integers(len(_SIZES))]
     clip = sample_clip(
         clip_seed,
         CameraConfig(size=size),
-        studio.frames,
+        writer.frames,
         _FPS,
-        studio.motions,
-        studio.backgrounds,
-        studio.body,
+        writer.motions,
+        writer.backgrounds,
+        writer.body,
     )
-    pixels = pixels_of(clip, studio.body)
-    keypoints = keypoints_of(clip, studio.body, pixels["depth"])
-    truth = true_observations(clip, studio.body, keypoints)
+    pixels = true_pixels(clip, writer.body)
+    keypoints = true_keypoints(clip, writer.body, pixels["depth"])
+    truth = true_observations(clip, writer.body, keypoints)
     rng = np.random.default_rng(error_seed)
     (folder / "truth").mkdir()
-    motion_of(clip, studio.body, f"{studio.seed}/{index}").save(folder / "truth" / "motion.npz")
+    true_motion(clip, writer.body, f"{writer.seed}/{index}").save(folder / "truth" / "motion.npz")
     truth.save(folder / "truth" / "observations.npz")
     write_npz(folder / "truth" / "keypoints.npz", keypoints)
     write_npz(folder / "truth" / "pixels.npz", pixels)
-    detected_observations(rng, clip, studio.body, truth, CorruptionConfig()).save(folder / "observations.npz")
-    _write_video(folder / "video.mp4", clip.film, _FPS)
+    detected_observations(rng, clip, writer.body, truth, CorruptionConfig()).save(folder / "observations.npz")
+    _write_video(folder / "video.mp4", clip.images, _FPS)
 
 
 def _write_video(path: Path, film: np.ndarray, fps: float) -> None:
@@ -165,38 +159,47 @@ def _write_video(path: Path, film: np.ndarray, fps: float) -> None:
     write_video(path, ((None, image) for image in film), fps, _ENCODING, constant_rate=True)
 
 
-# ---- SURREAL's ------------------------------------------------------------------------------------------------
+# ---- layout of SURREAL ----------------------------------------------------------------------------------------
 
 
-def _write_surreal(studio: _Studio, index: int, folder: Path, name: str) -> None:
-    """SURREAL's files: `NAME_c0001.mp4`, `_info.mat`, `_segm.mat`, `_depth.mat` and `_gtflow.mat`, images mirrored."""
-    seeds = np.random.SeedSequence([studio.seed, index])
-    cameras = CameraConfig(size=(WIDTH, HEIGHT), focal=(FOCAL / WIDTH, FOCAL / WIDTH), distance=(5.0, 9.0))
-    clip = sample_clip(
-        seeds, cameras, studio.frames, _FPS, studio.motions, studio.backgrounds, studio.body, _SURREAL_BETAS
+def _write_surreal(writer: _ClipWriter, index: int, folder: Path, name: str) -> None:
+    """Write SURREAL's files: `NAME_c0001.mp4`, `_info.mat`, `_segm.mat`, `_depth.mat` and `_gtflow.mat`, images
+    mirrored."""
+    seeds = np.random.SeedSequence([writer.seed, index])
+    cameras = CameraConfig(
+        size=(SURREAL_WIDTH, SURREAL_HEIGHT),
+        focal=(SURREAL_FOCAL / SURREAL_WIDTH, SURREAL_FOCAL / SURREAL_WIDTH),
+        distance=(5.0, 9.0),
     )
-    pixels = pixels_of(clip, studio.body)
+    clip = sample_clip(
+        seeds, cameras, writer.frames, _FPS, writer.motions, writer.backgrounds, writer.body, _SURREAL_BETAS
+    )
+    pixels = true_pixels(clip, writer.body)
     stem = folder / f"{name}_c0001"
-    _save_mat(stem, "info", _surreal_info(clip, studio, f"{name}_c0001"))
+    _save_mat(stem, "info", _surreal_info(clip, writer, f"{name}_c0001"))
     flow = pixels["flow"][:, :, ::-1].astype(np.float32) * np.array([-1, 1], np.float32)
-    depth = np.where(np.isinf(pixels["depth"]), _BEHIND_ALL, pixels["depth"].astype(np.float32))
+    depth = np.where(np.isinf(pixels["depth"]), _BACKGROUND_DEPTH, pixels["depth"].astype(np.float32))
     for kind, key, images in (("segm", "segm", pixels["parts"][:, :, ::-1]), ("depth", "depth", depth[:, :, ::-1]),
                               ("gtflow", "gtflow", flow)):  # fmt: skip
         _save_mat(stem, kind, {f"{key}_{i}": image for i, image in enumerate(images, start=1)})
-    _write_video(Path(f"{stem}.mp4"), np.ascontiguousarray(clip.film[:, :, ::-1]), _FPS)
+    _write_video(Path(f"{stem}.mp4"), np.ascontiguousarray(clip.images[:, :, ::-1]), _FPS)
 
 
-def _surreal_info(clip: Clip, studio: _Studio, sequence: str) -> dict[str, np.ndarray]:
-    motion = motion_of(clip, studio.body, f"{studio.seed}/{index_of(sequence)}")
+def _surreal_info(clip: SyntheticClip, writer: _ClipWriter, sequence: str) -> dict[str, np.ndarray]:
+    motion = true_motion(clip, writer.body, f"{writer.seed}/{_clip_index(sequence)}")
     distance = float(motion.joints_cam[:, 0, 2].mean())
     info = to_surreal(
-        motion.parameters, motion.camera.to_world(motion.joints_cam), motion.camera, GENDERS[0], distance
+        motion.parameters,
+        motion.camera.to_world(motion.joints_cam),
+        motion.camera,
+        SURREAL_GENDERS[0],
+        distance,
     )
     return info | {"sequence": np.array(sequence)}
 
 
-def index_of(sequence: str) -> int:
-    """The number of a clip by its name, `clip_00012_c0001`."""
+def _clip_index(sequence: str) -> int:
+    """Return the number in a clip's name, `clip_00012_c0001`."""
     return int(sequence.split("_")[1])
 
 

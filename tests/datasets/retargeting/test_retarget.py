@@ -13,8 +13,8 @@ from selfmocap.body_model.skeleton import JOINT, JOINT_NAMES
 from selfmocap.datasets.asf_amc import read_amc
 from selfmocap.datasets.bvh import read_bvh
 from selfmocap.datasets.retargeting.ground import lowest_height
-from selfmocap.datasets.retargeting.reference import borrowed_reference, reference_pose, without_first_pose
-from selfmocap.datasets.retargeting.retarget import fitted_betas, reshaped, retarget
+from selfmocap.datasets.retargeting.reference import drop_leading_pose, find_reference, reference_pose
+from selfmocap.datasets.retargeting.retarget import fit_betas_to_joints, retarget, with_shape
 from selfmocap.datasets.retargeting.skeletons import SkeletonMotion, angle_deg
 from tests.helpers.recordings import DATA, bvh_text, joints
 
@@ -79,7 +79,7 @@ def test_given_betas_are_kept_and_the_path_is_scaled(tmp_path: Path, body: Body)
 def test_the_lowest_frames_stand_on_the_ground_for_any_shape(tmp_path: Path, body: Body) -> None:
     motion = as_skeleton(posed("t", *["arms-down"] * 30, "kick"), body, tmp_path / "a.bvh")
     standing = retarget(motion, reference_of(motion), body)
-    for parameters in (standing, reshaped(standing, body, torch.tensor([-2.0, 1.0, *[0.0] * 8]))):
+    for parameters in (standing, with_shape(standing, body, torch.tensor([-2.0, 1.0, *[0.0] * 8]))):
         lowest = body.pose(parameters).vertices[..., 1].amin(1)
         assert lowest[1:31].abs().max() < 0.01
         assert abs(lowest_height(body, parameters)[1:31].max() - lowest[1:31].max()) < 0.01
@@ -126,8 +126,8 @@ def test_a_skeleton_that_rests_with_hanging_arms_moves_the_same(tmp_path: Path, 
 
 def test_a_t_pose_put_first_is_dropped_and_used(tmp_path: Path, body: Body) -> None:
     motion = as_skeleton(posed("t", *["run"] * 40), body, tmp_path / "a.bvh")
-    assert len(without_first_pose(motion)) == 40
-    assert len(without_first_pose(without_first_pose(motion))) == 40
+    assert len(drop_leading_pose(motion)) == 40
+    assert len(drop_leading_pose(drop_leading_pose(motion))) == 40
 
 
 def test_a_recording_without_any_t_pose_borrows_one_of_the_same_skeleton(tmp_path: Path, body: Body) -> None:
@@ -138,9 +138,9 @@ def test_a_recording_without_any_t_pose_borrows_one_of_the_same_skeleton(tmp_pat
     offsets[knees] = offsets[knees] @ crooked
     odd = replace(whole, offsets=offsets)
     assert reference_pose(odd) is None
-    assert borrowed_reference(whole.frames(slice(1, None)), [reference_of(whole)]) is not None
+    assert find_reference(whole.frames(slice(1, None)), [reference_of(whole)]) is not None
     with pytest.raises(ValueError, match="odd.*T-pose"):
-        borrowed_reference(replace(odd, name="odd"), [reference_of(whole)])
+        find_reference(replace(odd, name="odd"), [reference_of(whole)])
 
 
 def test_unknown_joints_are_named(tmp_path: Path, body: Body) -> None:
@@ -153,7 +153,7 @@ def test_unknown_joints_are_named(tmp_path: Path, body: Body) -> None:
 def test_betas_are_those_of_the_lengths(body: Body) -> None:
     truth = torch.tensor([1.0, -0.5, *[0.0] * 8])
     points = dict(zip(JOINT_NAMES, body.shape(truth).joints.double(), strict=True))
-    found = body.shape(fitted_betas(points, body)).joints
+    found = body.shape(fit_betas_to_joints(points, body)).joints
     assert (found - body.shape(truth).joints).norm(dim=-1).max() < 0.03
 
 

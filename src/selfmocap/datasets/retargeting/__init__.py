@@ -1,1 +1,1 @@
-"""Other skeletons' motion put on the body."""
+"""Retarget the motion of other skeletons to the body."""

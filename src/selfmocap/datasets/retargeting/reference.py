@@ -1,4 +1,4 @@
-"""The pose in which a recorded skeleton stands as the body does at rest: what retargeting compares them in."""
+"""Find the reference pose of a recorded skeleton: a pose like the body's rest pose, where retargeting aligns both."""
 
 from dataclasses import dataclass, replace
 
@@ -6,57 +6,58 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from selfmocap.datasets.retargeting.rigs import LIMB_POINTS, Rig, rig_of
+from selfmocap.datasets.retargeting.rigs import LIMB_POINTS, RigNaming, identify_rig
 from selfmocap.datasets.retargeting.skeletons import SkeletonMotion, angle_deg
 
 SIDES = ("left", "right")
-REFERENCE_DEG = 12.0
-"""In a reference pose knees and elbows are straight, legs and arms in the body's plane (arms anywhere from level to
-hanging), the back upright: to this angle on average."""
+MAX_REFERENCE_DEG = 12.0
+"""Mean deviation of a reference pose: knees and elbows are straight, legs and arms in the body's plane (arms anywhere
+from level to hanging), the back upright."""
 FIRST_FRAME_JUMP_DEG = 8.0
-"""A first frame that is a reference pose, and farther than this from the second, was put there by the exporter."""
+"""A first frame that is a reference pose, and farther than this from the second, was added by the exporter."""
 BLEND_FACTOR = 4.0
-"""... and so were the frames of a blend that follows, which turn this many times faster than the fastest moment of the
-second that follows them."""
-SAME_FRAME_DEG = 5.0
-"""Two skeletons are the same, up to lengths, if their limbs' bones differ by less in their joints' frames."""
-_FRAMED = ("knee", "ankle", "elbow", "wrist")
+"""A blend that follows such a frame, and turns this many times faster than the median of the following second, was
+added too."""
+MAX_FRAME_DIFFERENCE_DEG = 5.0
+"""Two skeletons are the same up to lengths if the directions of their limbs in their joints' frames differ by less."""
+_COMPARED_PARTS = ("knee", "ankle", "elbow", "wrist")
 
 
 @dataclass(frozen=True, eq=False)
-class SeenPose:
-    """A skeleton in its reference pose, seen as a person."""
+class ReferencePose:
+    """A skeleton in its reference pose, by the parts of a person."""
 
     R_world_joint: dict[str, Float[Tensor, "3 3"]]
-    """By its own joint names."""
+    """By the skeleton's own joint names."""
     points: dict[str, Float[Tensor, "3"]]
-    """By our joint names, metres, in the world."""
+    """By the body's joint names, metres, in the world."""
     R_world_person: Float[Tensor, "3 3"]
     """Columns: the person's left, up and forward."""
 
 
 def reference_pose(motion: SkeletonMotion) -> SkeletonMotion | None:
-    """One frame of the skeleton near a T (or an A, or with hanging arms): without rotations, or as in its first frame;
-    None if neither is such a pose. Raises ValueError for a skeleton of unknown joints."""
-    rig = rig_of(motion.name, motion.joint_names)
+    """Return one frame of the skeleton near a T pose (or an A pose, or with hanging arms): the skeleton without
+    rotations, or its first frame; None if neither is such a pose. Raises ValueError for a skeleton of unknown joints.
+    """
+    rig = identify_rig(motion.name, motion.joint_names)
     still = torch.eye(3, dtype=torch.float64).expand_as(motion.R_parent_joint[:1])
     for R in (still, motion.R_parent_joint[:1]):
         pose = replace(motion.frames(slice(1)), R_parent_joint=R)
-        if _from_reference_deg(seen_by(pose, rig)) < REFERENCE_DEG:
+        if _from_reference_deg(reference_points(pose, rig)) < MAX_REFERENCE_DEG:
             return pose
     return None
 
 
-def borrowed_reference(motion: SkeletonMotion, references: list[SkeletonMotion]) -> SkeletonMotion:
-    """The reference pose of another recording whose limbs point the same way in their joints' frames.
+def find_reference(motion: SkeletonMotion, references: list[SkeletonMotion]) -> SkeletonMotion:
+    """Return the reference pose of another recording whose limbs point in the same directions in their joints' frames.
 
     Raises ValueError if there is none."""
-    rig = rig_of(motion.name, motion.joint_names)
-    limbs = [name for part in _FRAMED for name in rig.limbs[part]]
+    rig = identify_rig(motion.name, motion.joint_names)
+    limbs = [name for part in _COMPARED_PARTS for name in rig.limbs[part]]
     for reference in references:
-        if rig_of(reference.name, reference.joint_names) is rig:
+        if identify_rig(reference.name, reference.joint_names) is rig:
             ours, theirs = (_directions(skeleton, limbs) for skeleton in (motion, reference))
-            if angle_between_deg(ours, theirs).max() < SAME_FRAME_DEG:
+            if angle_between_deg(ours, theirs).max() < MAX_FRAME_DIFFERENCE_DEG:
                 return reference
     raise ValueError(
         f"{motion.name}: neither its unrotated pose nor its first frame is near a T-pose, and no recording of the same "
@@ -69,14 +70,17 @@ def _directions(skeleton: SkeletonMotion, names: list[str]) -> Float[Tensor, "na
 
 
 def angle_between_deg(a: Float[Tensor, "*batch 3"], b: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch"]:
-    """The angle between directions, degrees."""
+    """Compute the angle between directions, degrees."""
     return torch.atan2(torch.linalg.cross(a, b).norm(dim=-1), (a * b).sum(-1)).rad2deg()
 
 
-def without_first_pose(motion: SkeletonMotion) -> SkeletonMotion:
-    """The motion without a T-pose that an exporter put before it, and without the blend out of it."""
-    rig = rig_of(motion.name, motion.joint_names)
-    if len(motion) < 3 or _from_reference_deg(seen_by(motion.frames(slice(1)), rig)) > REFERENCE_DEG:
+def drop_leading_pose(motion: SkeletonMotion) -> SkeletonMotion:
+    """Remove a T pose that an exporter added at the start, and the blend from it to the motion."""
+    rig = identify_rig(motion.name, motion.joint_names)
+    if (
+        len(motion) < 3
+        or _from_reference_deg(reference_points(motion.frames(slice(1)), rig)) > MAX_REFERENCE_DEG
+    ):
         return motion
     followed = [motion.joint_names.index(name) for name in rig.joints()]
     R = motion.R_parent_joint[: 2 + round(motion.fps), followed]
@@ -91,8 +95,8 @@ def without_first_pose(motion: SkeletonMotion) -> SkeletonMotion:
     return motion.frames(slice(start, None))
 
 
-def seen_by(reference: SkeletonMotion, rig: Rig) -> SeenPose:
-    """The first frame of a skeleton, by the parts of a person."""
+def reference_points(reference: SkeletonMotion, rig: RigNaming) -> ReferencePose:
+    """Convert the first frame of a skeleton to a reference pose."""
     R_world, p_world = reference.world()
     placed = dict(zip(reference.joint_names, p_world[0], strict=True))
     points = {
@@ -100,32 +104,32 @@ def seen_by(reference: SkeletonMotion, rig: Rig) -> SeenPose:
         for part, names in rig.limbs.items()
         for index, side in enumerate(SIDES)
     }
-    return SeenPose(dict(zip(reference.joint_names, R_world[0], strict=True)), points, _facing(points))
+    return ReferencePose(dict(zip(reference.joint_names, R_world[0], strict=True)), points, _facing(points))
 
 
 def _facing(points: dict[str, Float[Tensor, "3"]]) -> Float[Tensor, "3 3"]:
-    """The person's axes from hips and shoulders, upright in the world."""
+    """Compute the person's axes from hips and shoulders, upright in the world."""
     left = points["left_hip"] - points["right_hip"] + points["left_shoulder"] - points["right_shoulder"]
-    left = unit(left * torch.tensor([1.0, 0.0, 1.0]))
+    left = unit_vector(left * torch.tensor([1.0, 0.0, 1.0]))
     up = torch.tensor([0.0, 1.0, 0.0], dtype=left.dtype)
     return torch.stack([left, up, torch.linalg.cross(left, up)], dim=1)
 
 
-def _from_reference_deg(seen: SeenPose) -> float:
-    """The mean angle by which the limbs are bent, stand out of the body's plane, or the back is not upright."""
+def _from_reference_deg(seen: ReferencePose) -> float:
+    """Compute the mean angle by which limbs are bent or out of the body's plane, or the back is not upright."""
     left, up, forward = seen.R_world_person.unbind(1)
     angles: list[Tensor] = []
     for side, outward in zip(SIDES, (left, -left), strict=True):
         at = {part: seen.points[f"{side}_{part}"] for part in LIMB_POINTS}
-        thigh, shin = unit(at["knee"] - at["hip"]), unit(at["ankle"] - at["knee"])
-        arm, forearm = unit(at["elbow"] - at["shoulder"]), unit(at["wrist"] - at["elbow"])
-        cosines = [thigh @ shin, -thigh @ up, arm @ forearm, unit(at["shoulder"] - at["hip"]) @ up]
+        thigh, shin = unit_vector(at["knee"] - at["hip"]), unit_vector(at["ankle"] - at["knee"])
+        arm, forearm = unit_vector(at["elbow"] - at["shoulder"]), unit_vector(at["wrist"] - at["elbow"])
+        cosines = [thigh @ shin, -thigh @ up, arm @ forearm, unit_vector(at["shoulder"] - at["hip"]) @ up]
         angles += [cosine.clamp(-1, 1).arccos() for cosine in cosines]
         angles += [(arm @ forward).clamp(-1, 1).arcsin().abs(), (arm @ up).clamp(0, 1).arcsin()]
         angles += [(-arm @ outward).clamp(0, 1).arcsin()]
     return float(torch.stack(angles).mean().rad2deg())
 
 
-def unit(direction: Float[Tensor, "3"]) -> Float[Tensor, "3"]:
-    """The direction with length one."""
+def unit_vector(direction: Float[Tensor, "3"]) -> Float[Tensor, "3"]:
+    """Normalise a direction."""
     return torch.nn.functional.normalize(direction, dim=0, eps=1e-9)

@@ -1,4 +1,4 @@
-"""Moments of a recording that cannot be a person's movement: interpolated where short, cut out where long."""
+"""Repair moments of a recording that no person can move like: short ones are interpolated, long ones cut out."""
 
 from dataclasses import replace
 
@@ -11,29 +11,29 @@ from selfmocap.geometry.rotations import interpolate
 from selfmocap.geometry.tensors import true_runs
 
 GLITCH_ANGLE_DEG = 15.0
-"""A joint that leaves its path by more than this, and returns, within GLITCH_SECONDS is a tracking error ..."""
+"""A joint that leaves its path by more than this, and returns within GLITCH_SECONDS, is a tracking error ..."""
 GLITCH_FACTOR = 5.0
-"""... if it leaves by this many times what it moves from the frame before to the frame after."""
+"""... if it leaves by this many times its rotation from the frame before to the frame after."""
 GLITCH_SECONDS = 0.03
-GREATEST_ACCELERATION = 200.0
-"""m/s^2 of the root: beyond it, the root was lost and found elsewhere. Landing from a jump stays below 100."""
+MAX_ACCELERATION = 200.0
+"""m/s^2 of the root. Beyond it, the root was lost and found elsewhere; landing from a jump stays below 100."""
 FROZEN_SECONDS = 0.05
 """A person who does not move at all for this long is a dropout that was filled with its last frame."""
-LONGEST_REPAIR_SECONDS = 0.25
-SHORTEST_PIECE_SECONDS = 0.5
+MAX_REPAIR_SECONDS = 0.25
+MIN_PIECE_SECONDS = 0.5
 
 
-def repaired(motion: SkeletonMotion) -> list[SkeletonMotion]:
-    """The trustworthy pieces of a recording, with wrong moments of up to LONGEST_REPAIR_SECONDS interpolated. Longer
-    ones, and those at an end, are cut out; pieces after the first have `#2`, `#3` in their name."""
-    wrong = glitches(motion) | jumps(motion) | frozen(motion)
+def repair_recording(motion: SkeletonMotion) -> list[SkeletonMotion]:
+    """Split a recording into its valid pieces. Wrong moments of up to MAX_REPAIR_SECONDS are interpolated; longer ones,
+    and those at an end, are cut out. Pieces after the first have `#2`, `#3` in their name."""
+    wrong = find_glitches(motion) | find_jumps(motion) | find_frozen(motion)
     runs = true_runs(wrong)
-    longest = LONGEST_REPAIR_SECONDS * motion.fps
+    longest = MAX_REPAIR_SECONDS * motion.fps
     cuts = [(a, b) for a, b in runs if b - a > longest or a == 0 or b == len(motion)]
     motion = _interpolated(motion, [run for run in runs if run not in cuts])
     starts = [0, *(b for _, b in cuts)]
     ends = [*(a for a, _ in cuts), len(motion)]
-    shortest = min(SHORTEST_PIECE_SECONDS * motion.fps, len(motion))
+    shortest = min(MIN_PIECE_SECONDS * motion.fps, len(motion))
     pieces = [motion.frames(slice(a, b)) for a, b in zip(starts, ends, strict=True) if 0 < b - a >= shortest]
     return [
         replace(piece, name=f"{piece.name}#{number}") if number > 1 else piece
@@ -41,8 +41,8 @@ def repaired(motion: SkeletonMotion) -> list[SkeletonMotion]:
     ]
 
 
-def glitches(motion: SkeletonMotion) -> Bool[Tensor, " time"]:
-    """Frames in which a joint jumps off its path and back again."""
+def find_glitches(motion: SkeletonMotion) -> Bool[Tensor, " time"]:
+    """Find frames in which a joint jumps off its path and back."""
     R = motion.R_parent_joint
     found = torch.zeros(len(R), dtype=torch.bool)
     for width in range(1, round(GLITCH_SECONDS * motion.fps) + 1):
@@ -56,18 +56,18 @@ def glitches(motion: SkeletonMotion) -> Bool[Tensor, " time"]:
     return found
 
 
-def jumps(motion: SkeletonMotion) -> Bool[Tensor, " time"]:
-    """Frames around which the root's acceleration is beyond any person's, and their neighbours."""
+def find_jumps(motion: SkeletonMotion) -> Bool[Tensor, " time"]:
+    """Find frames around which the root accelerates beyond any person, and their neighbours."""
     found = torch.zeros(len(motion), dtype=torch.bool)
     p = motion.p_world_root
     acceleration = (p[2:] - 2 * p[1:-1] + p[:-2]).norm(dim=-1) * motion.fps**2
     for shift in range(3):
-        found[shift : shift + len(acceleration)] |= acceleration > GREATEST_ACCELERATION
+        found[shift : shift + len(acceleration)] |= acceleration > MAX_ACCELERATION
     return found
 
 
-def frozen(motion: SkeletonMotion) -> Bool[Tensor, " time"]:
-    """Frames that repeat the one before, in runs of FROZEN_SECONDS or more."""
+def find_frozen(motion: SkeletonMotion) -> Bool[Tensor, " time"]:
+    """Find frames that repeat the one before, in runs of at least FROZEN_SECONDS."""
     same = torch.zeros(len(motion), dtype=torch.bool)
     same[1:] = (motion.p_world_root.diff(dim=0).abs() < 1e-7).all(1) & (
         motion.R_parent_joint.diff(dim=0).abs() < 1e-7

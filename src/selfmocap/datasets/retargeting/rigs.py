@@ -1,28 +1,28 @@
-"""Which joints of the skeletons in use stand where in a person's body."""
+"""Naming of the joints of common skeletons."""
 
 from dataclasses import dataclass
 
 LIMB_POINTS = ("hip", "knee", "ankle", "shoulder", "elbow", "wrist")
-"""What every rig has on both sides."""
+"""Points that every rig has on both sides."""
 
 
 @dataclass(frozen=True)
-class Rig:
-    """A skeleton's naming."""
+class RigNaming:
+    """The joint names of a kind of skeleton."""
 
     name: str
     pelvis: str
-    """The joint that turns the pelvis."""
+    """The joint that rotates the pelvis."""
     spine: tuple[str, ...]
-    """The joints that bend the back, from below; the last turns the chest."""
+    """The joints that bend the back, from below; the last rotates the chest."""
     neck: tuple[str, ...]
-    """The joints that bend the neck, from below; the last turns the head."""
+    """The joints that bend the neck, from below; the last rotates the head."""
     limbs: dict[str, tuple[str, str]]
-    """By body part, the left and the right joint that stands there (LIMB_POINTS, `foot` at the toes' base, `hand` at
-    the knuckles) or turns it (`collar`; `palm` where the wrist's joint does not)."""
+    """By body part, the left and the right joint at its position (LIMB_POINTS, `foot` at the base of the toes, `hand`
+    at the knuckles) or that rotates it (`collar`; `palm` where the wrist's joint does not)."""
 
     def joints(self) -> set[str]:
-        """All the joints that a skeleton must have to be of this rig."""
+        """Return all joints that a skeleton of this rig has."""
         return {
             self.pelvis,
             *self.spine,
@@ -35,8 +35,8 @@ def _both(left: str, right: str, **patterns: str) -> dict[str, tuple[str, str]]:
     return {part: (pattern.format(left), pattern.format(right)) for part, pattern in patterns.items()}
 
 
-RIGS = (
-    Rig(
+RIG_NAMINGS = (
+    RigNaming(
         "CMU (Acclaim)",
         pelvis="root",
         spine=("lowerback", "upperback", "thorax"),
@@ -46,7 +46,7 @@ RIGS = (
             shoulder="{}humerus", elbow="{}radius", wrist="{}wrist", palm="{}hand", hand="{}fingers",
         ),
     ),
-    Rig(
+    RigNaming(
         "CMU (exponential map)",
         pelvis="Hips",
         spine=("lowerback", "Chest", "Chest2"),
@@ -56,7 +56,7 @@ RIGS = (
             shoulder="{}Shoulder", elbow="{}Elbow", wrist="{}Wrist",
         ) | {"palm": ("lhand", "rhand"), "hand": ("LFingers", "RFingers")},
     ),
-    Rig(
+    RigNaming(
         "Daz",
         pelvis="hip",
         spine=("abdomen", "chest"),
@@ -66,7 +66,7 @@ RIGS = (
             elbow="{}ForeArm", wrist="{}Hand", hand="{}Mid1",
         ),
     ),
-    Rig(
+    RigNaming(
         "Character Creator",
         pelvis="CC_Base_Pelvis",
         spine=("CC_Base_Waist", "CC_Base_Spine01", "CC_Base_Spine02"),
@@ -76,7 +76,7 @@ RIGS = (
             collar="{}_Clavicle", shoulder="{}_Upperarm", elbow="{}_Forearm", wrist="{}_Hand", hand="{}_Mid1",
         ),
     ),
-    Rig(
+    RigNaming(
         "SMPL, short names",
         pelvis="Pelvis",
         spine=("Spine1", "Spine2", "Spine3"),
@@ -89,7 +89,7 @@ RIGS = (
             },
         ),
     ),
-    Rig(
+    RigNaming(
         "SMPL",
         pelvis="pelvis",
         spine=("spine1", "spine2", "spine3"),
@@ -102,7 +102,7 @@ RIGS = (
             },
         ),
     ),
-    Rig(
+    RigNaming(
         "Mixamo",
         pelvis="mixamorig:Hips",
         spine=("mixamorig:Spine", "mixamorig:Spine1", "mixamorig:Spine2"),
@@ -115,15 +115,15 @@ RIGS = (
 )  # fmt: skip
 
 
-def rig_of(name: str, joint_names: tuple[str, ...]) -> Rig:
-    """The rig that a skeleton's joint names belong to; a ValueError that says what is known otherwise."""
+def identify_rig(name: str, joint_names: tuple[str, ...]) -> RigNaming:
+    """Find the rig of a skeleton by its joint names. Raises ValueError that lists the known rigs."""
     names = set(joint_names)
-    for rig in RIGS:
+    for rig in RIG_NAMINGS:
         if rig.joints() <= names:
             return rig
-    nearest = min(RIGS, key=lambda rig: len(rig.joints() - names))
+    nearest = min(RIG_NAMINGS, key=lambda rig: len(rig.joints() - names))
     missing = sorted(nearest.joints() - names)
     raise ValueError(
-        f"{name}: a skeleton of an unknown kind; nearest is {nearest.name}'s, which has {', '.join(missing[:6])} as "
-        f"well. Known are {', '.join(rig.name for rig in RIGS)}: rename the joints to one of these"
+        f"{name}: a skeleton of an unknown kind; the nearest is {nearest.name}, which also has "
+        f"{', '.join(missing[:6])}. Rename the joints to one of {', '.join(rig.name for rig in RIG_NAMINGS)}"
     )

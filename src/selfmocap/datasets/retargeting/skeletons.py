@@ -1,4 +1,4 @@
-"""The record that every skeletal recording is read into, whatever its file format."""
+"""The record of every skeletal recording, whatever its file format."""
 
 import math
 from dataclasses import dataclass, replace
@@ -9,8 +9,8 @@ from torch import Tensor
 
 from selfmocap.geometry.rotations import interpolate_frames
 
-_SNAP = 0.02
-"""Frames: a moment this near to a recorded frame is that frame (59.999 frames a second are meant as 60)."""
+_FRAME_TOLERANCE = 0.02
+"""Frames: a moment this near to a recorded frame is that frame (59.999 frames per second mean 60)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,14 +19,14 @@ class SkeletonMotion:
 
     name: str
     subject: str
-    """Who was recorded, as far as known: recordings of one subject share their body's shape."""
+    """The recorded person, if known; recordings of one subject share their body's shape."""
     fps: float
     """The true frame rate."""
     joint_names: tuple[str, ...]
     parents: tuple[int, ...]
-    """A parent stands before its children; the root's is -1."""
+    """A parent precedes its children; the root's is -1."""
     offsets: Float[Tensor, "joints 3"]
-    """Each joint in its parent's frame, metres; the root's is zero."""
+    """Position of each joint in its parent's frame, metres; the root's is zero."""
     R_parent_joint: Float[Tensor, "time joints 3 3"]
     """The root's parent is the world, which is y up."""
     p_world_root: Float[Tensor, "time 3"]
@@ -36,7 +36,7 @@ class SkeletonMotion:
         return len(self.p_world_root)
 
     def world(self) -> tuple[Float[Tensor, "time joints 3 3"], Float[Tensor, "time joints 3"]]:
-        """`R_world_joint` and `p_world_joint` (metres), by forward kinematics."""
+        """Compute `R_world_joint` and `p_world_joint` (metres) by forward kinematics."""
         R_world, p_world = [self.R_parent_joint[:, 0]], [self.p_world_root]
         for joint, parent in enumerate(self.parents[1:], start=1):
             R_world.append(R_world[parent] @ self.R_parent_joint[:, joint])
@@ -44,27 +44,28 @@ class SkeletonMotion:
         return torch.stack(R_world, dim=1), torch.stack(p_world, dim=1)
 
     def frames(self, chosen: slice) -> "SkeletonMotion":
-        """Only some of the frames."""
+        """Select frames."""
         return replace(
             self, R_parent_joint=self.R_parent_joint[chosen], p_world_root=self.p_world_root[chosen]
         )
 
     def resampled(self, fps: float) -> "SkeletonMotion":
-        """The same motion at another frame rate."""
-        R, p = resample(self.R_parent_joint, self.p_world_root, self.fps, fps)
+        """Return the motion at another frame rate."""
+        R, p = resample_motion(self.R_parent_joint, self.p_world_root, self.fps, fps)
         return replace(self, fps=fps, R_parent_joint=R, p_world_root=p)
 
 
-def resample(
+def resample_motion(
     R: Float[Tensor, "time joints 3 3"], p: Float[Tensor, "time 3"], fps: float, to_fps: float
 ) -> tuple[Float[Tensor, "moments joints 3 3"], Float[Tensor, "moments 3"]]:
-    """Rotations and positions at another frame rate, from the first frame on; rotations along the shortest arc."""
+    """Resample rotations and positions to another frame rate, from the first frame on; rotations along the shortest
+    arc."""
     step = fps / to_fps
-    moment = torch.arange(math.floor((len(p) - 1) / step + _SNAP) + 1, dtype=torch.float64) * step
-    before = (moment + _SNAP).floor().clamp(max=len(p) - 1).long()
+    moment = torch.arange(math.floor((len(p) - 1) / step + _FRAME_TOLERANCE) + 1, dtype=torch.float64) * step
+    before = (moment + _FRAME_TOLERANCE).floor().clamp(max=len(p) - 1).long()
     after = (before + 1).clamp(max=len(p) - 1)
     share = moment - before
-    between = (share > _SNAP).nonzero().flatten()
+    between = (share > _FRAME_TOLERANCE).nonzero().flatten()
     R_out, p_out = R[before], p[before]
     if len(between):
         R_out[between], p_out[between] = interpolate_frames(
@@ -76,6 +77,6 @@ def resample(
 def angle_deg(
     R_a: Float[Tensor, "*#batch 3 3"], R_b: Float[Tensor, "*#batch 3 3"]
 ) -> Float[Tensor, "*batch"]:
-    """The angle between two rotations, degrees."""
+    """Compute the angle between two rotations, degrees."""
     cosine = ((R_a * R_b).sum((-1, -2)) - 1) / 2
     return cosine.clamp(-1, 1).arccos().rad2deg()
