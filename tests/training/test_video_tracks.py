@@ -147,10 +147,14 @@ def test_a_run_uses_the_shards_of_its_index(tmp_path: Path, captures: list[Path]
     assert same(before, open_clips(shards, index))
     assert open_clips(shards, tmp_path / "other").tracks.num_long_tracks > before.tracks.num_long_tracks
     (shards / "1.tar").write_bytes((shards / "0.tar").read_bytes())
-    with pytest.raises(ValueError, match=r"1.tar is missing or has changed since this run started; restore it"):
+    with pytest.raises(
+        ValueError, match=r"1.tar is missing or has changed since this run started; restore it"
+    ):
         open_clips(shards, index)
     (shards / "1.tar").unlink()
-    with pytest.raises(ValueError, match=r"1.tar is missing or has changed since this run started; restore it"):
+    with pytest.raises(
+        ValueError, match=r"1.tar is missing or has changed since this run started; restore it"
+    ):
         open_clips(shards, index)
 
 
