@@ -45,11 +45,7 @@ docs: $(INSTALLED)
 	$(BIN)/python scripts/architecture_picture.py docs/architecture.png
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-# MediaPipe asks for the OpenCV build with windows, which needs libGL; the headless build of the same version takes
-# its place, so that a machine without a desktop works too.
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev,docs]"
-	$(BIN)/pip uninstall --quiet --yes opencv-contrib-python opencv-contrib-python-headless
-	$(BIN)/pip install --quiet --no-deps --constraint constraints.txt opencv-contrib-python-headless
 	touch $@

@@ -9,6 +9,7 @@ takes every third frame of the clip, at a third of its frames a second: minutes 
 """
 
 import argparse
+import importlib.util
 import json
 import subprocess
 import sys
@@ -22,7 +23,6 @@ from tracking import CLIPS, excerpt
 from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
 from selfmocap.io.video import open_video
-from selfmocap.tracking.detectors.mediapipe import quiet_stderr
 
 CAPTURE = (
     "import json, sys, time; from pathlib import Path; import selfmocap; "
@@ -49,19 +49,21 @@ def stages(report: dict[str, Any]) -> dict[str, float]:
     return {stage["name"]: stage["frames_per_second"] for stage in report["stages"]}
 
 
-def world_landmarks(video: Path) -> tuple[np.ndarray, float]:
-    """Return MediaPipe's 3D points of SHARED in each frame, metres from the hips, and the frame rate."""
-    with quiet_stderr():
-        from mediapipe.python.solutions.pose import Pose, PoseLandmark
+def world_landmarks(video: Path) -> tuple[np.ndarray, float] | None:
+    """Return MediaPipe's 3D points of SHARED in each frame, metres from the hips, and the frame rate; None if MediaPipe
+    is not installed."""
+    if importlib.util.find_spec("mediapipe") is None:
+        return None
+    from mediapipe.python.solutions.pose import Pose, PoseLandmark
 
-        points, opened = [], open_video(video)
-        with Pose(model_complexity=1) as pose:
-            for frame in opened.frames():
-                found = pose.process(frame.image).pose_world_landmarks
-                places = None if found is None else found.landmark
-                points.append([[np.nan] * 3 if places is None else
-                               [getattr(places[PoseLandmark[name.upper()]], axis) for axis in "xyz"]
-                               for name in SHARED])  # fmt: skip
+    points, opened = [], open_video(video)
+    with Pose(model_complexity=1) as pose:
+        for frame in opened.frames():
+            found = pose.process(frame.image).pose_world_landmarks
+            places = None if found is None else found.landmark
+            points.append([[np.nan] * 3 if places is None else
+                           [getattr(places[PoseLandmark[name.upper()]], axis) for axis in "xyz"]
+                           for name in SHARED])  # fmt: skip
     return np.array(points), opened.fps
 
 
@@ -77,12 +79,12 @@ def steadiness(video: Path, report: dict[str, Any], motion: Motion) -> dict[str,
     have no ground on which feet could slide."""
     (person,) = report["people"]
     own = motion.keypoints_cam[:, [DEFAULT_KEYPOINTS.index(name) for name in SHARED]].numpy()
-    peer, fps = world_landmarks(video)
+    peer = world_landmarks(video)
     return {
         "jitter_before": person["before"]["jitter"],
         "jitter_after": person["after"]["jitter"],
         "jitter_after_from_hips": round(jitter(own, motion.fps), 2),
-        "jitter_mediapipe_from_hips": round(jitter(peer, fps), 2),
+        "jitter_mediapipe_from_hips": None if peer is None else round(jitter(*peer), 2),
         "foot_slide_mm_before": person["before"]["foot_slide_mm"],
         "foot_slide_mm_after": person["after"]["foot_slide_mm"],
     }

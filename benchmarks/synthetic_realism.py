@@ -1,5 +1,5 @@
 """How human synthetic people look to a detector that was never shown any: the share of pictures of whole bodies in
-which MediaPipe's pose detector finds the person where it is.
+which BlazePose finds the person where they are.
 
     python benchmarks/synthetic_realism.py [--json] [--pictures 128] [--backgrounds DIR] [--motions DIR] [--sheet PNG]
 
@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from selfmocap import Body
-from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS, KEYPOINT_SETS
+from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
 from selfmocap.datasets.motions_folder import load_motions
 from selfmocap.synthetic.appearance import AppearanceConfig
 from selfmocap.synthetic.backgrounds import load_backgrounds, procedural_backgrounds
@@ -31,6 +31,8 @@ from selfmocap.synthetic.rendering import (
 )
 from selfmocap.synthetic.scene import Scene, figure_assets, sample_scene
 from selfmocap.synthetic.shading import render_figures
+from selfmocap.tracking.detectors.blazepose import BlazePose
+from selfmocap.tracking.detectors.window import Window
 
 SIDE = 512
 
@@ -68,13 +70,14 @@ def pictures(seed: int, motions, backgrounds, body: Body) -> tuple[np.ndarray, n
     return np.array(shown), np.array(keypoints)
 
 
-def found(detector, picture: np.ndarray, truth: np.ndarray) -> bool:
+def found(detector: BlazePose, picture: np.ndarray, truth: np.ndarray) -> bool:
     """Whether the detector finds the person, and there."""
-    pose = detector.process(picture).pose_landmarks
-    if pose is None:
+    rois = detector.propose_rois(picture, Window(SIDE / 2 - 0.5, SIDE / 2 - 0.5, float(SIDE)))
+    first = detector.detect_in_roi(picture, rois[0]) if rois else None
+    person = detector.detect_in_roi(picture, first.window) if first else None
+    if person is None:
         return False
-    names = KEYPOINT_SETS["mediapipe-33"].landmarks
-    estimate = {names[i]: (p.x * SIDE - 0.5, p.y * SIDE - 0.5) for i, p in enumerate(pose.landmark)}
+    estimate = dict(zip(detector.points.landmarks, person.keypoints, strict=True))
     pairs = [(estimate[n], truth[i]) for i, n in enumerate(DEFAULT_KEYPOINTS.landmarks) if n in estimate]
     error = np.median([np.hypot(*(a - np.array(b))) for a, b in pairs])
     return bool(error < 0.1 * (truth.max(0) - truth.min(0)).max())
@@ -91,14 +94,12 @@ def main() -> None:
         "--sheet", type=Path, help="write the first 16 pictures here, a frame around those not found"
     )
     options = parser.parse_args()
-    import mediapipe
-
     body = Body.load()
     motions = procedural_motions(body)
     if options.motions:
         motions = [from_recording(clip, body) for clip in load_motions(options.motions, body)]
     backgrounds = load_backgrounds(options.backgrounds) if options.backgrounds else procedural_backgrounds()
-    detector = mediapipe.solutions.pose.Pose(static_image_mode=True, model_complexity=1)
+    detector = BlazePose()
     hits: list[bool] = []
     sheet: list[np.ndarray] = []
     seed = options.seed
@@ -120,7 +121,7 @@ def main() -> None:
         "threads": torch.get_num_threads(),
     }
     if not options.json:
-        print(f"MediaPipe finds {result['found_share']:.0%} of {len(hits)} whole synthetic bodies")
+        print(f"BlazePose finds {result['found_share']:.0%} of {len(hits)} whole synthetic bodies")
     print(json.dumps(result))
 
 

@@ -9,6 +9,7 @@ MediaPipe's `solutions.pose`: whole frames, one person, keypoints only.
 """
 
 import argparse
+import importlib.util
 import json
 import subprocess
 import sys
@@ -22,7 +23,6 @@ import av
 import numpy as np
 
 from selfmocap.io.video import open_video
-from selfmocap.tracking.detectors.mediapipe import quiet_stderr
 from selfmocap.tracking.detectors.window import Window, crop_window
 from selfmocap.tracking.optical_flow import WORK_SIZE, crop_flow, dis_flow
 
@@ -64,14 +64,15 @@ def observed(path: Path, out: Path) -> tuple[dict[str, Any], float]:
     return report, report["video"]["frames"] / stages["total"]["seconds"]
 
 
-def peer_frames_per_second(path: Path) -> float:
-    """Measure MediaPipe's own pose solution, frames/s."""
-    with quiet_stderr():
-        from mediapipe.python.solutions.pose import Pose
+def peer_frames_per_second(path: Path) -> float | None:
+    """Measure MediaPipe's own pose solution, frames/s; None if MediaPipe is not installed."""
+    if importlib.util.find_spec("mediapipe") is None:
+        return None
+    from mediapipe.python.solutions.pose import Pose
 
-        with Pose(model_complexity=1) as pose:
-            began = time.perf_counter()
-            frames = [pose.process(frame.image) for frame in open_video(path).frames()]
+    with Pose(model_complexity=1) as pose:
+        began = time.perf_counter()
+        frames = [pose.process(frame.image) for frame in open_video(path).frames()]
     return len(frames) / (time.perf_counter() - began)
 
 
@@ -142,7 +143,7 @@ def main() -> int:
     result = {
         "frames_per_second": round(speed, 2),
         "frames_per_second_ten_times": round(longer_speed, 2),
-        "peer_keypoints_only_frames_per_second": round(peer, 2),
+        "peer_keypoints_only_frames_per_second": None if peer is None else round(peer, 2),
         "peak_memory_gb": round(report["peak_memory_gb"], 3),
         "peak_memory_gb_ten_times": round(longer["peak_memory_gb"], 3),
         "memory_ratio": round(longer["peak_memory_gb"] / report["peak_memory_gb"], 3),

@@ -27,6 +27,7 @@ def ignore(sentence: str) -> None:
         (["train-temporal", "--untold=0.5"], ["--unlabelled-fraction=0.5"]),
         (["adapt", "--learn_from", "a"], ["--init-from", "a"]),
         (["doctor", "--json"], ["--format", "json"]),
+        (["observe", "a.mp4", "--detector", "mediapipe"], ["a.mp4", "--detector", "blazepose"]),
         (["train", "--video", "x", "-s"], ["--video", "x", "-s"]),
     ],
 )  # fmt: skip

@@ -22,7 +22,7 @@ def test_a_missing_libgl_has_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     checks = {check.name: check for check in check_installation()}
     assert not checks["cv2"].ok
     assert "libGL" in checks["cv2"].found
-    assert "opencv-contrib-python-headless" in checks["cv2"].remedy
+    assert "opencv-python-headless" in checks["cv2"].remedy
     assert checks["torch"].ok
 
 
@@ -50,7 +50,7 @@ def test_an_empty_installation_is_diagnosed_without_a_traceback(tmp_path: Path) 
     assert report.returncode == 1 and "Traceback" not in report.stderr
     checks = {check["name"]: check for check in json.loads(report.stdout)["checks"]}
     missing = {name for name, check in checks.items() if not check["ok"]}
-    assert missing >= {"numpy", "torch", "cv2", "mediapipe", "tyro", "rich", "scipy", "av", "body"}
+    assert missing >= {"numpy", "torch", "cv2", "ai_edge_litert", "tyro", "rich", "scipy", "av", "body"}
     assert checks["numpy"]["found"] == "damaged"
     assert all(checks[name]["remedy"] for name in missing)
     text = run("doctor")

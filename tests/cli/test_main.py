@@ -93,7 +93,7 @@ def test_doctor_reports_a_complete_installation(capsys: pytest.CaptureFixture) -
     assert run("doctor", "--format", "json") == 0
     report = json.loads(capsys.readouterr().out)
     assert report["ok"] is True
-    assert {"python", "torch", "cv2", "mediapipe", "cpu", "gpu", "body"} <= {
+    assert {"python", "torch", "cv2", "ai_edge_litert", "cpu", "gpu", "body"} <= {
         check["name"] for check in report["checks"]
     }
 

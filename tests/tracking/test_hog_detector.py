@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from selfmocap.io.video import open_video
-from selfmocap.tracking.detectors.mediapipe import MediaPipeTasks
+from selfmocap.tracking.detectors.blazepose import BlazePose
 from selfmocap.tracking.hog_detector import detect_pedestrians
 from tests.conftest import SHARED_DATA
 
@@ -14,12 +14,12 @@ CLIPS = SHARED_DATA / "clips"
 
 
 @pytest.mark.skipif(not CLIPS.is_dir(), reason="needs the real clips of ../shared/data/clips")
-def test_a_person_in_a_crowd_whom_mediapipe_misses_is_found() -> None:
+def test_a_person_in_a_crowd_whom_blazepose_misses_is_found() -> None:
     frames = open_video(CLIPS / "ibm_basketball.mp4").frames()
     frame = next(itertools.islice(frames, 110, None))
     found = detect_pedestrians(frame.image)
     assert found == detect_pedestrians(frame.image)
-    detector = MediaPipeTasks()
+    detector = BlazePose()
     poses = [
         p for w in found if abs(w.x - 183) < 15 and (p := detector.detect_in_roi(frame.image, w)) is not None
     ]

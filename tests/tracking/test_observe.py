@@ -1,4 +1,4 @@
-"""Whole observations: with precomputed keypoints, masks and flow, and with MediaPipe on real clips."""
+"""Whole observations: with precomputed keypoints, masks and flow, and with BlazePose on real clips."""
 
 import json
 import struct
@@ -137,7 +137,7 @@ def test_an_interrupted_run_resumes_to_the_same_result(
     assert not (tmp_path / "out" / ".observe").exists() and len(whole) == 2
     stages.clear()
     report = json.loads((tmp_path / "out" / "observations.json").read_text())
-    former = report | {"settings": {"format": 2, **report["settings"]}}
+    former = report | {"settings": {"format": 2, **report["settings"], "detector": "mediapipe"}}
     del former["version"]
     (tmp_path / "out" / "observations.json").write_text(json.dumps(former))
     assert observe(video, tmp_path / "out", settings, lambda *_: stages.append("again")) == paths

@@ -18,6 +18,8 @@ _FORMER_FLAGS = {
     "doctor": {"--json": "--format json", "--no-json": "--format text"},
 }
 """Present flags by command and former flag; with a value where the former flag had none."""
+_FORMER_DETECTORS = {"mediapipe": "blazepose", "mediapipe-legacy": "blazepose"}
+"""The same models, now run without MediaPipe."""
 _OTHER_PROGRAMS_COMMANDS = ("capture", "observe")
 _VIDEO_FLAGS = {"--video", "--input", "--vid-file", "--img-folder", "--image-folder", "--images"}
 """Flags whose value is the positional argument VIDEO."""
@@ -41,7 +43,12 @@ def normalise_aliases(args: Sequence[str], announce: Callable[[str], None]) -> l
             announce(sentence)
 
     command = args[0] if args else ""
-    return [word for arg in args for word in _replace(command, arg, announce_once)]
+    words = [word for arg in args for word in _replace(command, arg, announce_once)]
+    for n, word in enumerate(words):
+        if words[n - 1 : n] == ["--detector"] and word in _FORMER_DETECTORS:
+            announce_once(f"--detector {word} is now --detector {_FORMER_DETECTORS[word]}")
+            words[n] = _FORMER_DETECTORS[word]
+    return words
 
 
 def _replace(command: str, arg: str, announce: Callable[[str], None]) -> Iterator[str]:

@@ -23,7 +23,7 @@ class Check:
 
 
 _PACKAGES = {
-    "numpy": "numpy<2",
+    "numpy": "numpy",
     "scipy": "scipy",
     "numba": "numba",
     "torch": "torch",
@@ -31,6 +31,7 @@ _PACKAGES = {
     "roma": "roma",
     "jaxtyping": "jaxtyping",
     "beartype": "beartype",
+    "ai_edge_litert": "ai-edge-litert",
     "av": "av",
     "PIL": "pillow",
     "matplotlib": "matplotlib",
@@ -41,10 +42,8 @@ _PACKAGES = {
     "tyro": "tyro",
 }
 """What to install, by the module that is imported."""
-_OPENCV_REMEDY = (
-    "pip uninstall -y opencv-contrib-python; pip install --no-deps opencv-contrib-python-headless==4.11.0.86 "
-    "(or install the system's libGL and glib: on Debian, apt install libgl1 libglib2.0-0)"
-)
+_OPENCV_REMEDY = "pip install --force-reinstall --no-deps opencv-python-headless"
+"""Another build of OpenCV writes the same files and may need libGL; the headless build has to be installed last."""
 
 
 def doctor_command(format: Literal["text", "json"] = "text") -> int:
@@ -74,16 +73,15 @@ def check_installation() -> list[Check]:
     return [
         _check_python(),
         *(_check_module(name, f"pip install '{package}'") for name, package in _PACKAGES.items()),
-        _check_module("cv2", _OPENCV_REMEDY, "opencv-contrib-python-headless", "opencv-contrib-python"),
-        _check_module("mediapipe", f"pip install mediapipe==0.10.21; if libGL is missing: {_OPENCV_REMEDY}"),
+        _check_module("cv2", _OPENCV_REMEDY, "opencv-python-headless"),
         *_check_processors(),
         _check_body(),
     ]
 
 
 def _check_python() -> Check:
-    ok = (3, 10) <= sys.version_info[:2] < (3, 13)
-    remedy = "use Python 3.10, 3.11 or 3.12, which MediaPipe supports"
+    ok = (3, 10) <= sys.version_info[:2] < (3, 14)
+    remedy = "use Python 3.10 to 3.13"
     return Check("python", ok, platform.python_version(), remedy)
 
 

@@ -223,4 +223,4 @@ def inside_scene_image(scene: Scene, pixels: np.ndarray) -> np.ndarray:
 
 def inside_image(pixels: np.ndarray, size: np.ndarray) -> np.ndarray:
     """Test whether px (..., 2) lie in images of some size (width, height)."""
-    return ((pixels > -0.5) & (pixels < size - 0.5)).all(-1)
+    return np.asarray(((pixels > -0.5) & (pixels < size - 0.5)).all(-1))

@@ -190,7 +190,7 @@ def sample_confidence(
     keypoint.
 
     Visible keypoints have 0.75 to 1, occluded ones mostly below 0.5, those outside the image almost 0. Shoulders and
-    hips have high confidence even if they are occluded, as MediaPipe's do."""
+    hips have high confidence even if they are occluded, as BlazePose's do."""
     visible = np.take_along_axis(visible, errors.source, axis=2)
     inside = np.take_along_axis(inside, errors.source, axis=2)
     visible_confidence = 1 - 0.25 * rng.random(visible.shape) ** 2

@@ -16,7 +16,7 @@ class ObserveConfig:
     """People to observe: `all`, `largest`, or a number, most visible first."""
     person_box: PixelBox | None = None
     """Box around the one person to observe in the first frame: left, top, right, bottom, px."""
-    detector: Literal["mediapipe", "mediapipe-legacy", "rtmpose"] = "mediapipe"
+    detector: Literal["blazepose", "rtmpose"] = "blazepose"
     """Keypoint detector."""
     flow: Literal["dis", "raft"] = "dis"
     """Optical flow method."""

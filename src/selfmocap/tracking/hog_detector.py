@@ -1,6 +1,6 @@
 """Pedestrian detector on histograms of oriented gradients (Dalal and Triggs 2005), for crowds.
 
-It proposes windows where MediaPipe's detector does not separate neighbours. The classifier comes with OpenCV.
+It proposes windows where BlazePose's person detector does not separate neighbours. The classifier comes with OpenCV.
 """
 
 from functools import cache

@@ -42,6 +42,8 @@ _REPORT_VERSION = 2
 """Version of `observations.json`. Version 1 had no `version`, and the `format` 2 in its `settings`. It called the stage
 `total` `whole`, `tracks` `tracks_joined`, and `zero_flow_error_grey_levels` `still_error_grey_levels`."""
 _FORMER_SETTINGS = {"format": 2}
+_FORMER_DETECTOR = {"blazepose": "mediapipe"}
+"""The same models under MediaPipe; keypoints are equal to 0.001 px."""
 
 _log = logging.getLogger(__name__)
 
@@ -83,9 +85,7 @@ def observe(
         assemble_person(number, tracks, parts, detector.points)
         for number, tracks in enumerate(result.people[:max_people], start=1)
     ]
-    has_masks = (
-        settings.masks is not None or settings.keypoints is None and detector.name.startswith("mediapipe")
-    )
+    has_masks = settings.masks is not None or settings.keypoints is None and detector.name == "blazepose"
     people = [(person, open_spools(parts, person, has_masks)) for person in people]
     extract_crops(video, people, parts, sources, watch, progress)
     with ThreadPoolExecutor(1) as pool:
@@ -132,7 +132,8 @@ def _plain(settings: ObserveConfig) -> dict[str, Any]:
 def _finished(out: Path, fingerprint: dict[str, Any]) -> list[Path] | None:
     """Return the paths that a finished run with the same video and settings wrote; None if there is none."""
     report = read_json_object(out / "observations.json")
-    if report.get("settings") not in (fingerprint, _FORMER_SETTINGS | fingerprint):
+    former = _FORMER_SETTINGS | fingerprint | {"detector": _FORMER_DETECTOR.get(fingerprint["detector"])}
+    if report.get("settings") not in (fingerprint, _FORMER_SETTINGS | fingerprint, former):
         return None
     paths = [out / f"person-{n}" / "observations.npz" for n in range(1, len(report["people"]) + 1)]
     return paths if all(path.is_file() for path in paths) else None

@@ -231,7 +231,7 @@ class PrecomputedFlow:
         flow = read_flow(path)
         if flow.shape[:2] != (height, width):
             raise _wrong_size(path, "flow", flow.shape, frame)
-        known = (np.abs(flow) < _MAX_COORDINATE_PX).all(axis=-1)
+        known = np.asarray((np.abs(flow) < _MAX_COORDINATE_PX).all(axis=-1))
         matrix, size = box_window(box).matrix(CROP_SIZE), (CROP_SIZE, CROP_SIZE)
         crop = cv2.warpAffine(np.where(known[..., None], flow, 0), matrix, size)
         scale = CROP_SIZE / (2 * float(box[2]))

@@ -1,4 +1,4 @@
-"""RTMPose through the package `rtmlib`: more accurate than MediaPipe, with weights that are downloaded at first use."""
+"""RTMPose through the package `rtmlib`: more accurate than BlazePose, with weights that are downloaded at first use."""
 
 from typing import Any
 

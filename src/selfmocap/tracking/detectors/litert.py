@@ -1,0 +1,82 @@
+"""Run LiteRT (TensorFlow Lite) models from several threads."""
+
+import contextlib
+import functools
+import gzip
+import os
+import queue
+import sys
+import tempfile
+from collections.abc import Iterator
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, Num
+
+
+class LiteRtModel:
+    """A model file as a function of one array; threads that run it at the same time get an interpreter each."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        with quiet_stderr():
+            self._idle.put(self._new_interpreter())
+
+    def __call__(self, values: Num[np.ndarray, "..."]) -> dict[str, Float32[np.ndarray, "..."]]:
+        """Run the model on an input of its own shape and type; return its outputs by name."""
+        try:
+            interpreter = self._idle.get_nowait()
+        except queue.Empty:
+            interpreter = self._new_interpreter()
+        try:
+            interpreter.set_tensor(interpreter.get_input_details()[0]["index"], values)
+            interpreter.invoke()
+            return {
+                output["name"]: interpreter.get_tensor(output["index"])
+                for output in interpreter.get_output_details()
+            }
+        finally:
+            self._idle.put(interpreter)
+
+    def _new_interpreter(self) -> Any:
+        from ai_edge_litert.interpreter import Interpreter
+
+        interpreter = Interpreter(model_content=self._content, num_threads=1)
+        interpreter.allocate_tensors()
+        return interpreter
+
+
+@functools.cache
+def litert_model(name: str) -> LiteRtModel:
+    """Load a model that the package holds, once a process.
+
+    Raises ImportError with a remedy if LiteRT is not installed."""
+    path = files("selfmocap") / "assets" / "detectors" / f"{name}.tflite.gz"
+    return LiteRtModel(gzip.decompress(path.read_bytes()))
+
+
+def sigmoid(logits: Float32[np.ndarray, "..."]) -> Float32[np.ndarray, "..."]:
+    """Compute 1 / (1 + exp(-x)) without overflow."""
+    return 1 / (1 + np.exp(-np.clip(logits, -80, 80)))
+
+
+@contextlib.contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """Drop the INFO line that LiteRT's C++ code writes to stderr once a process; print all other lines afterwards.
+
+    LiteRT has no switch for it."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as caught:
+        os.dup2(caught.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
+            caught.seek(0)
+            lines = caught.read().decode(errors="replace").splitlines()
+            sys.stderr.writelines(f"{line}\n" for line in lines if not line.startswith("INFO: "))
