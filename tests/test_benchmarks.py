@@ -34,7 +34,7 @@ SMALLEST = {
     "shards": "--shards 10 --clips 1 --draws 4 --json",
     "synthetic": "--seconds 1 --workers 0 --json",
     "synthetic_realism": "--pictures 4 --json",
-    "tracking": "VIDEO --frames 18 --json",
+    "frontend": "VIDEO --frames 18 --json",
     "training": "--steps 1 --batch 32 --networks keypoints paper --json",
     "visibility": "--rounds 1 --poses 1 --json",
 }

@@ -1,7 +1,7 @@
 """Benchmark tracking on a 720p clip with one person: speed of each stage and in total, peak memory for the clip and for
 ten repetitions of it, and the error of the optical flow.
 
-    python benchmarks/tracking.py [VIDEO] [--frames 120] [--json]
+    python benchmarks/frontend.py [VIDEO] [--frames 120] [--json]
 
 Goals: 12 frames/s in total on two cores; at most 1.5 GB, the same within 10 % for the longer clip; flow with a lower
 photometric error than zero flow, on every clip of the folder of the default video. The peer in the same run is
