@@ -23,7 +23,7 @@ class Check:
 
 
 _PACKAGES = {
-    "numpy": "numpy",
+    "numpy": "numpy<2",
     "scipy": "scipy",
     "numba": "numba",
     "torch": "torch",
@@ -80,8 +80,8 @@ def check_installation() -> list[Check]:
 
 
 def _check_python() -> Check:
-    ok = (3, 10) <= sys.version_info[:2] < (3, 14)
-    remedy = "use Python 3.10 to 3.13"
+    ok = (3, 10) <= sys.version_info[:2] < (3, 13)
+    remedy = "use Python 3.10, 3.11 or 3.12"
     return Check("python", ok, platform.python_version(), remedy)
 
 
