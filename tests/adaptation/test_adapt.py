@@ -127,9 +127,9 @@ def test_no_term_crosses_a_gap_or_the_end_of_a_clip(
     jump = replace(
         truth, p_world_root=truth.p_world_root + (data.clip == 1)[:, None] * torch.tensor([3.0, 3.0, 0.0])
     )
-    assert torch.allclose(
-        objective(body, jump, data, LossWeights(keypoints=0.0))["smoothness"], rough, atol=1e-3
-    )
+    jumped = objective(body, jump, data, LossWeights(keypoints=0.0))["smoothness"]
+    assert torch.equal(jumped[data.clip != 1], rough[data.clip != 1])
+    assert (jumped - rough).abs().max() < 0.1, "a jump of 3 m between frames would be 2000"
     chosen = data[torch.tensor([3, 4, 8, 9])]
     assert chosen.has_next.tolist() == [True, False, True, False]
 
@@ -218,8 +218,9 @@ def test_adaptation_improves_held_out_keypoints(body: Body, data: FittingData, n
     assert torch.equal(found.accepted, found.after_px < found.before_px)
     assert found.after_px.mean() < 0.75 * found.before_px.mean()
     assert all(torch.equal(value, network.state_dict()[name]) for name, value in weights_before.items())
-    spread = predict_bodies(found.network, data).betas[:FRAMES].std(0).mean()
-    assert spread < 0.5 * before.betas[:FRAMES].std(0).mean()
+    after = predict_bodies(found.network, data)
+    spread = [people.betas.unflatten(0, (-1, FRAMES)).std(1).mean() for people in (before, after)]
+    assert spread[1] < 0.75 * spread[0]
 
 
 @pytest.mark.slow

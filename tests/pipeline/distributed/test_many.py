@@ -70,7 +70,7 @@ def test_a_folder_of_videos_gives_the_same_as_single_captures(
     before = {path: path.stat().st_mtime_ns for path in out.glob("*-*/**/*")}
     drawn_video(videos / "more.mp4", 6)
     assert run() == 1
-    assert "1 videos captured, 2 were before, 1 failed" in capsys.readouterr().out.replace("\n", " ")
+    assert "1 videos captured, 2 were captured before, 1 failed" in capsys.readouterr().out.replace("\n", " ")
     assert {path: path.stat().st_mtime_ns for path in before if path.name != "shards.jsonl"} == {
         path: time for path, time in before.items() if path.name != "shards.jsonl"
     }
