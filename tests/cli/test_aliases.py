@@ -28,6 +28,8 @@ def ignore(sentence: str) -> None:
         (["adapt", "--learn_from", "a"], ["--init-from", "a"]),
         (["doctor", "--json"], ["--format", "json"]),
         (["observe", "a.mp4", "--detector", "mediapipe"], ["a.mp4", "--detector", "blazepose"]),
+        (["observe", "a.mp4", "--detector=mediapipe-legacy"], ["a.mp4", "--detector=blazepose"]),
+        (["observe", "mediapipe", "--out", "o"], ["mediapipe", "--out", "o"]),
         (["train", "--video", "x", "-s"], ["--video", "x", "-s"]),
     ],
 )  # fmt: skip

@@ -7,27 +7,23 @@ from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.geometry.camera import project, translation_to_crop
 from selfmocap.geometry.rotations import matrix_to_euler
 from selfmocap.losses.supervised import paper_losses, refinement_losses, supervised_losses
-from selfmocap.models.config import NetworkConfig
 from selfmocap.models.corrector import RefinedKeypoints, target_heatmaps
 from selfmocap.models.frame import R_CAM_UPRIGHT, FrameInputs, FrameNetwork, Prediction
-from selfmocap.synthetic.backgrounds import procedural_backgrounds
-from selfmocap.synthetic.batches import SyntheticConfig
-from selfmocap.synthetic.motions import procedural_motions
 from selfmocap.training.frame_data import PooledFrames
 from tests.conftest import random_parameters
+from tests.helpers.networks import SMALL_NETWORK, frame_inputs
+from tests.helpers.pooled_frames import pooled_batches, pooled_frames
 
-SMALL = NetworkConfig(width=16)
+
+@pytest.fixture(scope="module")
+def sample(body: Body) -> PooledFrames:
+    return pooled_frames(body)
 
 
-def some_inputs(batch: int = 3) -> FrameInputs:
-    return FrameInputs(
-        crops=torch.randint(0, 256, (batch, 128, 128, 3), dtype=torch.uint8),
-        keypoints=torch.rand(batch, 23, 2) * 200 + 100,
-        confidence=torch.rand(batch, 23),
-        boxes=torch.tensor([[200.0, 210.0, 110.0]]).expand(batch, 3),
-        focal=torch.full((batch, 2), 600.0),
-        center=torch.tensor([[319.5, 239.5]]).expand(batch, 2),
-    )
+@pytest.fixture(scope="module")
+def batch(sample: PooledFrames) -> tuple[FrameInputs, BodyParameters]:
+    """Return a batch of frames and their truth."""
+    return pooled_batches(sample, range(1))[0]
 
 
 def in_front(parameters: BodyParameters) -> BodyParameters:
@@ -35,7 +31,7 @@ def in_front(parameters: BodyParameters) -> BodyParameters:
 
 
 def truth_and_inputs(body: Body) -> tuple[BodyParameters, FrameInputs]:
-    truth, inputs = in_front(random_parameters(body, 3)), some_inputs()
+    truth, inputs = in_front(random_parameters(body, 3)), frame_inputs()
     keypoints = body.keypoints(body.pose(truth).vertices, "coco-23")
     return truth, replace(inputs, keypoints=project(keypoints, inputs.focal, inputs.center))
 
@@ -72,7 +68,7 @@ def test_the_papers_root_angles_are_those_of_an_upright_person() -> None:
 def test_sixty_steps_on_three_samples_halve_the_loss(body: Body) -> None:
     truth, inputs = truth_and_inputs(body)
     small = body.with_vertices(body.regressors["coco-23"].vertices)
-    network = FrameNetwork(replace(SMALL, rgb=False))
+    network = FrameNetwork(replace(SMALL_NETWORK, rgb=False))
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
     history = []
     for _ in range(60):
@@ -83,22 +79,6 @@ def test_sixty_steps_on_three_samples_halve_the_loss(body: Body) -> None:
         optimizer.step()
         history.append(float(loss.detach()))
     assert history[-1] < 0.5 * history[0]
-
-
-@pytest.fixture(scope="module")
-def sample(body: Body) -> PooledFrames:
-    config = SyntheticConfig(clips=16, samples=1)
-    return PooledFrames(procedural_motions(body, count=3), procedural_backgrounds(count=2), body, config)
-
-
-def batches(sample: PooledFrames, steps: range, batch: int = 64) -> list[tuple[FrameInputs, BodyParameters]]:
-    return list(sample.batches(steps, batch, 0, 0, torch.device("cpu")))
-
-
-@pytest.fixture(scope="module")
-def batch(sample: PooledFrames) -> tuple[FrameInputs, BodyParameters]:
-    """Return a batch of frames and their truth."""
-    return batches(sample, range(1))[0]
 
 
 def refined_at(coords: torch.Tensor, log_scale: float = -3.0, has_image: bool = True) -> RefinedKeypoints:

@@ -6,41 +6,19 @@ import torch
 
 from selfmocap.models.checkpoints import copy_network, ema_update, init_from, load_network, save_network
 from selfmocap.models.config import NetworkConfig
-from selfmocap.models.frame import FrameInputs, FrameNetwork
-
-SMALL = NetworkConfig(width=16)
-
-
-CONFIGS = {
-    "default": SMALL,
-    "no rgb": replace(SMALL, rgb=False),
-    "paper": replace(NetworkConfig.paper(), width=4),
-    "heatmaps only": replace(SMALL, coordinates=False, rgb=False),
-    "coordinates only": replace(SMALL, trunk="none", rgb=False),
-    "corrected": replace(SMALL, trunk="none", rgb=False, corrector=True),
-}
-
-
-def some_inputs(batch: int = 3) -> FrameInputs:
-    return FrameInputs(
-        crops=torch.randint(0, 256, (batch, 128, 128, 3), dtype=torch.uint8),
-        keypoints=torch.rand(batch, 23, 2) * 200 + 100,
-        confidence=torch.rand(batch, 23),
-        boxes=torch.tensor([[200.0, 210.0, 110.0]]).expand(batch, 3),
-        focal=torch.full((batch, 2), 600.0),
-        center=torch.tensor([[319.5, 239.5]]).expand(batch, 2),
-    )
+from selfmocap.models.frame import FrameNetwork
+from tests.helpers.networks import NETWORK_CONFIGS, SMALL_NETWORK, frame_inputs
 
 
 def test_weights_are_saved_with_their_configuration(tmp_path: Path) -> None:
-    network = FrameNetwork(SMALL).eval()
+    network = FrameNetwork(SMALL_NETWORK).eval()
     path = tmp_path / "net.safetensors"
     save_network(path, network, {"steps": 7})
     loaded, about = load_network(path)
-    assert asdict(loaded.config) == asdict(SMALL)
+    assert asdict(loaded.config) == asdict(SMALL_NETWORK)
     assert about["steps"] == 7
     assert len(about["sha256"]) == 64
-    inputs = some_inputs()
+    inputs = frame_inputs()
     assert torch.equal(loaded(inputs).betas, network(inputs).betas)
     save_network(path, network, {}, half=True)
     assert path.stat().st_size < 2.2 * sum(p.numel() for p in network.parameters())
@@ -66,7 +44,7 @@ def test_other_and_damaged_files_are_refused(tmp_path: Path) -> None:
 
 
 def test_averages_and_copies_have_their_own_weights() -> None:
-    network = FrameNetwork(SMALL)
+    network = FrameNetwork(SMALL_NETWORK)
     twin = copy_network(network)
     with torch.no_grad():
         network.heads.pose.bias += 1
@@ -76,11 +54,11 @@ def test_averages_and_copies_have_their_own_weights() -> None:
 
 def test_a_network_initialised_from_a_smaller_one_predicts_the_same() -> None:
     torch.manual_seed(3)
-    small, large = FrameNetwork(CONFIGS["coordinates only"]), FrameNetwork(SMALL)
+    small, large = FrameNetwork(NETWORK_CONFIGS["coordinates only"]), FrameNetwork(SMALL_NETWORK)
     init_from(large, small)
-    inputs = some_inputs()
+    inputs = frame_inputs()
     assert torch.allclose(large(inputs).R_parent_joint, small(inputs).R_parent_joint, atol=1e-5)
     large(inputs).betas.sum().backward()
     assert large.heads.stem.weight.grad[:, 0].abs().max() > 0
     with pytest.raises(ValueError, match="do not fit"):
-        init_from(FrameNetwork(replace(SMALL, num_betas=10)), small)
+        init_from(FrameNetwork(replace(SMALL_NETWORK, num_betas=10)), small)

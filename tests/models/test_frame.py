@@ -4,36 +4,13 @@ import pytest
 import torch
 
 from selfmocap.body_model.named_poses import named_pose
-from selfmocap.models.config import NetworkConfig
-from selfmocap.models.frame import R_CAM_UPRIGHT, FrameInputs, FrameNetwork
-
-SMALL = NetworkConfig(width=16)
+from selfmocap.models.frame import R_CAM_UPRIGHT, FrameNetwork
+from tests.helpers.networks import NETWORK_CONFIGS, SMALL_NETWORK, frame_inputs
 
 
-CONFIGS = {
-    "default": SMALL,
-    "no rgb": replace(SMALL, rgb=False),
-    "paper": replace(NetworkConfig.paper(), width=4),
-    "heatmaps only": replace(SMALL, coordinates=False, rgb=False),
-    "coordinates only": replace(SMALL, trunk="none", rgb=False),
-    "corrected": replace(SMALL, trunk="none", rgb=False, corrector=True),
-}
-
-
-def some_inputs(batch: int = 3) -> FrameInputs:
-    return FrameInputs(
-        crops=torch.randint(0, 256, (batch, 128, 128, 3), dtype=torch.uint8),
-        keypoints=torch.rand(batch, 23, 2) * 200 + 100,
-        confidence=torch.rand(batch, 23),
-        boxes=torch.tensor([[200.0, 210.0, 110.0]]).expand(batch, 3),
-        focal=torch.full((batch, 2), 600.0),
-        center=torch.tensor([[319.5, 239.5]]).expand(batch, 2),
-    )
-
-
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", NETWORK_CONFIGS)
 def test_every_parameter_has_a_gradient(name: str) -> None:
-    network, inputs = FrameNetwork(CONFIGS[name]), some_inputs()
+    network, inputs = FrameNetwork(NETWORK_CONFIGS[name]), frame_inputs()
     prediction = network(inputs)
     assert torch.allclose(prediction.R_parent_joint.det(), torch.ones(3, 24), atol=1e-4)
     loss = sum((value * torch.randn_like(value)).sum() for value in vars(prediction).values())
@@ -44,24 +21,28 @@ def test_every_parameter_has_a_gradient(name: str) -> None:
         assert parameter.grad.abs().max() > 0, parameter_name
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", NETWORK_CONFIGS)
 def test_an_untrained_network_predicts_a_standing_person_in_the_crop(name: str) -> None:
-    network = FrameNetwork(CONFIGS[name]).eval()
+    network = FrameNetwork(NETWORK_CONFIGS[name]).eval()
     for layer in network.heads.outputs():
         torch.nn.init.zeros_(layer.weight)
-    prediction = network(some_inputs())
+    prediction = network(frame_inputs())
     assert torch.allclose(prediction.R_parent_joint[:, 0], R_CAM_UPRIGHT.expand(3, 3, 3), atol=1e-5)
-    start = named_pose("arms-down")[1:] if CONFIGS[name].rotations == "6d" else torch.eye(3).expand(23, 3, 3)
+    start = (
+        named_pose("arms-down")[1:]
+        if NETWORK_CONFIGS[name].rotations == "6d"
+        else torch.eye(3).expand(23, 3, 3)
+    )
     assert torch.allclose(prediction.R_parent_joint[0, 1:], start, atol=1e-5)
     assert prediction.crop_camera.abs().max() < 1e-5
 
 
 def test_a_prediction_does_not_depend_on_the_other_frames_of_the_batch() -> None:
-    network, inputs = FrameNetwork(SMALL), some_inputs()
+    network, inputs = FrameNetwork(SMALL_NETWORK), frame_inputs()
     whole, alone = network(inputs), network(inputs[1:2])
     assert torch.allclose(whole.R_parent_joint[1:2], alone.R_parent_joint, atol=1e-5)
 
 
 def test_an_rgb_network_without_images_is_refused() -> None:
     with pytest.raises(ValueError, match="the observations hold none"):
-        FrameNetwork(SMALL)(replace(some_inputs(), crops=None))
+        FrameNetwork(SMALL_NETWORK)(replace(frame_inputs(), crops=None))

@@ -5,8 +5,7 @@ import torch
 
 from selfmocap.body_model.body import Body
 from selfmocap.geometry.camera import translation_from_crop, translation_to_crop
-from selfmocap.models.config import NetworkConfig
-from selfmocap.models.frame import FrameInputs, Prediction
+from selfmocap.models.frame import Prediction
 from selfmocap.models.heatmaps import view_angles
 from selfmocap.models.temporal import (
     FrameFeatures,
@@ -19,35 +18,9 @@ from selfmocap.models.temporal import (
     unpack_theta,
 )
 from tests.conftest import random_parameters
+from tests.helpers.networks import KEYPOINT_NETWORK, SMALL_TEMPORAL, in_clips, keypoint_inputs, randomised
 
-FRAME = NetworkConfig(trunk="none", rgb=False)
-SMALL = TemporalConfig(width=32, hidden=16)
-CONFIGS = {"frame": SMALL, "mean": replace(SMALL, start="mean", dropout=0.5)}
-
-
-def some_inputs(frames: int, seed: int = 0) -> FrameInputs:
-    random = torch.Generator().manual_seed(seed)
-    return FrameInputs(
-        crops=None,
-        keypoints=torch.rand(frames, 23, 2, generator=random) * 200 + 100,
-        confidence=torch.rand(frames, 23, generator=random),
-        boxes=torch.tensor([[200.0, 210.0, 110.0]]).expand(frames, 3),
-        focal=torch.full((frames, 2), 600.0),
-        center=torch.tensor([[319.5, 239.5]]).expand(frames, 2),
-    )
-
-
-def in_clips(frames: FrameFeatures, clips: int) -> FrameFeatures:
-    return FrameFeatures(*(column.unflatten(0, (clips, -1)) for column in frames))
-
-
-def randomised(network: TemporalNetwork) -> TemporalNetwork:
-    """Return the network with random weights in place of those near zero."""
-    torch.manual_seed(5)
-    for parameter in network.parameters():
-        if parameter.requires_grad:
-            torch.nn.init.normal_(parameter, std=0.05)
-    return network.eval()
+CONFIGS = {"frame": SMALL_TEMPORAL, "mean": replace(SMALL_TEMPORAL, start="mean", dropout=0.5)}
 
 
 def test_packing_and_unpacking_is_the_identity(body: Body) -> None:
@@ -80,8 +53,8 @@ def test_the_papers_sizes() -> None:
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_all_but_the_frame_network_have_gradients(name: str) -> None:
-    network = TemporalNetwork(FRAME, CONFIGS[name]).train()
-    frames = in_clips(network.frame_features(some_inputs(60)), 2)
+    network = TemporalNetwork(KEYPOINT_NETWORK, CONFIGS[name]).train()
+    frames = in_clips(network.frame_features(keypoint_inputs(60)), 2)
     output = network(*frames, torch.tensor([3, 31]))
     sum((part * torch.randn_like(part)).sum() for part in output).backward()
     for parameter_name, parameter in network.named_parameters():
@@ -94,8 +67,8 @@ def test_all_but_the_frame_network_have_gradients(name: str) -> None:
 
 
 def test_hallucination_has_no_gradient_to_the_movie_strip() -> None:
-    network = TemporalNetwork(FRAME, SMALL)
-    frames = in_clips(network.frame_features(some_inputs(30)), 1)
+    network = TemporalNetwork(KEYPOINT_NETWORK, SMALL_TEMPORAL)
+    frames = in_clips(network.frame_features(keypoint_inputs(30)), 1)
     network(*frames, torch.arange(30)).hallucination_error.sum().backward()
     assert all(parameter.grad is None for parameter in network.movie.parameters())
     assert any(parameter.grad is not None for parameter in network.hallucinator.parameters())
@@ -103,8 +76,8 @@ def test_hallucination_has_no_gradient_to_the_movie_strip() -> None:
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_past_and_future_have_no_gradient_to_the_present(name: str) -> None:
-    network = randomised(TemporalNetwork(FRAME, CONFIGS[name]))
-    frames = in_clips(network.frame_features(some_inputs(30)), 1)
+    network = randomised(TemporalNetwork(KEYPOINT_NETWORK, CONFIGS[name]))
+    frames = in_clips(network.frame_features(keypoint_inputs(30)), 1)
     output = network(*frames, torch.arange(30))
     torch.stack([part.square().sum() for part in output[1:]]).sum().backward()
     trained = ("past_regressor.", "future_regressor.", "hallucinator.")
@@ -114,11 +87,11 @@ def test_past_and_future_have_no_gradient_to_the_present(name: str) -> None:
 
 
 def test_an_untrained_network_smooths_the_frame_networks_predictions() -> None:
-    network = TemporalNetwork(FRAME, SMALL).eval()
+    network = TemporalNetwork(KEYPOINT_NETWORK, SMALL_TEMPORAL).eval()
     with torch.no_grad():
         for regressor in (network.regressor, network.past_regressor, network.future_regressor):
             regressor.correction.weight.zero_()
-        frames = in_clips(network.frame_features(some_inputs(30)), 1)
+        frames = in_clips(network.frame_features(keypoint_inputs(30)), 1)
         constant = FrameFeatures(frames.features, frames.theta[:, :1].expand_as(frames.theta))
         torch.testing.assert_close(network.present(constant), constant.theta, atol=1e-5, rtol=1e-4)
         jerky, smooth = frames.theta.diff(n=2, dim=1), network.present(frames).diff(n=2, dim=1)
@@ -126,7 +99,7 @@ def test_an_untrained_network_smooths_the_frame_networks_predictions() -> None:
 
 
 def test_frames_of_low_confidence_have_little_weight() -> None:
-    network = TemporalNetwork(FRAME, SMALL)
+    network = TemporalNetwork(KEYPOINT_NETWORK, SMALL_TEMPORAL)
     theta, strip = torch.zeros(1, 30, len(network.temporal_filter.temporal_kernel)), torch.zeros(1, 30, 32)
     theta[0, 15] = 1.0
     strip[0, 15, 0] = 1.0

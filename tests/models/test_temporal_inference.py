@@ -6,10 +6,7 @@ import torch
 from safetensors import safe_open
 
 from selfmocap.models.checkpoints import save_network
-from selfmocap.models.config import NetworkConfig
-from selfmocap.models.frame import FrameInputs
 from selfmocap.models.temporal import (
-    FrameFeatures,
     TemporalConfig,
     TemporalNetwork,
     unpack_theta,
@@ -21,38 +18,11 @@ from selfmocap.models.temporal_inference import (
     shipped_temporal_weights,
     window_starts,
 )
-
-FRAME = NetworkConfig(trunk="none", rgb=False)
-SMALL = TemporalConfig(width=32, hidden=16)
-
-
-def some_inputs(frames: int, seed: int = 0) -> FrameInputs:
-    random = torch.Generator().manual_seed(seed)
-    return FrameInputs(
-        crops=None,
-        keypoints=torch.rand(frames, 23, 2, generator=random) * 200 + 100,
-        confidence=torch.rand(frames, 23, generator=random),
-        boxes=torch.tensor([[200.0, 210.0, 110.0]]).expand(frames, 3),
-        focal=torch.full((frames, 2), 600.0),
-        center=torch.tensor([[319.5, 239.5]]).expand(frames, 2),
-    )
-
-
-def in_clips(frames: FrameFeatures, clips: int) -> FrameFeatures:
-    return FrameFeatures(*(column.unflatten(0, (clips, -1)) for column in frames))
-
-
-def randomised(network: TemporalNetwork) -> TemporalNetwork:
-    """Return the network with random weights in place of those near zero."""
-    torch.manual_seed(5)
-    for parameter in network.parameters():
-        if parameter.requires_grad:
-            torch.nn.init.normal_(parameter, std=0.05)
-    return network.eval()
+from tests.helpers.networks import KEYPOINT_NETWORK, SMALL_TEMPORAL, in_clips, keypoint_inputs, randomised
 
 
 def test_sequences_of_any_length_and_with_gaps() -> None:
-    network, inputs = randomised(TemporalNetwork(FRAME, SMALL)), some_inputs(97)
+    network, inputs = randomised(TemporalNetwork(KEYPOINT_NETWORK, SMALL_TEMPORAL)), keypoint_inputs(97)
     everywhere = torch.ones(96, dtype=torch.bool)
     whole = predict_sequence(network, inputs, everywhere)
     assert len(whole.betas) == 97 and whole.R_parent_joint.isfinite().all()
@@ -68,7 +38,7 @@ def test_sequences_of_any_length_and_with_gaps() -> None:
 
 
 def test_a_short_run_is_padded_with_its_ends() -> None:
-    network, inputs = randomised(TemporalNetwork(FRAME, SMALL)), some_inputs(30)
+    network, inputs = randomised(TemporalNetwork(KEYPOINT_NETWORK, SMALL_TEMPORAL)), keypoint_inputs(30)
     still = inputs[[0] * 5 + list(range(20)) + [19] * 5]
     short = predict_sequence(network, inputs[:20], torch.ones(19, dtype=torch.bool))
     padded = predict_sequence(network, still, torch.ones(29, dtype=torch.bool))
@@ -86,10 +56,10 @@ def test_windows_cover_every_frame_with_their_margins() -> None:
 
 
 def test_weights_include_the_frame_network(tmp_path: Path) -> None:
-    network, inputs = randomised(TemporalNetwork(FRAME, SMALL)), some_inputs(40)
+    network, inputs = randomised(TemporalNetwork(KEYPOINT_NETWORK, SMALL_TEMPORAL)), keypoint_inputs(40)
     save_temporal(tmp_path / "a.safetensors", network, {"steps": 3})
     loaded, about = load_temporal(tmp_path / "a.safetensors")
-    assert asdict(loaded.config) == asdict(SMALL) and about["steps"] == 3
+    assert asdict(loaded.config) == asdict(SMALL_TEMPORAL) and about["steps"] == 3
     follows = torch.ones(39, dtype=torch.bool)
     one, other = (predict_sequence(n, inputs, follows) for n in (network, loaded))
     assert torch.equal(one.R_parent_joint, other.R_parent_joint)

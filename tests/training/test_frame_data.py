@@ -8,9 +8,6 @@ from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.geometry.camera import project
 from selfmocap.models.config import NetworkConfig
 from selfmocap.models.frame import FrameInputs
-from selfmocap.synthetic.backgrounds import procedural_backgrounds
-from selfmocap.synthetic.batches import SyntheticConfig
-from selfmocap.synthetic.motions import procedural_motions
 from selfmocap.synthetic.scene_pool import USES_PER_SCENE
 from selfmocap.training.frame_data import PooledFrames
 from selfmocap.training.run_log import TrainingStatus
@@ -20,28 +17,24 @@ from selfmocap.training.train_frame import (
     train_frame_network,
     validate_frame_network,
 )
+from tests.helpers.pooled_frames import pooled_batches, pooled_frames
 
 CORRECTED = NetworkConfig(trunk="none", rgb=False, corrector=True)
 
 
 @pytest.fixture(scope="module")
 def sample(body: Body) -> PooledFrames:
-    config = SyntheticConfig(clips=16, samples=1)
-    return PooledFrames(procedural_motions(body, count=3), procedural_backgrounds(count=2), body, config)
-
-
-def batches(sample: PooledFrames, steps: range, batch: int = 64) -> list[tuple[FrameInputs, BodyParameters]]:
-    return list(sample.batches(steps, batch, 0, 0, torch.device("cpu")))
+    return pooled_frames(body)
 
 
 @pytest.fixture(scope="module")
 def batch(sample: PooledFrames) -> tuple[FrameInputs, BodyParameters]:
     """Return a batch of frames and their truth."""
-    return batches(sample, range(1))[0]
+    return pooled_batches(sample, range(1))[0]
 
 
 def test_a_scene_is_used_several_times_with_other_errors_and_camera_effects(sample: PooledFrames) -> None:
-    first, *_, last = batches(sample, range(12))
+    first, *_, last = pooled_batches(sample, range(12))
     R = [truth.R_parent_joint for _, truth in (first, last)]
     alike = (R[0][:, None] == R[1]).flatten(2).all(-1).nonzero()
     assert len(alike) > 0
@@ -56,7 +49,7 @@ def test_a_scene_is_used_several_times_with_other_errors_and_camera_effects(samp
 
 def test_batches_of_a_step_are_the_same_wherever_training_starts(sample: PooledFrames, monkeypatch) -> None:
     monkeypatch.setattr("selfmocap.synthetic.scene_pool._POOL_CAPACITY", 100)
-    whole, rest = batches(sample, range(20)), batches(sample, range(17, 20))
+    whole, rest = pooled_batches(sample, range(20)), pooled_batches(sample, range(17, 20))
     for (inputs, truth), (others, same) in zip(whole[17:], rest, strict=True):
         assert torch.equal(truth.R_parent_joint, same.R_parent_joint)
         for name, value in vars(inputs).items():

@@ -45,9 +45,10 @@ def normalise_aliases(args: Sequence[str], announce: Callable[[str], None]) -> l
     command = args[0] if args else ""
     words = [word for arg in args for word in _replace(command, arg, announce_once)]
     for n, word in enumerate(words):
-        if words[n - 1 : n] == ["--detector"] and word in _FORMER_DETECTORS:
-            announce_once(f"--detector {word} is now --detector {_FORMER_DETECTORS[word]}")
-            words[n] = _FORMER_DETECTORS[word]
+        flag, _, value = word.rpartition("=")
+        if (flag or ("", *words)[n]) == "--detector" and value in _FORMER_DETECTORS:
+            announce_once(f"--detector {value} is now --detector {_FORMER_DETECTORS[value]}")
+            words[n] = word.removesuffix(value) + _FORMER_DETECTORS[value]
     return words
 
 

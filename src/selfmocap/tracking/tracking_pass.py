@@ -25,7 +25,7 @@ from selfmocap.tracking.detections_store import (
 )
 from selfmocap.tracking.detectors.detection import Detection
 from selfmocap.tracking.detectors.protocol import Detector, RoiDetector
-from selfmocap.tracking.detectors.window import Window
+from selfmocap.tracking.detectors.window import Window, box_overlap
 from selfmocap.tracking.stitching import TrackPath, min_track_frames, stitch_tracks
 from selfmocap.tracking.track_state import Track, TrackerConfig, TrackerState, activate
 from selfmocap.tracking.tracker import track_frame
@@ -136,7 +136,9 @@ _MIN_BOX_OVERLAP = 0.3
 def _with_user_person(state: TrackerState, frame: Frame, box: PixelBox, detector: Detector) -> TrackerState:
     """Give the person in the user's box the id _USER_TRACK_ID; begin a track there if the tracker found no person."""
     overlaps = {
-        track.track_id: _overlap(_bounding_box(track.detection), box)
+        track.track_id: float(
+            box_overlap(np.array(box, float), np.array([_bounding_box(track.detection)], float))[0]
+        )
         for track in state.tracks
         if track.last_frame == frame.index
     }
@@ -170,11 +172,3 @@ def _bounding_box(detection: Detection) -> PixelBox:
         return (0.0, 0.0, 0.0, 0.0)
     (left, top), (right, bottom) = visible.min(axis=0).tolist(), visible.max(axis=0).tolist()
     return (left, top, right, bottom)
-
-
-def _overlap(a: PixelBox, b: PixelBox) -> float:
-    """Compute the intersection over union of two boxes."""
-    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    common = max(width, 0.0) * max(height, 0.0)
-    areas = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1])
-    return common / max(areas - common, 1e-9)

@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from selfmocap.tracking.detectors.litert import litert_model
 from selfmocap.tracking.detectors.protocol import FrameDetector, RoiDetector
 from selfmocap.tracking.detectors.registry import create_detector
 from selfmocap.tracking.optical_flow import raft_flow
@@ -18,6 +19,10 @@ def test_missing_packages_are_named_with_a_remedy(monkeypatch: pytest.MonkeyPatc
         create_detector("rtmpose")
     with pytest.raises(ImportError, match="pip install torchvision"):
         raft_flow()
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
+    litert_model.cache_clear()
+    with pytest.raises(ImportError, match="pip install ai-edge-litert"):
+        create_detector("blazepose")
     with pytest.raises(ValueError, match="expected 'blazepose' or 'rtmpose'"):
         create_detector("yolo")
 

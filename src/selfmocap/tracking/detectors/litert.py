@@ -41,8 +41,12 @@ class LiteRtModel:
             self._idle.put(interpreter)
 
     def _new_interpreter(self) -> Any:
-        from ai_edge_litert.interpreter import Interpreter
-
+        try:
+            from ai_edge_litert.interpreter import Interpreter
+        except ImportError as error:
+            raise ImportError(
+                f"LiteRT cannot be loaded ({error}); run: pip install ai-edge-litert"
+            ) from error
         interpreter = Interpreter(model_content=self._content, num_threads=1)
         interpreter.allocate_tensors()
         return interpreter
@@ -52,7 +56,7 @@ class LiteRtModel:
 def litert_model(name: str) -> LiteRtModel:
     """Load a model that the package holds, once a process.
 
-    Raises ImportError with a remedy if LiteRT is not installed."""
+    Raises ImportError with a remedy if LiteRT cannot be loaded."""
     path = files("selfmocap") / "assets" / "detectors" / f"{name}.tflite.gz"
     return LiteRtModel(gzip.decompress(path.read_bytes()))
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from selfmocap.tracking.detectors.litert import LiteRtModel, sigmoid
-from selfmocap.tracking.detectors.window import Window
+from selfmocap.tracking.detectors.window import Window, box_overlap
 
 DETECTOR_SIDE = 224
 """Side of the model's input, px."""
@@ -70,11 +70,3 @@ def _merge_overlapping(
         merged.append(np.average(rows[same], axis=0, weights=scores[same]))
         scores, rows = scores[~same], rows[~same]
     return np.array(merged).reshape(-1, 8)
-
-
-def box_overlap(box: Float[np.ndarray, " 4"], boxes: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, " n"]:
-    """Compute the intersection over union of one box with others; boxes are left, top, right, bottom."""
-    low, high = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
-    both = np.clip(high - low, 0, None).prod(axis=-1)
-    area, areas = (box[2:] - box[:2]).prod(), (boxes[:, 2:] - boxes[:, :2]).prod(axis=-1)
-    return both / np.maximum(area + areas - both, 1e-12)

@@ -56,3 +56,11 @@ def crop_window(image: RgbImage, window: Window, size: int) -> UInt8[np.ndarray,
             half, Window(window.x / 2 - 0.25, window.y / 2 - 0.25, window.side / 2, window.angle), size
         )
     return cv2.warpAffine(image, window.matrix(size), (size, size), flags=cv2.INTER_LINEAR)
+
+
+def box_overlap(box: Float[np.ndarray, " 4"], boxes: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, " n"]:
+    """Compute the intersection over union of one box with others; boxes are left, top, right, bottom."""
+    low, high = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
+    both = np.clip(high - low, 0, None).prod(axis=-1)
+    area, areas = (box[2:] - box[:2]).prod(), (boxes[:, 2:] - boxes[:, :2]).prod(axis=-1)
+    return both / np.maximum(area + areas - both, 1e-12)
