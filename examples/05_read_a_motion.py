@@ -17,7 +17,7 @@ else:
     from selfmocap.synthetic.config import SynthesizeConfig
     from selfmocap.synthetic.write import synthesize
 
-    synthesize(folder, SynthesizeConfig(clips=1, frames=45, seed=0, workers=0))
+    synthesize(folder, SynthesizeConfig(clips=1, frames=45, seed=0))
     path = folder / "clip_00000" / "truth" / "motion.npz"
 
 with np.load(path, allow_pickle=False) as file:

@@ -26,7 +26,7 @@ class SynthesizeConfig:
     layout: Layout = "selfmocap"
     """Layout of the files: of this project, or of SURREAL."""
     workers: int = 1
-    """Processes that make clips; 0 makes them in the main process. The clips do not depend on it."""
+    """Processes that make clips; 1 makes them in the main process. The clips do not depend on it."""
 
     def __post_init__(self) -> None:
         if self.clips < 1 or not 1 <= self.frames <= MAX_CLIP_FRAMES:

@@ -1,9 +1,15 @@
 """Write synthetic clips: a video each, its truth, and its observations with detection errors."""
 
+import contextlib
+import multiprocessing
 import shutil
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,6 +52,8 @@ _FPS = 30.0
 _SURREAL_BETAS = 10
 _ENCODING = {"crf": "18", "threads": "1"}
 """x264 options: fine detail is kept, and the bytes do not depend on the number of threads."""
+_MAT_DESCRIPTION, _MAT_DESCRIPTION_SIZE = b"MATLAB 5.0 MAT-file written by selfmocap", 116
+"""Text at the beginning of a MAT file, and its bytes; scipy's has the date, so that equal clips would differ."""
 _BACKGROUND_DEPTH = 1e10
 """Depth of the background in SURREAL's files, metres."""
 
@@ -59,23 +67,67 @@ def synthesize(
     `selfmocap`: clip_00000/ holds video.mp4, observations.npz (as detected), and truth/ with motion.npz,
     observations.npz, keypoints.npz and pixels.npz. `surreal`: run0/clip_00000/ holds SURREAL's files.
 
-    Raises ValueError or FileNotFoundError that names the problem, such as clips of other settings in `out`."""
+    A script that asks for several workers needs `if __name__ == "__main__":`, since each worker imports the script.
+
+    Raises ValueError or FileNotFoundError that names the problem, such as clips of other settings in `out`, and
+    ChildProcessError where a worker process ends early."""
     config = config or SynthesizeConfig()
     out.mkdir(parents=True, exist_ok=True)
-    writer = _clip_writer(out, config)
-    settings = {
+    with _one_thread():
+        writer = _clip_writer(out, config)
+        claim_folder(out / SYNTHESIS_SETTINGS, _claimed_settings(config))
+        missing = [index for index in range(config.clips) if not writer.folder(index).is_dir()]
+        done = config.clips - len(missing)
+        for _ in _write_clips(writer, config, missing):
+            done += 1
+            progress("synthesize", done, config.clips)
+
+
+def _claimed_settings(config: SynthesizeConfig) -> dict[str, Any]:
+    return {
         "seed": config.seed,
         "frames": config.frames,
         "layout": config.layout,
         "motions": config.motions and config.motions.name,
         "backgrounds": config.backgrounds and config.backgrounds.name,
     }
-    claim_folder(out / SYNTHESIS_SETTINGS, settings)
-    missing = [index for index in range(config.clips) if not writer.folder(index).is_dir()]
-    done = config.clips - len(missing)
-    for _ in _written(writer, missing, config.workers):
-        done += 1
-        progress("synthesize", done, config.clips)
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Run torch in one thread, as in a worker: with more, sums differ in the last bits."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _write_clips(writer: "_ClipWriter", config: SynthesizeConfig, indices: Sequence[int]) -> Iterator[None]:
+    """Write clips, in several processes if `config` asks for more than one.
+
+    Each process gets the settings and makes the material itself: sent to a process that ends at its start, it would
+    fill the pipe, and this process would hang."""
+    workers = cap_workers(min(config.workers, len(indices)))
+    if workers < 2:
+        yield from map(writer.write, indices)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context) as pool:
+        try:
+            yield from pool.map(partial(_write_in_worker, writer.out, config), indices)
+        except BrokenProcessPool as error:
+            raise ChildProcessError(
+                f"a worker process ended before its clips were written in {writer.out}; expected it to run until the "
+                'last one. In a script, put your code below `if __name__ == "__main__":`, since each worker imports '
+                "the script; if memory was short, use fewer workers"
+            ) from error
+
+
+def _write_in_worker(out: Path, config: SynthesizeConfig, index: int) -> None:
+    with _one_thread():
+        _worker_clip_writer(out, config).write(index)
 
 
 def _clip_writer(out: Path, config: SynthesizeConfig) -> "_ClipWriter":
@@ -92,8 +144,8 @@ def _clip_writer(out: Path, config: SynthesizeConfig) -> "_ClipWriter":
 
 
 @dataclass(frozen=True, eq=False)
-class _ClipWriter(torch.utils.data.Dataset):
-    """A dataset that writes the clip of an index, in any process, and returns its name."""
+class _ClipWriter:
+    """Writes the clip of an index, which depends on the index and these settings only."""
 
     out: Path
     frames: int
@@ -106,23 +158,18 @@ class _ClipWriter(torch.utils.data.Dataset):
     def folder(self, index: int) -> Path:
         return (self.out / "run0" if self.layout == "surreal" else self.out) / f"clip_{index:05d}"
 
-    def __getitem__(self, index: int) -> str:
+    def write(self, index: int) -> None:
         folder = self.folder(index)
-        partial = folder.with_name(f".{folder.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+        partial_folder = folder.with_name(f".{folder.name}.partial")
+        shutil.rmtree(partial_folder, ignore_errors=True)
+        partial_folder.mkdir(parents=True)
         write = _write_surreal if self.layout == "surreal" else _write_clip
-        write(self, index, partial, folder.name)
-        partial.rename(folder)
-        return folder.name
+        write(self, index, partial_folder, folder.name)
+        partial_folder.rename(folder)
 
 
-def _written(writer: _ClipWriter, indices: Sequence[int], workers: int) -> Iterator[str]:
-    loader = torch.utils.data.DataLoader(
-        writer, batch_size=None, sampler=indices, num_workers=cap_workers(min(workers, len(indices))),
-        multiprocessing_context="spawn" if workers and indices else None,
-    )  # fmt: skip
-    yield from loader
+_worker_clip_writer = lru_cache(maxsize=1)(_clip_writer)
+"""The writer of a worker process, made once."""
 
 
 # ---- layout of this project -----------------------------------------------------------------------------------
@@ -208,3 +255,5 @@ def _save_mat(stem: Path, kind: str, arrays: dict[str, np.ndarray]) -> None:
 
     with atomic_write(Path(f"{stem}_{kind}.mat")) as partial, partial.open("wb") as file:
         savemat(file, arrays, do_compression=True)
+        file.seek(0)
+        file.write(_MAT_DESCRIPTION.ljust(_MAT_DESCRIPTION_SIZE))
