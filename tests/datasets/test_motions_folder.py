@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from tests.helpers.recordings import asf_amc_text, bvh_text, random_motion
 
 @pytest.fixture
 def folder(tmp_path: Path, body: Body) -> Path:
-    """A BVH whose header says 120 frames a second, an AMASS file, and what is neither."""
+    """A BVH whose header message 120 frames a second, an AMASS file, and what is neither."""
     motion = random_motion(61, spread=0.3)
     motion.R_parent_joint[0] = torch.eye(3)
     (tmp_path / "walk.bvh").write_text(bvh_text(motion, body, fps=120.0))
@@ -26,15 +27,24 @@ def frames(clips, name):
 
 
 def test_all_recordings_are_read_at_one_rate(folder: Path, body: Body) -> None:
-    seen = []
-    clips = load_motions(folder, body, progress=lambda *step: seen.append(step))
+    reports = []
+    clips = load_motions(folder, body, progress=lambda *step: reports.append(step))
     assert [clip.name for clip in clips] == ["run", "walk"]
     assert frames(clips, "run") == 16
-    assert seen == [("read motions", 0, 2), ("read motions", 1, 2)]
+    assert reports == [("read motions", 0, 2), ("read motions", 1, 2)]
     for clip in clips:
         assert clip.fps == 30
         identity = clip.parameters.R_parent_joint @ clip.parameters.R_parent_joint.mT
         assert torch.allclose(identity, torch.eye(3).expand_as(identity), atol=1e-5)
+
+
+def test_a_folder_without_a_usable_recording_is_refused(tmp_path: Path, body: Body) -> None:
+    motion = random_motion(61, spread=0.3)
+    motion.R_parent_joint[0] = torch.eye(3)
+    jumping = motion.R_parent_joint[torch.arange(61) % 2 * 30].clone()
+    (tmp_path / "jumps.bvh").write_text(bvh_text(replace(motion, R_parent_joint=jumping), body))
+    with pytest.raises(ValueError, match="at least one usable recording"):
+        load_motions(tmp_path, body)
 
 
 def test_the_manifest_overrules_headers(folder: Path, body: Body) -> None:
@@ -54,14 +64,16 @@ def test_the_cache_serves_until_something_changes(folder: Path, body: Body, tmp_
     for a, b in zip(fresh, again, strict=True):
         assert (a.name, a.subject, a.fps) == (b.name, b.subject, b.fps)
         for field in ("betas", "R_parent_joint", "p_world_root"):
-            assert torch.allclose(getattr(a.parameters, field), getattr(b.parameters, field), atol=1e-6)
+            assert torch.equal(getattr(a.parameters, field), getattr(b.parameters, field)), (
+                "resumed runs are equal"
+            )
     (folder / "motions.csv").write_text("file,fps\nwalk.bvh,60\n")
     changed = load_motions(folder, body, cache=cache, progress=lambda *step: read.append(step))
     assert read and frames(changed, "walk") > frames(fresh, "walk")
 
 
 @pytest.mark.parametrize(
-    ("manifest", "error", "says"),
+    ("manifest", "error", "message"),
     [
         ("name,fps\nwalk.bvh,60\n", ValueError, "no column `file`"),
         ("file,fps\n../walk.bvh,60\n", ValueError, r"line 2.*\.\./walk"),
@@ -71,13 +83,15 @@ def test_the_cache_serves_until_something_changes(folder: Path, body: Body, tmp_
         ("file,fps\nREADME.txt,60\n", ValueError, "README.txt"),
     ],
 )
-def test_a_wrong_manifest_is_refused(folder: Path, body: Body, manifest: str, error: type, says: str) -> None:
+def test_a_wrong_manifest_is_refused(
+    folder: Path, body: Body, manifest: str, error: type, message: str
+) -> None:
     (folder / "motions.csv").write_text(manifest)
-    with pytest.raises(error, match=says):
+    with pytest.raises(error, match=message):
         load_motions(folder, body)
 
 
-def test_an_amc_finds_its_skeleton_or_says_so(tmp_path: Path, body: Body) -> None:
+def test_an_amc_without_a_unique_skeleton_is_refused(tmp_path: Path, body: Body) -> None:
     asf, amc = asf_amc_text(random_motion(9, spread=0.2), body)
     (tmp_path / "01_05.amc").write_text(amc)
     with pytest.raises(ValueError, match=r"01_05\.amc: expected one \.asf skeleton, found 0"):

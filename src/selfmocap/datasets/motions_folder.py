@@ -3,8 +3,10 @@
 import csv
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import roma
 import torch
@@ -62,20 +64,27 @@ def load_motions(
     `motions.csv` names), repaired, retargeted to the body and resampled, sorted by name.
 
     `motions.csv` has a row per file (file, skeleton, fps, subject; empty if unknown) and overrides headers. `cache`, an
-    `.npz` file, stores the result; it is valid until a file, the body or the rate changes. Raises FileNotFoundError, or
-    ValueError that names the file, the line or key, and the remedy."""
+    `.npz` file, stores the result, and the result is the same bit for bit with and without it; it is valid until a
+    file, the body or the rate changes. Raises FileNotFoundError, or ValueError that names the file, the line or key,
+    and the remedy."""
     sources = _sources(Path(folder))
     key = _cache_key(sources, body, fps)
     if (
         cache is not None
         and Path(cache).is_file()
-        and (clips := _read_cache(Path(cache), key, fps)) is not None
+        and str((arrays := read_npz(Path(cache))).get("key")) == key
     ):
-        return clips
+        return _cached_clips(arrays, fps)
     clips = _retargeted(sources, body, fps, progress)
+    if not clips:
+        raise ValueError(
+            f"{folder}: expected at least one usable recording, found none in {len(sources)} files: all frames jump or "
+            "are frozen; choose other recordings"
+        )
+    arrays = _cache_arrays(key, clips)
     if cache is not None:
-        _write_cache(Path(cache), key, clips)
-    return clips
+        write_npz(Path(cache), arrays)
+    return _cached_clips(arrays, fps)
 
 
 # ---- which files -----------------------------------------------------------------------------------------------
@@ -217,27 +226,19 @@ def _cache_key(sources: list[_Source], body: Body, fps: float) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
-def _write_cache(path: Path, key: str, clips: list[Recording]) -> None:
+def _cache_arrays(key: str, clips: list[Recording]) -> dict[str, Any]:
     parameters = [clip.parameters for clip in clips]
-    write_npz(
-        path,
-        {
-            "key": key,
-            "clips": json.dumps(
-                [[clip.name, clip.subject, len(clip.parameters.p_world_root)] for clip in clips]
-            ),
-            "betas": torch.stack([p.betas for p in parameters]).numpy(),
-            "quaternions": roma.rotmat_to_unitquat(torch.cat([p.R_parent_joint for p in parameters])).numpy(),
-            "p_world_root": torch.cat([p.p_world_root for p in parameters]).numpy(),
-        },
-    )
+    names = [[clip.name, clip.subject, len(clip.parameters.p_world_root)] for clip in clips]
+    return {
+        "key": key,
+        "clips": json.dumps(names),
+        "betas": torch.stack([p.betas for p in parameters]).numpy(),
+        "quaternions": roma.rotmat_to_unitquat(torch.cat([p.R_parent_joint for p in parameters])).numpy(),
+        "p_world_root": torch.cat([p.p_world_root for p in parameters]).numpy(),
+    }
 
 
-def _read_cache(path: Path, key: str, fps: float) -> list[Recording] | None:
-    """Return the recordings, or None if they were made from other inputs."""
-    arrays = read_npz(path)
-    if str(arrays.get("key")) != key:
-        return None
+def _cached_clips(arrays: Mapping[str, Any], fps: float) -> list[Recording]:
     names = json.loads(str(arrays["clips"]))
     lengths = [length for *_, length in names]
     rotations = roma.unitquat_to_rotmat(torch.from_numpy(arrays["quaternions"])).split(lengths)
