@@ -1,13 +1,14 @@
-"""How many training images a second the generator makes on two cores, everything included (sampling, posing, dressing,
-rendering at 128 x 128 px with 2 x 2 samples, truth, corruption), and how pyrender draws the same bodies in the same
-run.
+"""Measure the training images per second that the generator makes on two cores, everything included (sampling,
+posing, dressing, rendering at 128 x 128 px with 2 x 2 samples, truth, corruption), and how pyrender draws the
+same bodies in the same run.
 
     python benchmarks/synthetic.py [--json] [--seconds 20] [--workers 2] [--motions DIR] [--backgrounds DIR]
 
-pyrender (OSMesa) only draws: one colour, one light, smooth normals, no background; its bodies are posed before its
-clock starts. Milliseconds of processor time are given beside the rates, for machines that are busy with other things.
+pyrender (OSMesa) only draws: one colour, one light, smooth normals, no background; its bodies are posed before the
+measurement starts. Processor time is given beside the rates, for machines with other load.
 pyrender is optional: pip install pyrender "PyOpenGL>=3.1.9" (--no-deps keeps numpy as it is) and, on Debian, apt
 install libosmesa6.
+
 """
 
 import argparse
@@ -24,30 +25,33 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("PYOPENGL_PLATFORM", "osmesa")
 
 import torch
+from lightning_fabric import Fabric
 
 from selfmocap import Body
 from selfmocap.datasets.motions_folder import load_motions
 from selfmocap.geometry.camera import CROP_SIZE
 from selfmocap.synthetic import batches, corrupt
 from selfmocap.synthetic.backgrounds import load_backgrounds, procedural_backgrounds
-from selfmocap.synthetic.batches import SyntheticConfig, sample_batch, training_batches
+from selfmocap.synthetic.batches import SyntheticConfig, sample_batch
 from selfmocap.synthetic.motions import from_recording, procedural_motions
 from selfmocap.tracking.optical_flow import crop_flow, dis_flow
+from selfmocap.training.loop import micro_batches
+from selfmocap.training.train_frame import FrameTrainConfig
 
 BATCH = 64
 
 
-def generated(make: Iterator[batches.TrainingBatch], seconds: float) -> float:
-    """Images a second that come out, the start of the workers left out."""
-    next(make)
+def generation_rate(batches_made: Iterator[batches.TrainingBatch], seconds: float) -> float:
+    """Return the images per second, without the start of the workers."""
+    next(batches_made)
     count, start = 0, time.perf_counter()
     while time.perf_counter() - start < seconds:
-        count += len(next(make))
+        count += len(next(batches_made))
     return count / (time.perf_counter() - start)
 
 
-def shares(config: SyntheticConfig, material) -> dict[str, float]:
-    """Milliseconds of processor time for an image in one process, by stage."""
+def stage_times_ms(config: SyntheticConfig, material) -> dict[str, float]:
+    """Return the processor time (ms) per image in one process, by stage."""
     spent: dict[str, float] = {}
 
     def timed(module, name: str) -> None:
@@ -71,8 +75,8 @@ def shares(config: SyntheticConfig, material) -> dict[str, float]:
     return {name: round(1e3 * seconds / (8 * config.clips), 3) for name, seconds in spent.items()}
 
 
-def by_pyrender(body: Body, batch: batches.TrainingBatch) -> Iterator[None]:
-    """Draws the bodies of a batch one by one, for ever."""
+def rendered_by_pyrender(body: Body, batch: batches.TrainingBatch) -> Iterator[None]:
+    """Render the bodies of a batch one after the other, without end."""
     import pyrender
     import trimesh
 
@@ -81,36 +85,36 @@ def by_pyrender(body: Body, batch: batches.TrainingBatch) -> Iterator[None]:
         vertices = body.pose(pose).vertices.numpy() * np.array([1, -1, -1], np.float32)
     faces, scale = body.faces.numpy(), CROP_SIZE / (2 * batch.boxes[:, 0, 2].numpy())
     renderer = pyrender.OffscreenRenderer(CROP_SIZE, CROP_SIZE)
-    place = 0
+    index = 0
     while True:
-        fx, fy = batch.focal[place].numpy() * scale[place]
-        cx, cy = (batch.center[place] - batch.boxes[place, 0, :2]).numpy() * scale[place] + CROP_SIZE / 2
+        fx, fy = batch.focal[index].numpy() * scale[index]
+        cx, cy = (batch.center[index] - batch.boxes[index, 0, :2]).numpy() * scale[index] + CROP_SIZE / 2
         scene = pyrender.Scene(ambient_light=[0.4] * 3)
-        scene.add(pyrender.Mesh.from_trimesh(trimesh.Trimesh(vertices[place], faces, process=False)))
+        scene.add(pyrender.Mesh.from_trimesh(trimesh.Trimesh(vertices[index], faces, process=False)))
         scene.add(pyrender.IntrinsicsCamera(float(fx), float(fy), float(cx), float(cy)))
         scene.add(pyrender.DirectionalLight(intensity=3.0))
         renderer.render(scene)
-        place = (place + 1) % len(vertices)
+        index = (index + 1) % len(vertices)
         yield
 
 
-def drawn_by_pyrender(body: Body, batch: batches.TrainingBatch, seconds: float) -> tuple[float, float]:
-    """Images a second, and milliseconds of processor time for one."""
-    make = by_pyrender(body, batch)
-    next(make)
+def pyrender_rate(body: Body, batch: batches.TrainingBatch, seconds: float) -> tuple[float, float]:
+    """Return images per second, and processor time (ms) per image."""
+    images = rendered_by_pyrender(body, batch)
+    next(images)
     count, start, processor = 0, time.perf_counter(), time.process_time()
     while time.perf_counter() - start < seconds:
-        next(make)
+        next(images)
         count += 1
     return count / (time.perf_counter() - start), (time.process_time() - processor) / count * 1e3
 
 
-def dis_milliseconds(batch: batches.TrainingBatch) -> float:
-    """Of flow both ways between two crops."""
+def dis_flow_ms(batch: batches.TrainingBatch) -> float:
+    """Return the time (ms) of DIS flow in both directions between two crops."""
     pairs = batch.rgb[:16].numpy()
     start = time.perf_counter()
-    for here, there in pairs:
-        crop_flow(here, there, dis_flow)
+    for first, second in pairs:
+        crop_flow(first, second, dis_flow)
     return (time.perf_counter() - start) / len(pairs) * 1e3
 
 
@@ -134,41 +138,47 @@ def main() -> int:
     try:
         import pyrender  # noqa: F401
     except (ImportError, AttributeError) as error:
-        print(f"pyrender is left out ({error}); see the head of this file", file=sys.stderr)
+        print(
+            f"pyrender is skipped ({error}); the docstring of this file says how to install it",
+            file=sys.stderr,
+        )
         peer = False
     else:
         peer = True
+    loop, fabric = FrameTrainConfig(steps=10**5, batch=BATCH), Fabric(accelerator="cpu", devices=1)
     batch = sample_batch(1, SyntheticConfig(clips=32, frames=2), *material)
-    ours: list[float] = []
-    theirs: list[tuple[float, float]] = []
+    rates: list[float] = []
+    pyrender_rates: list[tuple[float, float]] = []
     for _ in range(3):
-        make = training_batches(range(10**6), config, *material, workers=options.workers)
-        ours.append(generated(make, options.seconds / 3))
-        del make
+        made = micro_batches(
+            lambda seed: sample_batch(seed, config, *material), loop, BATCH, 0, options.workers, fabric
+        )
+        rates.append(generation_rate(made, options.seconds / 3))
+        del made
         if peer:
-            theirs.append(drawn_by_pyrender(body, batch, options.seconds / 6))
-    milliseconds = shares(config, material)
+            pyrender_rates.append(pyrender_rate(body, batch, options.seconds / 6))
+    milliseconds = stage_times_ms(config, material)
     result = {
-        "images_per_second": round(float(np.median(ours))),
-        "runs": [round(value) for value in ours],
+        "images_per_second": round(float(np.median(rates))),
+        "runs": [round(value) for value in rates],
         "workers": options.workers,
         "cpu_milliseconds": milliseconds,
         "load_average": os.getloadavg()[0],
-        "milliseconds_dis_flow_extra": round(dis_milliseconds(batch), 2),
+        "milliseconds_dis_flow_extra": round(dis_flow_ms(batch), 2),
     }
     if not options.json:
         print(f"{result['images_per_second']} images/s with {options.workers} workers")
     if peer:
-        pyrender_rate, pyrender_cpu = np.median(np.array(theirs), axis=0).tolist()
-        ratio = round(float(np.median(np.array(ours) / np.array(theirs)[:, 0])), 1)
+        peer_rate, peer_cpu = np.median(np.array(pyrender_rates), axis=0).tolist()
+        ratio = round(float(np.median(np.array(rates) / np.array(pyrender_rates)[:, 0])), 1)
         result |= {
-            "pyrender_images_per_second": round(pyrender_rate, 1),
+            "pyrender_images_per_second": round(peer_rate, 1),
             "ratio_vs_pyrender": ratio,
-            "pyrender_cpu_milliseconds": round(pyrender_cpu, 2),
-            "cpu_ratio_vs_pyrender": round(pyrender_cpu / milliseconds["all"], 1),
+            "pyrender_cpu_milliseconds": round(peer_cpu, 2),
+            "cpu_ratio_vs_pyrender": round(peer_cpu / milliseconds["all"], 1),
         }
         if not options.json:
-            print(f"pyrender draws {round(pyrender_rate, 1)}/s: {ratio} times fewer")
+            print(f"pyrender: {round(peer_rate, 1)} images/s, {ratio} times fewer")
     print(json.dumps(result))
     return 0
 

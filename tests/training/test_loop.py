@@ -1,3 +1,4 @@
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -5,6 +6,10 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
+from selfmocap.body_model.body import Body
+from selfmocap.synthetic.backgrounds import procedural_backgrounds
+from selfmocap.synthetic.batches import SyntheticConfig, sample_batch
+from selfmocap.synthetic.motions import procedural_motions
 from selfmocap.training.loop import learning_rate, micro_batch_seed, micro_batches, restore
 from selfmocap.training.run_log import CHECKPOINT_FILE, write_checkpoint
 from selfmocap.training.train_frame import FrameTrainConfig
@@ -23,6 +28,22 @@ def test_micro_batches_are_numbered_from_the_step_at_which_a_run_resumes() -> No
     assert list(numbers) == [6, 7, 8, 9, 10, 11]
     seeds = [micro_batch_seed(FrameTrainConfig(seed=seed), 5) for seed in (0, 1)]
     assert seeds == [5, 1_000_003_005]
+
+
+def test_the_number_of_workers_does_not_change_synthetic_batches(body: Body) -> None:
+    """One thread, as workers have: with more, sums differ in the last bits."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    people = SyntheticConfig(clips=3), procedural_motions(body, 3, 3), procedural_backgrounds(2), body
+    config, fabric = FrameTrainConfig(steps=5, batch=3), Fabric(accelerator="cpu", devices=1)
+    alone, by_workers = (
+        list(micro_batches(lambda seed: sample_batch(seed, *people), config, 3, 0, workers, fabric))
+        for workers in (0, 2)
+    )
+    torch.set_num_threads(threads)
+    assert len(alone) == len(by_workers) == 5
+    for a, b in zip(alone, by_workers, strict=True):
+        assert all(torch.equal(getattr(a, f.name), getattr(b, f.name)) for f in fields(a))
 
 
 def test_a_checkpoint_is_restored_and_one_of_another_version_refused(tmp_path: Path) -> None:

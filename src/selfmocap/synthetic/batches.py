@@ -1,8 +1,7 @@
 """Batches of synthetic people for training, generated in memory: observations with detection errors, and the truth."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -11,7 +10,6 @@ from torch import Tensor
 
 from selfmocap.body_model.body import Body
 from selfmocap.geometry.camera import CROP_SIZE
-from selfmocap.io.cores import cap_workers
 from selfmocap.synthetic import corrupt
 from selfmocap.synthetic.appearance import AppearanceConfig
 from selfmocap.synthetic.backgrounds import Backgrounds
@@ -85,10 +83,6 @@ class TrainingBatch:
 
     def __len__(self) -> int:
         return len(self.rgb)
-
-    def to(self, *args: Any, **options: Any) -> "TrainingBatch":
-        """Return the batch on another device or in another type."""
-        return TrainingBatch(*(getattr(self, f.name).to(*args, **options) for f in fields(self)))
 
 
 @torch.no_grad()
@@ -164,35 +158,6 @@ def _batch(
         joints_cam=scene.joints_cam,
         keypoints_cam=scene.keypoints_cam,
     )
-
-
-def training_batches(
-    seeds: Sequence[int], config: SyntheticConfig, motions: Sequence[MotionClip], backgrounds: Backgrounds, body: Body,
-    workers: int = 0,
-) -> Iterator[TrainingBatch]:  # fmt: skip
-    """`sample_batch` of each seed in turn, made ahead by `workers` processes (none: in this one). The batches and
-    their order do not depend on how many workers there are."""
-    dataset = _Batches(seeds, config, motions, backgrounds, body)
-    loader = torch.utils.data.DataLoader(
-        dataset, batch_size=None, num_workers=cap_workers(workers), shuffle=False,
-        prefetch_factor=2 if workers else None,
-    )  # fmt: skip
-    yield from loader
-
-
-@dataclass(frozen=True, eq=False)
-class _Batches(torch.utils.data.Dataset):
-    seeds: Sequence[int]
-    config: SyntheticConfig
-    motions: Sequence[MotionClip]
-    backgrounds: Backgrounds
-    body: Body
-
-    def __len__(self) -> int:
-        return len(self.seeds)
-
-    def __getitem__(self, index: int) -> TrainingBatch:
-        return sample_batch(self.seeds[index], self.config, self.motions, self.backgrounds, self.body)
 
 
 # ---- windows --------------------------------------------------------------------------------------------------

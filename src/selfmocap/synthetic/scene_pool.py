@@ -1,7 +1,8 @@
 """A pool of scenes on the training device, each of which is used several times."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import TypeVar
 
 import torch
 from jaxtyping import Bool, Float, UInt8
@@ -16,6 +17,8 @@ _POOL_CAPACITY = 400_000
 """Scenes: about 7 GB."""
 SEEDS_PER_RUN = 1_000_003_000
 """Distance between the first seeds of training runs: run n draws sample i with seed n * SEEDS_PER_RUN + i."""
+
+_Sample = TypeVar("_Sample")
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,12 +81,21 @@ class ScenePool:
         return replace(chosen_scenes, **dict(zip(("keypoints", "confidence"), detections, strict=True)))
 
 
-class _SceneParts(Dataset[PooledScenes]):
-    def __init__(self, scenes: Callable[[int], PooledScenes]) -> None:
-        self.scenes = scenes
+class _Samples(Dataset[_Sample]):
+    def __init__(self, sample: Callable[[int], _Sample]) -> None:
+        self.sample = sample
 
-    def __getitem__(self, seed: int) -> PooledScenes:
-        return self.scenes(seed)
+    def __getitem__(self, number: int) -> _Sample:
+        return self.sample(number)
+
+
+def map_in_workers(
+    sample: Callable[[int], _Sample], numbers: Sequence[int], workers: int
+) -> Iterator[_Sample]:
+    """Yield `sample` of each number in order, computed ahead by `workers` processes (0: in this one)."""
+    return iter(
+        DataLoader(_Samples(sample), batch_size=None, sampler=numbers, num_workers=cap_workers(workers))
+    )
 
 
 def pooled_batches(
@@ -98,14 +110,12 @@ def pooled_batches(
     """Yield `batch` scenes for each of `steps`, each used USES_PER_SCENE times on average, and the generator of that
     step.
 
-    `draw_scenes` makes `scenes_per_part` scenes from a seed; `workers` processes call it. The result depends on the
+    `scenes` makes `part` scenes from a seed; `workers` processes call it. The result depends on the
     arguments only, wherever `steps` begins: the pool's content is drawn again before the first step."""
     first = max(0, steps.start - (_POOL_CAPACITY + 2 * part) * USES_PER_SCENE // batch)
     added = [-(-step * batch // (USES_PER_SCENE * part)) for step in range(first, steps.stop + 1)]
     order = [seed * SEEDS_PER_RUN + number for number in range(added[0], added[-1])]
-    parts = iter(
-        DataLoader(_SceneParts(scenes), batch_size=None, sampler=order, num_workers=cap_workers(workers))
-    )
+    parts = map_in_workers(scenes, order, workers)
     pool = ScenePool(device, _POOL_CAPACITY)
     pool.num_added = added[0] * part
     for step in range(first, steps.stop):

@@ -15,11 +15,9 @@ from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 import torch
 from lightning_fabric import Fabric
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
 
-from selfmocap.io.cores import cap_workers
 from selfmocap.models.checkpoints import ema_update
-from selfmocap.synthetic.scene_pool import SEEDS_PER_RUN
+from selfmocap.synthetic.scene_pool import SEEDS_PER_RUN, map_in_workers
 from selfmocap.training.run_log import TrainingLog, TrainingStatus, read_checkpoint, write_checkpoint
 
 WARMUP_STEPS = 200
@@ -140,14 +138,6 @@ def launch_fabric() -> Fabric:
     return fabric
 
 
-class _MicroBatches(Dataset[_Batch]):
-    def __init__(self, sample: Callable[[int], _Batch]) -> None:
-        self.sample = sample
-
-    def __getitem__(self, number: int) -> _Batch:
-        return self.sample(number)
-
-
 def micro_batches(
     sample: Callable[[int], _Batch], config: LoopConfig, size: int, start: int, workers: int, fabric: Fabric
 ) -> Iterator[_Batch]:
@@ -158,10 +148,7 @@ def micro_batches(
     per_step = micro_batches_per_step(config, size, fabric) * fabric.world_size
     own = range(fabric.global_rank, per_step, fabric.world_size)
     order = [step * per_step + number for step in range(start, config.steps) for number in own]
-    loader = DataLoader(
-        _MicroBatches(sample), batch_size=None, sampler=order, num_workers=cap_workers(workers)
-    )
-    return iter(loader)
+    return map_in_workers(sample, order, workers)
 
 
 def micro_batches_per_step(config: LoopConfig, size: int, fabric: Fabric) -> int:
