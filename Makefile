@@ -5,8 +5,8 @@ export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: demo test check docs
 
-## The main job: captures VIDEO, or a synthetic video that it makes first, into out/demo. Of the synthetic one the truth
-## is known: errors of the network as it comes, and of what capture makes of it, are printed in mm.
+## The main job: capture VIDEO, or a synthetic video made first, into out/demo. The truth of the synthetic video is
+## known: the errors before and after adaptation are printed in mm.
 SYNTHETIC := out/demo/synthetic/clip_00000
 VIDEO ?= $(SYNTHETIC)/video.mp4
 demo: $(INSTALLED)
@@ -19,7 +19,7 @@ ifeq ($(VIDEO),$(SYNTHETIC)/video.mp4)
 	$(BIN)/selfmocap infer out/demo --out out/demo/before
 	@echo "Before adaptation, against the truth:"
 	@$(BIN)/selfmocap evaluate out/demo/before/person-1/motion.npz $(SYNTHETIC)/truth/motion.npz
-	@echo "After adaptation, refinement and cleaning:"
+	@echo "After adaptation, refinement and post-processing:"
 	@$(BIN)/selfmocap evaluate out/demo/person-1/motion.npz $(SYNTHETIC)/truth/motion.npz
 endif
 

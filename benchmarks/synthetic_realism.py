@@ -1,10 +1,10 @@
-"""How human synthetic people look to a detector that was never shown any: the share of pictures of whole bodies in
-which BlazePose finds the person where they are.
+"""Measure the realism of synthetic people by a detector that was not trained on them: the fraction of images of whole
+bodies in which BlazePose detects the person.
 
     python benchmarks/synthetic_realism.py [--json] [--pictures 128] [--backgrounds DIR] [--motions DIR] [--sheet PNG]
 
-Pictures are 512 x 512 px with every COCO-23 keypoint in the image and nothing in front of the person. Found means
-found, with a median keypoint error below a tenth of the person's size.
+Images are 512 x 512 px with every COCO-23 keypoint in the image and nothing in front of the person. A person counts as
+detected if the median keypoint error is below a tenth of the person's size.
 """
 
 import argparse
@@ -38,23 +38,23 @@ SIDE = 512
 
 
 def whole_bodies(scene: Scene) -> np.ndarray:
-    """Which people lie in their image with all keypoints."""
+    """Test which people have all keypoints in their image."""
     pixels = scene.keypoints.numpy()
     return ((pixels > 0.01 * SIDE) & (pixels < 0.99 * SIDE)).all((1, 2, 3))
 
 
-def pictures(seed: int, motions, backgrounds, body: Body) -> tuple[np.ndarray, np.ndarray]:
-    """RGB pictures of whole bodies and their true keypoints."""
+def sample_images(seed: int, motions, backgrounds, body: Body) -> tuple[np.ndarray, np.ndarray]:
+    """Render RGB images of whole bodies, with their true keypoints."""
     cameras = CameraConfig(size=(SIDE, SIDE), distance=(2.4, 5.0), focal=(0.65, 1.2))
-    looks = AppearanceConfig(furniture=0.0)
+    appearance = AppearanceConfig(furniture=0.0)
     seeds, rest = np.random.SeedSequence(seed).spawn(2)
-    scene = sample_scene(seeds, cameras, looks, (32, 1), 30.0, motions, body)
+    scene = sample_scene(seeds, cameras, appearance, (32, 1), 30.0, motions, body)
     windows = full_image_windows(scene)
-    setting = sample_scene_background(np.random.default_rng(rest), scene, windows, backgrounds)
-    shown, keypoints = [], []
+    background = sample_scene_background(np.random.default_rng(rest), scene, windows, backgrounds)
+    images, keypoints = [], []
     for i in np.flatnonzero(whole_bodies(scene)):
         one = slice(i, i + 1)
-        drawn = render_figures(
+        rendered = render_figures(
             scene.vertices[one],
             windows.intrinsics[one],
             select_images(scene.appearance, one),
@@ -63,18 +63,17 @@ def pictures(seed: int, motions, backgrounds, body: Body) -> tuple[np.ndarray, n
             2,
             True,
         )
-        shown.append(
-            render_images(drawn, select_images(windows, one), select_images(setting, one), backgrounds)[0]
-        )
+        rows = (select_images(windows, one), select_images(background, one))
+        images.append(render_images(rendered, *rows, backgrounds)[0])
         keypoints.append(scene.keypoints[i, 0].numpy())
-    return np.array(shown), np.array(keypoints)
+    return np.array(images), np.array(keypoints)
 
 
-def found(detector: BlazePose, picture: np.ndarray, truth: np.ndarray) -> bool:
-    """Whether the detector finds the person, and there."""
-    rois = detector.propose_rois(picture, Window(SIDE / 2 - 0.5, SIDE / 2 - 0.5, float(SIDE)))
-    first = detector.detect_in_roi(picture, rois[0]) if rois else None
-    person = detector.detect_in_roi(picture, first.window) if first else None
+def is_detected(detector: BlazePose, image: np.ndarray, truth: np.ndarray) -> bool:
+    """Test whether the detector finds the person at the true position."""
+    rois = detector.propose_rois(image, Window(SIDE / 2 - 0.5, SIDE / 2 - 0.5, float(SIDE)))
+    first = detector.detect_in_roi(image, rois[0]) if rois else None
+    person = detector.detect_in_roi(image, first.window) if first else None
     if person is None:
         return False
     estimate = dict(zip(detector.points.landmarks, person.keypoints, strict=True))
@@ -91,7 +90,7 @@ def main() -> None:
     parser.add_argument("--motions", type=Path)
     parser.add_argument("--backgrounds", type=Path)
     parser.add_argument(
-        "--sheet", type=Path, help="write the first 16 pictures here, a frame around those not found"
+        "--sheet", type=Path, help="write the first 16 images here, with a bar on those without a detection"
     )
     options = parser.parse_args()
     body = Body.load()
@@ -104,13 +103,13 @@ def main() -> None:
     sheet: list[np.ndarray] = []
     seed = options.seed
     while len(hits) < options.pictures:
-        for picture, truth in zip(*pictures(seed, motions, backgrounds, body), strict=True):
-            hits.append(found(detector, picture, truth))
+        for image, truth in zip(*sample_images(seed, motions, backgrounds, body), strict=True):
+            hits.append(is_detected(detector, image, truth))
             if len(sheet) < 16:
-                picture = picture.copy()
+                image = image.copy()
                 if not hits[-1]:
-                    picture[:6] = picture[-6:] = (255, 0, 0)
-                sheet.append(picture)
+                    image[:6] = image[-6:] = (255, 0, 0)
+                sheet.append(image)
         seed += 1
     if options.sheet:
         rows = np.array(sheet).reshape(4, 4, SIDE, SIDE, 3).transpose(0, 2, 1, 3, 4)
@@ -121,7 +120,7 @@ def main() -> None:
         "threads": torch.get_num_threads(),
     }
     if not options.json:
-        print(f"BlazePose finds {result['found_share']:.0%} of {len(hits)} whole synthetic bodies")
+        print(f"BlazePose detects {result['found_share']:.0%} of {len(hits)} whole synthetic bodies")
     print(json.dumps(result))
 
 

@@ -1,6 +1,6 @@
-"""Retargets a folder of recordings, prints each clip's error against reference joints, and draws some of them.
+"""Retarget a folder of recordings, print each clip's error against reference joints, and draw some of them.
 
-    python scripts/retarget_report.py MOTIONS --joints JOINTS --out pictures
+    python scripts/retarget_report.py MOTIONS --joints JOINTS --out images
 
 JOINTS holds, for a clip NAME, `NAME.npz` with `joints` (frames, n, 3; metres, y up, 30 fps) and `names`. A clip's error
 is the mean distance of its limb joints after one scale and one translation a clip.
@@ -33,28 +33,28 @@ DRAWN = (
     "cmu_01_01", "cmu_01_05", "cmu_02_04", "cmu_03_01", "cmu_lambada", "cmu_zombie", "cmu_jumpingjacks",
     "cmucc_06_12", "cmucc_07_05", "cmudaz_salsa03", "cmudaz_14_19", "cmuexp_train_basketball_signal_1",
 )  # fmt: skip
-PICTURES_A_CLIP = 8
+IMAGES_PER_CLIP = 8
 
 
 @dataclass(frozen=True)
 class Score:
-    """A clip against its reference."""
+    """Errors of a clip against its reference."""
 
     error_mm: float
     by_joint_mm: np.ndarray
     scale: float
     late_frames: float
-    """How much later the reference begins: exporters' T-poses are not cut alike."""
+    """Frames by which the reference begins later; exporters remove their T-poses differently."""
 
 
-def ours_of(name: str) -> int:
-    """Our joint for a reference joint of the limbs."""
+def joint_index(name: str) -> int:
+    """Return the body's joint for a reference joint of the limbs."""
     side, part = name.split("_")
     return JOINT[f"{'left' if side == 'l' else 'right'}_{part}"]
 
 
 def joints_of(clip: Recording, body: Body) -> np.ndarray:
-    """(frames, 24, 3) m."""
+    """Compute joint positions (frames, 24, 3), metres."""
     p = clip.parameters
     return forward_kinematics(p.R_parent_joint, body.shape(p.betas).joints, p.p_world_root)[1].numpy()
 
@@ -62,7 +62,7 @@ def joints_of(clip: Recording, body: Body) -> np.ndarray:
 def score(joints: np.ndarray, reference: dict[str, np.ndarray]) -> Score:
     names = list(reference["names"])
     truth = reference["joints"][:, [names.index(name) for name in LIMBS]]
-    estimate = joints[:, [ours_of(name) for name in LIMBS]]
+    estimate = joints[:, [joint_index(name) for name in LIMBS]]
     return min(
         (aligned(estimate, truth, late) for late in np.arange(0, 1.51, 0.25)), key=lambda s: s.error_mm
     )
@@ -70,9 +70,10 @@ def score(joints: np.ndarray, reference: dict[str, np.ndarray]) -> Score:
 
 def aligned(estimate: np.ndarray, truth: np.ndarray, late: float) -> Score:
     frames = min(len(estimate) - int(np.ceil(late)), len(truth))
-    first, share = int(late), late - int(late)
+    first, fraction = int(late), late - int(late)
     estimate = (
-        estimate[first : first + frames] * (1 - share) + estimate[first + (share > 0) :][:frames] * share
+        estimate[first : first + frames] * (1 - fraction)
+        + estimate[first + (fraction > 0) :][:frames] * fraction
     )
     a, b = (x - x.mean((0, 1)) for x in (estimate, truth[:frames]))
     scale = (a * b).sum() / (a * a).sum()
@@ -81,11 +82,11 @@ def aligned(estimate: np.ndarray, truth: np.ndarray, late: float) -> Score:
 
 
 def slide_mm(joints: np.ndarray, fps: float) -> float:
-    """Median speed (mm a frame) of the lower ankle while it is low and slow: a foot that stands."""
+    """Compute the median speed (mm per frame) of ankles that are low and slow: feet in contact with the ground."""
     ankles = joints[:, [JOINT["left_ankle"], JOINT["right_ankle"]]]
     step = np.linalg.norm(np.diff(ankles, axis=0), axis=-1)
-    standing = (ankles[:-1, :, 1] < 0.12) & (step < 0.5 / fps)
-    return float(np.median(step[standing]) * 1000) if standing.any() else float("nan")
+    in_contact = (ankles[:-1, :, 1] < 0.12) & (step < 0.5 / fps)
+    return float(np.median(step[in_contact]) * 1000) if in_contact.any() else float("nan")
 
 
 def draw(
@@ -96,13 +97,13 @@ def draw(
 
     assert body.proxy_vertices is not None and body.proxy_faces is not None
     names = list(reference["names"])
-    frames = np.linspace(0, min(len(joints), len(reference["joints"])) - 2, PICTURES_A_CLIP).astype(int)
+    frames = np.linspace(0, min(len(joints), len(reference["joints"])) - 2, IMAGES_PER_CLIP).astype(int)
     skin = body.with_vertices(body.proxy_vertices)
     figure, axes = pyplot.subplots(2, len(frames), figsize=(2 * len(frames), 5.2), sharex=True, sharey=True)
     for column, frame in enumerate(frames):
         p = clip.parameters
         vertices = skin.shape(p.betas).pose(p.R_parent_joint[frame], p.p_world_root[frame]).vertices.numpy()
-        # Towards the viewer: half from the person's front, half from their left.
+        # The view is from between the front and the left of the person.
         across, away = view(p.R_parent_joint[frame, 0].numpy())
         faces = vertices[body.proxy_faces.numpy()]
         normal = np.cross(faces[:, 1] - faces[:, 0], faces[:, 2] - faces[:, 0])
@@ -128,7 +129,7 @@ def draw(
 
 
 def view(R_world_root: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The image's x axis and the direction away from the viewer, both level."""
+    """Return the image's x axis and the horizontal viewing direction."""
     front = R_world_root[:, 2] * [1, 0, 1]
     front = front / np.linalg.norm(front)
     left = np.cross([0, 1, 0], front)
@@ -140,7 +141,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("motions", type=Path)
     parser.add_argument("--joints", type=Path, required=True)
-    parser.add_argument("--out", type=Path, help="folder for the pictures; none without it")
+    parser.add_argument("--out", type=Path, help="folder of the images; without it none are drawn")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     body = Body.load()

@@ -1,4 +1,4 @@
-"""Builds the embedded default body, writes it, and prints its report as JSON; see docs/explanation/body-model.md."""
+"""Build the embedded default body, write it, and print its report as JSON; see docs/explanation/body-model.md."""
 
 import argparse
 import json
@@ -32,7 +32,7 @@ from .source import (
 from .symmetry import dense_weights, parts, sparse_weights, symmetrised
 
 VERTICES, PROXY_VERTICES = 6800, 1700
-"""Not 6890: an index of an SMPL vertex must never seem to fit."""
+"""Not 6890, so that indices of SMPL's vertices are never valid by accident."""
 BETAS = 16
 POPULATION, POSES, LANDMARK_SAMPLES, HELD_OUT = 1600, 4000, 400, 200
 RIDGE, RANK, LEAST_EFFECT = 3.0, 48, 0.25e-3
@@ -45,26 +45,26 @@ Meshes = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 def decimated(source: Source, mean: np.ndarray) -> Meshes:
-    """The body's mesh and its proxy's, from the mean body (V, 3)."""
+    """Decimate the mean body (V, 3) to the mesh of the body and to that of its proxy."""
     vertices = symmetrised(mean.astype(np.float64), source.mirror)
     left = source.faces[vertices[source.faces][..., 0].max(1) > 0]
     half = HalfMesh(vertices, without_cavities(vertices, left, read_cavities(source)))
     half.collapse_to(VERTICES, {source.landmark_vertex(name) for name in PROTECTED})
-    kept, faces = half.whole(source.mirror)
+    kept, faces = half.both_sides(source.mirror)
     half.collapse_to(PROXY_VERTICES, set())
-    proxy, proxy_faces = half.whole(source.mirror)
+    proxy, proxy_faces = half.both_sides(source.mirror)
     return kept, faces, np.searchsorted(kept, proxy), proxy_faces
 
 
 def shape_space(body: Source, coefficients: np.ndarray) -> ShapeSpace:
-    """The shape space of a population (N, K)."""
+    """Fit the shape space of a population (N, K)."""
     batches = [body.t_pose(coefficients[start : start + 100]) for start in range(0, len(coefficients), 100)]
     vertices, heads = (np.concatenate(arrays) for arrays in zip(*batches, strict=True))
     return fit_shape_space(vertices, body.joints(heads), body.mirror, JOINT_MIRROR, BETAS)
 
 
 def skin_arrays(body: Source) -> packed.Arrays:
-    """Skinning weights for SMPL's joints, and each vertex' part."""
+    """Return skinning weights for SMPL's joints, and each vertex' part."""
     groups = joint_of_bones(body.bone_names)
     grouped = np.stack([body.weights[:, groups == joint].sum(1) for joint in range(len(JOINT_NAMES))], 1)
     joints, weights = sparse_weights(grouped, body.mirror)
@@ -76,7 +76,7 @@ def skin_arrays(body: Source) -> packed.Arrays:
 
 
 def statures(space: ShapeSpace) -> packed.Arrays:
-    """Stature of the mean body, and its change by one unit of each beta, metres."""
+    """Compute the stature of the mean body, and its change by one unit of each beta, metres."""
     steps = np.concatenate([np.eye(BETAS), -np.eye(BETAS), np.zeros((1, BETAS))])
     heights = np.ptp(space.rest(steps)[0][..., 1], axis=1)
     change = (heights[:BETAS] - heights[BETAS:-1]) / 2
@@ -84,7 +84,7 @@ def statures(space: ShapeSpace) -> packed.Arrays:
 
 
 def pose_arrays(body: Source, skin: packed.Arrays, coefficients: np.ndarray) -> packed.Arrays:
-    """Pose blendshapes, from people drawn of a population (N, K)."""
+    """Fit pose blendshapes on people of a population (N, K)."""
     people = coefficients[np.random.default_rng(3).integers(len(coefficients), size=POSES)]
     moments = gather_moments(body, dense_weights(skin["weights_joint"], skin["weights"]), people, seed=3)
     blend = fit_pose_blendshapes(moments, body.mirror, RIDGE, RANK, LEAST_EFFECT)
@@ -98,7 +98,7 @@ def pose_arrays(body: Source, skin: packed.Arrays, coefficients: np.ndarray) -> 
 def landmark_samples(
     source: Source, kept: np.ndarray, coefficients: np.ndarray, seed: int
 ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-    """People (N, K) posed at random, the first in the T-pose: rotations, anny's vertices that were kept (N, V, 3),
+    """Pose people (N, K) at random, the first in the T-pose: rotations, anny's vertices that were kept (N, V, 3),
     and the points of surface and hands on anny's whole body (name: (N, 3))."""
     R_parent_joint = mixed(len(coefficients), np.random.default_rng(seed), LANDMARK_FAMILIES)
     R_parent_joint[0] = np.eye(3)
@@ -114,7 +114,7 @@ def landmark_samples(
 def landmark_arrays(
     arrays: packed.Arrays, space: ShapeSpace, source: Source, kept: np.ndarray, coefficients: np.ndarray
 ) -> packed.Arrays:
-    """Landmark rows: bone heads are fitted on the packed body itself, other points on anny's posed vertices."""
+    """Fit landmark rows: bone heads are fitted on the packed body itself, other points on anny's posed vertices."""
     mirror, rest = arrays["mirror"], arrays["v_template"] - arrays["J_template"][0]
     R_parent_joint, vertices, targets = landmark_samples(source, kept, coefficients, seed=4)
     bodies, joints = packed.pose(arrays, betas_of(space, source, kept, coefficients), R_parent_joint)
@@ -128,14 +128,14 @@ def landmark_arrays(
 
 
 def betas_of(space: ShapeSpace, source: Source, kept: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
-    """The betas nearest to people (N, K) of the source."""
+    """Compute the betas nearest to people (N, K) of the source."""
     return space.betas(source.restricted(kept).t_pose(coefficients)[0] + space.J_template[0])
 
 
 def held_out_landmarks(
     arrays: packed.Arrays, space: ShapeSpace, source: Source, kept: np.ndarray, coefficients: np.ndarray
 ) -> dict[str, Any]:
-    """Landmark errors on people (N, K) and poses not trained on: on anny's own vertices, and on the packed body."""
+    """Compute landmark errors on new people (N, K) and poses: on anny's own vertices, and on the packed body."""
     R_parent_joint, vertices, targets = landmark_samples(source, kept, coefficients, seed=6)
     bodies, joints = packed.pose(arrays, betas_of(space, source, kept, coefficients), R_parent_joint)
     bone_heads = {name: (bodies, joints[:, i]) for i, name in enumerate(landmarks.JOINT_LANDMARKS)}

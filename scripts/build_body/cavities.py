@@ -1,18 +1,18 @@
-"""Closes mouth, nostrils and eye sockets: their inside is removed and a skin of least area drawn over each rim."""
+"""Close mouth, nostrils and eye sockets: remove their inside and cover each rim by a surface of least area."""
 
 import numpy as np
 
 
 def without_cavities(vertices: np.ndarray, faces: np.ndarray, cavity: np.ndarray) -> np.ndarray:
-    """Faces (F', 3) of the left half of a symmetric mesh, from its faces (F, 3), vertices (V, 3) and the cavities'
-    vertices (V,) bool. The mouth's rim, which ends on the midline, is closed along the midline."""
+    """Return the faces (F', 3) of the left half of a symmetric mesh, from its faces (F, 3), vertices (V, 3) and the
+    cavities' vertices (V,) bool. The mouth's rim, which ends on the midline, is closed along the midline."""
     kept = faces[~cavity[faces].any(1)]
     caps = [_membrane(rim, vertices) for rim in _rims(kept, vertices[:, 0] == 0)]
     return np.concatenate([kept, *caps])
 
 
 def _rims(faces: np.ndarray, middle: np.ndarray) -> list[list[int]]:
-    """Chains of vertices along the open edges off the midline, in the order in which a cap's faces run."""
+    """Find the chains of vertices along the open edges off the midline, in the order in which a cap's faces run."""
     edges = {(int(a), int(b)) for face in faces for a, b in zip(face, np.roll(face, -1), strict=True)}
     following = {b: a for a, b in edges if (b, a) not in edges and not (middle[a] and middle[b])}
     rims = []
@@ -26,7 +26,7 @@ def _rims(faces: np.ndarray, middle: np.ndarray) -> list[list[int]]:
 
 
 def _membrane(rim: list[int], vertices: np.ndarray) -> np.ndarray:
-    """The triangulation (len(rim) - 2, 3) of a closed polygon that has the least area, by dynamic programming
+    """Compute the triangulation (len(rim) - 2, 3) of a closed polygon that has the least area, by dynamic programming
     (Barequet and Sharir 1995)."""
     count = len(rim)
     points = vertices[rim]

@@ -9,16 +9,16 @@ import heapq
 import numpy as np
 
 _SLIVER = 1e-4
-"""Weight of an edge's length to the fourth beside the quadric error, to keep triangles well shaped."""
+"""Weight of the fourth power of an edge's length in the error, which keeps triangles well shaped."""
 _MIN_NORMAL_COSINE = 0.3
-"""A collapse that turns a face's normal further than this is refused."""
+"""Maximum rotation of a face's normal by a collapse."""
 
 
 class HalfMesh:
-    """The half of a closed symmetric mesh with x >= 0, and the quadrics that its collapses gather."""
+    """The half of a closed symmetric mesh with x >= 0, and the quadrics that its collapses accumulate."""
 
     def __init__(self, vertices: np.ndarray, faces: np.ndarray) -> None:
-        """Vertices of the whole mesh (V, 3), metres, and the faces (F, 3) of its half."""
+        """Take the vertices (V, 3), metres, of the full mesh, and the faces (F, 3) of its half."""
         self.vertices = vertices
         self.faces = {index: tuple(int(v) for v in face) for index, face in enumerate(faces)}
         self.faces_at: dict[int, set[int]] = {}
@@ -29,21 +29,21 @@ class HalfMesh:
         self.quadrics = _vertex_quadrics(vertices, faces)
 
     def size(self) -> int:
-        """The number of vertices of the whole mesh."""
+        """Return the number of vertices of the full mesh."""
         return 2 * len(self.faces_at) - len(self.middle & self.faces_at.keys())
 
     def neighbours(self, vertex: int) -> set[int]:
-        """The vertices that share an edge with this one."""
+        """Return the vertices that share an edge with this one."""
         return {v for face in self.faces_at[vertex] for v in self.faces[face]} - {vertex}
 
     def cost(self, gone: int, kept: int) -> float:
-        """Quadric error of moving `gone` onto `kept`: area times squared distance, m^4."""
+        """Compute the quadric error of moving `gone` onto `kept`: area times squared distance, m^4."""
         point = np.append(self.vertices[kept], 1.0)
         length = ((self.vertices[kept] - self.vertices[gone]) ** 2).sum()
         return float(point @ (self.quadrics[gone] + self.quadrics[kept]) @ point + _SLIVER * length**2)
 
     def may_collapse(self, gone: int, kept: int) -> bool:
-        """Whether the whole mesh stays a closed 2-manifold, and no face flips."""
+        """Test whether the full mesh stays a closed 2-manifold, and no face flips."""
         shared = self.faces_at[gone] & self.faces_at[kept]
         opposite = {v for face in shared for v in self.faces[face]} - {gone, kept}
         around_gone, around_kept = self.neighbours(gone), self.neighbours(kept)
@@ -70,7 +70,7 @@ class HalfMesh:
         return float(old @ new) > _MIN_NORMAL_COSINE * float(np.sqrt((old @ old) * (new @ new)))
 
     def collapse(self, gone: int, kept: int) -> None:
-        """Move `gone` onto `kept`; their common faces vanish."""
+        """Move `gone` onto `kept`; their common faces are removed."""
         for face in self.faces_at.pop(gone):
             corners = self.faces[face]
             if kept in corners:
@@ -84,7 +84,7 @@ class HalfMesh:
         self.quadrics[kept] += self.quadrics[gone]
 
     def collapse_to(self, size: int, protected: set[int]) -> None:
-        """Collapse the cheapest edges until the whole mesh has at most `size` vertices; `protected` ones stay."""
+        """Collapse the cheapest edges until the full mesh has at most `size` vertices; keep the `protected` ones."""
         queue = [
             (self.cost(gone, kept), gone, kept)
             for gone in self.faces_at
@@ -112,8 +112,8 @@ class HalfMesh:
                     if a != b and a not in protected and a in self.faces_at and b in self.neighbours(a):
                         heapq.heappush(queue, (self.cost(a, b), a, b))
 
-    def whole(self, mirror: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The whole mesh: sorted indices (V',) of the vertices kept, and faces (F', 3) that count in them."""
+    def both_sides(self, mirror: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the full mesh: sorted indices (V',) of the vertices kept, and faces (F', 3) of positions in them."""
         left = np.array(list(self.faces.values()))
         faces = np.concatenate([left, mirror[left][:, ::-1]])
         kept = np.unique(faces)
@@ -126,7 +126,7 @@ def _normal(corners: np.ndarray) -> np.ndarray:
 
 
 def _vertex_quadrics(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """(V, 4, 4) sums of the faces' squared-distance forms times their area; the midline has both sides'."""
+    """Compute (V, 4, 4) sums of the faces' squared-distance forms times their area; the midline has both sides'."""
     a, b, c = np.moveaxis(vertices[faces], 1, 0)
     normals = np.cross(b - a, c - a)
     double_area = np.linalg.norm(normals, axis=1, keepdims=True)
@@ -142,7 +142,7 @@ def _vertex_quadrics(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
 
 
 def mesh_defects(faces: np.ndarray, vertices: int) -> dict[str, int]:
-    """Counts that say whether a mesh is closed, consistently wound and of genus 0 (all 0, `euler` 2)."""
+    """Return counts that show whether a mesh is closed, consistently wound and of genus 0 (all 0, `euler` 2)."""
     edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     directed = {tuple(edge) for edge in edges.tolist()}
     return {
@@ -153,6 +153,6 @@ def mesh_defects(faces: np.ndarray, vertices: int) -> dict[str, int]:
 
 
 def volume(vertices: np.ndarray, faces: np.ndarray) -> float:
-    """Signed volume, m^3; positive where faces are counter-clockwise from outside."""
+    """Compute the signed volume, m^3; positive where faces are counter-clockwise from outside."""
     a, b, c = np.moveaxis(vertices[faces], 1, 0)
     return float((np.cross(a, b) * c).sum() / 6)

@@ -37,13 +37,13 @@ _RIDGES = np.geomspace(1e-7, 1.0, 36)
 
 @dataclass(frozen=True)
 class RowLimits:
-    """How large a row may be."""
+    """Maximum size of a row."""
 
     candidates: int
     """Vertices nearest to the point on the mean body from which it is chosen."""
     vertices: int
     absolute_sum: float
-    """Bound on sum |w|: how much it may magnify errors of the vertices."""
+    """Bound on sum |w|, the factor by which a row may amplify errors of the vertices."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,14 +56,14 @@ class Row:
     """(n,) sum to 1."""
 
     def of(self, vertices: np.ndarray) -> np.ndarray:
-        """The point (N, 3) on bodies (N, V, 3)."""
+        """Compute the point (N, 3) on bodies (N, V, 3)."""
         return np.tensordot(vertices[:, self.vertices], self.weights, ([1], [0]))
 
 
 def fit_row(
     bodies: np.ndarray, target: np.ndarray, near: np.ndarray, limits: RowLimits, mirror: np.ndarray | None
 ) -> Row:
-    """The row that gives `target` (N, 3) on `bodies` (N, V, 3), of vertices among `near`; symmetric under `mirror`
+    """Fit the row that gives `target` (N, 3) on `bodies` (N, V, 3), of vertices among `near`; symmetric under `mirror`
     (V,) if that is given."""
     first = near if mirror is None else near[near <= mirror[near]]
     groups = [np.array([v]) if mirror is None else np.unique([v, mirror[v]]) for v in first]
@@ -82,7 +82,7 @@ def fit_row(
 
 
 def _affine_ridge(gram: np.ndarray, sizes: np.ndarray, absolute_sum: float) -> np.ndarray:
-    """Weights that sum to 1, by the smallest of `_RIDGES` that keeps their absolute sum within its bound."""
+    """Compute weights that sum to 1, by the smallest of `_RIDGES` that keeps their absolute sum within its bound."""
 
     def solved(ridge: float) -> np.ndarray:
         penalty = ridge * np.trace(gram) / len(gram) / sizes
@@ -98,7 +98,7 @@ def _affine_ridge(gram: np.ndarray, sizes: np.ndarray, absolute_sum: float) -> n
 
 
 def candidates(rest: np.ndarray, point: np.ndarray, count: int, mirror: np.ndarray | None) -> np.ndarray:
-    """The vertices of the mean body `rest` (V, 3) nearest to `point` (3,), closed under `mirror` if given."""
+    """Return the vertices of the mean body `rest` (V, 3) nearest to `point` (3,), closed under `mirror` if given."""
     near = np.argsort(((rest - point) ** 2).sum(1), kind="stable")[:count]
     return np.unique(near) if mirror is None else np.unique([near, mirror[near]])
 
@@ -110,7 +110,7 @@ def fit_rows(
     mirror: np.ndarray,
     limits: RowLimits,
 ) -> dict[str, Row]:
-    """Rows for all targets (name: (N, 3)); the first body is the mean body `rest` in the T-pose."""
+    """Fit rows for all targets (name: (N, 3)); the first body is the mean body `rest` in the T-pose."""
     rows = {}
     for name, target in targets.items():
         if "right" not in name:
@@ -124,12 +124,12 @@ def fit_rows(
 
 
 def mirrored(row: Row, mirror: np.ndarray) -> Row:
-    """The same row on the other side."""
+    """Return the row of the other side."""
     return Row(mirror[row.vertices], row.weights)
 
 
 def packed_rows(rows: dict[str, Row]) -> dict[str, np.ndarray]:
-    """The rows as arrays of the file."""
+    """Convert rows to arrays of the file."""
     order = [rows[name] for name in NAMES]
     return {
         "landmark_names": np.array(NAMES),
@@ -142,7 +142,7 @@ def packed_rows(rows: dict[str, Row]) -> dict[str, np.ndarray]:
 
 
 def unpacked_rows(arrays: dict[str, np.ndarray]) -> dict[str, Row]:
-    """`packed_rows` undone."""
+    """Convert arrays of the file to rows."""
     rows = arrays["landmark_row"]
     return {
         str(name): Row(arrays["landmark_vertex"][rows == i], arrays["landmark_weight"][rows == i])

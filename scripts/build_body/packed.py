@@ -1,4 +1,4 @@
-"""The finished body as the arrays of its file, and SMPL's equation on exactly those arrays."""
+"""The body as the arrays of its file, and SMPL's equation on these arrays."""
 
 import os
 import tempfile
@@ -13,7 +13,8 @@ Arrays = dict[str, np.ndarray]
 
 
 def pose(arrays: Arrays, betas: np.ndarray, R_parent_joint: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices (N, V, 3) and joints (N, 24, 3) for betas (N, B) and rotations (N, 24, 3, 3); pelvis at the origin."""
+    """Compute vertices (N, V, 3) and joints (N, 24, 3) for betas (N, B) and rotations (N, 24, 3, 3); pelvis at the
+    origin."""
     rest = arrays["v_template"] + np.tensordot(betas, arrays["shapedirs"].astype(np.float32), ([1], [2]))
     joints = arrays["J_template"] + np.tensordot(betas, arrays["J_shapedirs"], ([1], [2]))
     amounts = pose_features(R_parent_joint) @ arrays["posedirs_coefficients"]
@@ -29,12 +30,12 @@ def pose(arrays: Arrays, betas: np.ndarray, R_parent_joint: np.ndarray) -> tuple
 
 
 def without_pose_blendshapes(arrays: Arrays) -> Arrays:
-    """The same body with pose blendshapes of zero."""
+    """Return the body with pose blendshapes of zero."""
     return arrays | {"posedirs_coefficients": arrays["posedirs_coefficients"] * 0}
 
 
 def write(path: Path, arrays: Arrays) -> None:
-    """Write the file, or nothing."""
+    """Write the file atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, partial = tempfile.mkstemp(dir=path.parent, suffix=".partial")
     try:
@@ -48,6 +49,6 @@ def write(path: Path, arrays: Arrays) -> None:
 
 
 def read(path: Path) -> Arrays:
-    """The arrays of a file."""
+    """Read the arrays of a file."""
     with np.load(path, allow_pickle=False) as stored:
         return {name: stored[name] for name in stored.files}

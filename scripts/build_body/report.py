@@ -1,4 +1,4 @@
-"""What the finished file is worth: symmetry, mesh, and its errors against anny on people and poses not trained on."""
+"""Report on a finished file: symmetry, mesh, and errors against anny on people and poses outside the training set."""
 
 from typing import Any
 
@@ -15,11 +15,11 @@ from .symmetry import MIRROR, feature_mirror
 
 BATCH = 40
 WATER = 1000.0
-"""Density taken for the body, kg/m^3."""
+"""Assumed density of the body, kg/m^3."""
 
 
 def _summary(error: np.ndarray) -> dict[str, float]:
-    """Mean, 95th percentile and maximum of distances in metres, as millimetres."""
+    """Compute the mean, 95th percentile and maximum of distances in metres, as millimetres."""
     return {
         "mean_mm": round(float(error.mean()) * 1e3, 2),
         "p95_mm": round(float(np.quantile(error, 0.95)) * 1e3, 2),
@@ -28,45 +28,45 @@ def _summary(error: np.ndarray) -> dict[str, float]:
 
 
 def mesh_report(arrays: Arrays) -> dict[str, Any]:
-    """Closedness, winding and symmetry of the mesh and of its proxy."""
+    """Report closedness, winding and symmetry of the mesh and of its proxy."""
     vertices, mirror = arrays["v_template"], arrays["mirror"]
     proxy = arrays["proxy_vertices"]
-    place = np.searchsorted(proxy, mirror[proxy])
+    twin_rows = np.searchsorted(proxy, mirror[proxy])
     return {
         "vertices": len(vertices),
         "faces": len(arrays["faces"]),
         "volume_m3": round(volume(vertices, arrays["faces"]), 5),
         **mesh_defects(arrays["faces"], len(vertices)),
-        "share_of_faces_mirrored": _mirrored_share(arrays["faces"], mirror),
+        "share_of_faces_mirrored": _mirrored_fraction(arrays["faces"], mirror),
         "proxy": {
             "vertices": len(proxy),
             "faces": len(arrays["proxy_faces"]),
             "volume_m3": round(volume(vertices[proxy], arrays["proxy_faces"]), 5),
             **mesh_defects(arrays["proxy_faces"], len(proxy)),
-            "share_of_faces_mirrored": _mirrored_share(arrays["proxy_faces"], place),
+            "share_of_faces_mirrored": _mirrored_fraction(arrays["proxy_faces"], twin_rows),
         },
         "largest_asymmetry": _asymmetry(arrays),
     }
 
 
-def _mirrored_share(faces: np.ndarray, mirror: np.ndarray) -> float:
-    """Share of faces whose reflection, its winding turned back, is a face."""
+def _mirrored_fraction(faces: np.ndarray, mirror: np.ndarray) -> float:
+    """Compute the fraction of faces whose reflection, with its winding reversed, is a face."""
 
     def rolled(triangles: np.ndarray) -> set[tuple[int, ...]]:
         return {tuple(np.roll(face, -int(face.argmin()))) for face in triangles}
 
-    ours = rolled(faces)
-    return len(ours & rolled(mirror[faces][:, ::-1])) / len(ours)
+    windings = rolled(faces)
+    return len(windings & rolled(mirror[faces][:, ::-1])) / len(windings)
 
 
 def _asymmetry(arrays: Arrays) -> dict[str, float]:
-    """Largest absolute difference of each array from its reflection: 0 where the symmetry is exact."""
+    """Compute the largest absolute difference of each array from its reflection: 0 where the symmetry is exact."""
     mirror = arrays["mirror"]
     permutation, sign = feature_mirror()
-    place = np.searchsorted(arrays["posedirs_vertices"], mirror[arrays["posedirs_vertices"]])
+    twin_rows = np.searchsorted(arrays["posedirs_vertices"], mirror[arrays["posedirs_vertices"]])
     basis = arrays["posedirs_basis"].astype(np.float64)
     coefficients = arrays["posedirs_coefficients"]
-    twin = basis[:, place] * MIRROR
+    twin = basis[:, twin_rows] * MIRROR
     parity = np.where(np.abs(twin - basis).max((1, 2)) <= np.abs(twin + basis).max((1, 2)), 1, -1)
     dense = np.zeros((len(mirror), len(JOINT_NAMES)))
     np.add.at(dense, (np.arange(len(mirror))[:, None], arrays["weights_joint"]), arrays["weights"])
@@ -88,7 +88,7 @@ def _asymmetry(arrays: Arrays) -> dict[str, float]:
 def shape_report(
     arrays: Arrays, space: ShapeSpace, source: Source, coefficients: np.ndarray
 ) -> dict[str, Any]:
-    """Errors in the T-pose on people not trained on (N, K), and what the betas do."""
+    """Report errors in the T-pose on people (N, K) outside the training set, and the effects of the betas."""
     vertices, heads = source.t_pose(coefficients)
     betas = space.betas(vertices + arrays["J_template"][0])
     rest, joints = pose(arrays, betas, np.broadcast_to(np.eye(3, dtype=np.float32), (len(betas), 24, 3, 3)))
@@ -110,7 +110,7 @@ def shape_report(
 def pose_report(
     arrays: Arrays, space: ShapeSpace, source: Source, coefficients: np.ndarray, seed: int
 ) -> dict[str, Any]:
-    """Vertex errors against anny on people (N, K) not trained on, one random pose of each family for each."""
+    """Report vertex errors against anny on people (N, K) outside the training set, in a random pose of each family."""
     betas = space.betas(source.t_pose(coefficients)[0] + arrays["J_template"][0])
     bodies = {"packed": arrays, "pose_blendshapes_zero": without_pose_blendshapes(arrays)}
     report: dict[str, Any] = {}
@@ -139,7 +139,7 @@ def _truth(source: Source, coefficients: np.ndarray, R_parent_joint: np.ndarray)
 def landmark_report(
     arrays: Arrays, samples: dict[str, tuple[np.ndarray, np.ndarray]]
 ) -> dict[str, dict[str, float]]:
-    """For each landmark the error of its row on samples not trained on (name: (bodies (N, V, 3), targets (N, 3)))."""
+    """Report each landmark's error on samples outside the training set (name: (bodies (N, V, 3), targets (N, 3)))."""
     rows: dict[str, Row] = unpacked_rows(arrays)
     report = {}
     for name, (bodies, targets) in samples.items():

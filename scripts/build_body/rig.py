@@ -14,7 +14,7 @@ _OTHER_SIDE = {"left": "right", "right": "left"}
 JOINT_MIRROR = np.array(
     [JOINT["_".join(_OTHER_SIDE.get(word, word) for word in name.split("_"))] for name in JOINT]
 )
-"""For each joint its twin on the other side."""
+"""Each joint's counterpart on the other side."""
 
 BONES_OF_JOINT = {
     "pelvis": ("root", "pelvis", "spine05"), "spine1": ("spine04", "spine03"), "spine2": ("spine02",),
@@ -22,14 +22,14 @@ BONES_OF_JOINT = {
     "shoulder": ("upperarm",), "elbow": ("lowerarm",), "wrist": ("wrist", "metacarpal"), "hand": ("finger",),
     "hip": ("upperleg",), "knee": ("lowerleg",), "ankle": ("foot",), "foot": ("toe",),
 }  # fmt: skip
-"""The bones (by the beginning of their names) that turn with each joint; the first is the joint's position."""
+"""The bones (by the beginning of their names) that rotate with each joint; the first is the joint's position."""
 
 FOOT_YAW = np.deg2rad(5.0)
-"""How far the feet of the T-pose point outwards."""
+"""Angle by which the feet of the T-pose point outwards."""
 
 
 def joint_of_bones(bone_names: tuple[str, ...]) -> np.ndarray:
-    """(B,) the joint that each bone turns with."""
+    """Return (B,) the joint that each bone rotates with."""
     side = {"L": "left_", "R": "right_"}
     owner = {prefix: joint for joint, prefixes in BONES_OF_JOINT.items() for prefix in prefixes}
     joints = []
@@ -40,7 +40,7 @@ def joint_of_bones(bone_names: tuple[str, ...]) -> np.ndarray:
 
 
 def joint_heads(bone_names: tuple[str, ...]) -> np.ndarray:
-    """(24, B) joints as means of bone heads: hands of four knuckles, feet of the toes' bases, else one bone."""
+    """Return (24, B) joints as means of bone heads: hands of four knuckles, feet of the toes' bases, else one bone."""
     matrix = np.zeros((len(JOINT_NAMES), len(bone_names)))
     joints = joint_of_bones(bone_names)
     for index, joint in enumerate(JOINT_NAMES):
@@ -59,7 +59,7 @@ def joint_heads(bone_names: tuple[str, ...]) -> np.ndarray:
 
 
 def swing(start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """(..., 3) directions to the smallest rotations (..., 3, 3) that turn `start` to `end` (not opposite)."""
+    """Compute the smallest rotations (..., 3, 3) from directions `start` (..., 3) to `end` (not opposite)."""
     a = start / np.linalg.norm(start, axis=-1, keepdims=True)
     b = np.broadcast_to(end / np.linalg.norm(end, axis=-1, keepdims=True), a.shape)
     both = (a + b)[..., :, None]
@@ -68,13 +68,14 @@ def swing(start: np.ndarray, end: np.ndarray) -> np.ndarray:
 
 
 def apply(rotations: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    """(..., 3, 3) times (..., 3)."""
+    """Multiply (..., 3, 3) by (..., 3)."""
     return (rotations @ vectors[..., None])[..., 0]
 
 
 def t_pose_rotations(heads: np.ndarray, bone_names: tuple[str, ...]) -> np.ndarray:
-    """Bone heads (N, B, 3) in MakeHuman's A-pose to the world rotation (N, 24, 3, 3) of each joint into the T-pose:
-    arms along x, palms down, legs vertical, soles level, feet `FOOT_YAW` outwards; trunk, collars and head as is."""
+    """Convert bone heads (N, B, 3) in MakeHuman's A-pose to the world rotation (N, 24, 3, 3) of each joint into the
+    T-pose: arms along x, palms down, legs vertical, soles level, feet `FOOT_YAW` outwards; trunk, collars and
+    head as is."""
     rotations = np.broadcast_to(np.eye(3), (len(heads), len(JOINT_NAMES), 3, 3)).copy()
     at = dict(zip(bone_names, np.moveaxis(heads, 1, 0), strict=True))
     joints = np.moveaxis(joint_heads(bone_names) @ heads, 1, 0)
@@ -102,7 +103,7 @@ def t_pose_rotations(heads: np.ndarray, bone_names: tuple[str, ...]) -> np.ndarr
 
 
 def _frame(x: np.ndarray, near_z: np.ndarray) -> np.ndarray:
-    """Frames (..., 3, 3), axes in columns: x given, z as near as can be to `near_z`."""
+    """Compute frames (..., 3, 3), axes in columns: x is given, z is the nearest to `near_z`."""
     x = x / np.linalg.norm(x, axis=-1, keepdims=True)
     y = np.cross(near_z, x)
     y /= np.linalg.norm(y, axis=-1, keepdims=True)
@@ -110,7 +111,8 @@ def _frame(x: np.ndarray, near_z: np.ndarray) -> np.ndarray:
 
 
 def posed_heads(heads: np.ndarray, rotations: np.ndarray, parents: np.ndarray) -> np.ndarray:
-    """Forward kinematics: rest heads (N, J, 3) and world rotations (N, J, 3, 3) to posed heads; the root stays."""
+    """Compute forward kinematics: rest heads (N, J, 3) and world rotations (N, J, 3, 3) to posed heads; the root
+    stays."""
     posed = np.empty(np.broadcast_shapes(heads.shape, rotations.shape[:-1]), rotations.dtype)
     posed[:, 0] = heads[:, 0]
     for joint, parent in enumerate(parents[1:], start=1):
@@ -119,18 +121,18 @@ def posed_heads(heads: np.ndarray, rotations: np.ndarray, parents: np.ndarray) -
 
 
 def skinning_maps(heads: np.ndarray, rotations: np.ndarray, posed: np.ndarray) -> np.ndarray:
-    """(N, J, 3, 4): each joint's map x -> R x + t from the rest pose to the world."""
+    """Compute (N, J, 3, 4): each joint's map x -> R x + t from the rest pose to the world."""
     return np.concatenate([rotations, (posed - apply(rotations, heads))[..., None]], -1)
 
 
 def skin(vertices: np.ndarray, maps: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Linear blend skinning of (N, V, 3) vertices with (N, J, 3, 4) maps and (V, J) weights."""
+    """Compute linear blend skinning of (N, V, 3) vertices with (N, J, 3, 4) maps and (V, J) weights."""
     blended = (weights @ maps.reshape(*maps.shape[:2], 12)).reshape(len(maps), len(weights), 3, 4)
     return apply(blended[..., :3], vertices) + blended[..., 3]
 
 
 def world_rotations(R_parent_joint: np.ndarray) -> np.ndarray:
-    """(N, 24, 3, 3) rotations relative to the parents to rotations in the world."""
+    """Convert (N, 24, 3, 3) rotations relative to the parents to rotations in the world."""
     rotations = R_parent_joint.copy()
     for joint, parent in enumerate(PARENTS[1:], start=1):
         rotations[:, joint] = rotations[:, parent] @ R_parent_joint[:, joint]
@@ -138,5 +140,5 @@ def world_rotations(R_parent_joint: np.ndarray) -> np.ndarray:
 
 
 def pose_features(R_parent_joint: np.ndarray) -> np.ndarray:
-    """(N, 207) SMPL's pose feature: R - I of joints 1 to 23, row by row."""
+    """Compute (N, 207) SMPL's pose feature: R - I of joints 1 to 23, row by row."""
     return (R_parent_joint[:, 1:] - np.eye(3, dtype=R_parent_joint.dtype)).reshape(len(R_parent_joint), -1)

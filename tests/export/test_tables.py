@@ -19,18 +19,22 @@ def test_the_csv_holds_positions_and_the_rotations_that_make_them(body: Body, tm
         rows = list(csv.DictReader(file))
     assert [float(row["time_s"]) for row in rows] == pytest.approx(motion.frame_times.tolist(), abs=1e-6)
     assert [float(row["confidence"]) for row in rows] == pytest.approx(motion.confidence.tolist(), abs=1e-4)
-    numbers = np.array([[float(value) for value in row.values()] for row in rows])
+
+    def columns(suffix: str, axes: str) -> np.ndarray:
+        titles = [f"{name}_{axis}{suffix}" for name in names for axis in axes]
+        return np.array([[float(row[title]) for title in titles] for row in rows]).reshape(-1, 24, 3)
+
     names = [title.removesuffix("_x_m") for title in rows[0] if title.endswith("_x_m")]
     assert (names[0], names[4], names[-1]) == ("Pelvis", "L_Knee", "R_Hand")
-    joints = numbers[:, 3 : 3 + 72].reshape(-1, 24, 3)
+    joints = columns("_m", "xyz")
     assert np.abs(joints - joints_world(motion)).max() < 1e-5
-    angles = numbers[:, 3 + 72 :].reshape(-1, 24, 3)
-    turns = [Rotation.from_euler("ZXY", angles[:, 0], degrees=True)]
+    angles = columns("rotation_deg", "ZXY")
+    rotations = [Rotation.from_euler("ZXY", angles[:, 0], degrees=True)]
     rest = body.shape(motion.parameters.betas).joints.numpy()
     for joint, parent in enumerate(JOINT_PARENTS[1:], start=1):
-        place = joints[:, parent] + turns[parent].apply(rest[joint] - rest[parent])
-        assert np.abs(place - joints[:, joint]).max() < 1e-4
-        turns.append(turns[parent] * Rotation.from_euler("ZXY", angles[:, joint], degrees=True))
+        position = joints[:, parent] + rotations[parent].apply(rest[joint] - rest[parent])
+        assert np.abs(position - joints[:, joint]).max() < 1e-4
+        rotations.append(rotations[parent] * Rotation.from_euler("ZXY", angles[:, joint], degrees=True))
 
 
 def test_the_trc_holds_joints_and_the_points_of_the_skin_in_mm(body: Body, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Backgrounds: read with bounds, and seen through a camera that turns."""
+"""Backgrounds: bounded reading, and homographies of a rotating camera."""
 
 import numpy as np
 import pytest
@@ -14,15 +14,15 @@ from selfmocap.synthetic.backgrounds import (
 )
 
 
-def test_names_tell_where_the_horizon_is(tmp_path) -> None:
+def test_file_names_give_the_horizon(tmp_path) -> None:
     Image.new("RGB", (400, 200), (200, 10, 10)).save(tmp_path / "a_down8_fov70.jpg")
     Image.new("L", (100, 300), 90).save(tmp_path / "b.png")
-    (tmp_path / "notes.txt").write_text("not a picture")
-    found = load_backgrounds(tmp_path)
-    assert found.images.shape == (2, BACKGROUND_SIDE, BACKGROUND_SIDE, 3)
-    assert np.rad2deg(found.pitch[0]) == pytest.approx(8.0) and np.isnan(found.pitch[1])
-    assert found.focal[0] == pytest.approx(BACKGROUND_SIDE / 2 / np.tan(np.deg2rad(35)))
-    assert abs(int(found.images[0, 5, 5, 0]) - 200) < 6 and (found.images[1] == 90).all()
+    (tmp_path / "notes.txt").write_text("not an image")
+    backgrounds = load_backgrounds(tmp_path)
+    assert backgrounds.images.shape == (2, BACKGROUND_SIDE, BACKGROUND_SIDE, 3)
+    assert np.rad2deg(backgrounds.pitch[0]) == pytest.approx(8.0) and np.isnan(backgrounds.pitch[1])
+    assert backgrounds.focal[0] == pytest.approx(BACKGROUND_SIDE / 2 / np.tan(np.deg2rad(35)))
+    assert abs(int(backgrounds.images[0, 5, 5, 0]) - 200) < 6 and (backgrounds.images[1] == 90).all()
 
 
 def test_bad_folders_are_refused_by_name(tmp_path) -> None:
@@ -35,7 +35,7 @@ def test_bad_folders_are_refused_by_name(tmp_path) -> None:
         load_backgrounds(tmp_path)
 
 
-def test_a_picture_is_filled_in_by_its_homography() -> None:
+def test_an_image_is_warped_by_its_homography() -> None:
     images = np.zeros((1, BACKGROUND_SIDE, BACKGROUND_SIDE, 3), np.uint8)
     images[..., 0], images[..., 1] = (
         np.arange(BACKGROUND_SIDE)[None, :] % 256,
@@ -56,7 +56,7 @@ def test_a_picture_is_filled_in_by_its_homography() -> None:
     assert np.allclose(beyond[0, :, 0], [5, 4, 3, 2, 1, 0, 1, 2], atol=1e-3), "mirrored at the edge"
 
 
-def test_known_horizons_lie_where_the_camera_sees_the_horizon() -> None:
+def test_known_horizons_are_the_horizon_of_the_camera() -> None:
     known = Backgrounds(
         np.zeros((1, BACKGROUND_SIDE, BACKGROUND_SIDE, 3), np.uint8), np.array([0.1]), np.array([250.0])
     )
@@ -71,7 +71,7 @@ def test_known_horizons_lie_where_the_camera_sees_the_horizon() -> None:
     assert y / w == pytest.approx((BACKGROUND_SIDE - 1) / 2 - 250 * np.tan(0.1), abs=0.01)
 
 
-def test_procedural_ones_differ_and_repeat() -> None:
+def test_procedural_backgrounds_differ_and_are_deterministic() -> None:
     a, b = procedural_backgrounds(5, seed=1), procedural_backgrounds(5, seed=1)
     assert (a.images == b.images).all() and len(a) == 5
     assert (a.images.reshape(5, -1).std(1) > 5).all()

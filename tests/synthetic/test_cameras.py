@@ -1,4 +1,4 @@
-"""Cameras: as they are said to be distributed, above the ground, looking at the person."""
+"""Cameras: their distributions, above the ground, directed at the person."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def test_distributions() -> None:
     assert (p_cam[:, 0] / p_cam[:, 2]).std().item() == pytest.approx(0.11, abs=0.01)
 
 
-def test_cameras_stand_above_the_ground_and_see_the_pelvis() -> None:
+def test_cameras_are_above_the_ground_with_the_pelvis_in_view() -> None:
     path = still(2000)
     views = sample_views(np.random.default_rng(1), CameraConfig(), path, FPS)
     height = views.camera.p_world_cam[..., 1]
@@ -39,14 +39,14 @@ def test_cameras_stand_above_the_ground_and_see_the_pelvis() -> None:
     assert ((pixels > 0) & (pixels < views.size - 1)).all()
 
 
-def test_rotations_are_rotations_in_every_frame() -> None:
+def test_rotations_are_orthonormal_in_every_frame() -> None:
     path = torch.randn(6, 40, 3, generator=torch.Generator().manual_seed(0)).cumsum(1) * 0.02 + still(6, 40)
     R = sample_views(np.random.default_rng(2), CameraConfig(hand_held=1.0), path, FPS).camera.R_cam_world
     torch.testing.assert_close(R @ R.mT, torch.eye(3).expand_as(R), atol=1e-5, rtol=0)
     assert (torch.linalg.det(R) > 0.99).all()
 
 
-def test_a_tripod_stands_still_and_a_hand_does_not() -> None:
+def test_a_tripod_is_static_and_a_hand_held_camera_moves() -> None:
     path = still(20, 60)
     tripod = sample_views(
         np.random.default_rng(3), CameraConfig(panning=0.0, hand_held=0.0), path, FPS
@@ -70,7 +70,7 @@ def test_panning_follows_the_person() -> None:
     assert spread[1] < 0.35 * spread[0]
 
 
-def test_the_size_can_be_told() -> None:
+def test_the_image_size_can_be_given() -> None:
     views = sample_views(np.random.default_rng(5), CameraConfig(size=(320, 240)), still(3), FPS)
     assert views.size.tolist() == [[320, 240]] * 3
     assert views.camera.center.tolist() == [[[159.5, 119.5]]] * 3

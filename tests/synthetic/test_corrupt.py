@@ -1,4 +1,4 @@
-"""A detector's errors: their sizes, their persistence, and what they do to masks."""
+"""A detector's errors: their sizes, their persistence, and their effect on masks."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ def disc(radius: float, side: int = 128) -> np.ndarray:
     return (np.hypot(x, y) < radius).astype(np.float32)[None]
 
 
-def test_errors_grow_with_the_person_and_differ_by_joint() -> None:
+def test_errors_scale_with_the_person_and_differ_by_joint() -> None:
     rng = np.random.default_rng(0)
     errors = sample_errors(rng, KeypointErrors(clean=0.0), 800, 1)
     size = np.linalg.norm(errors.offset, axis=-1)[:, 0]
@@ -33,14 +33,14 @@ def test_slow_errors_are_slow() -> None:
     assert 0.02 * size < step < 0.3 * size
 
 
-def test_runs_have_their_share_and_length() -> None:
+def test_runs_have_their_fraction_and_length() -> None:
     runs = corrupt._sample_runs(np.random.default_rng(0), 3000, 60, 0.1)
     assert runs.mean() == pytest.approx(0.1, abs=0.01)
     stays = runs[:, 1:][runs[:, :-1]].mean()
     assert stays == pytest.approx(1 - (1 / 4) * 0.9, abs=0.03)
 
 
-def test_clean_clips_are_clean() -> None:
+def test_clean_clips_have_no_errors() -> None:
     errors = sample_errors(np.random.default_rng(0), KeypointErrors(clean=1.0), 20, 5)
     assert not errors.offset.any() and not errors.missed.any() and not errors.hidden_offset.any()
     assert (errors.source == np.arange(23)).all() and (errors.confidence_factor == 1).all()
@@ -57,10 +57,10 @@ def test_confidence_of_hidden_and_outside_points_is_low() -> None:
     assert confidence[..., wrist][(visible & inside)[..., wrist]].min() >= 0.75
     hidden = inside & ~visible
     assert np.median(confidence[..., wrist][hidden[..., wrist]]) < 0.4
-    assert confidence[..., hip][hidden[..., hip]].min() > 0.8, "hips are believed even when hidden"
+    assert confidence[..., hip][hidden[..., hip]].min() > 0.8, "hips have a high confidence even when hidden"
 
 
-def test_an_edge_moves_as_far_as_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_edge_moves_by_its_shift(monkeypatch: pytest.MonkeyPatch) -> None:
     given = disc(30)
     calm = corrupt_masks(np.random.default_rng(0), MaskErrors(0.0, 0.0), given, np.zeros_like(given))
     assert np.logical_xor(calm, given > 0).sum() < 0.05 * given.sum()
@@ -71,7 +71,7 @@ def test_an_edge_moves_as_far_as_told(monkeypatch: pytest.MonkeyPatch) -> None:
         assert np.sqrt(moved.sum() / np.pi) == pytest.approx(30 + shift, abs=0.5)
 
 
-def test_masks_fray_and_tear() -> None:
+def test_masks_get_frayed_edges_and_holes() -> None:
     given = np.repeat(disc(30), 200, axis=0)
     masks = corrupt_masks(np.random.default_rng(0), MaskErrors(0.012, 0.5), given, np.zeros_like(given))
     overlap = (masks & (given > 0)).sum((1, 2)) / (masks | (given > 0)).sum((1, 2))
@@ -79,7 +79,7 @@ def test_masks_fray_and_tear() -> None:
     assert overlap.min() < 0.9 and len(set(masks.sum((1, 2)).tolist())) > 100
 
 
-def test_held_things_are_often_taken_for_the_person() -> None:
+def test_held_objects_are_often_part_of_the_mask() -> None:
     given, held = np.repeat(disc(20), 300, axis=0), np.zeros((300, 128, 128), np.float32)
     held[:, 100:110, 60:70] = 1
     masks = corrupt_masks(np.random.default_rng(0), MaskErrors(0.0, 0.0), given, held)

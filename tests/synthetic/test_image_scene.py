@@ -5,7 +5,7 @@ import torch
 from selfmocap.synthetic.image_scene import augment_images, half_size, jitter_crop_colours
 
 
-def test_some_frames_lack_their_crop_or_mask() -> None:
+def test_some_frames_have_no_crop_or_mask() -> None:
     crops, masks = augment_images(
         torch.Generator().manual_seed(0),
         torch.full((2000, 1, 8, 8, 3), 120, dtype=torch.uint8),
@@ -18,9 +18,9 @@ def test_some_frames_lack_their_crop_or_mask() -> None:
 
 
 def test_images_are_halved_and_their_colours_jittered() -> None:
-    picture = np.zeros((1, 1, 4, 4, 3), np.uint8)
-    picture[..., :2, :2, :], picture[..., 0, 2, :] = 200, 100
-    assert half_size(picture)[0, 0, 0, :, 0].tolist() == [200, 25]
+    image = np.zeros((1, 1, 4, 4, 3), np.uint8)
+    image[..., :2, :2, :], image[..., 0, 2, :] = 200, 100
+    assert half_size(image)[0, 0, 0, :, 0].tolist() == [200, 25]
     mask = np.array([[[[True, True, False, False], [False, False, True, False], *[[False] * 4] * 2]]])
     assert half_size(mask)[0, 0].tolist() == [[True, False], [False, False]]
     crops = torch.randint(

@@ -1,4 +1,4 @@
-"""Keypoints without pictures."""
+"""Keypoints without images."""
 
 import pytest
 import torch
@@ -22,20 +22,20 @@ def motions(body):
 
 def test_exact_keypoints_are_the_projected_body(body: Body, motions) -> None:
     scene = sample_keypoint_scene(0, SyntheticConfig(clips=6, frames=2), motions, body)
-    seen = sample_detections(1, EXACT, scene)
+    detections = sample_detections(1, EXACT, scene)
     posed = body.pose(scene.truth)
     points = body.keypoints(posed.vertices, DEFAULT_KEYPOINTS.name)
     pixels = project(points, scene.focal[:, None], scene.center[:, None])
-    shown = seen.confidence == 1
-    assert shown.any() and set(seen.confidence.unique().tolist()) <= {0.0, 1.0}
-    assert torch.equal(shown, torch.from_numpy(scene.in_image))
+    certain = detections.confidence == 1
+    assert certain.any() and set(detections.confidence.unique().tolist()) <= {0.0, 1.0}
+    assert torch.equal(certain, torch.from_numpy(scene.in_image))
     torch.testing.assert_close(
-        seen.keypoints[shown & torch.from_numpy(scene.visible)],
-        pixels[shown & torch.from_numpy(scene.visible)], atol=0.02, rtol=1e-4,
+        detections.keypoints[certain & torch.from_numpy(scene.visible)],
+        pixels[certain & torch.from_numpy(scene.visible)], atol=0.02, rtol=1e-4,
     )  # fmt: skip
 
 
-def test_a_scene_comes_back_with_other_errors(body: Body, motions) -> None:
+def test_a_scene_is_reused_with_other_errors(body: Body, motions) -> None:
     config = SyntheticConfig(clips=4, corruption=CorruptionConfig(KeypointErrors(clean=0.0)))
     sample = KeypointFrames(motions, body, config, num_scenes=2)
     (first, truth), (second, _), (third, again) = (sample(seed) for seed in (0, 1, 2))
@@ -48,7 +48,7 @@ def test_a_scene_comes_back_with_other_errors(body: Body, motions) -> None:
     assert torch.equal(fresh.keypoints, third.keypoints) and torch.equal(fresh.confidence, third.confidence)
 
 
-def test_blind_confidences_say_only_what_was_found(body: Body, motions) -> None:
+def test_blind_confidences_depend_on_detection_only(body: Body, motions) -> None:
     scene = sample_keypoint_scene(0, SyntheticConfig(clips=16), motions, body)
     blind = sample_detections(0, KeypointErrors(binary_confidence=1.0), scene).confidence
     seeing = sample_detections(0, KeypointErrors(binary_confidence=0.0), scene).confidence

@@ -45,11 +45,11 @@ def still(R: torch.Tensor, frames: int = 1) -> BodyParameters:
 
 
 def moving(first: str, second: str, frames: int = 61) -> BodyParameters:
-    share = torch.linspace(0, 1, frames)[:, None, None]
+    fraction = torch.linspace(0, 1, frames)[:, None, None]
     rotvec = [roma.rotmat_to_rotvec(named_pose(name)) for name in (first, second)]
-    R = roma.rotvec_to_rotmat(torch.lerp(*rotvec, share))
+    R = roma.rotvec_to_rotmat(torch.lerp(*rotvec, fraction))
     return BodyParameters(
-        torch.zeros(10), R, torch.cat([share[..., 0], 1 + 0 * share[..., 0], share[..., 0]], 1)
+        torch.zeros(10), R, torch.cat([fraction[..., 0], 1 + 0 * fraction[..., 0], fraction[..., 0]], 1)
     )
 
 
@@ -59,7 +59,7 @@ def clips() -> list[Recording]:
     return [Recording(f"{a}-{b}", "me", 30.0, moving(a, b)) for a, b in pairs]
 
 
-def test_a_mirror_image_swaps_sides_and_is_undone_by_another(body: Body) -> None:
+def test_a_mirror_image_swaps_sides_and_is_its_own_inverse(body: Body) -> None:
     motion = moving("run", "kick")
     image = mirror_motion(motion)
     reflected = joints(motion, body)[:, list(JOINT_MIRROR)] * torch.tensor([-1.0, 1, 1])
@@ -79,17 +79,17 @@ def test_mixing_takes_arms_from_one_and_legs_and_path_from_the_other() -> None:
 def test_warped_time_follows_the_same_path_within_the_speeds() -> None:
     motion = moving("t", "run", frames=90)
     warped = warp_time(motion, 300, np.random.default_rng(0), 0.5, 2.0)
-    place = warped.p_world_root[:, 0] * 89
-    step = place.diff().abs()
+    position = warped.p_world_root[:, 0] * 89
+    step = position.diff().abs()
     assert step.max() <= 2.0 + 1e-3
     assert step.median() > 0.5
     assert torch.allclose(warped.p_world_root[:, 0], warped.p_world_root[:, 2])
-    nearest = motion.R_parent_joint[place.round().long()]
+    nearest = motion.R_parent_joint[position.round().long()]
     assert angle_deg(warped.R_parent_joint, nearest).max() < 1.0
 
 
 @pytest.mark.parametrize("kind", POSE_KINDS, ids=lambda kind: kind.name)
-def test_drawn_poses_keep_limits_ground_and_calm(body: Body, kind) -> None:
+def test_drawn_poses_keep_limits_ground_and_speed(body: Body, kind) -> None:
     rng = np.random.default_rng(1)
     motion = sample_procedural_motion(kind, body, 120, 30.0, rng, (0.6, 2.2))
     assert excess_angle(motion.R_parent_joint).max() < 1e-5
@@ -110,7 +110,7 @@ def test_ranges_lie_within_the_limits() -> None:
                 )
 
 
-def test_each_kind_is_what_its_name_says(body: Body) -> None:
+def test_each_kind_has_its_typical_heights(body: Body) -> None:
     """Heights over the ground, metres: of a 1.7 m body, on the mean of a clip."""
     expected = {
         "standing": ("head", 1.35, 1.65),
@@ -137,18 +137,18 @@ def test_each_kind_is_what_its_name_says(body: Body) -> None:
 # ---- penetration -----------------------------------------------------------------------------------------------
 
 
-def test_segments_are_as_far_apart_as_their_nearest_points() -> None:
+def test_segment_distance_is_that_of_the_nearest_points() -> None:
     ends = torch.randn(4, 200, 3, dtype=torch.float64)
     ends[3, :50] = ends[2, :50] + (ends[1, :50] - ends[0, :50]) * 0.7
-    share = torch.linspace(0, 1, 201, dtype=torch.float64)[:, None, None]
-    a, b = ends[0] + share * (ends[1] - ends[0]), ends[2] + share * (ends[3] - ends[2])
+    fraction = torch.linspace(0, 1, 201, dtype=torch.float64)[:, None, None]
+    a, b = ends[0] + fraction * (ends[1] - ends[0]), ends[2] + fraction * (ends[3] - ends[2])
     brute = (a[:, None] - b[None]).norm(dim=-1).flatten(0, 1).amin(0)
-    found = _segment_distance(*ends)
-    assert (found <= brute + 1e-9).all()
-    assert (brute - found).max() < 0.02
+    distance = _segment_distance(*ends)
+    assert (distance <= brute + 1e-9).all()
+    assert (brute - distance).max() < 0.02
 
 
-def test_people_apart_are_apart_and_arms_in_the_trunk_are_not(body: Body) -> None:
+def test_penetration_is_zero_for_free_limbs_and_positive_for_arms_in_the_trunk(body: Body) -> None:
     for name in ("t", "arms-up", "run", "kick"):
         assert depth_of(still(named_pose(name)), body).max() < 0.01, name
     through = pose_from_degrees(
@@ -157,7 +157,7 @@ def test_people_apart_are_apart_and_arms_in_the_trunk_are_not(body: Body) -> Non
     assert depth_of(still(through), body).max() > 0.04
 
 
-def test_limbs_give_way_where_needed_and_nowhere_else(body: Body) -> None:
+def test_only_penetrating_limbs_are_moved(body: Body) -> None:
     free = moving("arms-down", "run", 60)
     assert separate_limbs(free, body, GREATEST) is free
     R = named_pose("arms-down").repeat(120, 1, 1, 1)
@@ -172,18 +172,20 @@ def test_limbs_give_way_where_needed_and_nowhere_else(body: Body) -> None:
     moved = separate_limbs(motion, body, GREATEST)
     assert depth_of(moved, body).max() <= GREATEST + 1e-6
     assert torch.equal(moved.R_parent_joint[:25], motion.R_parent_joint[:25])
-    turn = angle_deg(moved.R_parent_joint[1:], moved.R_parent_joint[:-1]).max()
-    assert turn < angle_deg(motion.R_parent_joint[1:], motion.R_parent_joint[:-1]).max() + 8
+    rotation_deg = angle_deg(moved.R_parent_joint[1:], moved.R_parent_joint[:-1]).max()
+    assert rotation_deg < angle_deg(motion.R_parent_joint[1:], motion.R_parent_joint[:-1]).max() + 8
 
 
 # ---- all of it -------------------------------------------------------------------------------------------------
 
 
-def test_widened_motions_keep_limits_and_bounds_and_repeat(body: Body, clips: list[Recording]) -> None:
-    made = augment_motions(clips, body, 24, seed=7, seconds=2.0)
+def test_augmented_motions_keep_limits_and_bounds_and_are_deterministic(
+    body: Body, clips: list[Recording]
+) -> None:
+    augmented = augment_motions(clips, body, 24, seed=7, seconds=2.0)
     again = augment_motions(clips, body, 24, seed=7, seconds=2.0)
     other = augment_motions(clips, body, 24, seed=8, seconds=2.0)
-    for a, b, c in zip(made, again, other, strict=True):
+    for a, b, c in zip(augmented, again, other, strict=True):
         assert a.name == b.name
         for field in ("betas", "R_parent_joint", "p_world_root"):
             assert torch.equal(getattr(a.parameters, field), getattr(b.parameters, field))
@@ -191,11 +193,11 @@ def test_widened_motions_keep_limits_and_bounds_and_repeat(body: Body, clips: li
         assert a.parameters.R_parent_joint.shape == (60, 24, 3, 3)
         assert excess_angle(a.parameters.R_parent_joint).max() < 1e-5
         assert depth_of(a.parameters, body).max() <= GREATEST + 1e-6
-    names = " ".join(clip.name for clip in made)
+    names = " ".join(clip.name for clip in augmented)
     assert "mirrored" in names and " on " in names and any(kind.name in names for kind in POSE_KINDS)
 
 
-def test_a_motion_does_not_depend_on_how_many_are_made(body: Body) -> None:
+def test_a_motion_does_not_depend_on_their_number(body: Body) -> None:
     few, many = (augment_motions([], body, count, seed=3, seconds=1.0) for count in (2, 5))
     assert torch.equal(few[1].parameters.R_parent_joint, many[1].parameters.R_parent_joint)
 

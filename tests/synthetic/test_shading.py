@@ -1,4 +1,4 @@
-"""Drawing: the fast rasteriser beside the exact one, and the laws of light."""
+"""Rendering: the fast rasteriser against the exact one, and the lighting model."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def stage(body: Body) -> FigureAssets:
 
 @pytest.fixture(scope="module")
 def vertices(body: Body, stage: FigureAssets) -> np.ndarray:
-    """Bodies in three poses, 3 m before the camera, without skirt and things."""
+    """Bodies in three poses, 3 m before the camera, without skirt and props."""
     R = torch.stack([named_pose(name) for name in ("run", "squat", "t")])
     R[:, 0] = torch.diag(torch.tensor([1.0, -1.0, -1.0])) @ R[:, 0]
     posed = body.shape(torch.zeros(3, body.num_betas)).pose(R, torch.tensor([0.0, 0.1, 3.0]).expand(3, 3))
@@ -38,12 +38,12 @@ def vertices(body: Body, stage: FigureAssets) -> np.ndarray:
     return torch.cat([posed.vertices.mT, torch.full((3, 3, count), 50.0)], dim=-1).contiguous().numpy()
 
 
-def looks_of(pictures: int, seed: int = 0, body: Body | None = None) -> FigureAppearance:
+def sample_appearance(images: int, seed: int = 0, body: Body | None = None) -> FigureAppearance:
     rng = np.random.default_rng(seed)
-    layers = appearance.sample_layers(rng, AppearanceConfig(), pictures)
-    light = light_in_camera(sample_light(rng, pictures), np.tile(np.eye(3), (pictures, 1, 1, 1)))
-    edges = appearance.sample_edges(rng, body or Body.load(), pictures)
-    return appearance.appearance_of_frames(edges, layers, light, rng.uniform(0, 16, (pictures, 3)))
+    layers = appearance.sample_layers(rng, AppearanceConfig(), images)
+    light = light_in_camera(sample_light(rng, images), np.tile(np.eye(3), (images, 1, 1, 1)))
+    edges = appearance.sample_edges(rng, body or Body.load(), images)
+    return appearance.appearance_of_frames(edges, layers, light, rng.uniform(0, 16, (images, 3)))
 
 
 def naked(look: FigureAppearance) -> FigureAppearance:
@@ -56,7 +56,7 @@ LENS = np.tile([180.0, 180.0, 63.5, 63.5], (3, 1))
 
 
 def test_rasteriser_agrees_with_the_exact_one(body, stage, vertices) -> None:
-    drawn = render_figures(vertices, LENS, naked(looks_of(3, body=body)), stage.model, 128, 1, False)
+    drawn = render_figures(vertices, LENS, naked(sample_appearance(3, body=body)), stage.model, 128, 1, False)
     face, depth, _ = rasterize(vertices.swapaxes(1, 2), stage.figure.faces, LENS, 128, 128, True)
     covered = face >= 0
     assert covered.mean() > 0.05
@@ -68,7 +68,7 @@ def test_rasteriser_agrees_with_the_exact_one(body, stage, vertices) -> None:
 
 
 def test_more_samples_agree_with_fewer_on_average(body, stage, vertices) -> None:
-    look = looks_of(3, body=body)
+    look = sample_appearance(3, body=body)
     one, two = (render_figures(vertices, LENS, look, stage.model, 128, samples, True) for samples in (1, 2))
     assert two.coverage.mean() == pytest.approx(one.coverage.mean(), rel=0.03)
     assert two.colour.mean() == pytest.approx(one.colour.mean(), rel=0.03)
@@ -77,15 +77,18 @@ def test_more_samples_agree_with_fewer_on_average(body, stage, vertices) -> None
 
 
 def test_clothes_make_the_figure_larger(body, stage, vertices) -> None:
-    look = looks_of(3, body=body)
+    look = sample_appearance(3, body=body)
     dressed = render_figures(vertices, LENS, look, stage.model, 128, 2, False).person.sum((1, 2))
     assert (
         dressed > render_figures(vertices, LENS, naked(look), stage.model, 128, 2, False).person.sum((1, 2))
     ).all()
 
 
-def test_edges_part_the_body_as_people_dress(body, stage) -> None:
-    look, rest = looks_of(64, body=body), stage.figure.rest_vertices[:, : stage.figure.num_body_vertices]
+def test_edges_separate_the_layers_of_clothes(body, stage) -> None:
+    look, rest = (
+        sample_appearance(64, body=body),
+        stage.figure.rest_vertices[:, : stage.figure.num_body_vertices],
+    )
     highest, hand, heel = rest[:, rest[1].argmax()], rest[:, rest[0].argmax()], rest[:, rest[1].argmin()]
     chest = np.array([0.0, 1.2, rest[2].max()], np.float32)
     hairy = [surface.layer_at(*highest, edges) == surface.HAIR for edges in look.edges]
@@ -98,7 +101,7 @@ def test_edges_part_the_body_as_people_dress(body, stage) -> None:
         assert knee_or_hip in (surface.BOTTOM, surface.TOP)
 
 
-def test_light_turns_with_the_camera() -> None:
+def test_light_rotates_with_the_camera() -> None:
     rng = np.random.default_rng(0)
     light = sample_light(rng, 5)
     R, _ = np.linalg.qr(rng.normal(size=(5, 2, 3, 3)))
@@ -130,9 +133,9 @@ def test_a_lobe_is_the_second_order_expansion_of_a_lamp() -> None:
 
 def test_noise_is_smooth_and_periodic(stage) -> None:
     noise, seed = stage.model.noise, np.zeros(3, np.float32)
-    here = np.array(surface.noise_at(noise, 0.3, 1.7, -2.2, 1.0, seed))
-    assert np.allclose(here, surface.noise_at(noise, 16.3, 1.7, -18.2, 1.0, seed), atol=1e-6)
-    assert np.abs(here - surface.noise_at(noise, 0.301, 1.7, -2.2, 1.0, seed)).max() < 0.01
+    value = np.array(surface.noise_at(noise, 0.3, 1.7, -2.2, 1.0, seed))
+    assert np.allclose(value, surface.noise_at(noise, 16.3, 1.7, -18.2, 1.0, seed), atol=1e-6)
+    assert np.abs(value - surface.noise_at(noise, 0.301, 1.7, -2.2, 1.0, seed)).max() < 0.01
     assert 0.1 < noise.std() < 1
 
 

@@ -1,4 +1,4 @@
-"""Synthetic people who move as nobody was recorded."""
+"""Synthetic people in poses that are not in the recordings."""
 
 from dataclasses import replace
 
@@ -37,28 +37,24 @@ def changed(poses: PoseSequences, plain: PoseSequences) -> torch.Tensor:
     return (poses.R_parent_joint != plain.R_parent_joint).flatten(1).any(1)
 
 
-def test_nobody_changes_without_a_share_and_most_do_with_all(
-    body: Body, motions, plain: PoseSequences
-) -> None:
-    nobody = varied(PoseVariety(fraction=0.0), motions, body)
-    assert torch.equal(nobody.R_parent_joint, plain.R_parent_joint)
-    assert torch.equal(nobody.p_world_root, plain.p_world_root)
-    everybody = varied(ALWAYS, motions, body)
-    assert changed(everybody, plain).float().mean() > 0.6
-    assert torch.equal(everybody.R_parent_joint, varied(ALWAYS, motions, body).R_parent_joint)
+def test_the_fraction_decides_how_many_people_change(body: Body, motions, plain: PoseSequences) -> None:
+    unchanged = varied(PoseVariety(fraction=0.0), motions, body)
+    assert torch.equal(unchanged.R_parent_joint, plain.R_parent_joint)
+    assert torch.equal(unchanged.p_world_root, plain.p_world_root)
+    all_changed = varied(ALWAYS, motions, body)
+    assert changed(all_changed, plain).float().mean() > 0.6
+    assert torch.equal(all_changed.R_parent_joint, varied(ALWAYS, motions, body).R_parent_joint)
 
 
-def test_limbs_are_taken_whole_from_others_or_their_mirror_images(
-    body: Body, motions, plain: PoseSequences
-) -> None:
+def test_limbs_are_those_of_other_people_or_mirror_images(body: Body, motions, plain: PoseSequences) -> None:
     poses = varied(replace(ALWAYS, max_joint_offset=0.0, limb_fraction=0.5), motions, body)
     sides = clamp_to_limits(torch.cat([plain.R_parent_joint, mirror_rotations(plain.R_parent_joint)]))
     arm = [JOINT[f"left_{part}"] for part in ("shoulder", "elbow", "wrist")]
     others = 0
-    for mine, own in zip(poses.R_parent_joint[:, :, arm], plain.R_parent_joint[:, :, arm], strict=True):
-        apart = (sides[:, :, arm] - mine).flatten(1).abs().amax(1)
-        assert apart.min() < 1e-4 or torch.equal(mine, own)
-        others += not torch.equal(mine, own)
+    for limb, own in zip(poses.R_parent_joint[:, :, arm], plain.R_parent_joint[:, :, arm], strict=True):
+        distance = (sides[:, :, arm] - limb).flatten(1).abs().amax(1)
+        assert distance.min() < 1e-4 or torch.equal(limb, own)
+        others += not torch.equal(limb, own)
     assert 4 < others < 20
     assert torch.equal(poses.R_parent_joint[:, :, 0], plain.R_parent_joint[:, :, 0])
 
@@ -79,9 +75,9 @@ def test_joints_keep_their_limits_limbs_stay_apart_and_the_lowest_joint_its_heig
     torch.testing.assert_close(p[..., 1].amin((1, 2)), before[..., 1].amin((1, 2)), atol=1e-4, rtol=0)
 
 
-def test_a_turn_is_the_same_in_all_frames(body: Body, motions, plain: PoseSequences) -> None:
+def test_a_rotation_is_the_same_in_all_frames(body: Body, motions, plain: PoseSequences) -> None:
     poses = varied(replace(ALWAYS, limb_fraction=0.0), motions, body)
-    turn = plain.R_parent_joint.mT @ poses.R_parent_joint
+    rotation = plain.R_parent_joint.mT @ poses.R_parent_joint
     low, high = coordinate_limits()
     coordinates = to_coordinates(poses.R_parent_joint)
     within = (
@@ -89,12 +85,12 @@ def test_a_turn_is_the_same_in_all_frames(body: Body, motions, plain: PoseSequen
         .all(-1)[..., None, None]
         .all(1, keepdim=True)
     )
-    drift = torch.where(within, turn - turn[:, :1], 0.0)
+    drift = torch.where(within, rotation - rotation[:, :1], 0.0)
     assert within[:, :, 1:].float().mean() > 0.3
     assert drift[:, :, 1:].abs().max() < 1e-4
 
 
-def test_scenes_vary_where_it_is_asked_for(body: Body, motions) -> None:
+def test_scenes_vary_if_configured(body: Body, motions) -> None:
     config = SyntheticConfig(clips=6)
     plain, others = (
         sample_keypoint_scene(0, c, motions, body) for c in (config, replace(config, variety=ALWAYS))

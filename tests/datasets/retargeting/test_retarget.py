@@ -24,7 +24,7 @@ LIMBS = [
 
 
 def posed(*names: str, betas: torch.Tensor | None = None) -> BodyParameters:
-    """Named poses one after the other, standing in different places."""
+    """Named poses one after the other, at different positions."""
     R = torch.stack([named_pose(name) for name in names]).double()
     p = torch.tensor([[0.4 * k, 0.9, -0.2 * k] for k in range(len(names))], dtype=torch.float64)
     return BodyParameters(torch.zeros(10, dtype=torch.float64) if betas is None else betas, R, p)
@@ -41,8 +41,8 @@ def reference_of(motion: SkeletonMotion) -> SkeletonMotion:
     return reference
 
 
-def test_our_own_skeleton_comes_back(tmp_path: Path, body: Body) -> None:
-    """Up to the forearms' share of the wrists' twist, of which the poses have none, and the toes."""
+def test_the_bodys_own_skeleton_round_trips(tmp_path: Path, body: Body) -> None:
+    """Except for the fraction of the wrists' twist that forearms take, zero in these poses, and the toes."""
     written = posed("t", "run", "squat", "bend", "kick", "sit")
     motion = as_skeleton(written, body, tmp_path / "poses.bvh")
     again = retarget(motion, reference_of(motion), body)
@@ -85,7 +85,7 @@ def test_the_lowest_frames_stand_on_the_ground_for_any_shape(tmp_path: Path, bod
         assert abs(lowest_height(body, parameters)[1:31].max() - lowest[1:31].max()) < 0.01
 
 
-def test_a_twisted_wrist_turns_the_forearm_half(tmp_path: Path, body: Body) -> None:
+def test_a_twisted_wrist_rotates_the_forearm_by_half(tmp_path: Path, body: Body) -> None:
     written = posed("t", "t")
     R = written.R_parent_joint.clone()
     R[1, JOINT["left_wrist"]] = roma.rotvec_to_rotmat(torch.tensor([1.2, 0, 0]).double())
@@ -100,13 +100,13 @@ def test_a_skeleton_that_rests_with_hanging_arms_moves_the_same(tmp_path: Path, 
     written = posed("t", "run", "squat")
     t_posed = as_skeleton(written, body, tmp_path / "a.bvh")
     hang = torch.eye(3, dtype=torch.float64).repeat(len(t_posed.joint_names), 1, 1)
-    for name, turn in (
+    for name, rotvec in (
         ("left_shoulder", -1.4),
         ("right_shoulder", 1.4),
         ("left_hip", 0.3),
         ("right_hip", -0.3),
     ):
-        R = roma.rotvec_to_rotmat(torch.tensor([0, 0, turn]).double())
+        R = roma.rotvec_to_rotmat(torch.tensor([0, 0, rotvec]).double())
         hang[t_posed.joint_names.index(name)] = R
     world = replace(t_posed, R_parent_joint=hang[None], p_world_root=torch.zeros(1, 3).double()).world()[0][0]
     parents = torch.tensor([max(parent, 0) for parent in t_posed.parents])
@@ -131,16 +131,16 @@ def test_a_t_pose_put_first_is_dropped_and_used(tmp_path: Path, body: Body) -> N
 
 
 def test_a_recording_without_any_t_pose_borrows_one_of_the_same_skeleton(tmp_path: Path, body: Body) -> None:
-    whole = as_skeleton(posed("t", "run", "squat"), body, tmp_path / "whole.bvh")
+    complete = as_skeleton(posed("t", "run", "squat"), body, tmp_path / "complete.bvh")
     crooked = roma.rotvec_to_rotmat(torch.tensor([1.5, 0.5, 0.2]).double())
-    knees = [whole.joint_names.index(name) for name in ("left_knee", "right_knee", "left_elbow", "spine2")]
-    offsets = whole.offsets.clone()
+    knees = [complete.joint_names.index(name) for name in ("left_knee", "right_knee", "left_elbow", "spine2")]
+    offsets = complete.offsets.clone()
     offsets[knees] = offsets[knees] @ crooked
-    odd = replace(whole, offsets=offsets)
+    odd = replace(complete, offsets=offsets)
     assert reference_pose(odd) is None
-    assert find_reference(whole.frames(slice(1, None)), [reference_of(whole)]) is not None
+    assert find_reference(complete.frames(slice(1, None)), [reference_of(complete)]) is not None
     with pytest.raises(ValueError, match="odd.*T-pose"):
-        find_reference(replace(odd, name="odd"), [reference_of(whole)])
+        find_reference(replace(odd, name="odd"), [reference_of(complete)])
 
 
 def test_unknown_joints_are_named(tmp_path: Path, body: Body) -> None:
@@ -153,8 +153,8 @@ def test_unknown_joints_are_named(tmp_path: Path, body: Body) -> None:
 def test_betas_are_those_of_the_lengths(body: Body) -> None:
     truth = torch.tensor([1.0, -0.5, *[0.0] * 8])
     points = dict(zip(JOINT_NAMES, body.shape(truth).joints.double(), strict=True))
-    found = body.shape(fit_betas_to_joints(points, body)).joints
-    assert (found - body.shape(truth).joints).norm(dim=-1).max() < 0.03
+    joints_found = body.shape(fit_betas_to_joints(points, body)).joints
+    assert (joints_found - body.shape(truth).joints).norm(dim=-1).max() < 0.03
 
 
 REAL = (
@@ -183,8 +183,8 @@ def test_real_recordings_of_every_rig_stay_near_their_reference_joints(tmp_path:
         with np.load(DATA / "joints" / f"{clip.name}.npz") as reference:
             names = list(reference["names"])
             truth = reference["joints"][:, [names.index(name) for name in LIMBS]]
-        ours = [JOINT[name.replace("l_", "left_").replace("r_", "right_")] for name in LIMBS]
-        estimate = joints(clip.parameters, body)[:, ours].numpy()
+        limb_joints = [JOINT[name.replace("l_", "left_").replace("r_", "right_")] for name in LIMBS]
+        estimate = joints(clip.parameters, body)[:, limb_joints].numpy()
         frames = min(len(estimate), len(truth))
         assert abs(len(estimate) - len(truth)) <= 2
         a, b = (
@@ -207,6 +207,6 @@ def test_amc_elbows_bend_about_the_bodys_hinge(tmp_path: Path, body: Body) -> No
     motion = read_amc(path, DATA / "skeletons" / "01.asf").resampled(10.0)
     R = retarget(motion, reference_of(motion), body).R_parent_joint
     for joint, axis in (("left_elbow", [0, -1, 0]), ("right_elbow", [0, 1, 0]), ("left_knee", [1, 0, 0])):
-        turn = roma.rotmat_to_rotvec(R[:, JOINT[joint]])
-        bent = turn[turn.norm(dim=1) > 0.6].mean(0)
+        rotvec = roma.rotmat_to_rotvec(R[:, JOINT[joint]])
+        bent = rotvec[rotvec.norm(dim=1) > 0.6].mean(0)
         assert bent @ torch.tensor(axis).float() / bent.norm() > 0.75, joint
