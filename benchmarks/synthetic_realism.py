@@ -10,6 +10,7 @@ detected if the median keypoint error is below a tenth of the person's size.
 import argparse
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,50 +24,20 @@ from selfmocap.synthetic.appearance import AppearanceConfig
 from selfmocap.synthetic.backgrounds import load_backgrounds, procedural_backgrounds
 from selfmocap.synthetic.cameras import CameraConfig
 from selfmocap.synthetic.motions import from_recording, procedural_motions
-from selfmocap.synthetic.rendering import (
-    full_image_windows,
-    render_images,
-    sample_scene_background,
-    select_images,
-)
-from selfmocap.synthetic.scene import Scene, figure_assets, sample_scene
-from selfmocap.synthetic.shading import render_figures
+from selfmocap.synthetic.person_images import PersonImage, person_images
 from selfmocap.tracking.detectors.blazepose import BlazePose
 from selfmocap.tracking.detectors.window import Window
 
 SIDE = 512
 
 
-def whole_bodies(scene: Scene) -> np.ndarray:
-    """Test which people have all keypoints in their image."""
-    pixels = scene.keypoints.numpy()
-    return ((pixels > 0.01 * SIDE) & (pixels < 0.99 * SIDE)).all((1, 2, 3))
-
-
-def sample_images(seed: int, motions, backgrounds, body: Body) -> tuple[np.ndarray, np.ndarray]:
-    """Render RGB images of whole bodies, with their true keypoints."""
+def sample_images(seed: int, motions, backgrounds, body: Body) -> Iterator[PersonImage]:
+    """Render RGB images of whole bodies with nothing in front of them, with their true keypoints."""
     cameras = CameraConfig(size=(SIDE, SIDE), distance=(2.4, 5.0), focal=(0.65, 1.2))
     appearance = AppearanceConfig(furniture=0.0)
-    seeds, rest = np.random.SeedSequence(seed).spawn(2)
-    scene = sample_scene(seeds, cameras, appearance, (32, 1), 30.0, motions, body)
-    windows = full_image_windows(scene)
-    background = sample_scene_background(np.random.default_rng(rest), scene, windows, backgrounds)
-    images, keypoints = [], []
-    for i in np.flatnonzero(whole_bodies(scene)):
-        one = slice(i, i + 1)
-        rendered = render_figures(
-            scene.vertices[one],
-            windows.intrinsics[one],
-            select_images(scene.appearance, one),
-            figure_assets(body).model,
-            SIDE,
-            2,
-            True,
-        )
-        rows = (select_images(windows, one), select_images(background, one))
-        images.append(render_images(rendered, *rows, backgrounds)[0])
-        keypoints.append(scene.keypoints[i, 0].numpy())
-    return np.array(images), np.array(keypoints)
+    return person_images(
+        seed, cameras, appearance, motions, backgrounds, body, DEFAULT_KEYPOINTS.name, draws=32
+    )
 
 
 def is_detected(detector: BlazePose, image: np.ndarray, truth: np.ndarray) -> bool:
@@ -103,7 +74,7 @@ def main() -> None:
     sheet: list[np.ndarray] = []
     seed = options.seed
     while len(hits) < options.pictures:
-        for image, truth in zip(*sample_images(seed, motions, backgrounds, body), strict=True):
+        for image, truth, _ in sample_images(seed, motions, backgrounds, body):
             hits.append(is_detected(detector, image, truth))
             if len(sheet) < 16:
                 image = image.copy()

@@ -26,6 +26,7 @@ SMALLEST = {
     "bulk captures": "--video VIDEO --clips 1 --frames 15 --json",
     "capture": "VIDEO --seconds 0.6 --times 1 --quality fast --json",
     "capture_kills": "--kills 1 --json",
+    "detectors": "--people 1 --picture OUT/curves.png --json",
     "dynamics": "--frames 40 --rounds 1 --json",
     "ground": "MOTIONS --held-out bob --clips 1 --frames 30 --json",
     "input_ablation": "--motions MOTIONS --held-out bob --frames 4",
@@ -53,8 +54,10 @@ SCRIPTS = {
     "architecture_picture": "OUT/architecture.png",
     "capture_picture": "CAPTURE OUT/capture.png",
     "cli_reference": "",
+    "fit_keypoint_confidence": "MOTIONS --held-out bob --people 4 --out OUT/confidence.json",
     "fit_pose_prior": "MOTIONS --held-out bob --out OUT/prior.npz",
     "keypoint_sets_reference": "",
+    "measure_keypoint_errors": "--clips 1 --frames 12",
     "retarget_report": "MOTIONS --joints POSITIONS --out OUT",
 }
 
@@ -108,7 +111,8 @@ def run(script: Path, arguments: list[str], made: dict[str, str], out: Path) -> 
     known = {**made, "OUT": str(out)}
     for name, value in known.items():
         arguments = [argument.replace(name, value) for argument in arguments]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    # A cache of their own: PyTorch's compiler does not tell the vector widths of cached code apart.
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "TORCHINDUCTOR_CACHE_DIR": str(out / "compiled")}
     done = subprocess.run(
         [sys.executable, str(script), *arguments], cwd=out, env=environment, capture_output=True, text=True,
         timeout=300,

@@ -48,7 +48,7 @@ def little_work(
     detector = ScriptedDetector([list(of_frame.values()) for of_frame in places or person_places()])
     steps = FitConfig(steps=12)
     with (
-        patch.object(observe, "create_detector", lambda name: detector),
+        patch.object(observe, "create_detector", lambda *_: detector),
         patch.object(tracking_pass, "FRAMES_PER_PART", 6),
         patch.object(solve, "REFINE_WINDOW", 6),
         patch.object(solve, "WINDOW_OVERLAP", 2),

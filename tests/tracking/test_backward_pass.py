@@ -1,4 +1,4 @@
-"""The backward pass, and the search for people beside others in a crowd."""
+"""The backward pass."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,10 +11,8 @@ from selfmocap.io.progress import no_progress
 from selfmocap.io.stopwatch import Stopwatch
 from selfmocap.io.video import Frame, Video
 from selfmocap.tracking.detections_store import part_paths, read_detection_columns, read_detections
-from selfmocap.tracking.detectors.detection import Detection
+from selfmocap.tracking.detectors.detection import Detection, PersonBox, visible_box
 from selfmocap.tracking.detectors.window import Window
-from selfmocap.tracking.track_state import CROWD_SIZE, TrackerConfig, TrackerState
-from selfmocap.tracking.tracker import track_frame
 from selfmocap.tracking.tracking_pass import TrackingResult, track_video
 from tests.helpers.stick_figures import (
     BLUE,
@@ -35,16 +33,27 @@ GREEN, GOLD = (20, 180, 60), (220, 200, 20)
 class ColourDetector:
     """A detector that recognises people by their colours, in any region of interest.
 
-    It proposes no regions in an image with a white corner, and none for people of the `overlooked` colours."""
+    It finds nobody in an image with a white corner."""
 
     name, points = "colours", COCO
 
-    def __init__(self, overlooked: tuple[Colour, ...] = ()) -> None:
-        self.overlooked, self.calls = overlooked, 0
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def find_people(self, image: np.ndarray, region: Window | None) -> list[PersonBox]:
+        if image[0, 0, 0] == 255:
+            return []
+        boxes = [visible_box(detection, WIDTH, HEIGHT).tolist() for _, detection in people_in(image)]
+        return [PersonBox._make([*box, 0.9]) for box in boxes]
+
+    def rois_of_box(self, image: np.ndarray, box: PersonBox) -> list[Window]:
+        def distance(window: Window) -> float:
+            return abs(2 * window.x - box.left - box.right) + abs(2 * window.y - box.top - box.bottom)
+
+        return sorted((detection.window for _, detection in people_in(image)), key=distance)[:1]
 
     def propose_rois(self, image: np.ndarray, tile: Window) -> list[Window]:
-        blind = image[0, 0, 0] == 255
-        return [] if blind else [d.window for c, d in people_in(image) if c not in self.overlooked]
+        return []
 
     def detect_in_roi(self, image: np.ndarray, roi: Window) -> Detection | None:
         self.calls += 1
@@ -141,14 +150,3 @@ def test_the_backward_pass_ends_where_the_person_was_occluded_or_appeared(
     if other is not None:
         blue = next(chain[0] for chain in result.people if chain[0] != red)
         assert frames_of(tmp_path, blue)[0] == 0
-
-
-@pytest.mark.slow
-def test_crowds_are_searched_beside_tracked_people() -> None:
-    places: Places = {RED: (60.0, 100.0), BLUE: (140.0, 100.0), GREEN: (220.0, 100.0), GOLD: (108.0, 100.0)}
-    config = TrackerConfig.for_video(30.0, 0)
-    for crowd, expected in ((places, 4), ({c: places[c] for c in (BLUE, GOLD)}, 1)):
-        detector, state = ColourDetector(overlooked=(GOLD,)), TrackerState()
-        for index in range(40):
-            state = track_frame(state, Frame(index, index / 30, scene(crowd), False), detector, config)
-        assert len(state.tracks) == expected and CROWD_SIZE == 3

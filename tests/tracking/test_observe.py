@@ -137,11 +137,11 @@ def test_an_interrupted_run_resumes_to_the_same_result(
     assert not (tmp_path / "out" / ".observe").exists() and len(whole) == 2
     stages.clear()
     report = json.loads((tmp_path / "out" / "observations.json").read_text())
-    former = report | {"settings": {"format": 2, **report["settings"], "detector": "mediapipe"}}
-    del former["version"]
-    (tmp_path / "out" / "observations.json").write_text(json.dumps(former))
     assert observe(video, tmp_path / "out", settings, lambda *_: stages.append("again")) == paths
     assert not stages
+    (tmp_path / "out" / "observations.json").write_text(json.dumps(report | {"version": 2}))
+    assert observe(video, tmp_path / "out", settings, lambda *_: stages.append("again")) == paths
+    assert stages
     (only,) = observe(video, tmp_path / "out", replace(settings, people="largest"))
     assert only.is_file() and not (tmp_path / "out" / "person-2" / "observations.npz").exists()
 
@@ -186,7 +186,7 @@ def test_a_signing_woman_is_one_person_without_legs_and_an_empty_room_has_none(
     face = [points.index(name) for name in ("nose", "left_eye", "right_shoulder")]
     assert (
         observations.keypoint_confidence[:, legs].max()
-        < 0.1
+        < 0.2
         < 0.75
         < observations.keypoint_confidence[:, face].min()
     )

@@ -1,4 +1,4 @@
-"""Tracks: when they count as people, alone and in crowds, and how they move with the camera."""
+"""Tracks: when they count as people, and how they move with the camera."""
 
 from dataclasses import replace
 from typing import Any
@@ -8,13 +8,13 @@ import pytest
 
 from selfmocap.tracking.detectors.detection import translated
 from selfmocap.tracking.track_state import (
-    CROWD_SIZE,
     Track,
     TrackerConfig,
     TrackerState,
     compensate_camera_motion,
-    has_person_scores,
-    with_crowd_sizes,
+    count_search,
+    is_confirmed,
+    trusted_until,
 )
 from tests.helpers.stick_figures import stick, stick_detection
 
@@ -37,27 +37,41 @@ def track(**changes: Any) -> Track:
     return replace(created, **changes)
 
 
-def test_a_static_person_needs_a_higher_score_alone_than_in_a_crowd() -> None:
-    assert not has_person_scores(track(mean_score=0.93))
-    assert has_person_scores(track(mean_score=0.93, max_displacement=1.0))
-    assert has_person_scores(track(mean_score=0.93, crowd_size=CROWD_SIZE))
-    assert not has_person_scores(track(mean_score=0.88, crowd_size=CROWD_SIZE, search_hits=3))
-    crowd = TrackerState(tuple(track(mean_score=score) for score in (0.99, 0.98, 0.97, 0.93)))
-    assert [t.crowd_size for t in with_crowd_sizes(crowd, 9, CONFIG).tracks] == [3] * 4
-    assert [t.crowd_size for t in with_crowd_sizes(crowd, 8, CONFIG).tracks] == [0] * 4
-    assert CONFIG.max_missed_frames(track(crowd_size=CROWD_SIZE)) < CONFIG.max_missed_frames(track())
+@pytest.mark.parametrize(
+    ("changes", "person"),
+    [
+        ({}, True),
+        ({"mean_box_score": 0.0}, True),  # Two models agree on the body.
+        (
+            {"mean_agreement": 0.3, "mean_box_score": 0.6},
+            True,
+        ),  # One does not, and the person detector sees it.
+        ({"mean_agreement": 0.5, "mean_box_score": 0.1}, False),  # Furniture.
+        ({"mean_agreement": 0.0}, False),
+        ({"mean_score": 0.8}, False),
+        ({"search_hits": 1}, False),
+    ],
+)
+def test_a_person_is_seen_by_models_that_do_not_know_each_other(
+    changes: dict[str, Any], person: bool
+) -> None:
+    assert is_confirmed(track(**changes), CONFIG) == person
 
 
-def test_repeated_detections_in_a_crowd_lower_the_thresholds() -> None:
-    occluded = track(mean_score=0.86, mean_limb_confidence=0.47, crowd_size=CROWD_SIZE)
-    assert has_person_scores(occluded)
-    for changes in (
-        {"search_hits": 3},
-        {"crowd_size": 0},
-        {"mean_score": 0.84},
-        {"mean_limb_confidence": 0.44},
-    ):
-        assert not has_person_scores(replace(occluded, **changes))
+def test_a_track_that_is_lost_on_furniture_counts_up_to_the_last_search_that_saw_the_person() -> None:
+    state = TrackerState((track(searches=2, search_hits=2, mean_agreement=0.4, mean_box_score=0.6),))
+    for frame in (10, 20):
+        state = count_search(state, frame, {1: 0.6}, CONFIG)
+    assert trusted_until(state.tracks[0], CONFIG) == state.tracks[0].last_frame
+    for frame in (30, 40, 50, 60, 70, 80):
+        state = count_search(state, frame, {1: 0.0}, CONFIG)
+    assert not is_confirmed(state.tracks[0], CONFIG)
+    assert trusted_until(state.tracks[0], CONFIG) == 20
+    assert trusted_until(track(search_hits=1), CONFIG) == -1
+
+
+def test_one_search_suffices_in_a_video_of_one_frame() -> None:
+    assert is_confirmed(track(search_hits=1, num_frames=1), TrackerConfig.for_video(30.0, 1))
 
 
 def test_a_static_track_keeps_its_displacement_when_the_camera_moves() -> None:

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from selfmocap.io.video import Frame
-from selfmocap.tracking.detectors.detection import Detection
+from selfmocap.tracking.detectors.detection import Detection, PersonBox
 from selfmocap.tracking.detectors.window import Window
-from selfmocap.tracking.tiles import FIRST_SEARCH, search_tiles
-from selfmocap.tracking.track_state import CROWD_SIZE, TrackerConfig, TrackerState, activate
+from selfmocap.tracking.person_search import square_regions
+from selfmocap.tracking.track_state import TrackerConfig, TrackerState, activate
 from selfmocap.tracking.tracker import track_frame
 from tests.helpers.stick_figures import (
     BLUE,
@@ -69,19 +69,21 @@ def test_another_person_at_the_same_place_gets_a_new_track() -> None:
     assert list(again[19]) == list(again[59])
 
 
-def test_a_single_detection_is_not_confirmed_and_tiles_cover_the_frame() -> None:
-    detector = ScriptedDetector([[(100.0, 100.0)]] + [[]] * 5)
+def test_a_single_detection_is_not_confirmed() -> None:
+    detector = ScriptedDetector([[(100.0, 100.0)]] + [[]] * (CONFIG.search_interval + 1))
     state = TrackerState()
-    for index in range(6):
+    for index in range(2 + CONFIG.search_interval):
         state = track_frame(state, Frame(index, index / 30, scene({}), False), detector, CONFIG)
     assert not state.tracks
-    covered = np.zeros((72, 128), bool)
-    for tile in search_tiles(128, 72, FIRST_SEARCH)[1:]:
-        half = tile.side / 2
-        covered[
-            max(round(tile.y - half + 0.5), 0) : round(tile.y + half + 0.5),
-            max(round(tile.x - half + 0.5), 0) : round(tile.x + half + 0.5),
-        ] = True
+
+
+@pytest.mark.parametrize(("width", "height"), [(128, 72), (72, 128), (100, 100), (400, 100)])
+def test_square_regions_cover_the_frame(width: int, height: int) -> None:
+    covered = np.full((height, width), width == height)
+    for region in square_regions(width, height):
+        left, top = (round(center - region.side / 2 + 0.5) for center in (region.x, region.y))
+        assert left >= 0 and top >= 0
+        covered[top : top + round(region.side), left : left + round(region.side)] = True
     assert covered.all()
 
 
@@ -134,6 +136,12 @@ class NearestDetector:
     def __init__(self, places: list[tuple[float, float]]) -> None:
         self.detections = [stick_detection(*place) for place in places]
 
+    def find_people(self, image: np.ndarray, region: Window | None) -> list[PersonBox]:
+        return []
+
+    def rois_of_box(self, image: np.ndarray, box: PersonBox) -> list[Window]:
+        return []
+
     def propose_rois(self, image: np.ndarray, tile: Window) -> list[Window]:
         return []
 
@@ -146,14 +154,15 @@ def test_an_occluded_person_is_recovered_from_the_one_who_passed_in_front() -> N
     places = {RED: (150.0, 100.0), BLUE: (160.0, 100.0)}
     red, blue = (
         replace(
-            activate(number, stick_detection(*place), Frame(0, 0.0, scene({colour: place}), False), COCO),
+            activate(
+                number, stick_detection(*place), 1.0, Frame(0, 0.0, scene({colour: place}), False), COCO
+            ),
             search_hits=9,
-            crowd_size=CROWD_SIZE,
         )
         for number, (colour, place) in enumerate(places.items(), start=1)
     )
     both = replace(red, last_frame=9, appearance=(red.appearance + blue.appearance) / 2)
-    hidden = replace(blue, last_frame=9 - CONFIG.max_missed_frames(blue))
+    hidden = replace(blue, last_frame=9 - CONFIG.max_coast_frames)
     frame = Frame(10, 1 / 3, scene({BLUE: places[BLUE]}), False)
     for tracks, number in (((both, hidden), 2), ((both,), 1)):
         state = TrackerState(tracks, next_id=3, num_searches=1)

@@ -18,12 +18,11 @@ from selfmocap.losses.pose_prior import PosePrior
 from selfmocap.losses.reprojection import reproject
 from selfmocap.losses.self_supervised import compare, robust_keypoint_loss
 from selfmocap.models.frame import FrameInputs
+from selfmocap.tracking.confidence import VISIBLE, loss_weight
 from selfmocap.tracking.observations import Observations
 
 HELD_OUT_FRACTION = 0.1
 """Fraction of the keypoints that is held out of the losses to check an adapted network."""
-_MIN_HELD_OUT_CONFIDENCE = 0.3
-"""Held-out keypoints below this confidence are not scored."""
 _RUN_FRAMES = 10
 """Length of the runs of frames in which a keypoint is held out."""
 _HALF_WEIGHT = ("eye", "ear")
@@ -72,8 +71,7 @@ class FittingData:
     """The observed frames of one or several clips, concatenated."""
 
     observations: Observations
-    """Keypoint confidences are loss weights, 0 where a keypoint is held out. They are cube roots of the detector's
-    confidence, which falls more for occluded keypoints than their error grows (docs/explanation/results.md)."""
+    """Keypoint confidences are loss weights, 0 where a keypoint is held out. See `loss_weight`."""
     inputs: FrameInputs
     """The network's inputs for the same frames."""
     clip: Int[Tensor, " time"]
@@ -153,7 +151,7 @@ def _clip_data(number: int, observations: Observations, inputs: FrameInputs, fps
     follows[:-1] = observations.frame_index.diff() == 1
     confidence = observations.keypoint_confidence
     return FittingData(
-        observations=replace(observations, keypoint_confidence=confidence.pow(1 / 3) * importance),
+        observations=replace(observations, keypoint_confidence=loss_weight(confidence) * importance),
         inputs=inputs,
         clip=torch.full((len(observations),), number),
         has_next=follows,
@@ -265,10 +263,10 @@ def heldout_reprojection_px(
     body: Body, parameters: BodyParameters, data: FittingData
 ) -> Float[Tensor, " clips"]:
     """Compute the robust distance of each clip's held-out keypoints, px of the 128 px crop: the mean, weighted by
-    confidence, over those with a confidence of at least 0.3; NaN for a clip without any."""
+    confidence, over those with a confidence of at least VISIBLE; NaN for a clip without any."""
     with torch.no_grad():
         pixels = _keypoints_px(body, parameters, data)
-        confidence = torch.where(data.held_out >= _MIN_HELD_OUT_CONFIDENCE, data.held_out, 0.0)
+        confidence = torch.where(data.held_out >= VISIBLE, data.held_out, 0.0)
         observed = to_crop(data.observations.keypoints, data.observations.boxes)
         losses = robust_keypoint_loss(pixels, observed, confidence)
         clips = int(data.clip.max()) + 1

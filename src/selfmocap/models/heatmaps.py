@@ -5,16 +5,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from selfmocap.geometry.camera import CROP_SIZE, to_crop
+from selfmocap.tracking.confidence import network_amplitude
 
 HEATMAP_SIGMA = 1.75
 """Standard deviation of a heatmap peak, px of the 128 px crop (the authors' release of Tung et al. 2017)."""
-MIN_CONFIDENCE = 0.05
-"""Confidence below which a keypoint counts as missing."""
-
-
-def amplitude(confidence: Float[Tensor, "*batch keypoints"]) -> Float[Tensor, "*batch keypoints"]:
-    """Compute the peak height of a keypoint: 0 if missing, else 0.3 + 0.7 confidence."""
-    return torch.where(confidence < MIN_CONFIDENCE, 0.0, 0.3 + 0.7 * confidence)
 
 
 def heatmaps(
@@ -25,12 +19,12 @@ def heatmaps(
 ) -> Float[Tensor, "batch keypoints size size"]:
     """Draw a Gaussian for each keypoint (px of the image) in the crop of `box`, `size` pixels a side.
 
-    The peak is the `amplitude`. A keypoint that is missing or far outside the crop gives a map of zeros."""
+    The peak is the `network_amplitude`. A keypoint that is missing or far outside the crop gives a map of zeros."""
     sigma = HEATMAP_SIGMA * size / CROP_SIZE
     grid = torch.arange(size, device=keypoints.device, dtype=keypoints.dtype)
     along = torch.exp(-((to_crop(keypoints, box, size)[..., None] - grid) ** 2) / (2 * sigma**2))
     columns, rows = along.unbind(-2)
-    return (amplitude(confidence)[..., None] * rows)[..., :, None] * columns[..., None, :]
+    return (network_amplitude(confidence)[..., None] * rows)[..., :, None] * columns[..., None, :]
 
 
 def coordinate_features(
@@ -41,7 +35,7 @@ def coordinate_features(
     """Compute keypoint offsets from the centre of the crop (half crop sides, at most 3) and amplitudes.
 
     A missing keypoint gives zeros."""
-    peaks = amplitude(confidence).unsqueeze(-1)
+    peaks = network_amplitude(confidence).unsqueeze(-1)
     offsets = ((keypoints - box[:, None, :2]) / box[:, None, 2:]).clamp(-3, 3)
     return torch.cat([torch.where(peaks > 0, offsets, 0.0), peaks], dim=-1).flatten(1)
 

@@ -96,7 +96,7 @@ def capture(
     video, out, config = Path(video), Path(out), config or CaptureConfig()
     torch_device = _checked_device(device)
     weights_file = existing_file(config.weights_file)
-    files = observe(video, out, ObserveConfig(people=config.people), progress)
+    files = observe(video, out, ObserveConfig(people=config.people, quality=config.quality), progress)
     release_free_memory()
     _remove_partial_files(out)
 

@@ -7,11 +7,10 @@ from typing import Literal
 
 from selfmocap.export.formats import DEFAULT_FORMATS, check_formats
 from selfmocap.export.options import ExportOptions
+from selfmocap.tracking.config import Quality
 
 MIN_STATURE, MAX_STATURE = 0.5, 2.6
 """Metres."""
-
-Quality = Literal["fast", "balanced", "best"]
 
 EPOCHS: dict[Quality, int] = {"fast": 0, "balanced": 80, "best": 240}
 """Epochs of adaptation."""
@@ -27,7 +26,8 @@ class CaptureConfig:
     people: str = "all"
     """People to capture: `all`, `largest`, or a number, most visible first."""
     quality: Quality = "balanced"
-    """`fast` does not adapt the network to the video; `best` adapts it three times as long as `balanced`."""
+    """`fast` uses faster detectors and does not adapt the network to the video; `best` uses more exact detectors than
+    `balanced` and adapts the network three times as long."""
     focal: float | None = None
     """Focal length, px; None assumes 1.2 times the longer side of the image."""
     network: Literal["frame", "temporal"] = "temporal"

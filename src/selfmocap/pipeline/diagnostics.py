@@ -16,12 +16,13 @@ from selfmocap.losses.reprojection import body_mask, has_next_frame, reproject
 from selfmocap.losses.self_supervised import compare, intersection_over_union
 from selfmocap.pipeline.postprocessing.smoothness_metrics import smoothness_metrics
 from selfmocap.pipeline.samples import CapturedPerson, spread_rows
+from selfmocap.tracking.confidence import VISIBLE
 from selfmocap.tracking.observations import Observations, load_rows
 
 _MAX_IMAGE_FRAMES, _IMAGE_BLOCK = 120, 10
 """Frames whose masks and flow are compared, and how many of them are consecutive."""
-_MAX_RESIDUAL_PX, _MIN_CONFIDENCE = 8.0, 0.3
-"""A frame with a larger residual or a lower confidence is reported by `low_confidence_ranges`."""
+_MAX_RESIDUAL_PX = 8.0
+"""A frame with a larger residual, or a confidence below VISIBLE, is reported by `low_confidence_ranges`."""
 _MIN_FLOW_CONFIDENCE = 0.5
 _MAX_STATIC_SPEED = 0.01
 """Image diagonals a second: the camera is static if the background moves less."""
@@ -49,7 +50,7 @@ def low_confidence_ranges(motion: Motion, observations: Observations) -> list[tu
     px, _ = keypoint_residuals_px(motion, observations)
     reasons = {
         "not observed: interpolated": motion.filled,
-        "low keypoint confidence": ~motion.filled & (motion.confidence < _MIN_CONFIDENCE),
+        "low keypoint confidence": ~motion.filled & (motion.confidence < VISIBLE),
         "far from the observed keypoints": px > _MAX_RESIDUAL_PX,
     }
     ranges = []

@@ -9,14 +9,13 @@ from selfmocap.io.files import read_json_object
 from selfmocap.io.stage_cache import StageRecord
 from selfmocap.pipeline.samples import CapturedPerson
 from selfmocap.pipeline.solve import PersonChoice
+from selfmocap.tracking.confidence import VISIBLE
 
 REPORT_VERSION = 2
 FORMER_STAGE_NAMES = {"clean": "postprocess", "whole": "total"}
 """Names of stages in version 1, and their present names."""
 _FORMER_PERSON_KEYS = {"untrusted": "low_confidence_ranges"}
 _FORMER_SCORE_KEYS = {"self_check_px": "heldout_reprojection_px"}
-_MIN_MEAN_CONFIDENCE = 0.3
-"""Limbs whose keypoints have a lower mean confidence are reported as rarely visible."""
 _LIMBS = {"leg": ("knee", "ankle"), "arm": ("elbow", "wrist")}
 _MIN_SMOOTHED_FRAMES = 4
 
@@ -104,7 +103,7 @@ def _person_warnings(person: CapturedPerson, entry: dict[str, Any]) -> Iterator[
     names = keypoint_set(person.observations.keypoint_set).names
     for limb, parts in _LIMBS.items():
         columns = [name.endswith(parts) for name in names]
-        if float(person.observations.keypoint_confidence[:, columns].mean()) < _MIN_MEAN_CONFIDENCE:
+        if float(person.observations.keypoint_confidence[:, columns].mean()) < VISIBLE:
             yield f"{who}: {limb}s are rarely visible; {limb} pose is unreliable"
     unreliable = sum(last - first + 1 for first, last, _ in entry["low_confidence_ranges"])
     if 2 * unreliable > frames:

@@ -31,7 +31,7 @@ from selfmocap.tracking.track_state import (
     TrackerConfig,
     TrackerState,
     compensate_camera_motion,
-    is_confirmed,
+    trusted_until,
 )
 from selfmocap.tracking.tracker import track_by_roi
 
@@ -100,7 +100,9 @@ def track_backward(
     columns = read_columns(parts, ["frame_index", "frame_camera_offset"])
     offsets = zip(columns["frame_index"].tolist(), columns["frame_camera_offset"].tolist(), strict=True)
     forward = _ForwardPass(parts, dict(offsets))
-    confirmed = {n: t for n, t in tracks.items() if is_confirmed(t, config) and t.num_frames >= _MIN_FRAMES}
+    confirmed = {
+        n: t for n, t in tracks.items() if trusted_until(t, config) >= 0 and t.num_frames >= _MIN_FRAMES
+    }
     by_first_frame: dict[int, list[int]] = {}
     for track_id, track in confirmed.items():
         by_first_frame.setdefault(track.first_frame, []).append(track_id)

@@ -6,6 +6,7 @@ from typing import Literal
 
 PixelBox = tuple[float, float, float, float]
 """Left, top, right, bottom, px."""
+Quality = Literal["fast", "balanced", "best"]
 
 
 @dataclass(frozen=True)
@@ -16,8 +17,10 @@ class ObserveConfig:
     """People to observe: `all`, `largest`, or a number, most visible first."""
     person_box: PixelBox | None = None
     """Box around the one person to observe in the first frame: left, top, right, bottom, px."""
-    detector: Literal["blazepose", "rtmpose"] = "blazepose"
-    """Keypoint detector."""
+    detector: Literal["ensemble", "blazepose", "rtmpose"] = "ensemble"
+    """Keypoint detector: BlazePose and MoveNet together, BlazePose alone, or RTMPose."""
+    quality: Quality = "balanced"
+    """Models of the ensemble: more exact ones are slower."""
     flow: Literal["dis", "raft"] = "dis"
     """Optical flow method."""
     keypoints: Path | None = None

@@ -1,6 +1,6 @@
 """Crop extraction: the second pass over a video writes the crops, masks and flow of people to disk, row by row."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -88,7 +88,9 @@ def open_spools(folder: Path, person: TrackedPerson, has_masks: bool) -> ImageSp
     )
 
 
-def assemble_person(number: int, tracks: tuple[int, ...], folder: Path, points: KeypointSet) -> TrackedPerson:
+def assemble_person(
+    number: int, tracks: tuple[int, ...], last_frames: Mapping[int, int], folder: Path, points: KeypointSet
+) -> TrackedPerson:
     """Join the detections of a person's tracks, undo left-right swaps and compute smoothed boxes.
 
     Where two tracks hold the same frame, the detection of the longer one is taken."""
@@ -97,7 +99,7 @@ def assemble_person(number: int, tracks: tuple[int, ...], folder: Path, points: 
     times = read_columns(parts, ["frame_index", "frame_times"])
     row_of_frame: dict[int, int] = {}
     for track in sorted(tracks, key=lambda track: int((columns["track"] == track).sum())):
-        rows = np.flatnonzero(columns["track"] == track)
+        rows = np.flatnonzero((columns["track"] == track) & (columns["frame"] <= last_frames[track]))
         row_of_frame |= dict(zip(columns["frame"][rows].tolist(), rows.tolist(), strict=True))
     frames = np.array(sorted(row_of_frame))
     rows = np.array([row_of_frame[frame] for frame in frames.tolist()])

@@ -14,8 +14,16 @@ from selfmocap.tracking.detectors.detection import MASK_SIDE, Detection
 from selfmocap.tracking.detectors.window import Window
 from selfmocap.tracking.track_state import Track, TrackerState
 
-_COUNTS = ("track_id", "first_frame", "last_frame", "num_frames", "search_hits", "crowd_size")
-_MEANS = ("mean_score", "mean_limb_confidence", "max_displacement")
+_COUNTS = (
+    "track_id",
+    "first_frame",
+    "last_frame",
+    "num_frames",
+    "searches",
+    "search_hits",
+    "last_trusted_hit",
+)
+_MEANS = ("mean_score", "mean_agreement", "mean_box_score", "max_displacement")
 
 
 @dataclass(frozen=True, eq=False)

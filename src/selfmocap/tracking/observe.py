@@ -27,7 +27,7 @@ from selfmocap.tracking.crop_pass import (
     extract_crops,
     open_spools,
 )
-from selfmocap.tracking.detectors.protocol import Detector
+from selfmocap.tracking.detectors.protocol import Detector, RoiDetector
 from selfmocap.tracking.detectors.registry import create_detector
 from selfmocap.tracking.left_right_swaps import SWAP_STATES
 from selfmocap.tracking.observations import OBSERVATIONS_FORMAT, OBSERVATIONS_VERSION
@@ -36,14 +36,12 @@ from selfmocap.tracking.overlay import PersonOverlay, write_overlay
 from selfmocap.tracking.precomputed import PrecomputedFlow, PrecomputedKeypoints, PrecomputedMasks
 from selfmocap.tracking.tracking_pass import TrackingResult, track_video
 
-_INTERMEDIATE_VERSION = 3
+_INTERMEDIATE_VERSION = 4
 """Version of the intermediate files in `.observe`; a run does not resume after files of another version."""
-_REPORT_VERSION = 2
-"""Version of `observations.json`. Version 1 had no `version`, and the `format` 2 in its `settings`. It called the stage
-`total` `whole`, `tracks` `tracks_joined`, and `zero_flow_error_grey_levels` `still_error_grey_levels`."""
-_FORMER_SETTINGS = {"format": 2}
-_FORMER_DETECTOR = {"blazepose": "mediapipe"}
-"""The same models under MediaPipe; keypoints are equal to 0.001 px."""
+_REPORT_VERSION = 3
+"""Version of `observations.json`. Version 2 was of another tracker and other confidences; it had no `quality` in its
+`settings`. Version 1 had no `version`, and the `format` 2 in its `settings`. It called the stage `total` `whole`,
+`tracks` `tracks_joined`, and `zero_flow_error_grey_levels` `still_error_grey_levels`."""
 
 _log = logging.getLogger(__name__)
 
@@ -73,7 +71,9 @@ def observe(
         flow=PrecomputedFlow(settings.flow_folder) if settings.flow_folder else _flow_method(settings.flow),
     )
     detector = (
-        PrecomputedKeypoints(settings.keypoints) if settings.keypoints else create_detector(settings.detector)
+        PrecomputedKeypoints(settings.keypoints)
+        if settings.keypoints
+        else create_detector(settings.detector, settings.quality)
     )
     parts, watch = _parts_folder(out, fingerprint), Stopwatch()
     try:
@@ -82,10 +82,10 @@ def observe(
         shutil.rmtree(parts)  # A resumed run would end here again.
         raise
     people = [
-        assemble_person(number, tracks, parts, detector.points)
+        assemble_person(number, tracks, result.last_frames, parts, detector.points)
         for number, tracks in enumerate(result.people[:max_people], start=1)
     ]
-    has_masks = settings.masks is not None or settings.keypoints is None and detector.name == "blazepose"
+    has_masks = settings.masks is not None or settings.keypoints is None and isinstance(detector, RoiDetector)
     people = [(person, open_spools(parts, person, has_masks)) for person in people]
     extract_crops(video, people, parts, sources, watch, progress)
     with ThreadPoolExecutor(1) as pool:
@@ -132,8 +132,10 @@ def _plain(settings: ObserveConfig) -> dict[str, Any]:
 def _finished(out: Path, fingerprint: dict[str, Any]) -> list[Path] | None:
     """Return the paths that a finished run with the same video and settings wrote; None if there is none."""
     report = read_json_object(out / "observations.json")
-    former = _FORMER_SETTINGS | fingerprint | {"detector": _FORMER_DETECTOR.get(fingerprint["detector"])}
-    if report.get("settings") not in (fingerprint, _FORMER_SETTINGS | fingerprint, former):
+    if report and report.get("version") != _REPORT_VERSION:
+        _log.warning("%s: these observations are of another version of selfmocap; observing again", out)
+        return None
+    if report.get("settings") != fingerprint:
         return None
     paths = [out / f"person-{n}" / "observations.npz" for n in range(1, len(report["people"]) + 1)]
     return paths if all(path.is_file() for path in paths) else None

@@ -16,7 +16,7 @@ from selfmocap.body_model.skeleton import KEYPOINT_SETS, KeypointSet
 from selfmocap.geometry.camera import CROP_SIZE
 from selfmocap.io.files import existing_file
 from selfmocap.io.video import MAX_PIXELS, Frame, InputError, natural_sort_key, open_image
-from selfmocap.tracking.confidence import VISIBLE
+from selfmocap.tracking.confidence import VISIBLE, confidence_of_flags, confidence_of_scores
 from selfmocap.tracking.detectors.detection import MASK_SIDE, Detection, window_around
 from selfmocap.tracking.masks import box_window, inside_frame
 
@@ -117,7 +117,7 @@ def _frame_order(path: Path, data: Any) -> dict[int | str, int] | None:
 def _detection(path: Path, numbers: Any, keypoints: int) -> Detection | None:
     """Convert x, y, confidence of each keypoint to a detection; None if no keypoint has confidence.
 
-    Confidences above 1 are COCO's visibility flags: 2 is visible, 1 occluded, 0 not labelled."""
+    Values above 1 are COCO's visibility flags."""
     try:
         values = np.array(numbers, np.float64).reshape(keypoints, 3)
     except (TypeError, ValueError) as error:
@@ -126,9 +126,8 @@ def _detection(path: Path, numbers: Any, keypoints: int) -> Detection | None:
         raise InputError(
             f"{path}: expected finite keypoints within {_MAX_COORDINATE_PX:.0f} px, found others"
         )
-    confidence = values[:, 2].clip(0, None)
-    flags = confidence.max(initial=0.0) > 1.0
-    confidence = (confidence / 2 if flags else confidence).clip(0, 1)
+    flags = values[:, 2].max() > 1.0
+    confidence = (confidence_of_flags if flags else confidence_of_scores)(values[:, 2])
     if not (confidence > 0).any():
         return None
     score = float(confidence[confidence > 0].mean())

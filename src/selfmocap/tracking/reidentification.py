@@ -9,7 +9,15 @@ from selfmocap.body_model.skeleton import KeypointSet
 from selfmocap.io.video import Frame
 from selfmocap.tracking.appearance import Histogram, appearance_histogram, appearance_similarity
 from selfmocap.tracking.detectors.detection import Detection, body_distance, fraction_on_mask
-from selfmocap.tracking.track_state import Track, TrackerConfig, TrackerState, activate, coast, update_track
+from selfmocap.tracking.track_state import (
+    Track,
+    TrackerConfig,
+    TrackerState,
+    activate,
+    coast,
+    count_search,
+    update_track,
+)
 
 SAME_BODY_DISTANCE = 0.45
 """Body distance below which two detections are of one person."""
@@ -64,16 +72,21 @@ def _updated_appearance(appearance: Histogram, observed: Histogram) -> Histogram
 
 
 def reactivate(
-    state: TrackerState, detection: Detection, frame: Frame, points: KeypointSet, config: TrackerConfig
+    state: TrackerState,
+    detection: Detection,
+    box_score: float,
+    frame: Frame,
+    points: KeypointSet,
+    config: TrackerConfig,
 ) -> TrackerState:
     """Reactivate the lost track that is near the detection and looks like it; otherwise activate a new one.
 
     A new track also begins if two lost tracks look like the detection."""
-    new = activate(state.next_id, detection, frame, points)
+    new = activate(state.next_id, detection, box_score, frame, points)
     candidates = [(-1.0, 0)]
     for track in state.tracks:
         missed = frame.index - track.last_frame
-        if not 0 < missed <= config.max_missed_frames(track):
+        if not 0 < missed <= config.max_age:
             continue
         if track.detection.window.distance(detection.window) < config.max_window_distance(missed):
             similarity = appearance_similarity(track.appearance, new.appearance)
@@ -82,9 +95,8 @@ def reactivate(
     if best < 0 or best - second < SIMILARITY_MARGIN:
         return replace(state, tracks=(*state.tracks, new), next_id=state.next_id + 1)
     tracks = tuple(
-        replace(update_or_coast(t, detection, frame, (), points), search_hits=t.search_hits + 1)
-        if t.track_id == track_id
-        else t
+        update_or_coast(t, detection, frame, (), points) if t.track_id == track_id else t
         for t in state.tracks
     )
-    return replace(state, tracks=tracks)
+    state = replace(state, tracks=tracks)
+    return count_search(state, frame.index, {track_id: box_score}, config)

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 
 from selfmocap.tracking.appearance import appearance_similarity
 from selfmocap.tracking.detectors.window import Window
-from selfmocap.tracking.track_state import Track, TrackerConfig, is_confirmed
+from selfmocap.tracking.track_state import Track, TrackerConfig, trusted_until
 
 _DUPLICATE_DISTANCE = 0.45
 """Median window distance over the common frames below which two tracks are of one person, outside crowds."""
@@ -53,7 +53,9 @@ def stitch_tracks(
     A track that ends where another begins and looks like it is continued by that one. In crowds, where many look alike,
     the two must also overlap in time. Of two tracks of one body the shorter is removed."""
     shortest = min_track_frames(fps, frames)
-    real = [n for n, t in tracks.items() if is_confirmed(t, config) and len(paths[n].frames) >= shortest]
+    real = [
+        n for n, t in tracks.items() if trusted_until(t, config) >= 0 and len(paths[n].frames) >= shortest
+    ]
     sides = {n: float(np.median(paths[n].windows[:, 2])) for n in real}
     tiny = _TINY_FRACTION * (median_high(sides.values()) if sides else 0.0)
     real = [n for n in real if sides[n] > tiny or len(paths[n].frames) >= _MIN_TINY_TRACK_S * fps]
@@ -76,7 +78,7 @@ def remove_duplicate_tracks(
     """Remove tracks that spend most of their frames on the body of a longer one."""
     kept: list[int] = []
     for track_id in longest_first:
-        limit = _STRICT_DUPLICATE_DISTANCE if tracks[track_id].in_crowd else _DUPLICATE_DISTANCE
+        limit = _DUPLICATE_DISTANCE
         if not any(_is_duplicate(paths[track_id], paths[other], limit) for other in kept):
             kept.append(track_id)
     return kept
@@ -105,7 +107,7 @@ def _continues(
     """Decide whether the second track continues the first."""
     path, other = paths[first], paths[second]
     gap = int(other.frames[0] - path.frames[-1])
-    max_gap = 0 if tracks[first].in_crowd else config.max_age
+    max_gap = config.max_age
     if gap > max_gap or path.frames[-1] >= other.frames[-1]:
         return False
     missed = max(gap, 0)

@@ -1,29 +1,24 @@
 """The state of the tracker: one track per person, and when a track counts as a person."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from selfmocap.body_model.skeleton import KeypointSet
 from selfmocap.io.video import Frame
 from selfmocap.tracking.appearance import Histogram, appearance_histogram
 from selfmocap.tracking.camera_motion import GreyImage
-from selfmocap.tracking.detectors.detection import Detection, limb_confidence, translated
+from selfmocap.tracking.detectors.detection import Detection, PersonBox, translated
 from selfmocap.tracking.detectors.window import Window
 
 SMALL_SIDE_PX = 128.0
 """Side of a window up to which a person counts as small, px."""
-_MIN_SCORE_SMALL, _MIN_SCORE_LARGE, _MIN_SCORE_STATIC, _MIN_LIMB_CONFIDENCE = 0.88, 0.94, 0.96, 0.52
-"""Mean scores of a person who has moved, in windows of up to 128 px and from 256 px on, and of one who has not; mean
-limb confidence. Large people score 0.99, people of 100 px height 0.95, false detections 0.8 to 0.93."""
-CROWD_SIZE, _MIN_SCORE_CROWD, CROWD_MIN_SIDE_PX = 3, 0.89, 96.0
-"""People in a frame from which it counts as a crowd. There, a person who has not moved may have this lower score in a
-window of at least this side: people in crowds occlude each other, and false detections are smaller."""
-_REPEATED_HITS, _MIN_SCORE_REPEATED, _MIN_LIMB_CONFIDENCE_REPEATED = 4, 0.85, 0.45
-"""In a crowd, after this many searches that found a track independently, this score and limb confidence suffice."""
-_MIN_DISPLACEMENT = 0.4
-"""Displacement against the background, in sides of the window, from which a person counts as having moved."""
-_MEAN_FRAMES = 60
-"""Frames over which scores are averaged."""
+_MIN_SCORE, _MIN_AGREEMENT, _MIN_BELIEF = 0.85, 0.2, 0.7
+"""Mean score of a person, and the sum of the mean agreement of two models and the mean score of the person detector:
+real people reach 1.1 to 1.8, furniture at most 0.9."""
+_MEAN_FRAMES, _MEAN_SEARCHES = 60, 20
+"""Frames and searches over which these are averaged."""
 _COAST_DAMPING = 0.8
 """Factor on the velocity of a lost track in each frame."""
 
@@ -42,25 +37,34 @@ class Track:
     """Index of the last frame with a detection."""
     num_frames: int = 1
     """Number of frames with a detection."""
+    searches: int = 1
+    """Number of searches in frames with a detection."""
     search_hits: int = 1
-    """Number of searches that found the person independently of the track."""
+    """Number of searches in which the person detector saw the person too."""
+    last_trusted_hit: int = -1
+    """Index of the frame of the last of them while the track was confirmed; -1 before."""
+    mean_box_score: float = 1.0
+    """Mean over the last searches of the person detector's score, 0 where it did not see the person."""
     mean_score: float = 1.0
     """Mean over about the last 60 frames with a detection."""
-    mean_limb_confidence: float = 1.0
-    """Mean over the same frames."""
+    mean_agreement: float = 1.0
+    """Mean over the same frames of the agreement of two models."""
     max_displacement: float = 0.0
     """Largest distance of the window from where it began, in sides of the window."""
     origin: tuple[float, float] = (0.0, 0.0)
     """Position of the first window, moved by the camera's motion, px."""
     velocity: tuple[float, float] = (0.0, 0.0)
     """Last motion against the background, px per frame."""
-    crowd_size: int = 0
-    """Largest number of confirmed people in a frame with this person."""
 
-    @property
-    def in_crowd(self) -> bool:
-        """True if the person was in a crowd."""
-        return self.crowd_size >= CROWD_SIZE
+
+class RejectedBox(NamedTuple):
+    """A box in which the person detector saw somebody, and the keypoint detector nobody."""
+
+    box: PersonBox
+    times: int
+    """Number of examinations."""
+    search: int
+    """Number of the last one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +78,7 @@ class TrackerState:
     """The last frame, small and grey."""
     camera_offset: tuple[float, float] = (0.0, 0.0)
     """Shift of the background since the first frame, px."""
+    rejected: tuple[RejectedBox, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,10 +91,8 @@ class TrackerConfig:
     """Frames for which a lost person is searched for in every frame."""
     max_age: int
     """Frames after which a lost person gets a new track when seen again."""
-
-    def max_missed_frames(self, track: Track) -> int:
-        """Return the frames after which a lost person is dropped: fewer in crowds, where many look and move alike."""
-        return self.max_coast_frames // 2 if track.in_crowd else self.max_age
+    min_hits: int
+    """Searches that must find a person."""
 
     def max_window_distance(self, missed: int) -> float:
         """Return the largest distance of the windows of a person lost for `missed` frames and of a candidate."""
@@ -104,16 +107,19 @@ class TrackerConfig:
         """Choose the time constants for a video with about `frames` frames (0 if unknown).
 
         A short video is searched more often, since a person must be found twice."""
-        search_interval = min(max(round(fps / 2), 3), 15)
+        search_interval = min(max(round(fps / 3), 5), 10)
         return cls(
             search_interval=min(search_interval, max(frames // 4, 1)) if frames else search_interval,
             max_coast_frames=max(round(fps / 2), 4),
             max_age=max(round(4 * fps), 8),
+            min_hits=min(frames, 2) if frames else 2,
         )
 
 
-def activate(track_id: int, detection: Detection, frame: Frame, points: KeypointSet) -> Track:
-    """Begin a track at the first detection of a person."""
+def activate(
+    track_id: int, detection: Detection, box_score: float, frame: Frame, points: KeypointSet
+) -> Track:
+    """Begin a track at the first detection of a person, whom the person detector saw with a score."""
     return Track(
         track_id,
         detection,
@@ -121,7 +127,8 @@ def activate(track_id: int, detection: Detection, frame: Frame, points: Keypoint
         first_frame=frame.index,
         last_frame=frame.index,
         mean_score=detection.score,
-        mean_limb_confidence=limb_confidence(detection, points),
+        mean_agreement=detection.agreement,
+        mean_box_score=box_score,
         origin=(detection.window.x, detection.window.y),
     )
 
@@ -142,7 +149,6 @@ def update_track(track: Track, detection: Detection, frame: Frame, points: Keypo
     """Update a track with its detection in a frame."""
     weight = 1 / min(track.num_frames + 1, _MEAN_FRAMES)
     displacement = _distance(detection.window, track.origin) / detection.window.side
-    limbs = limb_confidence(detection, points)
     return replace(
         track,
         detection=detection,
@@ -150,7 +156,7 @@ def update_track(track: Track, detection: Detection, frame: Frame, points: Keypo
         num_frames=track.num_frames + 1,
         mean_score=track.mean_score + (detection.score - track.mean_score) * weight,
         max_displacement=max(track.max_displacement, displacement),
-        mean_limb_confidence=track.mean_limb_confidence + (limbs - track.mean_limb_confidence) * weight,
+        mean_agreement=track.mean_agreement + (detection.agreement - track.mean_agreement) * weight,
         velocity=_updated_velocity(track, detection, frame.index - track.last_frame),
     )
 
@@ -169,42 +175,43 @@ def _distance(window: Window, origin: tuple[float, float]) -> float:
 
 
 def is_confirmed(track: Track, config: TrackerConfig) -> bool:
-    """Decide whether a track is a person: its scores are a person's, and two searches found it.
-
-    For small people and in crowds, where searches often miss people, one search and a track as long as a search
-    interval suffice."""
-    often_missed = track.detection.window.side < SMALL_SIDE_PX or track.in_crowd
-    return has_person_scores(track) and (
-        track.search_hits >= 2 or (often_missed and track.num_frames >= config.search_interval)
-    )
+    """Decide whether a track is a person: its scores are a person's, and enough searches found it."""
+    return has_person_scores(track) and track.search_hits >= config.min_hits
 
 
 def has_person_scores(track: Track) -> bool:
-    """Decide whether the mean scores are a person's.
-
-    A person who has not moved needs the score of a large sharp person, or a little less in a crowd."""
-    side = track.detection.window.side
-    large = min(max(math.log2(side / SMALL_SIDE_PX), 0.0), 1.0)
-    min_score, min_limbs = _MIN_SCORE_STATIC, _MIN_LIMB_CONFIDENCE
-    if track.max_displacement >= _MIN_DISPLACEMENT:
-        min_score = _MIN_SCORE_SMALL + large * (_MIN_SCORE_LARGE - _MIN_SCORE_SMALL)
-    if track.in_crowd and side >= CROWD_MIN_SIDE_PX:
-        repeated = track.search_hits >= _REPEATED_HITS
-        min_score = min(min_score, _MIN_SCORE_REPEATED if repeated else _MIN_SCORE_CROWD)
-        min_limbs = _MIN_LIMB_CONFIDENCE_REPEATED if repeated else _MIN_LIMB_CONFIDENCE
-    return track.mean_score >= min_score and track.mean_limb_confidence >= min_limbs
-
-
-def with_crowd_sizes(state: TrackerState, frame_index: int, config: TrackerConfig) -> TrackerState:
-    """Update the crowd sizes of the tracks with a detection in a frame.
-
-    Only people who are confirmed without the crowd rules count."""
-    present = sum(
-        track.last_frame == frame_index and is_confirmed(replace(track, crowd_size=0), config)
-        for track in state.tracks
+    """Decide whether the mean scores are a person's: models that do not know each other must see the person."""
+    return (
+        track.mean_score >= _MIN_SCORE
+        and track.mean_agreement >= _MIN_AGREEMENT
+        and track.mean_agreement + track.mean_box_score >= _MIN_BELIEF
     )
-    tracks = (
-        replace(t, crowd_size=max(t.crowd_size, present)) if t.last_frame == frame_index else t
+
+
+def trusted_until(track: Track, config: TrackerConfig) -> int:
+    """Return the last frame that counts, -1 for none: of a track that is not a person any more, that of the last search
+    that found one."""
+    return track.last_frame if is_confirmed(track, config) else track.last_trusted_hit
+
+
+def count_search(
+    state: TrackerState, frame_index: int, box_scores: Mapping[int, float], config: TrackerConfig
+) -> TrackerState:
+    """Count a search for some tracks; `box_scores` are the scores with which it found them, 0 if not, by id."""
+    tracks = tuple(
+        _searched(t, frame_index, box_scores[t.track_id], config) if t.track_id in box_scores else t
         for t in state.tracks
     )
-    return replace(state, tracks=tuple(tracks))
+    return replace(state, tracks=tracks)
+
+
+def _searched(track: Track, frame_index: int, box_score: float, config: TrackerConfig) -> Track:
+    weight = 1 / min(track.searches + 1, _MEAN_SEARCHES)
+    track = replace(
+        track,
+        searches=track.searches + 1,
+        search_hits=track.search_hits + (box_score > 0),
+        mean_box_score=track.mean_box_score + (box_score - track.mean_box_score) * weight,
+    )
+    trusted = box_score > 0 and is_confirmed(track, config)
+    return replace(track, last_trusted_hit=frame_index) if trusted else track

@@ -5,7 +5,7 @@ Each step is a function from a state and a frame to the next state, so that a ru
 
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -17,8 +17,10 @@ from selfmocap.tracking.appearance import Histogram, appearance_histogram, appea
 from selfmocap.tracking.camera_motion import background_shift, grey_thumbnail, is_scene_cut
 from selfmocap.tracking.detectors.detection import (
     Detection,
+    PersonBox,
     body_distance,
     translated,
+    visible_box,
 )
 from selfmocap.tracking.detectors.protocol import Detector, RoiDetector
 from selfmocap.tracking.detectors.window import RgbImage, Window
@@ -34,19 +36,16 @@ from selfmocap.tracking.reidentification import (
     update_or_coast,
 )
 from selfmocap.tracking.track_state import (
-    CROWD_SIZE,
     SMALL_SIDE_PX,
     Track,
     TrackerConfig,
     TrackerState,
     compensate_camera_motion,
+    count_search,
     has_person_scores,
     is_confirmed,
-    with_crowd_sizes,
 )
 
-_CROWD_ROI_SCALES = (1.0, 0.85, 1.2)
-"""Sides of the regions of interest, over the expected one, that are tried in turn for a person in a crowd."""
 _MAX_BODY_STEP = 0.7
 """Body distance from the expected detection in the next frame above which it is another person: real people, runners
 included, stay below 0.5."""
@@ -54,8 +53,6 @@ _MIN_CONTINUED_SIMILARITY = 0.6
 """Appearance similarity below which a detection in the next frame is another person."""
 _MAX_MISSED_EXTERNAL = 3
 """Frames that a detector without regions of interest may miss before a track has to be reactivated."""
-_EXTERNAL_DISPLACEMENT = 1.0
-"""Displacement given to the people of such a detector, which rejects false detections itself: they count as moved."""
 
 
 def track_frame(state: TrackerState, frame: Frame, detector: Detector, config: TrackerConfig) -> TrackerState:
@@ -67,7 +64,6 @@ def track_frame(state: TrackerState, frame: Frame, detector: Detector, config: T
             state = search_for_people(state, frame, detector, config)
     else:
         state = _associate(state, frame, detector.detect(frame), detector.points, config)
-    state = with_crowd_sizes(state, frame.index, config)
     kept = tuple(track for track in state.tracks if _is_alive(track, frame.index, config))
     return replace(state, tracks=kept)
 
@@ -92,16 +88,15 @@ def _compensated(state: TrackerState, frame: Frame) -> TrackerState:
 
 
 def _search_is_due(state: TrackerState, frame_index: int, config: TrackerConfig) -> bool:
-    present = sum(track.last_frame == frame_index and is_confirmed(track, config) for track in state.tracks)
-    interval = max(config.search_interval // 3, 1) if present >= CROWD_SIZE else config.search_interval
-    return frame_index % interval == 0 or state.num_searches == 0
+    return frame_index % config.search_interval == 0 or state.num_searches == 0
 
 
 def _is_alive(track: Track, frame_index: int, config: TrackerConfig) -> bool:
     missed = frame_index - track.last_frame
     if is_confirmed(track, config):
         return missed <= config.max_age
-    return missed <= 2 and (has_person_scores(track) or track.num_frames < 3 * config.search_interval)
+    young = track.num_frames < 3 * config.search_interval
+    return missed <= config.search_interval and (has_person_scores(track) or young)
 
 
 # ---- tracked people -------------------------------------------------------------------------------------------
@@ -111,11 +106,7 @@ def track_by_roi(
     state: TrackerState, frame: Frame, detector: RoiDetector, config: TrackerConfig
 ) -> TrackerState:
     """Continue the tracks by detecting each person in the region of interest where they are expected."""
-    wanted = [
-        t
-        for t in state.tracks
-        if frame.index - t.last_frame <= min(config.max_coast_frames, config.max_missed_frames(t))
-    ]
+    wanted = [t for t in state.tracks if frame.index - t.last_frame <= config.max_coast_frames]
     results = map_in_threads(lambda track: _redetect(track, frame, detector), wanted)
     detections = {t.track_id: d for t, d in zip(wanted, results, strict=True) if d is not None}
     detections = _without_duplicates(state.tracks, detections, frame.image, detector.points)
@@ -128,13 +119,10 @@ def track_by_roi(
 
 
 def _redetect(track: Track, frame: Frame, detector: RoiDetector) -> Detection | None:
-    """Detect a tracked person where they are expected; failing that, in the regions proposed near by."""
+    """Detect a tracked person where they are expected; failing that, in other regions near by."""
     missed = frame.index - track.last_frame
     expected = translated(track.detection, track.velocity)
-    scales = _CROWD_ROI_SCALES if track.in_crowd else (1.0,)
-    rois = (replace(expected.window, side=scale * expected.window.side) for scale in scales)
-    results = (detector.detect_in_roi(frame.image, roi) for roi in rois)
-    detection = next((result for result in results if result is not None), None)
+    detection = detector.detect_in_roi(frame.image, expected.window)
     if detection is not None and _continues(expected, detection, missed, detector.points):
         checked = (
             missed > 1 or detection.window.side < 2 * SMALL_SIDE_PX or frame.index % APPEARANCE_INTERVAL == 0
@@ -142,13 +130,24 @@ def _redetect(track: Track, frame: Frame, detector: RoiDetector) -> Detection | 
         needed = _MIN_CONTINUED_SIMILARITY if missed == 1 else REACTIVATE_SIMILARITY
         other = checked and track_similarity(track, detection, frame, detector.points) < needed
         return None if other else detection
-    around = Window(expected.window.x, expected.window.y, 1.6 * expected.window.side)
-    for roi in sorted(detector.propose_rois(frame.image, around), key=expected.window.distance):
+    if missed & (missed - 1):
+        return None  # At doubling intervals, so that the time for lost people is bounded.
+    for roi in _other_rois(expected, frame.image, detector):
         detection = detector.detect_in_roi(frame.image, roi)
         if detection is not None and _continues(expected, detection, missed, detector.points):
             similarity = track_similarity(track, detection, frame, detector.points)
             return detection if similarity >= REACTIVATE_SIMILARITY else None
     return None
+
+
+def _other_rois(expected: Detection, image: RgbImage, detector: RoiDetector) -> Iterator[Window]:
+    """Yield regions of interest for a person who is not found in the expected one."""
+    height, width = image.shape[:2]
+    box = PersonBox._make([*visible_box(expected, width, height).tolist(), 0.0])
+    if box.right > box.left and box.bottom > box.top:
+        yield from detector.rois_of_box(image, box)
+    around = Window(expected.window.x, expected.window.y, 1.6 * expected.window.side)
+    yield from sorted(detector.propose_rois(image, around), key=expected.window.distance)
 
 
 def _continues(expected: Detection, detection: Detection, missed: int, points: KeypointSet) -> bool:
@@ -225,7 +224,6 @@ def _associate(
     Other detections reactivate lost tracks or begin new ones."""
     from scipy.optimize import linear_sum_assignment
 
-    state = replace(state, num_searches=state.num_searches + 1)
     observed = [appearance_histogram(frame.image, detection, points) for detection in detections]
     cost = np.array(
         [
@@ -238,15 +236,14 @@ def _associate(
     tracks = []
     for row, track in enumerate(state.tracks):
         detection = detections[assigned[row]] if row in assigned else None
-        track = update_or_coast(track, detection, frame, detections, points)
-        tracks.append(replace(track, search_hits=track.search_hits + 1) if detection is not None else track)
+        tracks.append(update_or_coast(track, detection, frame, detections, points))
     state = replace(state, tracks=tuple(tracks))
+    present = {t.track_id: 1.0 for t in tracks if t.last_frame == frame.index}
+    state = count_search(replace(state, num_searches=state.num_searches + 1), frame.index, present, config)
     for column, detection in enumerate(detections):
         if column not in assigned.values():
-            state = reactivate(state, detection, frame, points, config)
-    return replace(
-        state, tracks=tuple(replace(t, max_displacement=_EXTERNAL_DISPLACEMENT) for t in state.tracks)
-    )
+            state = reactivate(state, detection, 1.0, frame, points, config)
+    return state
 
 
 def _association_cost(

@@ -27,7 +27,7 @@ from selfmocap.tracking.detectors.detection import Detection
 from selfmocap.tracking.detectors.protocol import Detector, RoiDetector
 from selfmocap.tracking.detectors.window import Window, box_overlap
 from selfmocap.tracking.stitching import TrackPath, min_track_frames, stitch_tracks
-from selfmocap.tracking.track_state import Track, TrackerConfig, TrackerState, activate
+from selfmocap.tracking.track_state import Track, TrackerConfig, TrackerState, activate, trusted_until
 from selfmocap.tracking.tracker import track_frame
 
 FRAMES_PER_PART = 64
@@ -40,6 +40,8 @@ class TrackingResult:
 
     people: list[tuple[int, ...]]
     """For each person, most visible first, the ids of their tracks."""
+    last_frames: dict[int, int]
+    """The last frame of each track that counts."""
     frames: int
     corrupt: list[int]
     """Index of every damaged frame."""
@@ -69,7 +71,7 @@ def track_video(
         with watch.stage("detect and track"):
             state = track_frame(state, frame, detector, config)
             if frame.index == 0 and person_box is not None:
-                state = _with_user_person(state, frame, person_box, detector)
+                state = _with_user_person(state, frame, person_box, detector, config)
         frames.append(FrameRecord(frame.index, frame.time, frame.corrupt, state.camera_offset))
         latest |= {track.track_id: track for track in state.tracks}
         detections += [
@@ -104,9 +106,12 @@ def _stitched(
     """Join the tracks of each person, on positions relative to the background."""
     columns = read_columns(parts, ["frame_index", "frame_corrupt", "frame_camera_offset"])
     detections = read_detection_columns(parts, ["frame", "track", "window"])
+    last_frames = {track_id: trusted_until(track, config) for track_id, track in tracks.items()}
     paths = {}
     for track_id in tracks:
-        rows = np.flatnonzero(detections["track"] == track_id)
+        rows = np.flatnonzero(
+            (detections["track"] == track_id) & (detections["frame"] <= last_frames[track_id])
+        )
         rows = rows[detections["frame"][rows].argsort()]
         frame_index, windows = detections["frame"][rows], detections["window"][rows]
         windows[:, :2] -= columns["frame_camera_offset"][frame_index]
@@ -122,7 +127,7 @@ def _stitched(
             + ("choose another --person-box" if person_box is not None else "try --person-box")
         )
     corrupt = columns["frame_index"][columns["frame_corrupt"]].tolist()
-    return TrackingResult(people, frames, corrupt)
+    return TrackingResult(people, last_frames, frames, corrupt)
 
 
 # ---- the person in the user's box -----------------------------------------------------------------------------
@@ -133,7 +138,9 @@ _MIN_BOX_OVERLAP = 0.3
 """Intersection over union of a person's bounding box and the user's box from which the person is the one wanted."""
 
 
-def _with_user_person(state: TrackerState, frame: Frame, box: PixelBox, detector: Detector) -> TrackerState:
+def _with_user_person(
+    state: TrackerState, frame: Frame, box: PixelBox, detector: Detector, config: TrackerConfig
+) -> TrackerState:
     """Give the person in the user's box the id _USER_TRACK_ID; begin a track there if the tracker found no person."""
     overlaps = {
         track.track_id: float(
@@ -148,7 +155,9 @@ def _with_user_person(state: TrackerState, frame: Frame, box: PixelBox, detector
     else:
         wanted = _activate_in_box(frame, box, detector)
     rest = tuple(track for track in state.tracks if track is not wanted)
-    return replace(state, tracks=(replace(wanted, track_id=_USER_TRACK_ID, search_hits=2), *rest))
+    return replace(
+        state, tracks=(replace(wanted, track_id=_USER_TRACK_ID, search_hits=config.min_hits), *rest)
+    )
 
 
 def _activate_in_box(frame: Frame, box: PixelBox, detector: Detector) -> Track:
@@ -163,7 +172,7 @@ def _activate_in_box(frame: Frame, box: PixelBox, detector: Detector) -> Track:
             f"no person was found in the box {left:g} {top:g} {right:g} {bottom:g} of the first frame; "
             "give left, top, right, bottom (px) around a visible person"
         )
-    return activate(_USER_TRACK_ID, detection, frame, detector.points)
+    return activate(_USER_TRACK_ID, detection, 1.0, frame, detector.points)
 
 
 def _bounding_box(detection: Detection) -> PixelBox:

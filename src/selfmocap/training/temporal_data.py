@@ -11,7 +11,6 @@ from selfmocap.body_model.body import Body, forward_kinematics
 from selfmocap.geometry.tensors import concat
 from selfmocap.losses.temporal import Targets
 from selfmocap.models.frame import FrameInputs, FrameNetwork
-from selfmocap.models.heatmaps import MIN_CONFIDENCE
 from selfmocap.synthetic.backgrounds import Backgrounds
 from selfmocap.synthetic.batches import SyntheticConfig
 from selfmocap.synthetic.corrupt import CorruptionConfig, KeypointErrors
@@ -24,6 +23,7 @@ from selfmocap.synthetic.keypoint_scene import (
 )
 from selfmocap.synthetic.motions import MotionClip
 from selfmocap.synthetic.pose_variety import PoseVariety
+from selfmocap.tracking.confidence import DETECTED
 from selfmocap.tracking.crop_boxes import smoothed_boxes
 
 CLIPS_PER_SCENE = 2
@@ -78,7 +78,7 @@ def build_clips(
     if isinstance(truth, int):
         nothing = boxes.new_full((*shape, 24, 3, 3), torch.nan)
         truth = Targets(
-            boxes, focal, center, keypoints, torch.where(confidence < MIN_CONFIDENCE, 0.0, confidence),
+            boxes, focal, center, keypoints, torch.where(confidence < DETECTED, 0.0, confidence),
             torch.zeros(shape, dtype=torch.bool),
             nothing, nothing[..., 0, 0, :1].expand(*shape, truth), nothing[..., 0], nothing[..., 0, 0, :],
         )  # fmt: skip

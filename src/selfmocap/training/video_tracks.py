@@ -24,8 +24,8 @@ from selfmocap.datasets.penn_action import (
 from selfmocap.datasets.shard_tracks import indexed_shards
 from selfmocap.io.progress import ProgressCallback
 from selfmocap.io.video import IMAGE_FOLDER_FPS
-from selfmocap.models.heatmaps import MIN_CONFIDENCE
 from selfmocap.models.inference import default_camera
+from selfmocap.tracking.confidence import DETECTED
 from selfmocap.tracking.crop_boxes import smoothed_boxes
 from selfmocap.tracking.observations import Observations
 from selfmocap.training.temporal_data import (
@@ -183,7 +183,7 @@ def clean_tracks(observations: Observations) -> list[Observations]:
 
 
 def _good_pieces(observations: Observations) -> list[Observations]:
-    visible = (observations.keypoint_confidence >= MIN_CONFIDENCE).sum(1).numpy()
+    visible = (observations.keypoint_confidence >= DETECTED).sum(1).numpy()
     counts = median_filter(visible, 5, mode="nearest")
     pieces, start = [], None
     for frame, count in enumerate([*counts, 0]):
@@ -198,5 +198,5 @@ def _good_pieces(observations: Observations) -> list[Observations]:
 def _shows_limbs(observations: Observations) -> bool:
     upper = ("nose", "eye", "ear", "shoulder")
     limbs = [i for i, name in enumerate(DEFAULT_KEYPOINTS.names) if not any(part in name for part in upper)]
-    visible = (observations.keypoint_confidence[:, limbs] >= MIN_CONFIDENCE).any(1)
+    visible = (observations.keypoint_confidence[:, limbs] >= DETECTED).any(1)
     return float(visible.float().mean()) >= _MIN_LIMB_FRACTION

@@ -23,11 +23,12 @@ def test_missing_packages_are_named_with_a_remedy(monkeypatch: pytest.MonkeyPatc
     litert_model.cache_clear()
     with pytest.raises(ImportError, match="pip install ai-edge-litert"):
         create_detector("blazepose")
-    with pytest.raises(ValueError, match="expected 'blazepose' or 'rtmpose'"):
+    with pytest.raises(ValueError, match="expected 'ensemble', 'blazepose' or 'rtmpose'"):
         create_detector("yolo")
 
 
 def test_every_detector_fulfils_the_protocol() -> None:
     assert isinstance(ScriptedDetector([]), FrameDetector)
-    detector = create_detector("blazepose")
-    assert isinstance(detector, RoiDetector) and not isinstance(detector, FrameDetector)
+    for name in ("ensemble", "blazepose"):
+        detector = create_detector(name)
+        assert isinstance(detector, RoiDetector) and not isinstance(detector, FrameDetector)

@@ -1,6 +1,7 @@
 """The detection of one person in one frame, and measures on detections."""
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -30,6 +31,17 @@ _LIMBS = (
 )
 
 
+class PersonBox(NamedTuple):
+    """A person found in an image, without keypoints; px of the image."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+    score: float
+    """In [0, 1]."""
+
+
 @dataclass(frozen=True, eq=False)
 class Detection:
     """One detected person in one frame."""
@@ -45,6 +57,8 @@ class Detection:
     mask: UInt8[np.ndarray, "side side"] | None = None
     """255 times the probability that a pixel of `mask_window` belongs to the person; None without masks."""
     mask_window: Window | None = None
+    agreement: float = 1.0
+    """Fraction of the torso and limb keypoints in the frame on which a second model agrees; 1 without one."""
 
 
 def translated(detection: Detection, shift: tuple[float, float]) -> Detection:
@@ -77,6 +91,15 @@ def limb_confidence(detection: Detection, points: KeypointSet) -> float:
 def relative_extent(detection: Detection) -> float:
     """Divide the longer side of the keypoints' bounding box by the window's side: about 0.65 for a standing person."""
     return float(np.ptp(detection.keypoints, axis=0).max()) / detection.window.side
+
+
+def visible_box(detection: Detection, width: int, height: int) -> Float[np.ndarray, " 4"]:
+    """Compute the box around the visible keypoints (left, top, right, bottom; px), cut at the frame's edges."""
+    visible = detection.keypoints[detection.confidence > VISIBLE]
+    if not len(visible):
+        return np.zeros(4)
+    low, high = visible.min(axis=0).clip(0), np.minimum(visible.max(axis=0), [width, height])
+    return np.concatenate([low, high]).astype(float)
 
 
 def fraction_on_mask(detection: Detection, other: Detection) -> float:

@@ -4,7 +4,7 @@ from typing import Protocol, runtime_checkable
 
 from selfmocap.body_model.skeleton import KeypointSet
 from selfmocap.io.video import Frame
-from selfmocap.tracking.detectors.detection import Detection
+from selfmocap.tracking.detectors.detection import Detection, PersonBox
 from selfmocap.tracking.detectors.window import RgbImage, Window
 
 DETECTOR_THREADS = 2
@@ -31,6 +31,14 @@ class RoiDetector(Protocol):
     name: str
     points: KeypointSet
     """The keypoints of its detections."""
+
+    def find_people(self, image: RgbImage, region: Window | None) -> list[PersonBox]:
+        """Return a box for each person found in the image, or in a square region of it."""
+        ...
+
+    def rois_of_box(self, image: RgbImage, box: PersonBox) -> list[Window]:
+        """Return regions of interest for the person in a found box, the most promising first."""
+        ...
 
     def propose_rois(self, image: RgbImage, tile: Window) -> list[Window]:
         """Return a region of interest for each person found in a square tile of the image."""

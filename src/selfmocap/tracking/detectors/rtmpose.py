@@ -6,6 +6,7 @@ import numpy as np
 
 from selfmocap.body_model.skeleton import KeypointSet, keypoint_set
 from selfmocap.io.video import Frame
+from selfmocap.tracking.confidence import confidence_of_scores
 from selfmocap.tracking.detectors.detection import Detection, window_around
 
 _REMEDY = (
@@ -38,8 +39,8 @@ class RtmPose:
         return [
             Detection(
                 keypoints=points.astype(np.float32),
-                confidence=np.clip(score, 0, 1).astype(np.float32),
-                score=float(np.clip(score, 0, 1).mean()),
+                confidence=confidence_of_scores(score).astype(np.float32),
+                score=float(confidence_of_scores(score).mean()),
                 window=window_around(points, score),
             )
             for points, score in zip(np.asarray(keypoints), np.asarray(scores), strict=True)

@@ -44,6 +44,15 @@ class Window:
         return distance + abs(math.log(self.side / other.side)) / 2
 
 
+def turned_window(points: Float[np.ndarray, "n 2"], angle: float, scale: float, min_side: float) -> Window:
+    """Compute the window of a given rotation around points, `scale` times the longer side of their box."""
+    axes = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
+    turned = points @ axes.T
+    low, high = turned.min(axis=0), turned.max(axis=0)
+    x, y = (low + high) / 2 @ axes
+    return Window(float(x), float(y), max(scale * float((high - low).max()), min_side), angle)
+
+
 def crop_window(image: RgbImage, window: Window, size: int) -> UInt8[np.ndarray, "size size 3"]:
     """Cut a window out of an image and resize it to `size` px a side; black outside the image.
 
