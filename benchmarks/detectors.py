@@ -5,8 +5,9 @@
 
 Each detector looks at the person twice in an image of 512 x 512 px: in a window that BlazePose's person detector
 proposes, then in the window of what it found. A person is found if the median error is below a tenth of the person's
-size. Errors are those of the 12 keypoints of torso and limbs, of the people that all detectors find. The peer in the
-same run is BlazePose full alone with its visibility as confidence, the front end of former versions.
+size. Errors are those of the 12 keypoints of torso and limbs, of the people that at least one detector finds
+and for whom all return something. The peer in the same run is BlazePose full alone with its visibility as confidence,
+which former versions used.
 """
 
 import argparse
@@ -47,6 +48,10 @@ class Estimate(NamedTuple):
 
     keypoints: Float[np.ndarray, "17 2"]
     confidence: Float[np.ndarray, " 17"]
+
+
+Looked = tuple[PersonImage, dict[str, Estimate | None]]
+"""A person, and what each detector finds."""
 
 
 class Looks:
@@ -95,34 +100,45 @@ def endless_people(
         )
 
 
-def score(
-    name: str, people: list[tuple[PersonImage, dict[str, Estimate | None]]], everyone: list[bool]
-) -> dict[str, Any]:
-    """Compute a detector's row of the table, and its reliability."""
-    truth = np.stack([person.keypoints[SHARED][LIMBS] for person, _ in people])
-    visible = np.stack([person.visible[SHARED][LIMBS] for person, _ in people])
-    size = np.array([person.size for person, _ in people])[:, None]
-    estimates = [found.get(name) for _, found in people]
-    nothing = Estimate(np.full((17, 2), np.inf), np.zeros(17))
-    rows = [estimate or nothing for estimate in estimates]
-    keypoints, confidence = (np.stack([row[part][LIMBS] for row in rows]) for part in (0, 1))
+def is_found(person: PersonImage, estimate: Estimate | None) -> bool:
+    """Test whether a detector finds the person, and there."""
+    if estimate is None:
+        return False
+    px = np.linalg.norm(estimate.keypoints - person.keypoints[SHARED], axis=-1)[LIMBS]
+    return bool(np.median(px) < FOUND * person.size)
+
+
+def comparable(people: list[Looked], names: Sequence[str]) -> list[Looked]:
+    """Return the people of whom every detector returns something, and at least one what is there."""
+    return [
+        (person, looks)
+        for person, looks in people
+        if all(looks.get(name) for name in names) and any(is_found(person, looks[name]) for name in names)
+    ]
+
+
+def score(name: str, people: list[Looked], compared: list[Looked]) -> dict[str, Any]:
+    """Compute a detector's row of the table, and its reliability: whom it finds of all people, and its errors of those
+    that are compared."""
+    found = float(np.mean([is_found(person, estimates.get(name)) for person, estimates in people]))
+    row: dict[str, Any] = {"found": round(found, 3)}
+    if not compared:
+        return row
+    truth, visible = (
+        np.stack([part[SHARED][LIMBS] for part in parts])
+        for parts in zip(*((person.keypoints, person.visible) for person, _ in compared), strict=True)
+    )
+    size = np.array([person.size for person, _ in compared])[:, None]
+    estimates = [found for _, looks in compared if (found := looks[name])]
+    keypoints, confidence = (np.stack(part)[:, LIMBS] for part in zip(*estimates, strict=True))
     mirror = np.array(MOVENET.mirror)[LIMBS] - LIMBS.start
-    px = np.linalg.norm(keypoints - truth, axis=-1)
-    swapped = (np.linalg.norm(keypoints - truth[:, mirror], axis=-1) < 0.5 * px) & (
-        px > CONFIDENT_DISTANCE * size
-    )
-    found = np.median(px / size, axis=1) < FOUND
-    if not any(everyone):
-        return {"found": round(float(found.mean()), 3)}
-    px, relative, swapped, confidence, visible = (
-        x[everyone] for x in (px, 100 * px / size, swapped, confidence, visible)
-    )
-    right = relative < 100 * CONFIDENT_DISTANCE
+    px, opposite = (np.linalg.norm(keypoints - points, axis=-1) for points in (truth, truth[:, mirror]))
+    right = px < CONFIDENT_DISTANCE * size
+    swapped = (opposite < 0.5 * px) & ~right
     bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    return {
-        "found": round(float(found.mean()), 3),
-        "mean_percent": round(float(relative.mean()), 2),
-        "median_percent": round(float(np.median(relative)), 2),
+    return row | {
+        "mean_percent": round(100 * float((px / size).mean()), 2),
+        "median_percent": round(100 * float(np.median(px / size)), 2),
         "mean_px": round(float(px.mean()), 2),
         "median_px": round(float(np.median(px)), 2),
         "wrong_percent": round(100 * float((~right).mean()), 1),
@@ -131,7 +147,7 @@ def score(
         "brier": round(float(np.square(confidence - right).mean()), 4),
         "reliability": [
             [int(chosen.sum()), round(float(confidence[chosen].mean()), 3), round(float(right[chosen].mean()), 3)]
-            for chosen in (bins == b for b in range(BINS))
+            for chosen in (bins == number for number in range(BINS))
             if chosen.any()
         ],
     }  # fmt: skip
@@ -193,8 +209,7 @@ def main() -> None:
     images = itertools.islice(endless_people(motions, backgrounds, body, options.seed), options.people)
     people = [(person, looks(person.image)) for person in images]
     names = ["visibility", *looks.cpu_ms]
-    everyone = [all(found.get(name) for name in names) for _, found in people]
-    scores = {name: score(name, people, everyone) for name in names}
+    scores = {name: score(name, people, comparable(people, names)) for name in names}
     for name, times in looks.cpu_ms.items():
         scores[name]["cpu_ratio_to_full"] = round(
             float(np.median(times) / np.median(looks.cpu_ms["full"])), 2
@@ -202,7 +217,7 @@ def main() -> None:
     if options.picture:
         draw(scores, options.picture)
     if options.json:
-        print(json.dumps({"people": len(people), "found_by_all": sum(everyone), "detectors": scores}))
+        print(json.dumps({"people": len(people), "detectors": scores}))
         return
     columns = [key for key in scores["full"] if key != "reliability"]
     print("| |", " | ".join(columns), "|")
