@@ -13,11 +13,11 @@ MARK = "<!-- keypoint-sets -->"
 
 def tables() -> str:
     """Return one table per keypoint set: index, name and body landmarks of each keypoint."""
-    from selfmocap.body_model.skeleton import KEYPOINT_SETS
+    from selfmocap.body_model.skeleton import HAND_KEYPOINTS, KEYPOINT_SETS
 
     lines: list[str] = []
-    for name, points in KEYPOINT_SETS.items():
-        lines += [f"## {name}", "", f"{len(points.names)} keypoints.", ""]
+    for points in (*KEYPOINT_SETS.values(), HAND_KEYPOINTS):
+        lines += [f"## {points.name}", "", f"{len(points.names)} keypoints.", ""]
         lines += ["| index | name | landmarks |", "|---|---|---|"]
         for index, (keypoint, landmarks) in enumerate(zip(points.names, points.landmarks, strict=True)):
             lines.append(

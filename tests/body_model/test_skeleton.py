@@ -1,6 +1,7 @@
 import pytest
 
 from selfmocap.body_model.skeleton import (
+    HAND_KEYPOINTS,
     JOINT_NAMES,
     JOINT_PARENTS,
     KEYPOINT_SETS,
@@ -45,6 +46,19 @@ def test_a_set_is_drawn_as_one_tree(name: str) -> None:
             seen.add(at)
             at = found.parents[at]
     assert found.parents.count(-1) == 1
+
+
+def test_the_five_fingers_of_a_hand_are_chains_from_the_wrist_to_a_tip() -> None:
+    names, parents = HAND_KEYPOINTS.names, HAND_KEYPOINTS.parents
+    assert len(set(names)) == 21 and names[0] == "wrist" and parents[0] == -1
+    tips = [index for index, name in enumerate(names) if name.endswith("_tip")]
+    assert sorted(set(range(21)) - set(parents)) == tips and len(tips) == 5
+    for tip in tips:
+        chain = [tip]
+        while parents[chain[-1]] >= 0:
+            chain.append(parents[chain[-1]])
+        assert chain == [tip, tip - 1, tip - 2, tip - 3, 0]
+        assert len({names[index].split("_")[0] for index in chain[:-1]}) == 1
 
 
 def test_detectors_map_to_coco_23_by_landmark() -> None:

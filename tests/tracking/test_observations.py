@@ -25,11 +25,16 @@ def observations() -> Observations:
         mask_certain=torch.rand(frames, 128, 128) > 0.1,
         flow=torch.randn(frames, 128, 128, 2).half().float(),
         flow_confidence=torch.rand(frames, 128, 128).half().float(),
+        hand_keypoints=torch.rand(frames, 2, 21, 2) * 400,
+        hand_positions=torch.randn(frames, 2, 21, 3) / 20,
+        hand_confidence=torch.rand(frames, 2),
     )
 
 
 def test_save_and_load_give_the_same_observations(observations: Observations, tmp_path: Path) -> None:
-    for seen in (observations, replace(observations, crops=None, masks=None, mask_certain=None, flow=None)):
+    light = replace(observations, crops=None, masks=None, mask_certain=None, flow=None)
+    without_hands = replace(observations, hand_keypoints=None, hand_positions=None, hand_confidence=None)
+    for seen in (observations, light, without_hands):
         seen.save(tmp_path / "observations.npz")
         loaded = Observations.load(tmp_path / "observations.npz")
         for name, value in vars(seen).items():
@@ -66,6 +71,11 @@ def test_damaged_files_are_named(observations: Observations, tmp_path: Path) -> 
     write_npz(path, arrays | {"masks": arrays["masks"][..., :4]})
     with pytest.raises(ValueError, match="masks has shape"):
         Observations.load(path)
+    write_npz(path, arrays | {"hand_keypoints": arrays["hand_keypoints"][:, :1]})
+    with pytest.raises(
+        ValueError, match=r"hand_keypoints has shape \(3, 1, 21, 2\), expected \(3, 2, 21, 2\)"
+    ):
+        Observations.load(path)
     write_npz(path, arrays | {"keypoint_set": "nonsense"})
     with pytest.raises(ValueError, match="no keypoint set 'nonsense'"):
         Observations.load(path)
@@ -92,7 +102,7 @@ def test_windows_are_the_whole_in_overlapping_parts(observations: Observations, 
     for first, window in found:
         assert equal(window, many[first : first + len(window)])
     (_, light), *_ = iterate_windows(tmp_path / "observations.npz", length=5, images=("masks",))
-    assert light.masks is not None
+    assert light.masks is not None and light.hand_confidence is not None
     assert light.flow is None
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from selfmocap.body_model.skeleton import keypoint_set
+from selfmocap.body_model.skeleton import HAND_KEYPOINTS, keypoint_set
 from selfmocap.io.video import InputError, open_video
 from selfmocap.tracking import tracking_pass
 from selfmocap.tracking.config import ObserveConfig
@@ -71,6 +71,7 @@ def test_observations_of_precomputed_keypoints_masks_and_flow(tmp_path: Path) ->
         np.testing.assert_allclose(one.flow[5, 64, 64].numpy(), [float(scale[5]), 0.0], rtol=1e-2)
         assert not one.mask_certain[:, 64].all() and one.mask_certain[:, 64, 64].all()
     report = json.loads((tmp_path / "out" / "observations.json").read_text())
+    assert [p["hand_frames"] for p in report["people"]] == [None] * 2
     assert [p["swapped_frames"] for p in report["people"]] == [dict.fromkeys(SWAP_STATES[1:], 0)] * 2
     assert report["video"]["frames"] == 40 and report["peak_memory_gb"] > 0
     assert {"decode", "flow", "total"} <= {stage["name"] for stage in report["stages"]}
@@ -191,8 +192,18 @@ def test_a_signing_woman_is_one_person_without_legs_and_an_empty_room_has_none(
         < observations.keypoint_confidence[:, face].min()
     )
     assert 0.2 < observations.masks.float().mean() < 0.7
+    detected = observations.hand_confidence > 0
+    assert (detected.float().mean(dim=0) > 0.55).all()
+    assert not detected[-2:].any(), "her hands are below the frame"
+    wrists = observations.keypoints[:, [points.index("left_wrist"), points.index("right_wrist")]]
+    distance_px = (observations.hand_keypoints[:, :, 0] - wrists).norm(dim=-1)[detected]
+    assert distance_px.median() < 15
+    middle = HAND_KEYPOINTS.index("middle_mcp")
+    palm_m = (observations.hand_positions[:, :, middle] - observations.hand_positions[:, :, 0]).norm(dim=-1)
+    assert 0.06 < palm_m[detected].median() < 0.12
     report = json.loads((tmp_path / "out" / "observations.json").read_text())
     (person,) = report["people"]
+    assert list(person["hand_frames"].values()) == detected.sum(dim=0).tolist()
     assert person["flow_error_grey_levels"] < 0.7 * person["zero_flow_error_grey_levels"]
     room = [
         f.image for f, _ in zip(open_video(CLIPS / "intel_one_by_one.mp4").frames(), range(60), strict=False)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 JOINT_NAMES = (
     "pelvis", "left_hip", "right_hip", "spine1", "left_knee", "right_knee", "spine2", "left_ankle", "right_ankle",
@@ -169,6 +170,23 @@ KEYPOINT_SETS = {
 }
 """Keypoint sets by name. `coco-23` (COCO-17 with toes and heels) is the input of the networks; `coco-23+smpl-24`, which
 includes the body's joints, is available for synthetic people only."""
+
+_HAND_ORDER = (
+    "wrist thumb_cmc thumb_mcp thumb_ip thumb_tip index_mcp index_pip index_dip index_tip middle_mcp middle_pip "
+    "middle_dip middle_tip ring_mcp ring_pip ring_dip ring_tip pinky_mcp pinky_pip pinky_dip pinky_tip"
+).split()
+HAND_KEYPOINTS = _keypoint_set(
+    "hand-21",
+    ("wrist", "wrist", ""),
+    *(
+        (name, name, former if former.split("_")[0] == name.split("_")[0] else "wrist")
+        for former, name in pairwise(_HAND_ORDER)
+    ),
+)
+"""The keypoints of a hand in MediaPipe's order: the wrist, then three joints of each finger (cmc, mcp, ip of the
+thumb, mcp, pip, dip of the others) and its tip. Not one of KEYPOINT_SETS, which are those of whole bodies."""
+HAND_SIDES = ("left", "right")
+"""The order of a person's hands."""
 
 DEFAULT_KEYPOINTS = KEYPOINT_SETS["coco-23"]
 WITH_JOINTS = KEYPOINT_SETS["coco-23+smpl-24"]

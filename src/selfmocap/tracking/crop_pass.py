@@ -1,4 +1,4 @@
-"""Crop extraction: the second pass over a video writes the crops, masks and flow of people to disk, row by row."""
+"""Crop extraction: the second pass over a video writes the crops, masks, flow and hands of people to disk."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Float32, Int, UInt8
 
-from selfmocap.body_model.skeleton import KeypointSet
+from selfmocap.body_model.skeleton import HAND_KEYPOINTS, HAND_SIDES, KeypointSet
 from selfmocap.geometry.camera import CROP_SIZE
 from selfmocap.io.prefetch import prefetched
 from selfmocap.io.progress import ProgressCallback
@@ -23,7 +23,9 @@ from selfmocap.tracking.detections_store import (
     read_detection_columns,
     read_detections,
 )
+from selfmocap.tracking.detectors.hands import HandDetector
 from selfmocap.tracking.detectors.window import RgbImage, crop_window
+from selfmocap.tracking.hand_pass import HandSpools, detect_hands
 from selfmocap.tracking.left_right_swaps import undo_swaps
 from selfmocap.tracking.masks import Mask, box_window, person_mask
 from selfmocap.tracking.optical_flow import WORK_SIZE, CropFlow, FlowMethod, crop_flow
@@ -40,6 +42,7 @@ class TrackedPerson:
     number: int
     """From 1."""
     tracks: tuple[int, ...]
+    points: KeypointSet
     frame_index: Int[np.ndarray, " time"]
     frame_times: Float[np.ndarray, " time"]
     keypoints: Float[np.ndarray, "time keypoints 2"]
@@ -54,8 +57,8 @@ class TrackedPerson:
         return row if row < len(self.frame_index) and self.frame_index[row] == frame else None
 
 
-class ImageSpools(NamedTuple):
-    """The spools of one person, by the names of the fields of `Observations`; None without a source of masks."""
+class PersonSpools(NamedTuple):
+    """The spools of one person, by the names of the fields of `Observations`; None without masks or hands."""
 
     crops: Spool
     masks: Spool | None
@@ -64,13 +67,19 @@ class ImageSpools(NamedTuple):
     flow_confidence: Spool
     flow_error: Spool
     """Photometric error with the flow and with zero flow, grey levels; not part of the observations."""
+    hands: HandSpools | None
 
     def present(self) -> list[Spool]:
         """Return the spools that exist."""
-        return [spool for spool in self if spool is not None]
+        return [*self.observed().values(), self.flow_error]
+
+    def observed(self) -> dict[str, Spool]:
+        """Return the spools that are fields of the observations, by name."""
+        spools = self._asdict() | (self.hands._asdict() if self.hands else {})
+        return {n: spool for n, spool in spools.items() if isinstance(spool, Spool) and n != "flow_error"}
 
 
-def open_spools(folder: Path, person: TrackedPerson, has_masks: bool) -> ImageSpools:
+def open_spools(folder: Path, person: TrackedPerson, has_masks: bool, has_hands: bool) -> PersonSpools:
     """Open the spools of a person in a folder, with the rows that an earlier run wrote."""
     side = CROP_SIZE
 
@@ -78,13 +87,21 @@ def open_spools(folder: Path, person: TrackedPerson, has_masks: bool) -> ImageSp
         return Spool(folder / f"{'-'.join(map(str, person.tracks))}.{name}", row, dtype)
 
     packed = (side, side // 8)
-    return ImageSpools(
+    hand = (len(HAND_SIDES), len(HAND_KEYPOINTS.names))
+    return PersonSpools(
         crops=spool("crops", (side, side, 3), np.uint8),
         masks=spool("masks", packed, np.uint8) if has_masks else None,
         mask_certain=spool("mask_certain", packed, np.uint8) if has_masks else None,
         flow=spool("flow", (side, side, 2), np.float16),
         flow_confidence=spool("flow_confidence", (side, side), np.float16),
         flow_error=spool("flow_error", (2,), np.float32),
+        hands=HandSpools(
+            hand_keypoints=spool("hand_keypoints", (*hand, 2), np.float32),
+            hand_positions=spool("hand_positions", (*hand, 3), np.float32),
+            hand_confidence=spool("hand_confidence", hand[:1], np.float32),
+        )
+        if has_hands
+        else None,
     )
 
 
@@ -107,21 +124,23 @@ def assemble_person(
     boxes = smoothed_boxes(keypoints, confidence, frames)
     keypoints, confidence, swaps = undo_swaps(keypoints, confidence, boxes[:, 2], frames, points)
     frame_times = times["frame_times"][np.searchsorted(times["frame_index"], frames)]
-    return TrackedPerson(number, tracks, frames, frame_times, keypoints, confidence, swaps, boxes)
+    return TrackedPerson(number, tracks, points, frames, frame_times, keypoints, confidence, swaps, boxes)
 
 
 @dataclass(frozen=True)
 class CropSources:
-    """The sources of masks and flow."""
+    """The sources of masks, flow and hands."""
 
     masks: PrecomputedMasks | None
     """None for the detector's masks."""
     flow: PrecomputedFlow | FlowMethod
+    hands: HandDetector | None
+    """None where the keypoints of the body do not say where hands are."""
 
 
 def extract_crops(
     video: Video,
-    people: list[tuple[TrackedPerson, ImageSpools]],
+    people: list[tuple[TrackedPerson, PersonSpools]],
     folder: Path,
     sources: CropSources,
     watch: Stopwatch,
@@ -171,7 +190,7 @@ def _append_row(
     detections: list[TrackedDetection],
     person: TrackedPerson,
     row: int,
-    spools: ImageSpools,
+    spools: PersonSpools,
     sources: CropSources,
     watch: Stopwatch,
 ) -> None:
@@ -190,6 +209,17 @@ def _append_row(
     spools.flow.append(result.flow.clip(-_MAX_FLOW_PX, _MAX_FLOW_PX)[None])
     spools.flow_confidence.append(result.confidence[None])
     spools.flow_error.append(np.array([[result.error, result.zero_flow_error]]))
+    if spools.hands is not None and sources.hands is not None:
+        with watch.stage("hands"):
+            hands = detect_hands(
+                frame.image,
+                person.keypoints[row],
+                person.confidence[row],
+                person.points,
+                spools.hands.read(row - 1) if row else None,
+                sources.hands,
+            )
+        spools.hands.append(hands)
     spools.crops.append(crop[None])
 
 

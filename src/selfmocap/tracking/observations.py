@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from selfmocap.body_model.frame_rates import median_fps
-from selfmocap.body_model.skeleton import keypoint_set
+from selfmocap.body_model.skeleton import HAND_KEYPOINTS, HAND_SIDES, keypoint_set
 from selfmocap.geometry.camera import CROP_SIZE
 from selfmocap.io.npz import (
     MAX_ARRAY_BYTES,
@@ -44,9 +44,22 @@ _IMAGE_SHAPES: dict[str, tuple[str | int, ...]] = {
     "flow": ("time", CROP_SIZE, CROP_SIZE, 2),
     "flow_confidence": ("time", CROP_SIZE, CROP_SIZE),
 }
+_HAND_SHAPES: dict[str, tuple[str | int, ...]] = {
+    "hand_keypoints": ("time", len(HAND_SIDES), len(HAND_KEYPOINTS.names), 2),
+    "hand_positions": ("time", len(HAND_SIDES), len(HAND_KEYPOINTS.names), 3),
+    "hand_confidence": ("time", len(HAND_SIDES)),
+}
 IMAGE_FIELDS = tuple(_IMAGE_SHAPES)
 """The fields with an image per frame: nearly all of the memory."""
-_TENSORS = ("frame_index", "frame_times", "boxes", "keypoints", "keypoint_confidence", *IMAGE_FIELDS)
+_TENSORS = (
+    "frame_index",
+    "frame_times",
+    "boxes",
+    "keypoints",
+    "keypoint_confidence",
+    *_HAND_SHAPES,
+    *IMAGE_FIELDS,
+)
 _SINGLE_FRAME_FPS = 30.0
 _ROWS_PER_READ = 64
 
@@ -55,8 +68,8 @@ _ROWS_PER_READ = 64
 class Observations:
     """Observations of one person in the frames in which they are detected.
 
-    Images are crops: the square window `boxes` of the frame, resized to 128 x 128 px. An image field is None if it was
-    not measured."""
+    Images are crops: the square window `boxes` of the frame, resized to 128 x 128 px. A field of images or hands is
+    None if it was not measured."""
 
     frame_index: Int[Tensor, " time"]
     """Index of each frame in its video, strictly increasing; frames without the person are absent."""
@@ -83,6 +96,13 @@ class Observations:
     frame's window."""
     flow_confidence: Float[Tensor, "time height width"] | None = None
     """In [0, 1]; 0 where the flow fails the forward-backward check, and in frames without a next one."""
+    hand_keypoints: Float[Tensor, "time hands 21 2"] | None = None
+    """Keypoints (HAND_KEYPOINTS) of the left and the right hand, px of the frame; 0 if not detected."""
+    hand_positions: Float[Tensor, "time hands 21 3"] | None = None
+    """The same in metres from the middle of the hand, along the image's axes: x right, y down, z away from the
+    camera."""
+    hand_confidence: Float[Tensor, "time hands"] | None = None
+    """Probability that a hand is there, in [0, 1]; 0 if it is not detected."""
 
     def __post_init__(self) -> None:
         expected = len(keypoint_set(self.keypoint_set).names)
@@ -158,9 +178,10 @@ class Observations:
         """Read `observations.npz` with the given image fields.
 
         Raises ValueError for a damaged or foreign file, or one that needs more than `max_bytes` of memory."""
-        arrays = read_npz(path, {"format", "version", *_SHAPES, *images}, max_bytes)
+        arrays = read_npz(path, {"format", "version", *_SHAPES, *_HAND_SHAPES, *images}, max_bytes)
         check_format(path, arrays, OBSERVATIONS_FORMAT, OBSERVATIONS_VERSION, set(_SHAPES))
-        check_shapes(path, arrays, _SHAPES | {n: s for n, s in _IMAGE_SHAPES.items() if n in arrays})
+        optional = {n: shape for n, shape in (_HAND_SHAPES | _IMAGE_SHAPES).items() if n in arrays}
+        check_shapes(path, arrays, _SHAPES | optional)
         width, height = (int(n) for n in arrays["image_size"])
         return cls(
             image_size=(width, height),

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from selfmocap.body_model.skeleton import KeypointSet
+from selfmocap.body_model.skeleton import HAND_SIDES, KeypointSet
 from selfmocap.io.files import read_json_object, sha256_of_path, write_json
 from selfmocap.io.memory import peak_memory_gb
 from selfmocap.io.prefetch import prefetched
@@ -21,14 +21,16 @@ from selfmocap.io.video import Frame, InputError, Video, open_video
 from selfmocap.tracking.config import ObserveConfig
 from selfmocap.tracking.crop_pass import (
     CropSources,
-    ImageSpools,
+    PersonSpools,
     TrackedPerson,
     assemble_person,
     extract_crops,
     open_spools,
 )
+from selfmocap.tracking.detectors.hands import HandDetector
 from selfmocap.tracking.detectors.protocol import Detector, RoiDetector
 from selfmocap.tracking.detectors.registry import create_detector
+from selfmocap.tracking.hand_pass import has_hand_places
 from selfmocap.tracking.left_right_swaps import SWAP_STATES
 from selfmocap.tracking.observations import OBSERVATIONS_FORMAT, OBSERVATIONS_VERSION
 from selfmocap.tracking.optical_flow import FlowMethod, dis_flow, raft_flow
@@ -66,14 +68,15 @@ def observe(
     fingerprint = {"video": sha256_of_path(video.path), **_plain(settings)}
     if (finished := _finished(out, fingerprint)) is not None:
         return finished
-    sources = CropSources(
-        masks=PrecomputedMasks(settings.masks) if settings.masks else None,
-        flow=PrecomputedFlow(settings.flow_folder) if settings.flow_folder else _flow_method(settings.flow),
-    )
     detector = (
         PrecomputedKeypoints(settings.keypoints)
         if settings.keypoints
         else create_detector(settings.detector, settings.quality)
+    )
+    sources = CropSources(
+        masks=PrecomputedMasks(settings.masks) if settings.masks else None,
+        flow=PrecomputedFlow(settings.flow_folder) if settings.flow_folder else _flow_method(settings.flow),
+        hands=HandDetector() if has_hand_places(detector.points) else None,
     )
     parts, watch = _parts_folder(out, fingerprint), Stopwatch()
     try:
@@ -86,7 +89,7 @@ def observe(
         for number, tracks in enumerate(result.people[:max_people], start=1)
     ]
     has_masks = settings.masks is not None or settings.keypoints is None and isinstance(detector, RoiDetector)
-    people = [(person, open_spools(parts, person, has_masks)) for person in people]
+    people = [(person, open_spools(parts, person, has_masks, sources.hands is not None)) for person in people]
     extract_crops(video, people, parts, sources, watch, progress)
     with ThreadPoolExecutor(1) as pool:
         writing = [pool.submit(_write, parts, video, *person, detector.points) for person in people]
@@ -161,7 +164,7 @@ def _parts_folder(out: Path, fingerprint: dict[str, Any]) -> Path:
 
 
 def _write(
-    parts: Path, video: Video, person: TrackedPerson, spools: ImageSpools, points: KeypointSet
+    parts: Path, video: Video, person: TrackedPerson, spools: PersonSpools, points: KeypointSet
 ) -> Path:
     """Write a person's observations among the intermediate files, until the whole run is finished."""
     path = parts / f"observations-{person.number}.npz"
@@ -176,10 +179,7 @@ def _write(
         "keypoints": person.keypoints.astype(np.float32),
         "keypoint_confidence": person.confidence.astype(np.float32),
     }
-    fields = {
-        name: spool for name, spool in spools._asdict().items() if spool is not None and name != "flow_error"
-    }
-    write_npz_from_spools(path, arrays, fields)
+    write_npz_from_spools(path, arrays, spools.observed())
     return path
 
 
@@ -189,7 +189,7 @@ def _move(path: Path, folder: Path) -> Path:
 
 
 def _overlay_frames(
-    video: Video, people: list[tuple[TrackedPerson, ImageSpools]], progress: ProgressCallback
+    video: Video, people: list[tuple[TrackedPerson, PersonSpools]], progress: ProgressCallback
 ) -> Iterator[tuple[Frame, list[PersonOverlay]]]:
     """Yield each frame with what is drawn on it."""
     for frame in prefetched(video.frames()):
@@ -200,7 +200,7 @@ def _overlay_frames(
         progress("overlay", frame.index + 1, video.declared_frames)
 
 
-def _person_overlay(person: TrackedPerson, spools: ImageSpools, row: int) -> PersonOverlay:
+def _person_overlay(person: TrackedPerson, spools: PersonSpools, row: int) -> PersonOverlay:
     packed = None if spools.masks is None else spools.masks.read(row, row + 1)[0]
     return PersonOverlay(
         number=person.number,
@@ -211,6 +211,7 @@ def _person_overlay(person: TrackedPerson, spools: ImageSpools, row: int) -> Per
         mask=None if packed is None else np.unpackbits(packed, axis=-1).astype(bool),
         flow=spools.flow.read(row, row + 1)[0],
         flow_confidence=spools.flow_confidence.read(row, row + 1)[0],
+        hands=None if spools.hands is None else spools.hands.read(row),
     )
 
 
@@ -219,7 +220,7 @@ def _write_report(
     fingerprint: dict[str, Any],
     video: Video,
     result: TrackingResult,
-    people: list[tuple[TrackedPerson, ImageSpools]],
+    people: list[tuple[TrackedPerson, PersonSpools]],
     detector: Detector,
     watch: Stopwatch,
 ) -> None:
@@ -256,9 +257,10 @@ def _write_report(
             stale.unlink()
 
 
-def _person_report(person: TrackedPerson, spools: ImageSpools) -> dict[str, Any]:
+def _person_report(person: TrackedPerson, spools: PersonSpools) -> dict[str, Any]:
     errors = spools.flow_error.read(0, len(spools.flow_error))
     known = errors[np.isfinite(errors[:, 0])]
+    confidence = None if spools.hands is None else spools.hands.hand_confidence.read(0, len(errors))
     return {
         "frames": len(person.frame_index),
         "first_frame": int(person.frame_index[0]),
@@ -268,6 +270,9 @@ def _person_report(person: TrackedPerson, spools: ImageSpools) -> dict[str, Any]
         "swapped_frames": {
             name: int((person.swaps == state).sum()) for state, name in enumerate(SWAP_STATES) if state
         },
+        "hand_frames": None
+        if confidence is None
+        else {side: int((confidence[:, index] > 0).sum()) for index, side in enumerate(HAND_SIDES)},
         "flow_error_grey_levels": round(float(known[:, 0].mean()), 3) if len(known) else None,
         "zero_flow_error_grey_levels": round(float(known[:, 1].mean()), 3) if len(known) else None,
     }

@@ -1,4 +1,4 @@
-"""Draw observations over the video: boxes, identities, keypoints, masks, flow."""
+"""Draw observations over the video: boxes, identities, keypoints, masks, flow, hands."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float
 
-from selfmocap.body_model.skeleton import KeypointSet
+from selfmocap.body_model.skeleton import HAND_KEYPOINTS, KeypointSet
 from selfmocap.geometry.camera import CROP_SIZE
 from selfmocap.io.video import Frame
 from selfmocap.io.video_writer import write_video
 from selfmocap.tracking.confidence import DETECTED, VISIBLE
 from selfmocap.tracking.detectors.window import RgbImage
+from selfmocap.tracking.hand_pass import Hands
 
 _COLOURS = (
     (255, 176, 0),
@@ -28,6 +29,8 @@ _ARROW_STEP_PX = 16
 """Distance between two arrows of flow, px of the crop."""
 _ARROW_SCALE = 2
 """Length of an arrow over the flow."""
+_HAND_COLOURS = ((255, 220, 60), (80, 220, 255))
+"""Of left and right hands."""
 _MIN_ARROW_CONFIDENCE, _MIN_ARROW_FLOW_PX = 0.5, 0.5
 """Confidence and length of flow, px of the crop, from which it is drawn."""
 
@@ -46,6 +49,7 @@ class PersonOverlay:
     mask: Bool[np.ndarray, "height width"] | None
     flow: Float[np.ndarray, "height width 2"] | None
     flow_confidence: Float[np.ndarray, "height width"] | None
+    hands: Hands | None
 
 
 def write_overlay(
@@ -69,6 +73,7 @@ def draw_people(image: RgbImage, people: list[PersonOverlay], points: KeypointSe
         _draw_flow(canvas, person, scale)
         _draw_box(canvas, person, colour, scale)
         _draw_keypoints(canvas, person, points, scale)
+        _draw_hands(canvas, person, scale)
     return canvas
 
 
@@ -132,6 +137,20 @@ def _draw_keypoints(canvas: RgbImage, person: PersonOverlay, points: KeypointSet
         if confidence > DETECTED:
             green = float(min(confidence, 1.0))
             cv2.circle(canvas, pixel, 3, (int(255 * (1 - green)), int(255 * green), 0), -1, cv2.LINE_AA)
+
+
+def _draw_hands(canvas: RgbImage, person: PersonOverlay, scale: float) -> None:
+    import cv2
+
+    if person.hands is None:
+        return
+    for keypoints, confidence, colour in zip(
+        person.hands.keypoints, person.hands.confidence, _HAND_COLOURS, strict=True
+    ):
+        pixels = np.rint(keypoints * scale).astype(int).tolist()
+        for index, parent in enumerate(HAND_KEYPOINTS.parents):
+            if parent >= 0 and confidence > 0:
+                cv2.line(canvas, pixels[parent], pixels[index], colour, 1, cv2.LINE_AA)
 
 
 def _to_canvas(

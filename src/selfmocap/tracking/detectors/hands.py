@@ -9,14 +9,16 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from selfmocap.body_model.skeleton import HAND_KEYPOINTS
 from selfmocap.tracking.detectors.litert import litert_model
 from selfmocap.tracking.detectors.window import RgbImage, Window, crop_window, turned_window
 
 _RECROP_SIDE, _LANDMARKER_SIDE = 256, 224
 """Sides of the models' inputs, px."""
-_KEYPOINTS = 21
-_WRIST, _INDEX_BASE, _MIDDLE_BASE, _RING_BASE = 0, 5, 9, 13
-_PALM = [0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18]
+_WRIST, _INDEX_BASE, _MIDDLE_BASE, _RING_BASE = (
+    HAND_KEYPOINTS.index(name) for name in ("wrist", "index_mcp", "middle_mcp", "ring_mcp")
+)
+_PALM = [i for i, name in enumerate(HAND_KEYPOINTS.names) if not name.endswith(("_dip", "_tip"))]
 """Wrist, thumb without its tip, and the two lowest joints of each finger: what changes least when a hand closes."""
 _POSE_SCALE, _PALM_SCALE = 2.7, 2.0
 """Sides of the windows over twice the length of the palm, and over the box around the palm."""
@@ -24,7 +26,7 @@ _SHIFT = 0.1
 """Shift of a window towards the fingers, in sides before scaling."""
 _MIN_PRESENCE = 0.5
 """Probability from which a window holds a hand."""
-_MIN_HAND_PX = 40.0
+MIN_HAND_PX = 40.0
 """Longer side of the box around a hand's keypoints below which they are wrong too often, and the least of a window."""
 
 
@@ -33,7 +35,7 @@ class Hand:
     """One detected hand in one frame."""
 
     keypoints: Float[np.ndarray, "21 2"]
-    """px of the image: wrist, then four joints of each finger from thumb to little finger."""
+    """px of the image, in the order of HAND_KEYPOINTS."""
     world: Float[np.ndarray, "21 3"]
     """Metres from the middle of the hand, along the image's axes: x right, y down, z away from the camera."""
     confidence: float
@@ -68,23 +70,27 @@ class HandDetector:
         """Detect the hand in a window, fingers up; None if there is no hand, or if it is too small."""
         crop = crop_window(image, window, _LANDMARKER_SIDE)
         outputs = self._landmarker(crop[None].astype(np.float32) / np.float32(255))
-        points = outputs["Identity"].reshape(_KEYPOINTS, 3)[:, :2] / _LANDMARKER_SIDE
+        points = outputs["Identity"].reshape(-1, 3)[:, :2] / _LANDMARKER_SIDE
         hand = Hand(
             keypoints=window.to_image(points),
-            world=_turn(outputs["Identity_3"].reshape(_KEYPOINTS, 3), window.angle),
+            world=_turn(outputs["Identity_3"].reshape(-1, 3), window.angle),
             confidence=float(outputs["Identity_1"][0, 0]),
             window=window,
         )
-        is_large = np.ptp(hand.keypoints, axis=0).max() >= _MIN_HAND_PX
+        is_large = hand_size(hand.keypoints) >= MIN_HAND_PX
         return hand if is_large and hand.confidence >= _MIN_PRESENCE else None
 
 
-def next_window(hand: Hand) -> Window:
-    """Compute the window in which to detect the same hand in the next frame."""
-    points = hand.keypoints
+def hand_size(points: Float[np.ndarray, "21 2"]) -> float:
+    """Return the longer side of the box around the keypoints of a hand."""
+    return float(np.ptp(points, axis=0).max())
+
+
+def next_window(points: Float[np.ndarray, "21 2"]) -> Window:
+    """Compute the window in which to detect a hand in the next frame from its keypoints (px)."""
     fingers = (points[_INDEX_BASE] + points[_RING_BASE]) / 4 + points[_MIDDLE_BASE] / 2
     across, down = fingers - points[_WRIST]
-    palm = turned_window(points[_PALM], math.atan2(across, -down), _PALM_SCALE, _MIN_HAND_PX)
+    palm = turned_window(points[_PALM], math.atan2(across, -down), _PALM_SCALE, MIN_HAND_PX)
     return _towards_fingers(palm, _SHIFT / _PALM_SCALE)
 
 
@@ -97,7 +103,7 @@ def _turn(points: Float[np.ndarray, "21 3"], angle: float) -> Float[np.ndarray, 
 def _palm_window(wrist: Float[np.ndarray, " 2"], middle: Float[np.ndarray, " 2"]) -> Window:
     """Compute the first window from the wrist and the base of the middle finger."""
     across, down = middle - wrist
-    side = max(_POSE_SCALE * 2 * math.hypot(across, down), _MIN_HAND_PX)
+    side = max(_POSE_SCALE * 2 * math.hypot(across, down), MIN_HAND_PX)
     window = Window(float(middle[0]), float(middle[1]), side, math.atan2(across, -down))
     return _towards_fingers(window, _SHIFT / _POSE_SCALE)
 
@@ -107,7 +113,7 @@ def _recropped_window(center: Float[np.ndarray, " 2"], rim: Float[np.ndarray, " 
 
     MediaPipe moves it towards the fingers; without that, the landmark model finds more hands."""
     across, down = rim - center
-    side = max(2 * math.hypot(across, down), _MIN_HAND_PX)
+    side = max(2 * math.hypot(across, down), MIN_HAND_PX)
     return Window(float(center[0]), float(center[1]), side, math.atan2(-across, down))
 
 
