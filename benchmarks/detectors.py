@@ -30,7 +30,7 @@ from selfmocap.synthetic.motions import MotionClip, from_recording, procedural_m
 from selfmocap.synthetic.person_images import PersonImage, person_images
 from selfmocap.tracking.confidence import CONFIDENT_DISTANCE, VISIBLE
 from selfmocap.tracking.detectors.blazepose import BlazePose
-from selfmocap.tracking.detectors.ensemble import MODELS, PoseEnsemble
+from selfmocap.tracking.detectors.ensemble import ENSEMBLE_MODELS, PoseEnsemble
 from selfmocap.tracking.detectors.keypoint_calibration import BLAZEPOSE, MOVENET, SHARED
 from selfmocap.tracking.detectors.movenet import MoveNet, upright_window
 from selfmocap.tracking.detectors.pose_landmarks import PoseLandmarker
@@ -59,7 +59,7 @@ class Looks:
 
     def __init__(self) -> None:
         self._blazepose = {"full": BlazePose("full"), "heavy": BlazePose("heavy")}
-        self._ensembles = {quality: PoseEnsemble(quality) for quality in MODELS}
+        self._ensembles = {quality: PoseEnsemble(quality) for quality in ENSEMBLE_MODELS}
         self._movenet = {"lightning": MoveNet("lightning"), "thunder": MoveNet("thunder")}
         self._landmarker = PoseLandmarker("full")
         self.cpu_ms: dict[str, list[float]] = {}
@@ -163,7 +163,7 @@ def draw(scores: dict[str, dict[str, Any]], path: Path) -> None:
     figure, axes = plt.subplots(figsize=(5, 5), layout="constrained")
     axes.plot([0, 1], [0, 1], color="0.7", linestyle=":")
     labels = {"visibility": "BlazePose full, visibility", "full": "BlazePose full, calibrated"}
-    for name in ("visibility", "full", *MODELS):
+    for name in ("visibility", "full", *ENSEMBLE_MODELS):
         counts, confidence, right = np.array(scores[name]["reliability"]).T
         label = f"{labels.get(name, f'ensemble, {name}')} (Brier {scores[name]['brier']:.3f})"
         axes.plot(

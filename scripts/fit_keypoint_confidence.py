@@ -26,7 +26,7 @@ from selfmocap.synthetic.motions import MotionClip, from_recording
 from selfmocap.synthetic.person_images import PersonImage, person_images
 from selfmocap.tracking.confidence import CONFIDENT_DISTANCE
 from selfmocap.tracking.config import Quality
-from selfmocap.tracking.detectors.ensemble import MODELS, fuse_keypoints, fuse_shared, own_keypoints
+from selfmocap.tracking.detectors.ensemble import ENSEMBLE_MODELS, fuse_keypoints, fuse_shared, own_keypoints
 from selfmocap.tracking.detectors.keypoint_calibration import (
     BLAZEPOSE,
     MOVENET,
@@ -149,7 +149,7 @@ def fit_single(data: Detections, model: str) -> Weights:
 
 def fit_pair(data: Detections, quality: Quality) -> Weights:
     """Fit the confidence of the ensemble: of both models' positions, then of what BlazePose alone detects."""
-    blazepose, movenet = MODELS[quality]
+    blazepose, movenet = ENSEMBLE_MODELS[quality]
     positions = data[blazepose][:, SHARED], data[f"{blazepose} {movenet}"]
     sides = windows(data, blazepose)
     torso = TORSO_OF_WINDOW * np.array([window.side for window in sides])
@@ -179,7 +179,7 @@ def confidences(data: Detections, weights: dict[str, Weights]) -> dict[str, np.n
     results = {}
     for name, own in weights.items():
         calibration, rows = calibration_of_kinds(own), []
-        blazepose, movenet = MODELS.get(name, (name, None))
+        blazepose, movenet = ENSEMBLE_MODELS.get(name, (name, None))
         for n, window in enumerate(windows(data, blazepose)):
             keypoints, visibility = data[blazepose][n], data[f"{blazepose} visibility"][n]
             if movenet is None:
@@ -235,7 +235,7 @@ def main() -> None:
             write_npz(path, data[-1])
     fitted, held_out = data
     weights = {name: fit_single(fitted, name) for name in ("full", "heavy")}
-    weights |= {quality: fit_pair(fitted, quality) for quality in MODELS}
+    weights |= {quality: fit_pair(fitted, quality) for quality in ENSEMBLE_MODELS}
     with atomic_write(options.out) as file:
         file.write(json.dumps(weights, indent=1).encode())
     for name, (confidence, right) in confidences(held_out, weights).items():

@@ -3,16 +3,21 @@
 import numpy as np
 import pytest
 
-from selfmocap.tracking.detectors.ensemble import MODELS, FusedKeypoints, PoseEnsemble, fuse_keypoints
+from selfmocap.tracking.detectors.ensemble import (
+    ENSEMBLE_MODELS,
+    FusedKeypoints,
+    PoseEnsemble,
+    fuse_keypoints,
+)
 from selfmocap.tracking.detectors.keypoint_calibration import (
     BLAZEPOSE,
     MOVENET,
     SHARED,
-    inside_image,
     keypoint_calibration,
     kind_of,
     probability,
     single_features,
+    zero_outside,
 )
 from selfmocap.tracking.detectors.registry import create_detector
 from selfmocap.tracking.detectors.window import Window
@@ -41,7 +46,7 @@ def fused(blazepose: np.ndarray, movenet: np.ndarray, scores: float = 0.8) -> Fu
     return fuse_keypoints(blazepose, visibility, movenet, np.full(17, scores), PERSON, calibration)
 
 
-@pytest.mark.parametrize("quality", MODELS)
+@pytest.mark.parametrize("quality", ENSEMBLE_MODELS)
 def test_confidence_falls_with_the_distance_of_the_models(quality) -> None:
     blazepose, calibration = standing(), keypoint_calibration(quality)
     by_distance = []
@@ -105,11 +110,11 @@ def test_one_model_is_surer_of_what_it_sees_well(name) -> None:
 
 def test_confidence_is_zero_outside_the_image() -> None:
     keypoints = np.array([[50.0, 50.0], [50.0, 101.0], [-1.0, 3.0]])
-    assert inside_image(keypoints, np.full(3, 0.9), (100, 100)) == pytest.approx([0.9, 0, 0])
+    assert zero_outside(keypoints, np.full(3, 0.9), (100, 100)) == pytest.approx([0.9, 0, 0])
 
 
 def test_the_registry_creates_every_quality() -> None:
-    for quality in MODELS:
+    for quality in ENSEMBLE_MODELS:
         detector = create_detector("ensemble", quality)
         assert isinstance(detector, PoseEnsemble) and detector.points.name == "mediapipe-33"
     with pytest.raises(ValueError, match="expected 'ensemble'"):

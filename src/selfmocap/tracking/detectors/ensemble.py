@@ -29,7 +29,7 @@ from selfmocap.tracking.detectors.pose_detection import window_of_circle
 from selfmocap.tracking.detectors.pose_landmarks import PoseLandmarker
 from selfmocap.tracking.detectors.window import RgbImage, Window
 
-MODELS: dict[Quality, tuple[Literal["full", "heavy"], Literal["lightning", "thunder"]]] = {
+ENSEMBLE_MODELS: dict[Quality, tuple[Literal["full", "heavy"], Literal["lightning", "thunder"]]] = {
     "fast": ("full", "lightning"),
     "balanced": ("heavy", "lightning"),
     "best": ("heavy", "thunder"),
@@ -52,7 +52,7 @@ class PoseEnsemble:
     points: KeypointSet = BLAZEPOSE
 
     def __init__(self, quality: Quality = "balanced") -> None:
-        blazepose, movenet = MODELS[quality]
+        blazepose, movenet = ENSEMBLE_MODELS[quality]
         self._blazepose, self._landmarker = BlazePose(blazepose), PoseLandmarker(blazepose)
         self._movenet, self._calibration = MoveNet(movenet), keypoint_calibration(quality)
 

@@ -101,7 +101,7 @@ def probability(
 def zero_outside(
     keypoints: Float[np.ndarray, "n 2"], confidence: Float[np.ndarray, " n"], shape: tuple[int, ...]
 ) -> Float[np.ndarray, " n"]:
-    """Set the confidence of keypoints outside an image of `shape` (height, width, ...) to 0."""
+    """Set the confidence of keypoints to 0 outside an image of `shape` (height, width, ...)."""
     height, width = shape[:2]
     inside = ((keypoints >= -0.5) & (keypoints <= np.array([width, height]) - 0.5)).all(axis=-1)
     return np.where(inside, confidence, 0.0).astype(np.float32)
