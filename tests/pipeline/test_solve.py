@@ -27,7 +27,7 @@ from selfmocap.pipeline.diagnostics import (
     low_confidence_ranges,
     motion_diagnostics,
 )
-from selfmocap.pipeline.samples import SAMPLE_BLOCK, CapturedPerson, spread_rows
+from selfmocap.pipeline.samples import SAMPLE_BLOCK, CapturedPerson, sample_frames, spread_rows
 from selfmocap.pipeline.solve import Estimate, PersonChoice
 from selfmocap.pipeline.summary import REPORT_VERSION, capture_report, read_report
 from selfmocap.tracking.observations import Observations
@@ -119,12 +119,29 @@ def exact_observations(motion: Motion, body: Body) -> Observations:
         masks=body_mask(body, motion.parameters, motion.camera, boxes),
         flow=torch.zeros(frames, 128, 128, 2),
         flow_confidence=torch.ones(frames, 128, 128),
+        hand_keypoints=torch.zeros(frames, 2, 21, 2),
+        hand_positions=torch.zeros(frames, 2, 21, 3),
+        hand_confidence=torch.zeros(frames, 2),
     )
 
 
 def person_of(seen: Observations, folder: Path) -> CapturedPerson:
     seen.save(folder / "observations.npz")
     return CapturedPerson.load(1, folder, focal=600.0)
+
+
+def test_people_with_and_without_hands_are_sampled_together(
+    standing: Motion, body: Body, tmp_path: Path
+) -> None:
+    seen = exact_observations(standing, body)
+    without = replace(seen, hand_keypoints=None, hand_positions=None, hand_confidence=None)
+    people = []
+    for name, observations in (("with", seen), ("without", without)):
+        (tmp_path / name).mkdir()
+        people.append(person_of(observations, tmp_path / name))
+    network = FrameNetwork(NetworkConfig(trunk="none", rgb=False))
+    _, full = sample_frames(people, network, 100, (), torch.device("cpu"))
+    assert len(full) == 2 * len(seen) and full.clip.unique().tolist() == [0, 1]
 
 
 def test_a_motion_equal_to_the_observations_has_no_error(
