@@ -7,14 +7,21 @@ import wave
 import zipfile
 import zlib
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
+import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 from PIL import Image
 
-from selfmocap.io.video import InputError, _increasing_time, open_video
+from selfmocap.io.files import InputError
+from selfmocap.io.input_options import InputOptions
+from selfmocap.io.tone_mapping import HLG, PQ
+from selfmocap.io.video import open_video
 from selfmocap.tracking.observe import observe
 from tests.helpers.videos import write_video
 
@@ -38,7 +45,7 @@ def test_every_frame_has_its_exact_time(tmp_path: Path) -> None:
     assert video.size == (WIDTH, HEIGHT)
     assert [frame.index for frame in frames] == list(range(8))
     np.testing.assert_allclose([frame.time for frame in frames], times, atol=1e-9)
-    np.testing.assert_allclose(video.frame_times(), times, atol=1e-9)
+    np.testing.assert_allclose(video.times, times, atol=1e-9)
     for frame, image in zip(frames, pictures(8), strict=True):
         assert np.abs(frame.image.astype(int) - image).mean() < 4
 
@@ -55,25 +62,235 @@ def test_reading_from_the_middle_and_in_windows_gives_equal_frames(tmp_path: Pat
     assert [[f.index for f in window] for window in windows] == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9], [10, 11]]
 
 
-@pytest.mark.parametrize(
-    ("turn", "corner"), [((0, 1, -1, 0), "right"), ((0, -1, 1, 0), "left"), ((-1, 0, 0, -1), "low")]
-)
-def test_rotation_metadata_is_applied(tmp_path: Path, turn: tuple[int, ...], corner: str) -> None:
-    path = write_video(tmp_path / "turned.mp4", [pictures(1)[0]] * 3)
+def corner(image: np.ndarray) -> tuple[str, str]:
+    """Say where the bright bar lies."""
+    rows, columns = np.nonzero(image.mean(axis=-1) > 150)
+    low, right = rows.mean() > image.shape[0] / 2, columns.mean() > image.shape[1] / 2
+    return "low" if low else "high", "right" if right else "left"
+
+
+MATRICES = {
+    (1, 0, 0, 1): ("high", "left"),
+    (-1, 0, 0, 1): ("high", "right"),
+    (1, 0, 0, -1): ("low", "left"),
+    (-1, 0, 0, -1): ("low", "right"),
+    (0, 1, -1, 0): ("high", "right"),
+    (0, -1, 1, 0): ("low", "left"),
+    (0, 1, 1, 0): ("high", "left"),
+    (0, -1, -1, 0): ("low", "right"),
+}
+"""The place of the upper left corner, by the display matrix a, b, c, d: x' = a x + c y, y' = b x + d y."""
+
+
+def with_matrix(path: Path, matrix: tuple[int, ...]) -> Path:
     data = bytearray(path.read_bytes())
-    matrix = data.index(b"tkhd") + 4 + 40
-    a, b, c, d = (value * 65536 for value in turn)
-    data[matrix : matrix + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    place = data.index(b"tkhd") + 4 + 40
+    a, b, c, d = (value * 65536 for value in matrix)
+    data[place : place + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
     path.write_bytes(data)
-    video = open_video(path)
+    return path
+
+
+@pytest.mark.parametrize("matrix", MATRICES)
+def test_the_whole_display_matrix_is_applied(tmp_path: Path, matrix: tuple[int, ...]) -> None:
+    video = open_video(with_matrix(write_video(tmp_path / "a.mp4", [pictures(1)[0]] * 3), matrix))
     image = next(video.frames()).image
-    upright = corner == "low"
-    assert video.size == ((WIDTH, HEIGHT) if upright else (HEIGHT, WIDTH))
+    assert video.size == ((WIDTH, HEIGHT) if matrix[0] else (HEIGHT, WIDTH))
     assert image.shape[:2] == video.size[::-1]
-    bright = image.mean(axis=-1) > 150
-    rows, columns = (float(np.mean(axis)) for axis in np.nonzero(bright))
-    expected = {"right": (False, True), "left": (True, False), "low": (True, True)}[corner]
-    assert (rows > image.shape[0] / 2, columns > image.shape[1] / 2) == expected
+    assert corner(image) == MATRICES[matrix]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"rotate": 90}, ("high", "right")),
+        ({"rotate": 180}, ("low", "right")),
+        ({"rotate": 270}, ("low", "left")),
+        ({"mirror": True}, ("high", "right")),
+        ({"rotate": 90, "mirror": True}, ("high", "left")),
+    ],
+)
+def test_users_rotate_and_mirror_videos_and_pictures(
+    tmp_path: Path, options: dict[str, Any], expected: tuple[str, str]
+) -> None:
+    image = pictures(1)[0]
+    Image.fromarray(image).save(tmp_path / "a.png")
+    write_video(tmp_path / "a.mp4", [image] * 3)
+    write_video(tmp_path / "mirrored.mp4", [np.ascontiguousarray(image[:, ::-1])] * 3)
+    with_matrix(tmp_path / "mirrored.mp4", (-1, 0, 0, 1))
+    for name in ("a.png", "a.mp4", "mirrored.mp4"):
+        video = open_video(tmp_path / name, InputOptions(**options))
+        seen = next(video.frames()).image
+        assert corner(seen) == expected, name
+        assert seen.shape[:2] == video.size[::-1]
+
+
+@pytest.mark.parametrize(
+    "options", [{"input_fps": 0.0}, {"slow_motion": -1.0}, {"input_fps": 9.0, "slow_motion": 2.0}]
+)
+def test_impossible_options_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        InputOptions(**options)
+
+
+def test_the_true_rate_replaces_the_files_and_slow_motion_scales_it(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", pictures())
+    fast = open_video(path, InputOptions(input_fps=120.0))
+    np.testing.assert_allclose(fast.times, np.arange(12) / 120)
+    assert fast.fps == 120 and fast.warnings == ()
+    slow = open_video(path, InputOptions(slow_motion=4.0))
+    np.testing.assert_allclose(slow.times, np.arange(12) / 120, atol=2e-4)
+    assert slow.fps == pytest.approx(120)
+    assert [frame.time for frame in slow.frames()] == slow.times.tolist()
+
+
+def test_pixels_that_are_not_square_give_the_shape_that_players_show(tmp_path: Path) -> None:
+    path = tmp_path / "a.mkv"
+    for aspect, size in (
+        (Fraction(3, 2), (144, 64)),
+        (Fraction(2, 3), (96, 96)),
+        (Fraction(1001, 1000), (96, 64)),
+    ):
+        write_video(path, pictures(3), aspect=aspect)
+        video = open_video(path)
+        assert video.size == size
+        image = next(video.frames()).image
+        assert image.shape[:2] == size[::-1]
+        rows, columns = np.nonzero(image.mean(axis=-1) > 150)
+        assert np.ptp(columns) / np.ptp(rows) == pytest.approx(size[0] / WIDTH / (size[1] / HEIGHT), rel=0.2)
+
+
+def test_frames_of_other_sizes_are_scaled_to_the_first_and_reported(tmp_path: Path) -> None:
+    """MPEG-TS files may be joined by their bytes."""
+    large, small = tmp_path / "1.ts", tmp_path / "2.ts"
+    write_video(large, pictures(10), codec="mpeg2video")
+    half = [np.ascontiguousarray(image[::2, ::2]) for image in pictures(10)]
+    write_video(small, half, times=[(10 + n) / 30 for n in range(10)], codec="mpeg2video")
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(large.read_bytes() + small.read_bytes())
+    video = open_video(joined)
+    frames = list(video.frames())
+    assert len(frames) == 20 and {frame.image.shape for frame in frames} == {(HEIGHT, WIDTH, 3)}
+    assert "from 96 x 64 to 48 x 32 (10 frames)" in " ".join(video.warnings)
+    for index in range(10):
+        assert np.abs(frames[index].image.astype(int) - frames[index + 10].image).mean() < 6
+
+
+def test_pictures_of_another_shape_lie_between_black_bars(tmp_path: Path) -> None:
+    for index, (width, height) in enumerate(((80, 40), (40, 40), (160, 80))):
+        Image.fromarray(np.full((height, width, 3), 200, np.uint8)).save(tmp_path / f"{index}.png")
+    first, square, large = (frame.image for frame in open_video(tmp_path).frames())
+    assert first.shape == square.shape == large.shape == (40, 80, 3)
+    assert (square[:, :20] == 0).all() and (square[:, 60:] == 0).all() and (square[:, 20:60] >= 198).all()
+    assert (large >= 198).all()
+
+
+def test_the_default_stream_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "two.mkv"
+    with av.open(str(path), "w") as container:
+        streams = [container.add_stream("ffv1", rate=30) for _ in range(2)]
+        for stream, side in zip(streams, (32, 64), strict=True):
+            stream.width = stream.height = side
+            stream.pix_fmt = "bgr0"
+        streams[0].disposition = Disposition(0)
+        streams[1].disposition = Disposition.default
+        for index in range(4):
+            for stream in streams:
+                image = np.zeros((stream.height, stream.width, 3), np.uint8)
+                frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+                frame.pts, frame.time_base = index, Fraction(1, 30)
+                container.mux(stream.encode(frame))
+        for stream in streams:
+            container.mux(stream.encode())
+    assert open_video(path).size == (64, 64)
+
+
+def test_interlaced_lines_are_interpolated(tmp_path: Path) -> None:
+    """Half of the lines show a bar where it was 16 px before."""
+    images = []
+    for index in range(10):
+        now, before = (np.full((HEIGHT, WIDTH, 3), 40, np.uint8) for _ in range(2))
+        now[:, 8 * index + 8 : 8 * index + 24] = 230
+        before[:, max(8 * index - 8, 0) : 8 * index + 8] = 230
+        now[0::2] = before[0::2]
+        images.append(now)
+    path = tmp_path / "a.mkv"
+    write_video(path, images, codec="mpeg2video", options={"flags": "+ilme+ildct", "b": "8M"})
+    frames = list(open_video(path).frames())
+    assert len(frames) == 10
+
+    def combing(image: np.ndarray) -> float:
+        grey = image.mean(axis=-1)
+        return float(np.abs(grey[2:-2] - (grey[1:-3] + grey[3:-1]) / 2).mean())
+
+    assert combing(images[5]) > 30
+    assert max(combing(frame.image) for frame in frames[2:8]) < 8
+
+
+@pytest.mark.parametrize("transfer", [PQ, HLG])
+def test_high_dynamic_range_is_tone_mapped(tmp_path: Path, transfer: int) -> None:
+    """Diffuse white is nearly white, grey of 18 % is in the middle, and 1000 cd/m2 are not clipped to it."""
+    signals = {PQ: (0.5807, 0.4025, 0.7518), HLG: (0.75, 0.4293, 1.0)}[transfer]
+    seen = []
+    for signal in signals:
+        image = np.full((32, 32, 3), round(65535 * signal), np.uint16)
+        path = tmp_path / "a.mkv"
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream("ffv1", rate=30)
+            stream.width = stream.height = 32
+            stream.pix_fmt = "yuv420p10le"
+            stream.codec_context.color_trc, stream.codec_context.colorspace = transfer, 9
+            stream.codec_context.color_primaries = 9
+            frame = av.VideoFrame.from_ndarray(image, format="rgb48le").reformat(
+                format="yuv420p10le", dst_colorspace=9
+            )
+            frame.color_trc = transfer
+            frame.pts, frame.time_base = 0, Fraction(1, 30)
+            container.mux(stream.encode(frame))
+            container.mux(stream.encode())
+        seen.append(float(next(open_video(path).frames()).image.mean()))
+    white, grey, highlight = seen
+    assert white == pytest.approx(237, abs=6) and grey == pytest.approx(118, abs=10)
+    assert 244 < highlight <= 255
+
+
+def test_transparent_pixels_are_black(tmp_path: Path) -> None:
+    rgba = np.full((48, 48, 4), 200, np.uint8)
+    rgba[..., 3] = 0
+    rgba[12:36, 12:36, 3] = 255
+    with av.open(str(tmp_path / "a.mov"), "w") as container:
+        stream = container.add_stream("qtrle", rate=30)
+        stream.width, stream.height, stream.pix_fmt = 48, 48, "argb"
+        for index in range(2):
+            frame = av.VideoFrame.from_ndarray(rgba, format="rgba").reformat(format="argb")
+            frame.pts, frame.time_base = index, Fraction(1, 30)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    image = next(open_video(tmp_path / "a.mov").frames()).image
+    assert (image[24, 24] == 200).all() and (image[2, 2] == 0).all()
+
+
+def test_titles_and_names_in_latin_1_are_no_obstacle(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"caf\xe9.avi")
+    write_video(path, pictures())
+    data = path.read_bytes()
+    title = "Übung Café".encode("latin-1")
+    info = b"INFOINAM" + struct.pack("<I", len(title)) + title
+    place = data.index(b"LIST", data.index(b"hdrl") + 4 + struct.unpack("<I", data[16:20])[0] - 8)
+    chunk = b"LIST" + struct.pack("<I", len(info)) + info
+    path.write_bytes(data[:place] + chunk + data[place:])
+    with pytest.raises(UnicodeDecodeError), av.open(str(path)):
+        pass
+    assert len(list(open_video(path).frames())) == 12
+
+
+def test_a_video_that_is_cut_off_is_reported(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.avi", pictures() * 10, codec="mjpeg")
+    assert open_video(path).warnings == ()
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    video = open_video(path)
+    assert 40 < video.declared_frames < 80
+    assert any("declares 4.0 s" in warning and "cut off" in warning for warning in video.warnings)
 
 
 def test_damaged_data_is_flagged_and_the_rest_is_read(tmp_path: Path) -> None:
@@ -100,19 +317,11 @@ def test_images_and_gifs_are_videos(tmp_path: Path) -> None:
     frames = list(open_video(folder).frames())
     assert len(frames) == 11
     assert all(np.array_equal(frame.image, image) for frame, image in zip(frames, pictures(11), strict=True))
-    np.testing.assert_allclose(open_video(folder).frame_times(), [frame.time for frame in frames])
+    np.testing.assert_allclose([frame.time for frame in frames], np.arange(11) / 30)
     gif = tmp_path / "a.gif"
     stills = [Image.fromarray(image) for image in pictures(5)]
     stills[0].save(gif, save_all=True, append_images=stills[1:], duration=[50, 100, 50, 200, 50])
-    np.testing.assert_allclose(open_video(gif).frame_times(), [0, 0.05, 0.15, 0.2, 0.4], atol=1e-9)
-
-
-def test_times_that_do_not_increase_are_replaced() -> None:
-    times, last = [], None
-    for time in (None, 0.5, 0.5, 0.2, 3.0):
-        last = _increasing_time(time, last, fps=10.0)
-        times.append(last)
-    np.testing.assert_allclose(times, [0.0, 0.5, 0.6, 0.7, 3.0])
+    np.testing.assert_allclose(open_video(gif).times, [0, 0.05, 0.15, 0.2, 0.4], atol=1e-9)
 
 
 # ---- broken and hostile inputs --------------------------------------------------------------------------------
@@ -173,12 +382,6 @@ def _jpeg(path: Path, keep: float = 1.0) -> None:
     path.write_bytes(data[: int(len(data) * keep)])
 
 
-def _pictures_of_two_sizes(path: Path) -> None:
-    path.mkdir()
-    for index, side in enumerate((32, 48)):
-        Image.fromarray(np.zeros((side, side, 3), np.uint8)).save(path / f"{index}.png")
-
-
 def _animated_webp(path: Path) -> None:
     stills = [Image.fromarray(image) for image in pictures(3)]
     stills[0].save(path, format="WEBP", save_all=True, append_images=stills[1:])
@@ -235,7 +438,6 @@ HOSTILE: dict[str, Callable[[Path], object]] = {
     "folder-of-false-pictures": lambda path: _folder(path, a_png=b"not a picture", b_jpg=b"nor this"),
     "folder-of-empty-pictures": lambda path: _folder(path, a_png=b""),
     "folder-of-an-absurd-picture": lambda path: _folder(path, a_png=_png_of(60_000, 60_000)),
-    "folder-of-two-sizes": _pictures_of_two_sizes,
     "loop.mp4": lambda path: path.symlink_to(path),
     "nowhere.mp4": lambda path: path.symlink_to(path.parent / "gone"),
     "pipe.mp4": lambda path: os.mkfifo(path),

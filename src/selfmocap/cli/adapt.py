@@ -5,7 +5,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from selfmocap.cli.console import OUTPUT
+from selfmocap.cli.console import OUTPUT, bold
 from selfmocap.cli.progress import show_progress
 from selfmocap.pipeline.config import AdaptFolderConfig
 
@@ -26,4 +26,4 @@ def adapt_command(
     with show_progress() as progress:
         clips = adapt_folder(observations, out, config, progress)
     adapted = sum(clip["accepted"] for clip in clips)
-    OUTPUT.print(f"{len(clips)} motions in [bold]{out}[/], {adapted} adapted")
+    OUTPUT.print(f"{len(clips)} motions in {bold(out)}, {adapted} adapted")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from tyro.conf import arg
 
-from selfmocap.cli.console import OUTPUT
+from selfmocap.cli.console import OUTPUT, bold
 
 
 def body_command(
@@ -28,4 +28,4 @@ def body_command(
     from selfmocap.visualization.body_picture import write_posed_body
 
     write_posed_body(out, pose, betas, model, yaw)
-    OUTPUT.print(f"wrote [bold]{out}[/]")
+    OUTPUT.print(f"wrote {bold(out)}")

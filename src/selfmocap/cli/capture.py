@@ -5,7 +5,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from selfmocap.cli.console import ERRORS, OUTPUT
+from selfmocap.cli.console import ERRORS, OUTPUT, bold
 from selfmocap.cli.progress import show_progress
 from selfmocap.pipeline.config import CaptureConfig
 
@@ -19,15 +19,16 @@ def capture_command(
     """Capture the 3D motion of the people in a video.
 
     Args:
-        video: Video file, GIF, or folder of images.
+        video: Video file, GIF, or folder of images; - for standard input.
         out: Output folder. An interrupted capture resumes there.
         device: Device of the network and the fitting: cpu, cuda or cuda:N.
     """
     from selfmocap.io.files import read_json
     from selfmocap.pipeline.capture import capture
 
+    out = out.expanduser()
     with show_progress() as progress:
         motions = capture(video, out, config, progress, device)
     for warning in read_json(out / "report.json")["warnings"]:
         ERRORS.print(f"selfmocap: warning: {warning}")
-    OUTPUT.print(f"{len(motions)} people in [bold]{out}[/]")
+    OUTPUT.print(f"{len(motions)} people in {bold(out)}")

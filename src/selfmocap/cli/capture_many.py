@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from tyro.conf import Positional, arg
 
-from selfmocap.cli.console import ERRORS, OUTPUT
+from selfmocap.cli.console import ERRORS, OUTPUT, bold
 from selfmocap.cli.progress import PlainProgress
 from selfmocap.pipeline.config import BatchConfig, CaptureConfig
 
@@ -40,7 +40,7 @@ def capture_many_command(
         ERRORS.print(f"selfmocap: {failure.source}: failed {failure.attempts} times: {failure.error}")
     OUTPUT.print(
         f"{tally.done} videos captured, {tally.done_before} were captured before, {len(tally.failed)} failed: "
-        f"[bold]{out}[/]"
+        f"{bold(out)}"
     )
     return int(bool(failures))
 

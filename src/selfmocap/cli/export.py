@@ -5,7 +5,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from selfmocap.cli.console import OUTPUT
+from selfmocap.cli.console import OUTPUT, bold
 from selfmocap.export.formats import DEFAULT_FORMATS
 from selfmocap.export.options import ExportOptions
 
@@ -30,4 +30,4 @@ def export_command(
     folder = motion.parent if out is None else out
     folder.mkdir(parents=True, exist_ok=True)
     paths = export_motion(Motion.load(motion), Body.load(), folder, formats, options)
-    OUTPUT.print("wrote " + ", ".join(f"[bold]{path}[/]" for path in paths))
+    OUTPUT.print("wrote " + ", ".join(bold(path) for path in paths))

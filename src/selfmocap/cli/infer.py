@@ -5,7 +5,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from selfmocap.cli.console import OUTPUT
+from selfmocap.cli.console import OUTPUT, bold
 from selfmocap.cli.progress import show_progress
 from selfmocap.pipeline.config import InferFolderConfig
 
@@ -25,4 +25,4 @@ def infer_command(
 
     with show_progress() as progress:
         paths = infer_folder(observations, out, config, progress)
-    OUTPUT.print("wrote " + ", ".join(f"[bold]{path}[/]" for path in paths))
+    OUTPUT.print("wrote " + ", ".join(bold(path) for path in paths))

@@ -2,9 +2,12 @@
 
 This module imports only the standard library, so that `selfmocap doctor` works in an incomplete installation."""
 
+import contextlib
+import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from io import TextIOWrapper
 
 from selfmocap._version import __version__
 from selfmocap.cli.aliases import normalise_aliases
@@ -39,6 +42,7 @@ def load_command(name: str) -> Callable[..., int | None]:
 
 def main(args: list[str] | None = None) -> None:
     """Run one command and exit: code 0, 1 where a check failed, 2 for a usage error, 130 after Ctrl-C."""
+    _complete_standard_streams()
     args = sys.argv[1:] if args is None else args
     if args == ["--version"]:
         sys.stdout.write(f"selfmocap {__version__}\n")
@@ -61,6 +65,24 @@ def main(args: list[str] | None = None) -> None:
         _print_error("interrupted")
         sys.exit(130)
     sys.exit(code or 0)
+
+
+def _complete_standard_streams() -> None:
+    """Open the standard streams that the parent process has closed, and print characters that a console lacks as
+    escapes.
+
+    The next file that is opened would get a closed stream's descriptor, and be written to by every message."""
+    for descriptor in range(3):
+        with contextlib.suppress(OSError):
+            os.fstat(descriptor)
+            continue
+        os.open(os.devnull, os.O_RDWR)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8"))
+        elif isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _run_without_parser(args: list[str], error: ImportError) -> int:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from selfmocap.cli.console import OUTPUT
+from selfmocap.cli.console import OUTPUT, bold
 from selfmocap.cli.progress import show_progress
 from selfmocap.tracking.config import ObserveConfig
 
@@ -20,11 +20,11 @@ def observe_command(
     """Detect and track the people of a video, and write their observations.
 
     Args:
-        video: Video file, GIF, or folder of images.
+        video: Video file, GIF, or folder of images; - for standard input.
         out: Output folder. An interrupted run resumes there.
     """
     from selfmocap.tracking.observe import observe
 
     with show_progress() as progress:
         paths = observe(video, out, config, progress)
-    OUTPUT.print(f"{len(paths)} people in [bold]{out}[/]")
+    OUTPUT.print(f"{len(paths)} people in {bold(out)}")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from selfmocap.cli.console import OUTPUT
+from selfmocap.cli.console import OUTPUT, bold
 from selfmocap.cli.progress import show_progress
 from selfmocap.pipeline.config import PredictConfig
 
@@ -25,4 +25,4 @@ def predict_command(
 
     with show_progress() as progress:
         motions = predict(source, out, config, progress)
-    OUTPUT.print(f"{len(motions)} people in [bold]{out}[/]")
+    OUTPUT.print(f"{len(motions)} people in {bold(out)}")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from tyro.conf import arg
 
-from selfmocap.cli.console import OUTPUT
+from selfmocap.cli.console import OUTPUT, bold
 from selfmocap.cli.progress import show_progress
 from selfmocap.synthetic.config import SynthesizeConfig
 
@@ -23,4 +23,4 @@ def synthesize_command(
 
     with show_progress() as progress:
         synthesize(out, config, progress)
-    OUTPUT.print(f"{config.clips} clips in [bold]{out}[/]")
+    OUTPUT.print(f"{config.clips} clips in {bold(out)}")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from tyro.conf import arg
 
-from selfmocap.cli.console import OUTPUT
+from selfmocap.cli.console import OUTPUT, bold
 from selfmocap.cli.progress import show_progress
 from selfmocap.training.config import TemporalDataConfig, TemporalRunConfig
 
@@ -25,4 +25,4 @@ def train_temporal_command(
 
     with show_progress() as progress:
         scores = train_temporal_preset(out, run, data, progress)
-    OUTPUT.print(f"[bold]{out / 'network.safetensors'}[/]: {json.dumps(scores)}")
+    OUTPUT.print(f"{bold(out / 'network.safetensors')}: {json.dumps(scores)}")

@@ -24,8 +24,8 @@ from selfmocap.datasets.shards import (
 )
 from selfmocap.io.atomic import atomic_write
 from selfmocap.io.files import existing_file
+from selfmocap.io.pictures import natural_sort_key
 from selfmocap.io.progress import ProgressCallback
-from selfmocap.io.video import natural_sort_key
 from selfmocap.tracking.observations import Observations, iterate_windows
 
 SHARD_INDEX = "shards.jsonl"

@@ -1,9 +1,8 @@
 """Write files atomically: a file appears complete or not at all."""
 
 import contextlib
-import os
 import re
-import tempfile
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,12 +15,10 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
         raise FileNotFoundError(
             f"{path}: the folder {path.parent} does not exist; create it or write elsewhere"
         )
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    os.close(descriptor)
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{path.suffix}")
+    temporary.touch(exist_ok=False)
     try:
         yield temporary
-        temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -34,9 +31,3 @@ def remove_temporaries(folder: Path, stems: str = "*") -> None:
     for path in folder.glob(f".{stems}-*"):
         if re.fullmatch(r"\..+-[a-z0-9_]{8}(\.\w+)?", path.name) and path.is_file():
             path.unlink()
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,27 @@ from selfmocap.io.atomic import atomic_write
 _BLOCK_BYTES = 1 << 20
 
 
+class InputError(ValueError):
+    """A video or a related input that cannot be used; its message is one line with the cause and the remedy."""
+
+
 def existing_file(path: Path | str) -> Path:
     """Return the path if it is a file that is not empty; else raise FileNotFoundError or ValueError."""
     path = Path(path)
     if path.is_dir():
         raise FileNotFoundError(f"{path}: expected a file, found a folder; give the path of a file in it")
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; check the path")
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: expected a file, found a pipe or a device; save it as a file first")
     if path.stat().st_size == 0:
         raise ValueError(f"{path} is empty; write or download it again")
     return path
+
+
+def printable_path(path: Path | str) -> str:
+    """Return a path as text that can be written as UTF-8; bytes in other encodings become replacement characters."""
+    return os.fsencode(path).decode(errors="replace")
 
 
 def sha256_of_path(path: Path | str) -> str:
@@ -30,7 +42,7 @@ def sha256_of_path(path: Path | str) -> str:
     digest = hashlib.sha256()
     for file in sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]:
         if path.is_dir():
-            digest.update(file.name.encode() + b"\0")
+            digest.update(os.fsencode(file.name) + b"\0")
         with file.open("rb") as opened:
             while block := opened.read(_BLOCK_BYTES):
                 digest.update(block)

@@ -1,43 +1,40 @@
-"""Read the frames of a video one at a time, each with its exact time; image folders and GIFs are videos too.
+"""Read the frames of a video one at a time, each with its exact time; pictures, folders of them and GIFs are videos.
 
-Videos are untrusted input: only known containers are opened, no reference in them is followed, and no frame larger than
-MAX_PIXELS is decoded.
+The frames are what a player shows: upright, with square pixels, of one size.
 """
 
-import contextlib
-import re
-import warnings
+import functools
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
-from av.container import InputContainer
-from av.error import FFmpegError
-from av.stream import Disposition
 from av.video.frame import VideoFrame
-from av.video.stream import VideoStream
 from jaxtyping import Float64, UInt8
-from PIL import Image, ImageOps
 
-from selfmocap.io.files import existing_file
+from selfmocap.io.clock import DEFAULT_FPS, Clock, assumed_clock, measure_clock
+from selfmocap.io.files import InputError, existing_file
+from selfmocap.io.input_options import InputOptions
+from selfmocap.io.orientation import Orientation
+from selfmocap.io.pictures import MAX_PIXELS, is_picture, picture_paths, read_image, too_large
+from selfmocap.io.stream import (
+    UNTIMED_CONTAINERS,
+    decode,
+    deinterlaced,
+    frame_orientation,
+    open_stream,
+    pixel_aspect,
+    rgb_image,
+    square_size,
+)
 
-MAX_PIXELS = 1 << 26
-"""Maximum number of pixels of a frame: 8192 x 8192."""
-
-IMAGE_FOLDER_FPS = 30.0
-"""Frames a second of image folders, which have no times."""
-
-_IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
-_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-_CONTAINERS = "mov,mp4,matroska,webm,avi,gif,mpegts,mpeg,asf,flv,ogg,h264,hevc,ivf,mxf,apng"
-_OPTIONS = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file", "max_pixels": str(MAX_PIXELS)}
-
-
-class InputError(ValueError):
-    """A video or a related input that cannot be used; its message is one line with the cause and the remedy."""
+_MAX_GUESSED_FPS = 240
+"""A higher rate is the resolution of the container's times, not a rate."""
+_CUT_OFF_FRACTION = 0.05
+"""Fraction of the declared length that must be missing for a video to be cut off."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,43 +44,46 @@ class Frame:
     index: int
     """Index among the frames that can be decoded, from 0."""
     time: float
-    """Presentation time, s; strictly increasing over a video."""
+    """Presentation time, s; 0 for the first frame, strictly increasing over a video."""
     image: UInt8[np.ndarray, "height width 3"]
     """RGB, upright."""
     corrupt: bool
     """True if this frame, or data just before it, is damaged."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Video:
-    """A video that can be opened and whose first frame can be decoded."""
+    """A video whose frames have been counted and timed."""
 
     path: Path
     size: tuple[int, int]
-    """Width and height of the frames after rotation, px."""
+    """Width and height of the frames as shown: upright, with square pixels, px."""
     fps: float
-    """Declared average rate, frames a second; each frame has its exact time."""
+    """Rate of the frames, frames a second, measured from their times; each frame has its exact time."""
     rotation: int
     """Counter-clockwise rotation that makes the frames upright, degrees: 0, 90, 180 or 270."""
     declared_frames: int
-    """Number of frames that the container declares, often wrong; 0 if it is unknown. For progress only."""
+    """Number of frames."""
+    times: Float64[np.ndarray, " time"] = field(default_factory=lambda: np.zeros(0), kw_only=True)
+    """Time of each frame, s, from 0."""
+    mirrored: bool = field(default=False, kw_only=True)
+    """True if left and right are exchanged after the rotation."""
+    pixel_aspect: float = field(default=1.0, kw_only=True)
+    """Width over height of the pixels in the file."""
+    warnings: tuple[str, ...] = field(default=(), kw_only=True)
+    """One sentence for each doubt about the file, with its remedy."""
 
     def frames(self, first: int = 0) -> Iterator[Frame]:
-        """Decode the frames from index `first` on, one by one. Raises InputError if the size of frames changes."""
-        still = self.path.is_dir() or _is_image(self.path)
-        frames = (
-            _image_frames(_image_paths(self.path)) if still else _stream_frames(self.path, self.fps, first)
+        """Decode the frames from index `first` on, one by one. A frame of another size is scaled to that of the first,
+        between black bars if its shape differs."""
+        images = (
+            _picture_images(self, first)
+            if self.path.is_dir() or is_picture(self.path)
+            else _stream_images(self, first)
         )
-        for frame in frames:
-            if frame.index < first:
-                continue
-            height, width = frame.image.shape[:2]
-            if (width, height) != self.size:
-                raise InputError(
-                    f"{self.path}: expected frames of {self.size[0]} x {self.size[1]}, found frame {frame.index} of "
-                    f"{width} x {height}; convert the video to one size"
-                )
-            yield frame
+        for index, (image, corrupt) in enumerate(images, start=first):
+            if index < len(self.times):
+                yield Frame(index, float(self.times[index]), image, corrupt)
 
     def windows(self, length: int, first: int = 0) -> Iterator[list[Frame]]:
         """Decode the frames from index `first` on in lists of `length`; the last list may be shorter."""
@@ -96,192 +96,178 @@ class Video:
         if window:
             yield window
 
-    def frame_times(self) -> Float64[np.ndarray, " time"]:
-        """Return the exact presentation time of every frame, s. Decodes the whole video without converting frames."""
-        if self.path.is_dir() or _is_image(self.path):
-            return np.arange(len(_image_paths(self.path))) / IMAGE_FOLDER_FPS
-        with _open_stream(self.path) as (container, stream):
-            return np.array([time for _, time, _ in _decode_with_times(container, stream, self.fps)])
 
+def open_video(path: Path | str, options: InputOptions | None = None) -> Video:
+    """Open a video file, a GIF, a picture, or a folder of pictures (in the order of the numbers in their names).
 
-def open_video(path: Path | str) -> Video:
-    """Open a video file, a GIF, an image, or a folder of images (in the order of the numbers in their names).
+    Decodes the whole video once, without converting frames, to count and time them.
 
     Raises FileNotFoundError if it does not exist, and InputError if no frame of it can be decoded."""
-    path = Path(path)
-    if path.is_dir() or (path.is_file() and path.stat().st_size and _is_image(path)):
-        paths = _image_paths(path)
-        image = read_image(paths[0])
-        return Video(
-            path, (image.shape[1], image.shape[0]), IMAGE_FOLDER_FPS, rotation=0, declared_frames=len(paths)
-        )
-    try:
-        existing_file(path)
-    except ValueError as error:
-        raise InputError(str(error)) from error
-    with _open_stream(path) as (container, stream):
-        fps = float(stream.average_rate or stream.guessed_rate or IMAGE_FOLDER_FPS)
-        frame = next(_decode(container, stream), None)
-        if frame is None:
+    path, options = Path(path).expanduser(), options or InputOptions()
+    if not path.is_dir():
+        try:
+            existing_file(path)
+        except ValueError as error:
+            raise InputError(str(error)) from error
+    is_file = not path.is_dir() and not is_picture(path)
+    files = (path,) if is_file else tuple(picture_paths(path))
+    stamps = tuple((file.stat().st_mtime_ns, file.stat().st_size) for file in files)
+    measured = (_measured_stream if is_file else _measured_pictures)(files, stamps)
+    orientation = measured.orientation.then(options.rotate, options.mirror)
+    clock = measured.clock.adjusted(options)
+    return Video(
+        path,
+        orientation.size(*measured.size),
+        clock.fps,
+        orientation.quarter_turns * 90,
+        len(clock.times),
+        times=clock.times,
+        mirrored=orientation.mirrored,
+        pixel_aspect=measured.pixel_aspect,
+        warnings=(*clock.warnings, *measured.warnings),
+    )
+
+
+# ---- the first pass ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class _Measured:
+    """What the first pass over a video finds."""
+
+    size: tuple[int, int]
+    """Width and height with square pixels, before the turn."""
+    orientation: Orientation
+    clock: Clock
+    pixel_aspect: float = 1.0
+    warnings: tuple[str, ...] = ()
+
+
+@functools.lru_cache(maxsize=8)
+def _measured_stream(files: tuple[Path], stamps: object) -> _Measured:
+    """Measure a video file; `stamps` makes the cache forget a file that has changed."""
+    (path,) = files
+    with open_stream(path) as (container, stream):
+        times: list[float | None] = []
+        sizes: Counter[tuple[int, int]] = Counter()
+        orientation, aspect = Orientation(), Fraction(1)
+        for frame, _ in decode(container, stream):
+            if not times:
+                orientation, aspect = frame_orientation(frame), pixel_aspect(stream)
+            times.append(frame.time)
+            sizes[frame.width, frame.height] += 1
+        if not times:
             raise InputError(
                 f"{path}: expected a video, found no frame that can be decoded; "
                 "it may be truncated or encrypted"
             )
-        quarter_turns = _quarter_turns(frame[0])
-        width, height = frame[0].width, frame[0].height
-        size = (height, width) if quarter_turns % 2 else (width, height)
-        return Video(path, size, fps, rotation=quarter_turns * 90, declared_frames=stream.frames)
-
-
-# ---- files that FFmpeg decodes ---------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _open_stream(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
-    try:
-        container = av.open(str(path.resolve()), options=_OPTIONS)
-    except (FFmpegError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(
-            f"{path}: expected a video (mp4, mkv, avi, gif, ...), found a file that cannot be read ({reason})"
-        ) from None
-    with container:
-        stream = _video_stream(path, container)
-        context = stream.codec_context
-        if context is None or not context.width:
-            raise InputError(
-                f"{path}: expected a video stream, found one that cannot be decoded (truncated or unknown); "
-                "convert it to mp4"
-            )
-        if context.width * context.height > MAX_PIXELS:
-            raise InputError(f"{path}: {_too_large(context.width, context.height)}")
-        stream.thread_type = "AUTO"
-        yield container, stream
-
-
-def _video_stream(path: Path, container: InputContainer) -> VideoStream:
-    """Return the first video stream that is not the cover image of a sound file."""
-    for stream in container.streams.video:
-        if not stream.disposition & Disposition.attached_pic:
-            return stream
-    found = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
-    raise InputError(f"{path}: expected a video stream, found {found}; give a file with video")
-
-
-def _too_large(width: int, height: int) -> str:
-    return f"expected frames of at most {MAX_PIXELS} pixels, found {width} x {height}; scale them down"
-
-
-def _decode(container: InputContainer, stream: VideoStream) -> Iterator[tuple[VideoFrame, bool]]:
-    """Decode every possible frame, with whether it, or data just before it, is damaged."""
-    damaged = False
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets, None)
-            frames = packet.decode() if packet is not None else []
-        except FFmpegError:
-            damaged = True
-            continue
-        if packet is None:
-            return
-        for frame in frames:
-            yield frame, damaged or frame.is_corrupt  # pyright: ignore[reportReturnType] (decoded from video packets)
-            damaged = False
-
-
-def _decode_with_times(
-    container: InputContainer, stream: VideoStream, fps: float
-) -> Iterator[tuple[VideoFrame, float, bool]]:
-    """Decode frames with times; a missing time, or one that does not increase, is replaced by the next at `fps`."""
-    last = None
-    for frame, damaged in _decode(container, stream):
-        last = _increasing_time(frame.time, last, fps)
-        yield frame, last, damaged
-
-
-def _increasing_time(time: float | None, last: float | None, fps: float) -> float:
-    if time is None or (last is not None and time <= last):
-        return 0.0 if last is None else last + 1 / fps
-    return float(time)
-
-
-def _stream_frames(path: Path, fps: float, first: int) -> Iterator[Frame]:
-    with _open_stream(path) as (container, stream):
-        for index, (frame, time, damaged) in enumerate(_decode_with_times(container, stream, fps)):
-            if index >= first:
-                yield Frame(index, time, _upright(frame), damaged)
-
-
-def _upright(frame: VideoFrame) -> UInt8[np.ndarray, "height width 3"]:
-    return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), _quarter_turns(frame)))
-
-
-def _quarter_turns(frame: VideoFrame) -> int:
-    return round(frame.rotation / 90) % 4
-
-
-# ---- images ---------------------------------------------------------------------------------------------------
-
-
-def _is_image(path: Path) -> bool:
-    try:
-        with open_image(path):
-            return True
-    except (Image.UnidentifiedImageError, OSError):
-        return False
-
-
-@contextlib.contextmanager
-def open_image(path: Path) -> Iterator[Any]:
-    """Open an image of a known format without decoding its pixels. Raises InputError if it is too large."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(path, formats=_IMAGE_FORMATS)
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        raise InputError(
-            f"{path}: expected an image of at most {MAX_PIXELS} pixels, found a larger one; scale it down"
-        ) from None
-    with image:
-        if image.width * image.height > MAX_PIXELS:
-            raise InputError(f"{path}: {_too_large(image.width, image.height)}")
-        yield image
-
-
-def _image_paths(path: Path) -> list[Path]:
-    if not path.is_dir():
-        return [path]
-    paths = [p for p in path.iterdir() if p.suffix.lower() in _IMAGE_SUFFIXES and p.is_file()]
-    if not paths:
-        raise InputError(
-            f"{path}: expected a folder with images ({', '.join(_IMAGE_SUFFIXES)}), found none in it"
+        guessed = stream.guessed_rate if (stream.guessed_rate or 0) < _MAX_GUESSED_FPS else None
+        declared = float(stream.average_rate or guessed or 0) or None
+        untimed = container.format.name in UNTIMED_CONTAINERS
+        clock = (
+            assumed_clock(len(times), declared or DEFAULT_FPS, "its frames")
+            if untimed
+            else measure_clock(times, declared)
         )
-    return sorted(paths, key=natural_sort_key)
+        cut = [] if untimed else _cut_off_warnings(stream, container, clock)
+    size = square_size(*next(iter(sizes)), aspect)
+    if size[0] * size[1] > MAX_PIXELS:
+        raise InputError(f"{path}: {too_large(*size)}")
+    return _Measured(size, orientation, clock, float(aspect), (*_size_warnings(sizes), *cut))
 
 
-def natural_sort_key(path: Path) -> list[tuple[int, str]]:
-    """Return a sort key that puts `frame10` after `frame9`."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", path.name)]
+@functools.lru_cache(maxsize=8)
+def _measured_pictures(files: tuple[Path, ...], stamps: object) -> _Measured:
+    """Measure the pictures of a folder; those that are damaged are left out, and leave a gap in time."""
+    sizes: Counter[tuple[int, int]] = Counter()
+    readable, error = [], None
+    for index, path in enumerate(files):
+        try:
+            height, width = read_image(path).shape[:2]
+        except InputError as damage:
+            error = error or damage
+            continue
+        readable.append(index)
+        sizes[width, height] += 1
+    if error is not None and not readable:
+        raise error
+    clock = assumed_clock(len(files), DEFAULT_FPS, "its pictures")
+    clock = Clock(clock.times[readable] - clock.times[readable[0]], clock.fps, clock.warnings)
+    warnings = _size_warnings(sizes)
+    if error is not None:
+        warnings.append(f"{len(files) - len(readable)} of the {len(files)} pictures are left out: {error}")
+    return _Measured(next(iter(sizes)), Orientation(), clock, warnings=tuple(warnings))
 
 
-def read_image(path: Path) -> UInt8[np.ndarray, "height width 3"]:
-    """Read an image as RGB, upright. Raises InputError if it is damaged."""
+def _size_warnings(sizes: "Counter[tuple[int, int]]") -> list[str]:
+    (width, height), *others = sizes
+    if not others:
+        return []
+    found = ", ".join(f"{w} x {h} ({sizes[w, h]} frames)" for w, h in others[:3])
+    return [f"the size changes from {width} x {height} to {found}; all frames are scaled to the first size"]
+
+
+def _cut_off_warnings(stream: Any, container: Any, clock: Clock) -> list[str]:
+    """Compare the length of the video with the one that its file declares."""
+    count, seconds = len(clock.times), float(clock.times[-1]) + 1 / clock.fps
+    only = len(container.streams) == 1 or stream.frames
+    declared = _seconds(stream.metadata.get("DURATION", "")) or (
+        (container.duration or 0) / 1_000_000 if only else 0.0
+    )
+    is_short = seconds < (1 - _CUT_OFF_FRACTION) * declared - 1 / clock.fps
+    has_fewer = not stream.frames or count < (1 - _CUT_OFF_FRACTION) * stream.frames
+    if not (is_short and has_fewer):
+        return []
+    return [
+        f"the file declares {declared:.1f} s of video, and {seconds:.1f} s can be decoded: it is cut off or damaged; "
+        "copy or download it again"
+    ]
+
+
+def _seconds(text: str) -> float:
+    """Convert a duration like 00:01:30.25 to s; 0 for any other text."""
     try:
-        with open_image(path) as image:
-            if image.format != "JPEG" and getattr(image, "n_frames", 1) > 1:
-                raise InputError(
-                    f"{path}: expected an image with one frame, found {image.n_frames}; convert it to mp4 or gif"
-                )
-            return np.array(ImageOps.exif_transpose(image).convert("RGB"))
-    except InputError:
-        raise
-    except (OSError, SyntaxError, ValueError) as error:
-        raise InputError(
-            f"{path}: expected an image, found damaged data ({' '.join(str(error).split())}); save it again"
-        ) from None
+        hours, minutes, seconds = map(float, text.split(":"))
+    except ValueError:
+        return 0.0
+    return 3600 * hours + 60 * minutes + seconds
 
 
-def _image_frames(paths: list[Path]) -> Iterator[Frame]:
-    for index, path in enumerate(paths):
-        yield Frame(index, index / IMAGE_FOLDER_FPS, read_image(path), corrupt=False)
+# ---- the images -------------------------------------------------------------------------------------------------
+
+_Image = UInt8[np.ndarray, "height width 3"]
+
+
+def _orientation(video: Video) -> Orientation:
+    return Orientation(video.rotation // 90, video.mirrored)
+
+
+def _stream_images(video: Video, first: int) -> Iterator[tuple[_Image, bool]]:
+    orientation = _orientation(video)
+    size = orientation.size(*video.size)
+    with open_stream(video.path) as (container, stream):
+        for index, (frame, damaged) in enumerate(deinterlaced(decode(container, stream))):
+            if index >= first:
+                # A stream of other pixels that changes its size keeps the shape on the screen.
+                image = rgb_image(frame, *size, keep_shape=video.pixel_aspect == 1)
+                yield orientation.apply(image), damaged
+
+
+def _picture_images(video: Video, first: int) -> Iterator[tuple[_Image, bool]]:
+    orientation = _orientation(video)
+    size = orientation.size(*video.size)
+    index = 0
+    for path in picture_paths(video.path):
+        try:
+            image = read_image(path)
+        except InputError:
+            continue  # Reported when the video was opened.
+        if index >= first:
+            yield orientation.apply(_scaled(image, *size)), False
+        index += 1
+
+
+def _scaled(image: _Image, width: int, height: int) -> _Image:
+    if image.shape[:2] == (height, width):
+        return image
+    return rgb_image(VideoFrame.from_ndarray(image, format="rgb24"), width, height, keep_shape=True)

@@ -53,6 +53,25 @@ def write_video(
             container.mux(stream.encode())
 
 
+def write_lossless_video(
+    path: Path, frames: Iterable[tuple[float, UInt8[np.ndarray, "height width 3"]]]
+) -> None:
+    """Write RGB images with their times, s, as FFV1 in a NUT file; equal images give an equal file."""
+    with av.open(str(path), "w", format="nut", options={"fflags": "+bitexact"}) as container:
+        stream: Any = None
+        for time, image in frames:
+            if stream is None:
+                stream = container.add_stream("ffv1")
+                stream.height, stream.width = image.shape[:2]
+                stream.pix_fmt, stream.codec_context.time_base = "bgr0", _TIME_BASE
+                stream.options = {"flags": "+bitexact"}
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+            frame.pts, frame.time_base = round(time / _TIME_BASE), _TIME_BASE
+            container.mux(stream.encode(frame))
+        if stream is not None:
+            container.mux(stream.encode())
+
+
 def _stream(container: Any, image: np.ndarray, fps: float, options: Mapping[str, str]) -> Any:
     codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
     stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001))

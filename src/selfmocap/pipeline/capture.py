@@ -6,12 +6,14 @@ in memory, not the images.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from jaxtyping import UInt8
 
 from selfmocap._version import __version__
 from selfmocap.adaptation.adapt import AdaptConfig
@@ -21,10 +23,12 @@ from selfmocap.body_model.motion import Motion
 from selfmocap.export.write import export_motion
 from selfmocap.io.atomic import remove_temporaries
 from selfmocap.io.files import existing_file, read_json, sha256_of_path, write_json
+from selfmocap.io.input_options import InputOptions
 from selfmocap.io.memory import release_free_memory
 from selfmocap.io.progress import ProgressCallback, no_progress
 from selfmocap.io.stage_cache import StageCache, StageRecord, fingerprint
 from selfmocap.io.video import open_video
+from selfmocap.io.video_source import VideoInput, local_video, source_name
 from selfmocap.models.estimator import Estimator, load_estimator, save_estimator
 from selfmocap.models.inference import mean_confidence, to_world
 from selfmocap.pipeline.config import EPOCHS, SAMPLE_FRAMES, CaptureConfig
@@ -66,6 +70,8 @@ class _Job:
     """A capture's inputs, and the record of its stages."""
 
     video: Path
+    name: str
+    """Name of the video's source."""
     out: Path
     config: CaptureConfig
     progress: ProgressCallback
@@ -79,11 +85,14 @@ class _Job:
 
 
 def capture(
-    video: Path | str,
-    out: Path | str,
+    video: VideoInput | None = None,
+    out: Path | str | None = None,
     config: CaptureConfig | None = None,
     progress: ProgressCallback = no_progress,
     device: str = "cpu",
+    *,
+    frames: Iterable[UInt8[np.ndarray, "height width 3"]] | None = None,
+    times: Sequence[float] | None = None,
 ) -> list[Motion]:
     """Capture the people in a video; return their post-processed motions.
 
@@ -91,18 +100,35 @@ def capture(
     `out/report.json`. Results of an earlier run in `out` are used as far as they are still valid. `device` is `cpu`,
     `cuda` or `cuda:N`.
 
+    The video is a path, an open binary file, or `-` for standard input. Instead, `frames` are RGB images of one size,
+    and `times` their times, s (30 frames a second without); an iterator is read once, one frame at a time.
+
     Raises FileNotFoundError or ValueError where the video or a setting cannot be used, OSError where a file cannot be
     written."""
-    video, out, config = Path(video), Path(out), config or CaptureConfig()
-    torch_device = _checked_device(device)
+    if out is None:
+        raise ValueError("expected out=..., the folder to write to, found none")
+    out, config, torch_device = Path(out).expanduser(), config or CaptureConfig(), _checked_device(device)
+    with local_video(video, out, frames, times) as path:
+        return _capture(path, source_name(video), out, config, progress, torch_device)
+
+
+def _capture(
+    video: Path,
+    name: str,
+    out: Path,
+    config: CaptureConfig,
+    progress: ProgressCallback,
+    torch_device: torch.device,
+) -> list[Motion]:
     weights_file = existing_file(config.weights_file)
-    files = observe(video, out, ObserveConfig(people=config.people, quality=config.quality), progress)
+    settings = ObserveConfig(people=config.people, quality=config.quality, input=config.input)
+    files = observe(video, out, settings, progress)
     release_free_memory()
     _remove_partial_files(out)
 
     stages = StageCache(out / ".capture", out / "report.json", _STAGES_VERSION)
     stages.discard_other_versions()
-    job = _Job(video, out, config, progress, torch_device, sha256_of_path(weights_file), stages)
+    job = _Job(video, name, out, config, progress, torch_device, sha256_of_path(weights_file), stages)
     people = [CapturedPerson.load(n, path.parent, config.focal) for n, path in enumerate(files, start=1)]
     observed = _observed(out)
     chosen = _choose(job, people, _adapt(job, people, observed))
@@ -115,7 +141,7 @@ def capture(
         _export(job, person, motion, stage)
     _draw(job, motions, processed)
     measured = [_measure(job, *one) for one in zip(people, motions, estimates, processed, strict=True)]
-    report = capture_report(video, observed, stages.finished.values(), people, choices, measured)
+    report = capture_report(name, observed, stages.finished.values(), people, choices, measured)
     stages.sweep()
     _write_page(job, people, motions, [*processed, *measured], report)
     write_json(out / "report.json", report, indent=1)
@@ -275,7 +301,9 @@ def _provenance(job: _Job, choice: PersonChoice) -> dict[str, Any]:
 
 def _settings(config: CaptureConfig) -> dict[str, str]:
     """Return the settings that the motion depends on; the weights are identified by their SHA-256 instead."""
-    others = ("weights", "formats", "options")
+    others = {"weights", "formats", "options"}
+    if config.input == InputOptions():
+        others |= {"input"}  # Former versions had none.
     return {name: str(value) for name, value in vars(config).items() if name not in others}
 
 
@@ -308,7 +336,7 @@ def _draw(job: _Job, motions: list[Motion], processed: list[StageRecord]) -> Non
     def compute() -> StageOutput:
         path = job.out / "overlay.mp4"
         progress = functools.partial(job.progress, "draw")
-        write_overlay_video(path, open_video(job.video), motions, _body(), progress)
+        write_overlay_video(path, open_video(job.video, job.config.input), motions, _body(), progress)
         return {}, [path]
 
     job.stages.run("draw", {}, processed, compute)

@@ -7,6 +7,7 @@ from typing import Literal
 
 from selfmocap.export.formats import DEFAULT_FORMATS, check_formats
 from selfmocap.export.options import ExportOptions
+from selfmocap.io.input_options import InputOptions
 from selfmocap.tracking.config import Quality
 
 MIN_STATURE, MAX_STATURE = 0.5, 2.6
@@ -43,6 +44,8 @@ class CaptureConfig:
     """Formats to export: bvh, glb, usd, amass, smpl, csv, trc."""
     options: ExportOptions = field(default_factory=ExportOptions)
     """Options of the exported files."""
+    input: InputOptions = field(default_factory=InputOptions)
+    """Options of reading the video."""
 
     def __post_init__(self) -> None:
         check_formats(self.formats)
@@ -98,6 +101,8 @@ class PredictConfig:
     """Weights file of a temporal network; None uses the shipped weights."""
     formats: tuple[str, ...] = DEFAULT_FORMATS
     """Formats to export: bvh, glb, usd, amass, smpl, csv, trc."""
+    input: InputOptions = field(default_factory=InputOptions)
+    """Options of reading the image or video."""
 
     def __post_init__(self) -> None:
         check_formats(self.formats)

@@ -1,6 +1,5 @@
 """Predict motion beyond what was observed: past and future of an image, or beyond both ends of a video."""
 
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -15,7 +14,8 @@ from selfmocap.export.write import export_motion
 from selfmocap.geometry.rotations import interpolate
 from selfmocap.io.atomic import atomic_write
 from selfmocap.io.progress import ProgressCallback, no_progress
-from selfmocap.io.video import open_video
+from selfmocap.io.video import Video, open_video
+from selfmocap.io.video_source import VideoInput, local_video
 from selfmocap.models.estimator import infer
 from selfmocap.models.inference import default_camera, network_inputs, to_world
 from selfmocap.models.temporal import TemporalNetwork
@@ -33,8 +33,8 @@ _STILL_COPIES = 8
 
 
 def predict(
-    source: Path,
-    out: Path,
+    source: VideoInput,
+    out: Path | str,
     config: PredictConfig | None = None,
     progress: ProgressCallback = no_progress,
 ) -> list[Motion]:
@@ -42,12 +42,16 @@ def predict(
 
     Writes `out/person-N/motion.npz`, the exports, and `prediction.png` with the past, first, last and future pose.
     Predicted frames have `filled` true. Raises the errors of `observe`, `load_temporal` and `export_motion`."""
-    config = config or PredictConfig()
+    config, out = config or PredictConfig(), Path(out).expanduser()
     (network, about), body = load_temporal(config.weights), Body.load()
-    still = source.is_file() and open_video(source).declared_frames == 1
-    with tempfile.TemporaryDirectory() as folder:
-        video = _still_video(source, Path(folder)) if still else source
-        paths = observe(video, out, ObserveConfig(people=config.people), progress)
+    with local_video(source, out) as path, tempfile.TemporaryDirectory() as folder:
+        video = open_video(path, config.input)
+        still = video.declared_frames == 1
+        if still:
+            settings = ObserveConfig(people=config.people)
+            paths = observe(_still_video(video, Path(folder)), out, settings, progress)
+        else:
+            paths = observe(path, out, ObserveConfig(people=config.people, input=config.input), progress)
     motions = []
     for number, path in enumerate(paths):
         observations = Observations.load(path, images=network.frame.config.images)
@@ -61,10 +65,11 @@ def predict(
     return motions
 
 
-def _still_video(image: Path, folder: Path) -> Path:
-    """Copy the image several times, since tracking needs several detections of a person."""
+def _still_video(still: Video, folder: Path) -> Path:
+    """Write the only frame several times, since tracking needs several detections of a person."""
+    image = Image.fromarray(next(still.frames()).image)
     for number in range(_STILL_COPIES):
-        shutil.copy(image, folder / f"{number}{image.suffix}")
+        image.save(folder / f"{number}.png")
     return folder
 
 

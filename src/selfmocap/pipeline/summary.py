@@ -21,7 +21,7 @@ _MIN_SMOOTHED_FRAMES = 4
 
 
 def capture_report(
-    video: Path,
+    video: str,
     observed: StageRecord,
     stages: Collection[StageRecord],
     people: Sequence[CapturedPerson],
@@ -44,7 +44,7 @@ def capture_report(
     ]
     return {
         "version": REPORT_VERSION,
-        "video": {"path": str(video), **{name: observed_video[name] for name in ("sha256", "frames", "fps")}},
+        "video": {"path": video, **{name: observed_video[name] for name in ("sha256", "frames", "fps")}},
         "stages": _durations([observed, *stages], observed_video["frames"]),
         "people": each,
         "warnings": [
@@ -92,6 +92,7 @@ def _durations(stages: Sequence[StageRecord], frames: int) -> list[dict[str, Any
 
 
 def _video_warnings(video: dict[str, Any]) -> Iterator[str]:
+    yield from video.get("warnings", ())
     if damaged := len(video["corrupt_frames"]):
         yield f"{damaged} of the {video['frames']} frames are damaged"
 

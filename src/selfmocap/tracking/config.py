@@ -1,8 +1,10 @@
 """Settings of observing a video."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+
+from selfmocap.io.input_options import InputOptions
 
 PixelBox = tuple[float, float, float, float]
 """Left, top, right, bottom, px."""
@@ -29,3 +31,5 @@ class ObserveConfig:
     """Folder of mask images, used instead of the detector's masks."""
     flow_folder: Path | None = None
     """Folder of flow files (.flo or .npy), used instead of an optical flow method."""
+    input: InputOptions = field(default_factory=InputOptions)
+    """Options of reading the video."""

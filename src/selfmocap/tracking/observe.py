@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 
 from selfmocap.body_model.skeleton import HAND_SIDES, KeypointSet
-from selfmocap.io.files import read_json_object, sha256_of_path, write_json
+from selfmocap.io.files import InputError, printable_path, read_json_object, sha256_of_path, write_json
+from selfmocap.io.input_options import InputOptions
 from selfmocap.io.memory import peak_memory_gb
 from selfmocap.io.prefetch import prefetched
 from selfmocap.io.progress import ProgressCallback, no_progress
 from selfmocap.io.spool import write_npz_from_spools
 from selfmocap.io.stopwatch import Stopwatch
-from selfmocap.io.video import Frame, InputError, Video, open_video
+from selfmocap.io.video import Frame, Video, open_video
+from selfmocap.io.video_source import VideoInput, local_video
 from selfmocap.tracking.config import ObserveConfig
 from selfmocap.tracking.crop_pass import (
     CropSources,
@@ -49,12 +51,14 @@ _log = logging.getLogger(__name__)
 
 
 def observe(
-    video_path: Path | str,
+    video: VideoInput,
     out: Path | str,
     settings: ObserveConfig | None = None,
     progress: ProgressCallback = no_progress,
 ) -> list[Path]:
     """Detect and track the people of a video, and return the paths of their `person-N/observations.npz`.
+
+    The video is a path, an open binary file, or `-` for standard input.
 
     Also writes `observations.mp4` (the video with the observations drawn on it) and, last, `observations.json` (counts,
     timings). An interrupted run is resumed; a finished one with the same video and settings is not repeated. Memory
@@ -62,9 +66,15 @@ def observe(
 
     Raises FileNotFoundError or InputError if the video or a precomputed file cannot be read or no person is tracked;
     ImportError if an optional detector is not installed."""
-    settings = settings or ObserveConfig()
+    settings, out = settings or ObserveConfig(), Path(out).expanduser()
     max_people = _max_people(settings.people)
-    video, out = open_video(video_path), Path(out)
+    with local_video(video, out) as path:
+        return _observe(open_video(path, settings.input), out, settings, max_people, progress)
+
+
+def _observe(
+    video: Video, out: Path, settings: ObserveConfig, max_people: int | None, progress: ProgressCallback
+) -> list[Path]:
     fingerprint = {"video": sha256_of_path(video.path), **_plain(settings)}
     if (finished := _finished(out, fingerprint)) is not None:
         return finished
@@ -127,6 +137,8 @@ def _flow_method(name: str) -> FlowMethod:
 def _plain(settings: ObserveConfig) -> dict[str, Any]:
     """Convert settings to JSON data, paths to the hashes of their files."""
     values = asdict(settings)
+    if settings.input == InputOptions():
+        del values["input"]  # Former versions had none.
     for name in ("keypoints", "masks", "flow_folder"):
         values[name] = sha256_of_path(values[name]) if values[name] else None
     return values | {"person_box": list(settings.person_box) if settings.person_box else None}
@@ -230,12 +242,15 @@ def _write_report(
         "version": _REPORT_VERSION,
         "settings": fingerprint,
         "video": {
-            "name": video.path.name,
+            "name": printable_path(video.path.name),
             "sha256": fingerprint["video"],
             "frames": result.frames,
             "fps": video.fps,
             "size": list(video.size),
             "rotation": video.rotation,
+            "mirrored": video.mirrored,
+            "pixel_aspect": video.pixel_aspect,
+            "warnings": list(video.warnings),
             "corrupt_frames": result.corrupt,
         },
         "detector": detector.name,

@@ -14,8 +14,9 @@ from jaxtyping import Bool, Float, Float32, UInt8
 
 from selfmocap.body_model.skeleton import KEYPOINT_SETS, KeypointSet
 from selfmocap.geometry.camera import CROP_SIZE
-from selfmocap.io.files import existing_file
-from selfmocap.io.video import MAX_PIXELS, Frame, InputError, natural_sort_key, open_image
+from selfmocap.io.files import InputError, existing_file
+from selfmocap.io.pictures import MAX_PIXELS, natural_sort_key, open_image
+from selfmocap.io.video import Frame
 from selfmocap.tracking.confidence import VISIBLE, confidence_of_flags, confidence_of_scores
 from selfmocap.tracking.detectors.detection import MASK_SIDE, Detection, window_around
 from selfmocap.tracking.masks import box_window, inside_frame

@@ -22,8 +22,8 @@ from selfmocap.datasets.penn_action import (
     read_penn_action,
 )
 from selfmocap.datasets.shard_tracks import indexed_shards
+from selfmocap.io.clock import DEFAULT_FPS
 from selfmocap.io.progress import ProgressCallback
-from selfmocap.io.video import IMAGE_FOLDER_FPS
 from selfmocap.models.inference import default_camera
 from selfmocap.tracking.confidence import DETECTED
 from selfmocap.tracking.crop_boxes import smoothed_boxes
@@ -161,7 +161,7 @@ def penn_action_observations(video: PennActionClip) -> Observations:
     boxes = smoothed_boxes(video.keypoints.numpy(), confidence.numpy(), index.numpy())
     return Observations(
         frame_index=index,
-        frame_times=index.double() / IMAGE_FOLDER_FPS,
+        frame_times=index.double() / DEFAULT_FPS,
         image_size=video.image_size,
         boxes=torch.from_numpy(boxes),
         keypoint_set=PENN_ACTION_KEYPOINTS.name,

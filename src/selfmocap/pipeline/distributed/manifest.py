@@ -6,9 +6,10 @@ A killed driver leaves at most an incomplete last line, which the next run cuts 
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from selfmocap.pipeline.summary import FORMER_STAGE_NAMES
@@ -34,9 +35,12 @@ class Failure:
 class Manifest:
     """The open manifest of a folder. No other process can open it meanwhile. Only failures are held in memory."""
 
-    def __init__(self, path: Path, settings: dict[str, Any]) -> None:
-        """Open or create the manifest. Raises ValueError where it has other settings, is damaged, or is open in another
-        process."""
+    def __init__(
+        self, path: Path, settings: dict[str, Any], defaults: Mapping[str, Any] = MappingProxyType({})
+    ) -> None:
+        """Open or create the manifest. `defaults` are the settings of which a former version wrote none.
+
+        Raises ValueError where it has other settings, is damaged, or is open in another process."""
         self.path = path
         self.failures: dict[str, Failure] = {}
         """By the job's name."""
@@ -49,7 +53,7 @@ class Manifest:
                 f"{path} is in use: another capture-many writes to this folder; wait until it ends"
             ) from None
         try:
-            self._begin(settings)
+            self._begin(settings, defaults)
         except BaseException:
             self.file.close()
             raise
@@ -60,7 +64,7 @@ class Manifest:
     def __exit__(self, *_: object) -> None:
         self.file.close()
 
-    def _begin(self, settings: dict[str, Any]) -> None:
+    def _begin(self, settings: dict[str, Any], defaults: Mapping[str, Any]) -> None:
         self._cut_incomplete_line()
         lines = self.lines()
         header = next(lines, None)
@@ -73,7 +77,7 @@ class Manifest:
                 f"found {header.get('format')} {header.get('version')}; write to another folder"
             )
         found = {_FORMER_SETTINGS.get(key, key): value for key, value in header.get("settings", {}).items()}
-        if found != settings:
+        if {**defaults, **found} != {**defaults, **settings}:
             raise ValueError(
                 f"{self.path} is of captures with other settings ({json.dumps(header.get('settings'))}); use the same "
                 f"({json.dumps(settings)}) or write to another folder"

@@ -40,11 +40,12 @@ def capture_many(
 
     Returns the tally of the captures, and the failures. Raises ImportError where Ray is missing, OSError where no
     cluster is reached, ValueError or FileNotFoundError where a source or `out` cannot be used."""
-    config, out = _with_absolute_paths(config or CaptureConfig()), Path(out).absolute()
+    config, out = _with_absolute_paths(config or CaptureConfig()), Path(out).expanduser().absolute()
     batch = batch or BatchConfig()
     videos = find_videos(sources)
     (out / WORK).mkdir(parents=True, exist_ok=True)
-    with Manifest(out / "manifest.jsonl", manifest_settings(config)) as manifest:
+    defaults = manifest_settings(CaptureConfig())
+    with Manifest(out / "manifest.jsonl", manifest_settings(config), defaults) as manifest:
         recover(out, manifest)
         if batch.retry:
             manifest.failures.clear()

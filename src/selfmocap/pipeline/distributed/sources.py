@@ -15,11 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 VIDEO_SUFFIXES = (
-    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".gif", ".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".ogv", ".mxf",
+    ".mp4", ".m4v", ".mov", ".qt", ".mkv", ".webm", ".avi", ".divx", ".gif", ".apng", ".mpg", ".mpeg", ".mpe", ".m2v",
+    ".vob", ".ts", ".mts", ".m2ts", ".m2t", ".wmv", ".asf", ".flv", ".f4v", ".ogv", ".ogm", ".mxf",
+    ".3gp", ".3g2", ".dv", ".rm", ".rmvb", ".nut", ".y4m", ".ivf", ".h264", ".264", ".hevc", ".h265", ".265", ".mjpeg",
 )  # fmt: skip
 URL_PROTOCOLS = ("http", "https", "s3", "gs", "file")
 MAX_DOWNLOAD_BYTES = 64 << 30
-_MAX_LINE_BYTES = 8192
+_MAX_LINE = 8192
+"""Characters of a line of a list."""
 _BLOCK_BYTES = 1 << 22
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
@@ -51,7 +54,7 @@ def find_videos(sources: Sequence[str]) -> Iterator[VideoSource]:
     for source in sources:
         if _is_url(source):
             _checked_protocol(source)
-        elif not Path(source).exists() and not glob.has_magic(source):
+        elif not Path(source).expanduser().exists() and not glob.has_magic(source):
             raise FileNotFoundError(
                 f"{source} does not exist; expected a video, a folder, a glob, a list or a URL"
             )
@@ -60,8 +63,8 @@ def find_videos(sources: Sequence[str]) -> Iterator[VideoSource]:
 
 def _find_all(sources: Sequence[str]) -> Iterator[VideoSource]:
     for source in sources:
-        if source.endswith(".txt") and Path(source).is_file():
-            for line in _list_lines(Path(source)):
+        if source.endswith(".txt") and (path := Path(source).expanduser()).is_file():
+            for line in _list_lines(path):
                 yield from _find(line)
             continue
         videos = _find(source)
@@ -73,21 +76,44 @@ def _find_all(sources: Sequence[str]) -> Iterator[VideoSource]:
 
 
 def _list_lines(path: Path) -> Iterator[str]:
-    with path.open("rb") as file:
-        while line := file.readline(_MAX_LINE_BYTES):
-            text = os.fsdecode(line).strip()
-            if len(line) == _MAX_LINE_BYTES:
+    with path.open(encoding=_list_encoding(path), errors="surrogateescape") as file:
+        while line := file.readline(_MAX_LINE):
+            if len(line) == _MAX_LINE:
                 raise ValueError(
-                    f"{path}: a line is longer than {_MAX_LINE_BYTES} bytes; expected one path or URL per line"
+                    f"{path}: a line is longer than {_MAX_LINE} characters; expected one path or URL per line"
                 )
+            text = line.strip("\ufeff\0 \t\r\n")
+            if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+                text = text[1:-1]  # As Windows copies paths.
             if text and not text.startswith("#"):
-                yield text if _is_url(text) else str(path.parent / text)
+                yield text if _is_url(text) else _listed_path(path.parent, text)
+
+
+def _list_encoding(path: Path) -> str:
+    """Return the encoding of a list by its first bytes: UTF-16, as PowerShell writes it, or UTF-8."""
+    with path.open("rb") as file:
+        head = file.read(2)
+    if head in (b"\xff\xfe", b"\xfe\xff"):
+        return "utf-16"
+    if len(head) == 2 and 0 in head:
+        return "utf-16-le" if head[1] == 0 else "utf-16-be"
+    return "utf-8"
+
+
+def _listed_path(folder: Path, text: str) -> str:
+    """Return the path on a line; a name that is in UTF-8 on the disk may be in cp1252 in the list."""
+    text = os.fsdecode(text.encode(errors="surrogateescape"))
+    path = folder / Path(text).expanduser()
+    if not path.exists() and not text.isprintable():
+        converted = folder / os.fsencode(text).decode("cp1252", errors="replace")
+        path = converted if converted.exists() else path
+    return str(path)
 
 
 def _find(source: str) -> Iterator[VideoSource]:
     if _is_url(source):
         return map(VideoSource, _find_remote(source))
-    path = Path(source).absolute()
+    path = Path(source).expanduser().absolute()
     if path.exists() or not glob.has_magic(source):
         return _find_local(path)
     matches = Path(path.anchor).glob(str(path.relative_to(path.anchor)))
@@ -103,7 +129,7 @@ def _find_local(path: Path) -> Iterator[VideoSource]:
 
 def _walk_folder(folder: Path) -> Iterator[VideoSource]:
     for root, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
         yield from (
             VideoSource(str((Path(root) / name).resolve())) for name in sorted(files) if _is_video(name)
         )

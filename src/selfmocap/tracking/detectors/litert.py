@@ -7,6 +7,7 @@ import os
 import queue
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from importlib.resources import files
 from typing import Any
@@ -76,14 +77,21 @@ def sigmoid(logits: Float32[np.ndarray, "..."]) -> Float32[np.ndarray, "..."]:
     return 1 / (1 + np.exp(-np.clip(logits, -80, 80)))
 
 
+_STDERR_LOCK = threading.Lock()
+"""Two threads that replace the descriptor at once would restore each other's replacement."""
+
+
 @contextlib.contextmanager
 def quiet_stderr() -> Iterator[None]:
     """Drop the INFO line that LiteRT's C++ code writes to stderr once a process; print all other lines afterwards.
 
     LiteRT has no switch for it."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as caught:
+    if sys.stderr is None:
+        yield
+        return
+    with _STDERR_LOCK, tempfile.TemporaryFile() as caught:
+        sys.stderr.flush()
+        kept = os.dup(2)
         os.dup2(caught.fileno(), 2)
         try:
             yield
