@@ -21,7 +21,9 @@ def write_video(
             *images[0].shape[:2],
             "yuvj420p" if codec == "mjpeg" else "yuv420p",
         )
-        stream.codec_context.time_base = Fraction(1, 30 if codec in ("mpeg2video", "mjpeg") else 1000)
+        stream.codec_context.time_base = Fraction(
+            1, 30 if codec in ("mpeg2video", "mjpeg", "libx264") else 1000
+        )
         stream.codec_context.sample_aspect_ratio = aspect
         stream.options = options or {}
         for index, image in enumerate(images):

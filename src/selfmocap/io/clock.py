@@ -108,6 +108,8 @@ def _in_order(values: Float64[np.ndarray, " time"]) -> Int[np.ndarray, " kept"]:
             continue
         length = bisect_left(tails, value)
         previous.append(rows[length - 1] if length else -1)
+        if tails[length : length + 1] == [value]:  # Of equal times, the first is right.
+            continue
         tails[length : length + 1] = [value]
         rows[length : length + 1] = [row]
     chain = [rows[-1]] if rows else []

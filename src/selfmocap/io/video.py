@@ -210,10 +210,12 @@ def _size_warnings(sizes: "Counter[tuple[int, int]]") -> list[str]:
 def _cut_off_warnings(stream: Any, container: Any, clock: Clock) -> list[str]:
     """Compare the length of the video with the one that its file declares."""
     count, seconds = len(clock.times), float(clock.times[-1]) + 1 / clock.fps
-    only = len(container.streams) == 1 or stream.frames
-    declared = _seconds(stream.metadata.get("DURATION", "")) or (
-        (container.duration or 0) / 1_000_000 if only else 0.0
-    )
+    if container.format.name == "avi":  # FFmpeg shortens the duration to what is there.
+        declared = stream.frames / clock.fps
+    elif len(container.streams) == 1 or stream.frames:
+        declared = (container.duration or 0) / 1_000_000
+    else:
+        declared = _seconds(stream.metadata.get("DURATION", ""))
     is_short = seconds < (1 - _CUT_OFF_FRACTION) * declared - 1 / clock.fps
     has_fewer = not stream.frames or count < (1 - _CUT_OFF_FRACTION) * stream.frames
     if not (is_short and has_fewer):
@@ -267,7 +269,7 @@ def _picture_images(video: Video, first: int) -> Iterator[tuple[_Image, bool]]:
         index += 1
 
 
-def _scaled(image: _Image, width: int, height: int) -> _Image:
+def _scaled(image: UInt8[np.ndarray, "rows columns 3"], width: int, height: int) -> _Image:
     if image.shape[:2] == (height, width):
         return image
     return rgb_image(VideoFrame.from_ndarray(image, format="rgb24"), width, height, keep_shape=True)

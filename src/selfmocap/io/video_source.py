@@ -5,7 +5,7 @@ import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
@@ -14,7 +14,17 @@ from selfmocap.io.clock import DEFAULT_FPS
 from selfmocap.io.files import InputError, printable_path
 from selfmocap.io.video_writer import write_lossless_video
 
-VideoInput = Path | str | IO[bytes]
+
+@runtime_checkable
+class BinaryReader(Protocol):
+    """An open binary file."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Read some bytes, or all."""
+        ...
+
+
+VideoInput = Path | str | BinaryReader
 """A path (`~` is expanded), `-` for standard input, or an open binary file."""
 
 INPUT_FOLDER = ".input"
@@ -25,7 +35,7 @@ INPUT_FOLDER = ".input"
 def local_video(
     source: VideoInput | None,
     out: Path,
-    frames: Iterable[UInt8[np.ndarray, "height width 3"]] | None = None,
+    frames: Iterable[np.ndarray] | None = None,
     times: Sequence[float] | None = None,
 ) -> Iterator[Path]:
     """Give the path of a source, or of `frames` (RGB) with their times (s; 30 frames a second without).
@@ -74,7 +84,7 @@ def source_name(source: VideoInput | None) -> str:
     return printable_path(source)
 
 
-def _binary_stream(source: Any) -> IO[bytes]:
+def _binary_stream(source: Any) -> BinaryReader:
     if isinstance(source, str | Path):
         if sys.stdin is None or sys.stdin.isatty():
             raise InputError("-: expected a video on standard input, found none; pipe a file into it")

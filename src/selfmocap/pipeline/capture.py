@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
 
 from selfmocap._version import __version__
 from selfmocap.adaptation.adapt import AdaptConfig
@@ -91,7 +90,7 @@ def capture(
     progress: ProgressCallback = no_progress,
     device: str = "cpu",
     *,
-    frames: Iterable[UInt8[np.ndarray, "height width 3"]] | None = None,
+    frames: Iterable[np.ndarray] | None = None,
     times: Sequence[float] | None = None,
 ) -> list[Motion]:
     """Capture the people in a video; return their post-processed motions.
@@ -100,8 +99,9 @@ def capture(
     `out/report.json`. Results of an earlier run in `out` are used as far as they are still valid. `device` is `cpu`,
     `cuda` or `cuda:N`.
 
-    The video is a path, an open binary file, or `-` for standard input. Instead, `frames` are RGB images of one size,
-    and `times` their times, s (30 frames a second without); an iterator is read once, one frame at a time.
+    The video is a path, an open binary file, or `-` for standard input. Instead, `frames` are RGB images of one size
+    (height, width, 3; uint8), and `times` their times, s (30 frames a second without); an iterator is read once, one
+    frame at a time.
 
     Raises FileNotFoundError or ValueError where the video or a setting cannot be used, OSError where a file cannot be
     written."""
