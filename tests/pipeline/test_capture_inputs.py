@@ -6,6 +6,7 @@ import shutil
 import struct
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,8 +18,12 @@ import torch
 
 from selfmocap.body_model.motion import Motion
 from selfmocap.cli.main import main
+from selfmocap.io.files import read_json
+from selfmocap.io.video_source import local_video
+from selfmocap.pipeline.capture import capture as capture_video
+from selfmocap.pipeline.config import CaptureConfig
 from tests.helpers.stick_figures import HEIGHT, RED, WIDTH, scene
-from tests.helpers.stub_capture import drawn_video, little_work, results, untrained_weights
+from tests.helpers.stub_capture import drawn_video, little_work, person_places, results, untrained_weights
 from tests.helpers.videos import write_video
 
 pytestmark = pytest.mark.slow
@@ -162,3 +167,68 @@ def test_a_folder_without_write_permission_is_named_and_unchanged(
                 assert "Permission denied" in lines[0] and str(out) in lines[0]
     assert not list(empty.iterdir())
     assert results(finished) == before
+
+
+# ---- frames that are no file, and foreign names -----------------------------------------------------
+
+
+def test_frames_from_memory_give_the_motion_of_their_file(tmp_path: Path, weights: Path) -> None:
+    """The file is lossless, and its times are those of the arrays."""
+    images = [scene(of_frame) for of_frame in person_places()]
+    config = CaptureConfig(quality="fast", weights=weights)
+    times = [0.05 * n for n in range(len(images))]
+    with little_work():
+        motions = capture_video(out=tmp_path / "memory", config=config, frames=iter(images), times=times)
+        with local_video(None, tmp_path / "file", images, times) as path:
+            expected = capture_video(path, tmp_path / "b", config)
+        with drawn_video(tmp_path / "a.mp4").open("rb") as file:
+            read = capture_video(file, tmp_path / "open", config)
+    assert len(motions) == len(expected) == len(read) == 2
+    for one, other in zip(motions, expected, strict=True):
+        assert torch.equal(one.p_world_joints, other.p_world_joints)
+        np.testing.assert_allclose(one.frame_times, times[: len(one)], atol=2e-5)
+    assert not (tmp_path / "memory" / ".input").exists()
+    assert read_json(tmp_path / "memory" / "report.json")["video"]["path"] == "frames"
+
+
+def test_foreign_names_do_not_lose_the_work(
+    tmp_path: Path, weights: Path, capsys: pytest.CaptureFixture
+) -> None:
+    name = os.fsdecode(b"[/red] caf\xe9.mp4")
+    out = tmp_path / "take [final]"
+    with little_work():
+        assert capture(drawn_video(tmp_path / name), out, weights) == 0
+    assert read_json(out / "report.json")["video"]["path"].endswith("[/red] caf\ufffd.mp4")
+    assert "caf\ufffd" in (out / "report.html").read_text(encoding="utf-8")
+    assert "take [final]" in capsys.readouterr().out
+
+
+def test_a_capture_in_slow_motion_is_scaled_before_it_is_smoothed(tmp_path: Path, weights: Path) -> None:
+    video = drawn_video(tmp_path / "a.mp4")
+    with little_work():
+        assert capture(video, tmp_path / "out", weights, "--slow-motion", 4, "--formats", "bvh") == 0
+    motion = Motion.load(tmp_path / "out" / "person-1" / "motion.npz")
+    assert motion.fps == pytest.approx(120, rel=0.01)
+    assert read_json(tmp_path / "out" / "report.json")["video"]["fps"] == pytest.approx(120, rel=0.01)
+    assert "Frame Time: 0.0083" in (tmp_path / "out" / "person-1" / "motion.bvh").read_text()
+
+
+def test_captures_in_threads_leave_the_standard_streams_alone(tmp_path: Path, weights: Path) -> None:
+    before, failures = os.fstat(2), []
+    config = CaptureConfig(quality="fast", weights=weights)
+
+    def work(number: int) -> None:
+        try:
+            capture_video(drawn_video(tmp_path / f"{number}.mp4"), tmp_path / str(number), config)
+        except Exception as error:  # noqa: BLE001 (reported below)
+            failures.append(error)
+
+    with little_work():
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert not failures
+    assert os.path.samestat(before, os.fstat(2))
+    assert all((tmp_path / str(number) / "report.json").is_file() for number in range(2))
