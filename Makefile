@@ -1,6 +1,16 @@
-PYTHON ?= python3
 BIN := .venv/bin
-INSTALLED := .venv/installed
+
+# Without PYTHON, an environment that exists is used, whatever made it. A PYTHON of another version rebuilds it: the
+# stamp is named after the version.
+ifeq ($(origin PYTHON),undefined)
+PYTHON := $(or $(wildcard $(BIN)/python),python3)
+endif
+VERSIONS := 3.10 3.11 3.12 3.13 3.14
+VERSION := $(shell { $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'; } 2>/dev/null)
+ifeq ($(filter $(VERSION),$(VERSIONS)),)
+$(error expected Python $(VERSIONS), found $(or $(VERSION),none) as $(PYTHON); name another: make PYTHON=python3.13 test)
+endif
+INSTALLED := .venv/installed-$(VERSION)
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: demo test check docs
@@ -46,6 +56,6 @@ docs: $(INSTALLED)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 $(INSTALLED): pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $(if $(wildcard $@),,--clear) .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev,docs]"
 	touch $@

@@ -22,28 +22,29 @@ class Check:
     remedy: str = ""
 
 
-_PACKAGES = {
-    "numpy": "numpy<2",
-    "scipy": "scipy",
-    "numba": "numba",
-    "torch": "torch",
-    "lightning_fabric": "lightning-fabric",
-    "roma": "roma",
-    "jaxtyping": "jaxtyping",
-    "beartype": "beartype",
-    "ai_edge_litert": "ai-edge-litert",
-    "av": "av",
-    "PIL": "pillow",
-    "matplotlib": "matplotlib",
-    "safetensors": "safetensors",
-    "tensorboard": "tensorboard",
-    "trimesh": "trimesh",
-    "rich": "rich",
-    "tyro": "tyro",
+PYTHONS = ((3, 10), (3, 14))
+"""First and last version of Python that the package supports."""
+REQUIREMENTS = {
+    "numpy": "numpy>=1.26,<3",
+    "scipy": "scipy>=1.13",
+    "numba": "numba>=0.61",
+    "torch": "torch>=2.6",
+    "lightning_fabric": "lightning-fabric>=2.5,<2.7",
+    "roma": "roma>=1.5",
+    "jaxtyping": "jaxtyping>=0.3",
+    "beartype": "beartype>=0.20",
+    "ai_edge_litert": "ai-edge-litert>=2.1",
+    "av": "av>=17,<20",
+    "PIL": "pillow>=11.3",
+    "matplotlib": "matplotlib>=3.10",
+    "safetensors": "safetensors>=0.5",
+    "tensorboard": "tensorboard>=2.19",
+    "trimesh": "trimesh>=4.6",
+    "rich": "rich>=13",
+    "tyro": "tyro>=1.0",
+    "cv2": "opencv-python-headless>=4.10,<5",
 }
-"""What to install, by the module that is imported."""
-_OPENCV_REMEDY = "pip install --force-reinstall --no-deps opencv-python-headless"
-"""Another build of OpenCV writes the same files and may need libGL; the headless build has to be installed last."""
+"""The package's requirements, by the module that is imported."""
 
 
 def doctor_command(format: Literal["text", "json"] = "text") -> int:
@@ -72,26 +73,26 @@ def check_installation() -> list[Check]:
     """Run all checks."""
     return [
         _check_python(),
-        *(_check_module(name, f"pip install '{package}'") for name, package in _PACKAGES.items()),
-        _check_module("cv2", _OPENCV_REMEDY, "opencv-python-headless"),
+        *(_check_module(name, requirement) for name, requirement in REQUIREMENTS.items()),
         *_check_processors(),
         _check_body(),
     ]
 
 
 def _check_python() -> Check:
-    ok = (3, 10) <= sys.version_info[:2] < (3, 13)
-    remedy = "use Python 3.10, 3.11 or 3.12"
+    first, last = PYTHONS
+    ok = first <= sys.version_info[:2] <= last
+    remedy = f"use Python {first[0]}.{first[1]} to {last[0]}.{last[1]}"
     return Check("python", ok, platform.python_version(), remedy)
 
 
-def _check_module(name: str, remedy: str, *distributions: str) -> Check:
+def _check_module(name: str, requirement: str) -> Check:
     module = _import(name)
     if isinstance(module, str):
-        return Check(name, False, module, remedy)
-    names = distributions or (_PACKAGES.get(name, name).partition("<")[0],)
-    versions = [_version(distribution) for distribution in names]
-    return Check(name, True, next((version for version in versions if version), "unknown version"))
+        # Other builds of OpenCV write the same files and may need libGL: the headless one is installed over them.
+        options = "--force-reinstall --no-deps " if name == "cv2" else ""
+        return Check(name, False, module, f"pip install {options}'{requirement}'")
+    return Check(name, True, _version(requirement.partition(">")[0]))
 
 
 def _import(name: str) -> ModuleType | str:
@@ -103,11 +104,11 @@ def _import(name: str) -> ModuleType | str:
         return " ".join(str(error).split()) or type(error).__name__
 
 
-def _version(distribution: str) -> str | None:
+def _version(distribution: str) -> str:
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
-        return None
+        return "unknown version"
 
 
 def _check_processors() -> list[Check]:

@@ -123,7 +123,7 @@ def _write_index(indexed: IndexedShard, split: TrackSplitter) -> None:
     for parts, pieces in _read_people(indexed.shard):
         whole = concat_observations(pieces)
         for track in split(whole):
-            first, second = np.searchsorted(whole.frame_index, track.frame_index[:2]).tolist()
+            first, second = torch.searchsorted(whole.frame_index, track.frame_index[:2]).tolist()
             tables["tracks"].append((row + first, second - first, len(track)))
         for part, piece in zip(parts, pieces, strict=True):
             tables["samples"].append((row, part.offset, part.size))

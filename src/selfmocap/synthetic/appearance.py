@@ -75,7 +75,7 @@ def sample_edges(rng: np.random.Generator, body: Body, clips: int) -> np.ndarray
         rng, clips, [(0.6, 0.93, 1.02), (0.2, 0.45, 0.6), (0.12, 0.2, 0.4), (0.08, 0.7, 0.85)]
     )
     put(surface.SLEEVE, shoulder + sleeve * (wrist - shoulder))
-    put(surface.SHOULDER, shoulder * 0.95)
+    put(surface.SHOULDER, float(shoulder) * 0.95)
     put(surface.COLLAR, joint["neck"][1] + rng.uniform(-0.03, 0.035, clips))
     put(surface.NECKLINE, rng.choice([0.02, 0.05, 0.1], clips))
     put(surface.SLOPE, rng.uniform(7, 12, clips))
@@ -91,7 +91,7 @@ def sample_edges(rng: np.random.Generator, body: Body, clips: int) -> np.ndarray
         joint["head"][1] + rng.choice([-0.06, -0.02, 0.02, 0.3], clips, p=[0.35, 0.3, 0.25, 0.1]),
     )
     put(surface.EAR, joint["head"][2] + rng.uniform(-0.02, 0.02, clips))
-    put(surface.CHIN, joint["head"][2] + 0.04)
+    put(surface.CHIN, float(joint["head"][2]) + 0.04)
     return edges
 
 

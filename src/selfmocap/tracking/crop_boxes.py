@@ -36,7 +36,7 @@ def _box(points: Float[np.ndarray, "visible 2"]) -> Float[np.ndarray, " 3"]:
     if len(points) < 2:
         return np.full(3, np.nan)
     low, high = points.min(axis=0), points.max(axis=0)
-    return np.array([*(low + high) / 2, max(BOX_MARGIN * (high - low).max() / 2, _MIN_HALF_SIDE_PX)])
+    return np.array([*(low + high) / 2, max(BOX_MARGIN * float((high - low).max()) / 2, _MIN_HALF_SIDE_PX)])
 
 
 def _smooth(run: Float[np.ndarray, "time 3"]) -> Float[np.ndarray, "time 3"]:

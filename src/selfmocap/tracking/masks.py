@@ -74,5 +74,8 @@ def _probability_in_crop(
 def _is_near(other: Detection, box: Float[np.ndarray, " 3"]) -> bool:
     """Decide whether the mask of a detection may reach into a box."""
     window = other.mask_window
-    reach = box[2] + (_HALF_DIAGONAL * window.side if window else 0.0)
-    return window is not None and bool(abs(window.x - box[0]) < reach and abs(window.y - box[1]) < reach)
+    if window is None:
+        return False
+    x, y, half_side = box.tolist()
+    reach = half_side + _HALF_DIAGONAL * window.side
+    return abs(window.x - x) < reach and abs(window.y - y) < reach

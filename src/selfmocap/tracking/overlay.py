@@ -157,4 +157,4 @@ def _to_canvas(
     crop: Float[np.ndarray, "n 2"], box: Float[np.ndarray, " 3"], scale: float
 ) -> Float[np.ndarray, "n 2"]:
     """Convert points from px of the crop to px of the canvas."""
-    return ((crop - (CROP_SIZE - 1) / 2) * (2 * box[2] / CROP_SIZE) + box[:2]) * scale
+    return ((crop - (CROP_SIZE - 1) / 2) * (2 * float(box[2]) / CROP_SIZE) + box[:2]) * scale

@@ -233,7 +233,7 @@ class PrecomputedFlow:
             raise _wrong_size(path, "flow", flow.shape, frame)
         known = np.asarray((np.abs(flow) < _MAX_COORDINATE_PX).all(axis=-1))
         matrix, size = box_window(box).matrix(CROP_SIZE), (CROP_SIZE, CROP_SIZE)
-        crop = cv2.warpAffine(np.where(known[..., None], flow, 0), matrix, size)
+        crop = cv2.warpAffine(np.where(known[..., None], flow, np.float32(0)), matrix, size)
         scale = CROP_SIZE / (2 * float(box[2]))
         certain = cv2.warpAffine(known.astype(np.float32), matrix, size) > _MIN_KNOWN_FRACTION
         return (crop * scale).astype(np.float32), certain & inside_frame(box, width, height)

@@ -115,7 +115,7 @@ def fraction_on_mask(detection: Detection, other: Detection) -> float:
 
 def window_around(keypoints: Float[np.ndarray, "n 2"], confidence: Float[np.ndarray, " n"]) -> Window:
     """Compute an upright window around the more confident keypoints, for detectors that return no window."""
-    visible = keypoints[confidence >= WINDOW_RELATIVE * confidence.max()]
+    visible = keypoints[confidence >= WINDOW_RELATIVE * float(confidence.max())]
     low, high = visible.min(axis=0), visible.max(axis=0)
     center = (low + high) / 2
     side = max(_WINDOW_MARGIN * float((high - low).max()), _MIN_WINDOW_SIDE_PX)
