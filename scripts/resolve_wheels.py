@@ -24,18 +24,17 @@ PLATFORMS = {
 MACOS = "14.0"
 """The oldest macOS whose wheels count."""
 EXTRAS = ("view", "usd", "bulk")
+_COMPILE = "pip compile pyproject.toml --constraint constraints.txt --only-binary :all: --quiet --no-header"
 
 
 def supported_pythons() -> list[str]:
     """Return the versions that pyproject.toml names as supported."""
-    classifiers = re.findall(r'"Programming Language :: Python :: (3\.\d+)"', (ROOT / "pyproject.toml").read_text())
-    return sorted(classifiers, key=lambda version: int(version.partition(".")[2]))
+    return re.findall(r'"Programming Language :: Python :: (3\.\d+)"', (ROOT / "pyproject.toml").read_text())
 
 
 def failure(uv: str, python: str, platform: str, *extras: str) -> str:
     """Resolve the package with some extras; return uv's reason why that fails, empty if it does not."""
-    command = [uv, "pip", "compile", "pyproject.toml", "--constraint", "constraints.txt", "--only-binary", ":all:"]
-    command += ["--quiet", "--no-header", "--python-version", python, "--python-platform", platform]
+    command = [uv, *_COMPILE.split(), "--python-version", python, "--python-platform", platform]
     command += [word for extra in extras for word in ("--extra", extra)]
     environment = os.environ | {"MACOSX_DEPLOYMENT_TARGET": MACOS}
     run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)

@@ -1,4 +1,4 @@
-"""The installation: the Makefile's environment, and the versions that pyproject.toml, constraints.txt and texts name."""
+"""The installation: the Makefile's environment, and the versions that the project names."""
 
 import os
 import re
@@ -79,7 +79,7 @@ class _Checkout:
         path.chmod(0o755)
 
     def make(self, *args: str) -> subprocess.CompletedProcess[str]:
-        environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "MAKE"))}
+        environment = {key: os.environ[key] for key in os.environ if not key.startswith(("PYTHON", "MAKE"))}
         environment["PATH"] = f"{self.folder / 'bin'}{os.pathsep}{environment['PATH']}"
         command = ["make", *args, "test"]
         return subprocess.run(
