@@ -15,9 +15,9 @@ from selfmocap.tracking.detectors.keypoint_calibration import (
     SHARED,
     keypoint_calibration,
     kind_of,
+    known_confidence,
     probability,
     single_features,
-    zero_outside,
 )
 from selfmocap.tracking.detectors.registry import create_detector
 from selfmocap.tracking.detectors.window import Window
@@ -108,9 +108,10 @@ def test_one_model_is_surer_of_what_it_sees_well(name) -> None:
     assert (low < high).all()
 
 
-def test_confidence_is_zero_outside_the_image() -> None:
+def test_confidence_is_zero_outside_the_image_and_below_a_tenth() -> None:
     keypoints = np.array([[50.0, 50.0], [50.0, 101.0], [-1.0, 3.0]])
-    assert zero_outside(keypoints, np.full(3, 0.9), (100, 100)) == pytest.approx([0.9, 0, 0])
+    assert known_confidence(keypoints, np.full(3, 0.9), (100, 100)) == pytest.approx([0.9, 0, 0])
+    assert not known_confidence(keypoints, np.full(3, 0.09), (100, 100)).any()
 
 
 def test_the_registry_creates_every_quality() -> None:

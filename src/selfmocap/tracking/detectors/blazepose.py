@@ -12,9 +12,9 @@ from selfmocap.body_model.skeleton import KeypointSet, keypoint_set
 from selfmocap.tracking.detectors.detection import MASK_SIDE, Detection, PersonBox
 from selfmocap.tracking.detectors.keypoint_calibration import (
     keypoint_calibration,
+    known_confidence,
     probability,
     single_features,
-    zero_outside,
 )
 from selfmocap.tracking.detectors.litert import litert_model
 from selfmocap.tracking.detectors.nanodet import NanoDet
@@ -75,7 +75,7 @@ def detection_of(
     outside the image."""
     return Detection(
         keypoints=keypoints.astype(np.float32),
-        confidence=zero_outside(keypoints, confidence, shape),
+        confidence=known_confidence(keypoints, confidence, shape),
         score=found.score,
         window=found.window,
         mask=mask_bytes(found.mask),
