@@ -70,6 +70,9 @@ def test_the_error_for_a_foreign_file_names_the_missing_keys(tmp_path: Path) -> 
     np.savez(tmp_path / "odd.npz", **arrays)
     with pytest.raises(ValueError, match=r"weights has shape \(49, 24\), expected \(50, 24\)"):
         Body.load(tmp_path / "odd.npz")
+    np.savez(tmp_path / "text.npz", **smpl_arrays(vertices=50) | {"v_template": np.array("text")})
+    with pytest.raises(ValueError, match="text.npz: expected numbers in v_template"):
+        Body.load(tmp_path / "text.npz")
     arrays = smpl_arrays(vertices=50)
     arrays["kintree_table"][0, 5] = 0
     np.savez(tmp_path / "tree.npz", **arrays)

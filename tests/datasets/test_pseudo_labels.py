@@ -10,32 +10,11 @@ import torch
 
 from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.body_model.motion import Motion
-from selfmocap.body_model.skeleton import keypoint_set
 from selfmocap.datasets.pseudo_labels import SHARD_INDEX, PseudoLabels, write_shard
 from selfmocap.datasets.shards import FRAMES_PER_SAMPLE
 from selfmocap.geometry.camera import Camera
 from selfmocap.tracking.observations import Observations
-
-SIZE = (64, 48)
-
-
-def observations(frames: int, seed: int) -> Observations:
-    random = torch.Generator().manual_seed(seed)
-    index = torch.arange(frames) + (torch.arange(frames) > frames // 2)  # One frame without the person.
-    points = len(keypoint_set("coco-23").names)
-    masks = torch.rand(frames, 128, 128, generator=random) < 0.5
-    return Observations(
-        index,
-        index.double() / 30,
-        SIZE,
-        torch.rand(frames, 3, generator=random) + 1,
-        "coco-23",
-        torch.rand(frames, points, 2, generator=random),
-        torch.rand(frames, points, generator=random),
-        crops=torch.zeros(frames, 128, 128, 3, dtype=torch.uint8),
-        masks=masks,
-        mask_certain=~masks,
-    )
+from tests.helpers.random_observations import SIZE, random_observations
 
 
 def motion(body: Body, frames: int) -> Motion:
@@ -60,7 +39,7 @@ def captures(tmp_path_factory: pytest.TempPathFactory, body: Body) -> list[Path]
         for number, count in enumerate(frames, start=1):
             person = folder / clip / f"person-{number}"
             person.mkdir()
-            observations(count, number).save(person / "observations.npz")
+            random_observations(count, number).save(person / "observations.npz")
             full[: count + 1].save(person / "motion.npz")
     return [folder / clip for clip in "abc"]
 

@@ -16,8 +16,8 @@ from selfmocap.datasets.three_dpw import read_three_dpw
 from selfmocap.evaluation.evaluate import evaluate
 from selfmocap.evaluation.scores import joint_errors, mean_scores
 from selfmocap.export.write import export_motion
-from tests.datasets.test_smpl_files import threedpw_data
 from tests.helpers.exported_files import wandering_motion
+from tests.helpers.recordings import threedpw_data
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,7 @@
 """Writes small recordings in the field's formats, from the body's own parameters."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +12,11 @@ from scipy.spatial.transform import Rotation
 
 from selfmocap.body_model.body import Body, BodyParameters, forward_kinematics
 from selfmocap.body_model.skeleton import JOINT_NAMES, JOINT_PARENTS
+from selfmocap.datasets.retargeting.skeletons import SkeletonMotion
 from tests.conftest import SHARED_DATA
 
 DATA = SHARED_DATA / "motion"
+R_ZUP_YUP = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
 
 
 def random_motion(frames: int, seed: int = 0, spread: float = 0.5) -> BodyParameters:
@@ -110,3 +114,57 @@ def write_surreal(path: Path, fields: dict[str, np.ndarray]) -> Path:
     """As SURREAL's `*_info.mat` comes."""
     scipy.io.savemat(path, fields, do_compression=True)
     return path
+
+
+def amass_arrays(written: BodyParameters, body: Body) -> dict[str, np.ndarray]:
+    """As AMASS has it: SMPL-H's 52 joints, z up."""
+    poses = np.zeros((len(written.p_world_root), 156))
+    R = written.R_parent_joint.clone()
+    R[:, 0] = torch.from_numpy(R_ZUP_YUP) @ R[:, 0]
+    poses[:, :66] = roma.rotmat_to_rotvec(R).flatten(1)[:, :66]
+    pelvis = (written.p_world_root.numpy() - smpl_translation(written, body))[0]
+    trans = written.p_world_root.numpy() @ R_ZUP_YUP.T - pelvis
+    betas = np.pad(written.betas.numpy(), (0, 6))
+    return {
+        "poses": poses,
+        "trans": trans,
+        "betas": betas,
+        "gender": np.array("male"),
+        "mocap_framerate": 120.0,
+    }
+
+
+def straight_hands(motion: BodyParameters) -> BodyParameters:
+    """The motion without the hands' rotations, which SMPL-H and SMPL-X do not have."""
+    R = motion.R_parent_joint.clone()
+    R[:, 22:] = torch.eye(3, dtype=R.dtype)
+    return replace(motion, R_parent_joint=R)
+
+
+def threedpw_data(people: list[BodyParameters], body: Body) -> dict[str, object]:
+    """As 3DPW has them."""
+    frames = len(people[0].p_world_root)
+    extrinsics = np.tile(np.diag([1.0, -1, -1, 1]), (frames, 1, 1))
+    extrinsics[:, 2, 3] = np.linspace(4, 5, frames)
+    return {
+        "sequence": "courtyard",
+        "poses": [roma.rotmat_to_rotvec(p.R_parent_joint).flatten(1).numpy() for p in people],
+        "trans": [smpl_translation(p, body) for p in people],
+        "betas": [p.betas.numpy() for p in people],
+        "genders": ["m", "f"][: len(people)],
+        "cam_poses": extrinsics,
+        "cam_intrinsics": np.array([[1900.0, 0, 540], [0, 1910, 960], [0, 0, 1]]),
+        "campose_valid": [np.arange(frames) > 1 for _ in people],
+    }
+
+
+class Evil:
+    """A pickled object that runs code."""
+
+    def __reduce__(self):
+        return (print, ("run",))
+
+
+def by_name(motion: SkeletonMotion, names: Sequence[str]) -> torch.Tensor:
+    """(time, names, 3) m."""
+    return motion.world()[1][:, [motion.joint_names.index(name) for name in names]]

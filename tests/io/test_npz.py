@@ -62,3 +62,19 @@ def test_shapes_are_checked_by_axis_name() -> None:
     with pytest.raises(ValueError, match=r"x: b has shape \(5, 2\), expected \(4, 2\)"):
         check_shapes("x", arrays, {"a": ("time", 3), "b": ("time", 2)})
     check_shapes("x", arrays, {"a": ("time", 3), "b": ("other", 2)})
+
+
+def test_archives_that_point_outside_themselves_and_unfinished_headers_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    np.savez(path, a=np.zeros(3))
+    data = bytearray(path.read_bytes())
+    end = data.rindex(b"PK\x05\x06")
+    data[end + 12 : end + 16] = len(data).to_bytes(4, "little")
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=r"a\.npz: expected an \.npz file"):
+        read_npz(path)
+    header = b"{'descr': '<f8', 'shape': (3,"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+    with pytest.raises(ValueError, match=r"a\.npz: "):
+        read_npz(path)

@@ -77,7 +77,16 @@ def test_damaged_files_are_named(observations: Observations, tmp_path: Path) -> 
     ):
         Observations.load(path)
     write_npz(path, arrays | {"keypoint_set": "nonsense"})
-    with pytest.raises(ValueError, match="no keypoint set 'nonsense'"):
+    with pytest.raises(ValueError, match=r"observations\.npz: no keypoint set 'nonsense'"):
+        Observations.load(path)
+    write_npz(path, arrays | {"masks": arrays["masks"].astype(np.float32)})
+    with pytest.raises(ValueError, match="expected packed bits in masks"):
+        Observations.load(path)
+    write_npz(path, arrays | {"boxes": arrays["boxes"].astype(complex)})
+    with pytest.raises(ValueError, match="boxes is of type complex128, expected numbers"):
+        Observations.load(path)
+    write_npz(path, arrays | {"version": "a"})
+    with pytest.raises(ValueError, match="expected the version of .* as a number"):
         Observations.load(path)
 
 

@@ -47,7 +47,9 @@ def test_openpose_and_coco_files_are_read_in_frame_order(tmp_path: Path) -> None
     "text",
     ["", "[", "[]", "{}", '{"people": 3}', '[{"image_id": 0}]', "[1]", "[" * 100_000,
      '[{"image_id": {}, "keypoints": ' + str([0.0] * 51) + "}]",
-     '[{"image_id": 0, "keypoints": ' + str([1e30] * 51) + "}]"],
+     '[{"image_id": 0, "keypoints": ' + str([1e30] * 51) + "}]",
+     '{"images": [{"id": [], "file_name": "a"}], "annotations": [{"image_id": 0, "keypoints": '
+     + str([0.5] * 51) + "}]}"],
 )  # fmt: skip
 def test_hostile_keypoints_are_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "keypoints.json"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from selfmocap.body_model.model_folder import find_model
 from selfmocap.body_model.skeleton import JOINT, JOINT_NAMES, JOINT_PARENTS
 from selfmocap.io.files import existing_file, sha256_of_path
 from selfmocap.io.npz import check_format, check_shapes, read_npz
@@ -76,15 +77,15 @@ class BodyData:
 
 
 def read_body(path: Path | str | None = None) -> BodyData:
-    """Read the embedded default body, or a body from a user's `.npz` or `.pkl` file.
+    """Read the embedded default body, or a body from a user's `.npz` or `.pkl` file; of a folder, its neutral model.
 
     Raises FileNotFoundError, or ValueError that names the problem of the file."""
     if path is None:
         return _read_default(Path(str(files("selfmocap"))) / "assets" / "body.npz")
-    path = existing_file(path)
-    if path.suffix == ".npz":
+    path = existing_file(find_model(path, "neutral") if Path(path).is_dir() else path)
+    if path.suffix.lower() == ".npz":
         arrays = read_npz(path, only=_SMPL_KEYS)
-    elif path.suffix == ".pkl":
+    elif path.suffix.lower() == ".pkl":
         arrays = read_pickle(path)
     else:
         raise ValueError(f"{path}: expected a body model as .npz or .pkl, found {path.suffix or 'no suffix'}")
@@ -93,7 +94,10 @@ def read_body(path: Path | str | None = None) -> BodyData:
         raise ValueError(
             f"{path}: expected an SMPL, SMPL-H or SMPL-X model, found a file that lacks {', '.join(missing)}"
         )
-    return _from_smpl(path, {key: np.asarray(arrays[key]) for key in _SMPL_KEYS})
+    arrays = {key: np.asarray(arrays[key]) for key in _SMPL_KEYS}
+    if wrong := sorted(key for key in _SMPL_KEYS if arrays[key].dtype.kind not in "biuf"):
+        raise ValueError(f"{path}: expected numbers in {', '.join(wrong)}, found others; download it again")
+    return _from_smpl(path, arrays)
 
 
 def _read_default(path: Path) -> BodyData:

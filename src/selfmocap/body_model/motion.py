@@ -14,7 +14,7 @@ from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.body_model.frame_rates import median_fps
 from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS, JOINT_NAMES
 from selfmocap.geometry.camera import Camera
-from selfmocap.io.npz import NamedBytesIO, check_format, check_shapes, read_npz, write_npz
+from selfmocap.io.npz import NamedBytesIO, check_format, check_numbers, check_shapes, read_npz, write_npz
 
 MOTION_FORMAT, MOTION_VERSION = "selfmocap-motion", 1
 
@@ -149,20 +149,29 @@ class Motion:
         moving = arrays["R_cam_world"].ndim > 2
         cameras = _CAMERA_SHAPES if moving else {name: shape[1:] for name, shape in _CAMERA_SHAPES.items()}
         check_shapes(path, arrays, _SHAPES | cameras)
+        texts = ("format", "body", "joint_names", "keypoint_names", "provenance")
+        check_numbers(path, arrays, arrays.keys() - set(texts))
         if tuple(arrays["joint_names"]) != JOINT_NAMES:
             raise ValueError(
                 f"{path}: expected SMPL's 24 joints in SMPL's order, found {list(arrays['joint_names'])}"
             )
-        tensors = {name: torch.from_numpy(array) for name, array in arrays.items() if array.dtype.kind != "U"}
+        tensors = {name: torch.from_numpy(arrays[name]) for name in arrays.keys() - set(texts)}
         width, height = (int(n) for n in arrays["image_size"])
         return cls(
             parameters=BodyParameters(tensors["betas"], tensors["rotations"], tensors["p_world_root"]),
             camera=Camera(*(tensors[name] for name in ("focal", "center", "R_cam_world", "t_cam_world"))),
             image_size=(width, height),
             body=str(arrays["body"]),
-            provenance=json.loads(str(arrays["provenance"])),
+            provenance=_provenance(path, str(arrays["provenance"])),
             **{name: tensors[name] for name in _FRAME_FIELDS},
         )
+
+
+def _provenance(path: Path | str | NamedBytesIO, text: str) -> dict[str, Any]:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: expected provenance as JSON, found other text ({error})") from error
 
 
 @torch.no_grad()

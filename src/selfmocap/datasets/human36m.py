@@ -7,6 +7,7 @@ import re
 import shutil
 import tempfile
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -136,5 +137,13 @@ def _pickled_member(path: Path, name: str) -> object:
                 shutil.copyfileobj(member, copy)
             copy.flush()
             return read_pickle(copy.name)
-    except (zipfile.BadZipFile, KeyError, EOFError) as error:
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        KeyError,
+        EOFError,
+        OSError,
+        NotImplementedError,
+        RuntimeError,
+    ) as error:
         raise ValueError(f"{path}: expected data_3d_h36m.npz with {name} ({error})") from error

@@ -32,6 +32,8 @@ class SmplMotion:
     """SMPL's translation in the file's world, metres: the pelvis is at its rest position for `betas` plus this."""
     R_world_file: Float[Tensor, "3 3"]
     """From the file's world to the world of this project, which is y up."""
+    model: str = "smpl"
+    """The kind of the model that `betas` belong to: `smpl`, `smplh` or `smplx`."""
 
     def __len__(self) -> int:
         return len(self.transl)

@@ -39,13 +39,20 @@ def read_three_dpw(path: Path | str) -> list[ThreeDPWPerson]:
     if not isinstance(data, dict) or not data.keys() >= _KEYS:
         lacks = sorted(_KEYS - data.keys()) if isinstance(data, dict) else sorted(_KEYS)
         raise ValueError(f"{path}: not a 3DPW sequence, it lacks {', '.join(lacks)}")
+    by_person = ("poses", "trans", "betas", "genders", "campose_valid")
+    if wrong := [key for key in by_person if not _is_list(data[key])]:
+        raise ValueError(f"{path}: expected a list by person in {', '.join(wrong)}; download it again")
     people = len(data["poses"])
-    for key in ("trans", "betas", "genders", "campose_valid"):
+    for key in by_person:
         if len(data[key]) != people:
             raise ValueError(
                 f"{path}: {key} is for {len(data[key])} people, poses for {people}; download it again"
             )
     return [_person(path, data, person) for person in range(people)]
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim > 0)
 
 
 def _person(path: Path, data: dict[str, Any], person: int) -> ThreeDPWPerson:

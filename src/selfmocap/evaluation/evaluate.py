@@ -18,6 +18,7 @@ from torch import Tensor
 
 from selfmocap.body_model.body import Body
 from selfmocap.body_model.model_files import SMPL_MEAN_PELVIS
+from selfmocap.body_model.model_folder import find_model
 from selfmocap.body_model.motion import MOTION_FORMAT, Motion
 from selfmocap.body_model.skeleton import JOINT
 from selfmocap.datasets.amass import read_amass
@@ -27,6 +28,7 @@ from selfmocap.evaluation.scores import FrameErrors, concat_errors, joint_errors
 from selfmocap.geometry.camera import Camera
 from selfmocap.io.npz import read_npz
 from selfmocap.io.progress import ProgressCallback, no_progress
+from selfmocap.io.stray_files import is_stray
 from selfmocap.losses.metrics import absolute_error
 
 SCORES_VERSION = 2
@@ -92,11 +94,7 @@ class BodyModels:
 
     def of_smpl(self, motion: SmplMotion, camera: Camera | None) -> ScoredMotion:
         """Take SMPL parameters. Without the user's SMPL file they are applied to the default body in its mean shape."""
-        body = (
-            self.default
-            if self.smpl_model is None
-            else Body.load(_model_of_gender(self.smpl_model, motion.gender))
-        )
+        body = self.default if self.smpl_model is None else Body.load(_model_file(self.smpl_model, motion))
         if self.smpl_model is None:
             motion = replace(motion, betas=torch.zeros_like(motion.betas))
         parameters = motion.parameters(body)
@@ -110,15 +108,12 @@ class BodyModels:
         return ScoredMotion(motion.name, posed, camera is not None, body, note)
 
 
-def _model_of_gender(model: Path, gender: str) -> Path:
+def _model_file(model: Path, motion: SmplMotion) -> Path:
+    """Return the user's file, or of a folder the model that the motion was fitted with. SMPL and SMPL-H share betas."""
     if not model.is_dir():
         return model
-    for path in sorted(model.iterdir()):
-        if {gender, gender[:1]} & set(path.stem.lower().split("_")):
-            return path
-    raise FileNotFoundError(
-        f"{model}: no SMPL model for gender {gender}; expected a file such as SMPL_{gender.upper()}.pkl"
-    )
+    kinds = {"smpl": ("smpl", "smplh"), "smplh": ("smplh", "smpl"), "smplx": ("smplx",)}
+    return find_model(model, motion.gender, kinds[motion.model])
 
 
 def read_scored_motions(path: Path, bodies: BodyModels) -> list[ScoredMotion]:
@@ -143,10 +138,10 @@ def files_by_clip(side: Path) -> dict[str, list[Path]]:
                 f"{side} does not exist; expected a motion.npz, .npz or .pkl file, or a folder"
             )
         return {"": [side]}
-    files = sorted(side.rglob("motion.npz")) or [
+    files = sorted(path for path in side.rglob("motion.npz") if not is_stray(path, side)) or [
         path
         for path in sorted([*side.rglob("*.npz"), *side.rglob("*.pkl")])
-        if not _NOT_MOTIONS.fullmatch(path.name)
+        if not _NOT_MOTIONS.fullmatch(path.name) and not is_stray(path, side)
     ]
     if not files:
         raise FileNotFoundError(

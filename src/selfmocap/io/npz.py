@@ -1,7 +1,9 @@
 """Read and write `.npz` files; every declared size is checked before memory is allocated, and no pickle is read."""
 
 import contextlib
+import errno
 import io
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Set
@@ -15,6 +17,7 @@ from selfmocap.io.atomic import atomic_write
 from selfmocap.io.files import existing_file
 
 MAX_ARRAY_BYTES = 4 << 30
+_NUMBER_TYPES = {"b1", "u1", "i1", "i2", "i4", "i8", "f2", "f4", "f8"}
 
 
 def write_npz(path: Path | str, arrays: Mapping[str, Any]) -> None:
@@ -90,7 +93,11 @@ def _naming_the_file(path: Path | NamedBytesIO) -> Iterator[None]:
         yield
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise ValueError(f"{path}: expected an .npz file, found a damaged or other file ({error})") from error
-    except ValueError as error:
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # The archive names a position before the file's beginning.
+            raise
+        raise ValueError(f"{path}: expected an .npz file, found a damaged file; write it again") from error
+    except (ValueError, SyntaxError, TypeError, OverflowError, MemoryError, tokenize.TokenError) as error:
         raise ValueError(f"{path}: {error}") from error
 
 
@@ -145,12 +152,25 @@ def check_format(
     found = str(arrays["format"]) if "format" in arrays else "no format key"
     if found != name:
         raise ValueError(f"{path}: expected a {name} file, found {found}")
-    if int(arrays["version"]) > version:
+    declared = arrays.get("version", np.empty(0))
+    if declared.shape != () or declared.dtype.kind not in "iu":
+        raise ValueError(f"{path}: expected the version of {name} as a number; write the file again")
+    if int(declared) > version:
         raise ValueError(
             f"{path}: expected {name} version {version} or older, found {arrays['version']}; update selfmocap"
         )
     if missing := sorted(keys - arrays.keys()):
         raise ValueError(f"{path}: {name} lacks {', '.join(missing)}; write it again")
+
+
+def check_numbers(
+    path: Path | str | NamedBytesIO, arrays: Mapping[str, np.ndarray], keys: Collection[str]
+) -> None:
+    """Raise ValueError unless arrays are of a type that tensors have: Booleans, integers or real numbers."""
+    for key in keys:
+        dtype = arrays[key].dtype
+        if dtype.newbyteorder("=").str[1:] not in _NUMBER_TYPES or not dtype.isnative:
+            raise ValueError(f"{path}: {key} is of type {dtype}, expected numbers; write the file again")
 
 
 def check_shapes(

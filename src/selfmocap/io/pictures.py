@@ -127,7 +127,7 @@ def read_image(path: Path) -> UInt8[np.ndarray, "height width 3"]:
             return _rgb(path, ImageOps.exif_transpose(image))
     except InputError:
         raise
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, TypeError) as error:
         raise InputError(
             f"{path}: expected an image, found damaged data ({' '.join(str(error).split())}); save it again"
         ) from None

@@ -11,12 +11,13 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from selfmocap.body_model.frame_rates import median_fps
-from selfmocap.body_model.skeleton import HAND_KEYPOINTS, HAND_SIDES, keypoint_set
+from selfmocap.body_model.skeleton import HAND_KEYPOINTS, HAND_SIDES, KEYPOINT_SETS, keypoint_set
 from selfmocap.geometry.camera import CROP_SIZE
 from selfmocap.io.npz import (
     MAX_ARRAY_BYTES,
     NamedBytesIO,
     check_format,
+    check_numbers,
     check_shapes,
     npz_names,
     npz_rows,
@@ -182,10 +183,16 @@ class Observations:
         check_format(path, arrays, OBSERVATIONS_FORMAT, OBSERVATIONS_VERSION, set(_SHAPES))
         optional = {n: shape for n, shape in (_HAND_SHAPES | _IMAGE_SHAPES).items() if n in arrays}
         check_shapes(path, arrays, _SHAPES | optional)
+        check_numbers(path, arrays, [name for name in arrays if name in _TENSORS or name == "image_size"])
+        if wrong := [name for name in _PACKED if name in arrays and arrays[name].dtype != np.uint8]:
+            raise ValueError(f"{path}: expected packed bits in {', '.join(wrong)}; write the file again")
+        name = str(arrays["keypoint_set"])
+        if name not in KEYPOINT_SETS:
+            raise ValueError(f"{path}: no keypoint set {name!r}, expected one of {', '.join(KEYPOINT_SETS)}")
         width, height = (int(n) for n in arrays["image_size"])
         return cls(
             image_size=(width, height),
-            keypoint_set=str(arrays["keypoint_set"]),
+            keypoint_set=name,
             **_tensors({name: arrays[name] for name in _TENSORS if name in arrays}),
         )
 

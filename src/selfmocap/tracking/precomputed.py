@@ -110,9 +110,9 @@ def _frame_order(path: Path, data: Any) -> dict[int | str, int] | None:
         return None
     try:
         names = sorted((natural_sort_key(Path(image["file_name"])), image["id"]) for image in images)
+        return {identity: index for index, (_, identity) in enumerate(names)}
     except (TypeError, KeyError) as error:
         raise InputError(f"{path}: expected 'images' with 'id' and 'file_name'") from error
-    return {identity: index for index, (_, identity) in enumerate(names)}
 
 
 def _detection(path: Path, numbers: Any, keypoints: int) -> Detection | None:

@@ -143,11 +143,15 @@ def test_a_recording_without_any_t_pose_borrows_one_of_the_same_skeleton(tmp_pat
         find_reference(replace(odd, name="odd"), [reference_of(complete)])
 
 
-def test_unknown_joints_are_named(tmp_path: Path, body: Body) -> None:
+def test_a_skeleton_that_is_no_person_is_refused(tmp_path: Path, body: Body) -> None:
     motion = as_skeleton(posed("t"), body, tmp_path / "a.bvh")
-    names = tuple("leg" if name == "left_knee" else name for name in motion.joint_names)
-    with pytest.raises(ValueError, match="SMPL.*left_knee"):
-        reference_pose(replace(motion, joint_names=names))
+    chain = replace(
+        motion,
+        joint_names=tuple(f"bone{k}" for k in range(len(motion.joint_names))),
+        parents=tuple(range(-1, len(motion.parents) - 1)),
+    )
+    with pytest.raises(ValueError, match="a: a skeleton of an unknown kind; expected two legs.* found bone0"):
+        reference_pose(chain)
 
 
 def test_betas_are_those_of_the_lengths(body: Body) -> None:

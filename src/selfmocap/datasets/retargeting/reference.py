@@ -6,13 +6,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from selfmocap.datasets.retargeting.rigs import LIMB_POINTS, RigNaming, identify_rig
+from selfmocap.datasets.retargeting.rig_structure import identify_rig
+from selfmocap.datasets.retargeting.rigs import LIMB_POINTS, RigNaming
 from selfmocap.datasets.retargeting.skeletons import SkeletonMotion, angle_deg
 
 SIDES = ("left", "right")
 MAX_REFERENCE_DEG = 12.0
 """Mean deviation of a reference pose: knees and elbows are straight, legs and arms in the body's plane (arms anywhere
 from level to hanging), the back upright."""
+MAX_FIRST_FRAME_DEG = 6.0
+"""Mean deviation of a first frame that is meant as a reference pose. That of a walk may be 9 degrees, with an ankle off
+by 40."""
 FIRST_FRAME_JUMP_DEG = 8.0
 """A first frame that is a reference pose, and farther than this from the second, was added by the exporter."""
 BLEND_FACTOR = 4.0
@@ -39,11 +43,11 @@ def reference_pose(motion: SkeletonMotion) -> SkeletonMotion | None:
     """Return one frame of the skeleton near a T pose (or an A pose, or with hanging arms): the skeleton without
     rotations, or its first frame; None if neither is such a pose. Raises ValueError for a skeleton of unknown joints.
     """
-    rig = identify_rig(motion.name, motion.joint_names)
+    rig = identify_rig(motion)
     still = torch.eye(3, dtype=torch.float64).expand_as(motion.R_parent_joint[:1])
-    for R in (still, motion.R_parent_joint[:1]):
+    for R, limit in ((still, MAX_REFERENCE_DEG), (motion.R_parent_joint[:1], MAX_FIRST_FRAME_DEG)):
         pose = replace(motion.frames(slice(1)), R_parent_joint=R)
-        if _from_reference_deg(reference_points(pose, rig)) < MAX_REFERENCE_DEG:
+        if pose_deviation_deg(reference_points(pose, rig)) < limit:
             return pose
     return None
 
@@ -52,12 +56,12 @@ def find_reference(motion: SkeletonMotion, references: list[SkeletonMotion]) -> 
     """Return the reference pose of another recording whose limbs point in the same directions in their joints' frames.
 
     Raises ValueError if there is none."""
-    rig = identify_rig(motion.name, motion.joint_names)
-    limbs = [name for part in _COMPARED_PARTS for name in rig.limbs[part]]
+    rig = identify_rig(motion)
+    names = [name for part in _COMPARED_PARTS for name in rig.limbs[part]]
     for reference in references:
-        if identify_rig(reference.name, reference.joint_names) is rig:
-            ours, theirs = (_directions(skeleton, limbs) for skeleton in (motion, reference))
-            if angle_between_deg(ours, theirs).max() < MAX_FRAME_DIFFERENCE_DEG:
+        if identify_rig(reference) == rig:
+            directions = (_directions(skeleton, names) for skeleton in (motion, reference))
+            if angle_between_deg(*directions).max() < MAX_FRAME_DIFFERENCE_DEG:
                 return reference
     raise ValueError(
         f"{motion.name}: neither its unrotated pose nor its first frame is near a T-pose, and no recording of the same "
@@ -76,10 +80,10 @@ def angle_between_deg(a: Float[Tensor, "*batch 3"], b: Float[Tensor, "*batch 3"]
 
 def drop_leading_pose(motion: SkeletonMotion) -> SkeletonMotion:
     """Remove a T pose that an exporter added at the start, and the blend from it to the motion."""
-    rig = identify_rig(motion.name, motion.joint_names)
+    rig = identify_rig(motion)
     if (
         len(motion) < 3
-        or _from_reference_deg(reference_points(motion.frames(slice(1)), rig)) > MAX_REFERENCE_DEG
+        or pose_deviation_deg(reference_points(motion.frames(slice(1)), rig)) > MAX_REFERENCE_DEG
     ):
         return motion
     followed = [motion.joint_names.index(name) for name in rig.joints()]
@@ -115,7 +119,7 @@ def _facing(points: dict[str, Float[Tensor, "3"]]) -> Float[Tensor, "3 3"]:
     return torch.stack([left, up, torch.linalg.cross(left, up)], dim=1)
 
 
-def _from_reference_deg(seen: ReferencePose) -> float:
+def pose_deviation_deg(seen: ReferencePose) -> float:
     """Compute the mean angle by which limbs are bent or out of the body's plane, or the back is not upright."""
     left, up, forward = seen.R_world_person.unbind(1)
     angles: list[Tensor] = []

@@ -16,7 +16,8 @@ from selfmocap.body_model.joint_limits import repair_rotations
 from selfmocap.body_model.skeleton import JOINT, JOINT_PARENTS
 from selfmocap.datasets.retargeting.ground import lowest_height, put_on_ground
 from selfmocap.datasets.retargeting.reference import SIDES, ReferencePose, reference_points, unit_vector
-from selfmocap.datasets.retargeting.rigs import RigNaming, identify_rig
+from selfmocap.datasets.retargeting.rig_structure import identify_rig
+from selfmocap.datasets.retargeting.rigs import RigNaming
 from selfmocap.datasets.retargeting.skeletons import SkeletonMotion
 from selfmocap.geometry.rotations import interpolate
 
@@ -51,7 +52,7 @@ def retarget(
 
     `reference` is the skeleton in a pose near a T (see `reference_pose`). Without `betas` the body is shaped to the
     skeleton's proportions. Raises ValueError for a skeleton of unknown joints."""
-    rig = identify_rig(motion.name, motion.joint_names)
+    rig = identify_rig(motion)
     seen = reference_points(reference, rig)
     betas = fit_betas_to_joints(seen.points, body) if betas is None else betas
     rest = body.shape(betas.to(body.v_template)).joints.double()

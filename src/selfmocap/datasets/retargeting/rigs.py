@@ -1,5 +1,6 @@
 """Naming of the joints of common skeletons."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 LIMB_POINTS = ("hip", "knee", "ankle", "shoulder", "elbow", "wrist")
@@ -29,6 +30,16 @@ class RigNaming:
             *self.neck,
             *(name for pair in self.limbs.values() for name in pair),
         }
+
+    def renamed(self, rename: Callable[[str], str]) -> "RigNaming":
+        """Return the naming with each joint's name replaced."""
+        return RigNaming(
+            self.name,
+            rename(self.pelvis),
+            tuple(map(rename, self.spine)),
+            tuple(map(rename, self.neck)),
+            {part: (rename(left), rename(right)) for part, (left, right) in self.limbs.items()},
+        )
 
 
 def _both(left: str, right: str, **patterns: str) -> dict[str, tuple[str, str]]:
@@ -113,17 +124,3 @@ RIG_NAMINGS = (
         ),
     ),
 )  # fmt: skip
-
-
-def identify_rig(name: str, joint_names: tuple[str, ...]) -> RigNaming:
-    """Find the rig of a skeleton by its joint names. Raises ValueError that lists the known rigs."""
-    names = set(joint_names)
-    for rig in RIG_NAMINGS:
-        if rig.joints() <= names:
-            return rig
-    nearest = min(RIG_NAMINGS, key=lambda rig: len(rig.joints() - names))
-    missing = sorted(nearest.joints() - names)
-    raise ValueError(
-        f"{name}: a skeleton of an unknown kind; the nearest is {nearest.name}, which also has "
-        f"{', '.join(missing[:6])}. Rename the joints to one of {', '.join(rig.name for rig in RIG_NAMINGS)}"
-    )
