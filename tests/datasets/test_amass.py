@@ -31,7 +31,7 @@ def test_on_another_body_rotations_carry_over_and_feet_stand(tmp_path: Path, bod
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "says"),
+    ("key", "value", "message"),
     [
         ("poses", None, "lacks poses"),
         ("poses", np.zeros((6, 100)), "156"),
@@ -51,11 +51,11 @@ def test_on_another_body_rotations_carry_over_and_feet_stand(tmp_path: Path, bod
     ],
 )
 def test_a_malformed_amass_file_names_the_key(
-    tmp_path: Path, body: Body, key: str, value: np.ndarray | None, says: str
+    tmp_path: Path, body: Body, key: str, value: np.ndarray | None, message: str
 ) -> None:
     arrays = amass_arrays(random_motion(6), body) | {key: value}
     np.savez(tmp_path / "bad.npz", **{name: array for name, array in arrays.items() if array is not None})
-    with pytest.raises(ValueError, match=rf"bad\.npz.*{says}"):
+    with pytest.raises(ValueError, match=rf"bad\.npz.*{message}"):
         read_amass(tmp_path / "bad.npz")
 
 

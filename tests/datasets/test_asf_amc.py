@@ -20,7 +20,7 @@ def test_amc_returns_the_joints_that_were_written(tmp_path, body):
 
 
 @pytest.mark.parametrize(
-    ("of", "change", "says"),
+    ("of", "change", "message"),
     [
         ("a.asf", (":bonedata", ":bones"), "bonedata"),
         ("a.asf", (" length 0.45", " length -1"), "line 4"),
@@ -34,13 +34,13 @@ def test_amc_returns_the_joints_that_were_written(tmp_path, body):
         ("a.amc", (":DEGREES", ":RADIANS"), "radians"),
     ],
 )
-def test_a_malformed_amc_names_file_and_place(tmp_path, body, of, change, says):
+def test_a_malformed_amc_names_file_and_place(tmp_path, body, of, change, message):
     texts = dict(zip(("a.asf", "a.amc"), asf_amc_text(random_motion(3), body), strict=True))
     assert change[0] in texts[of]
     texts[of] = texts[of].replace(*change)
     for name, text in texts.items():
         (tmp_path / name).write_text(text)
-    with pytest.raises(ValueError, match=rf"{of.replace('.', '[.]')}.*{says}"):
+    with pytest.raises(ValueError, match=rf"{of.replace('.', '[.]')}.*{message}"):
         read_amc(tmp_path / "a.amc", tmp_path / "a.asf")
 
 

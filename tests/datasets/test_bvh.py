@@ -45,7 +45,7 @@ BVH += "End Site\n{\nOFFSET 0 1 0\n}\n}\nMOTION\nFrames: 1\nFrame Time: 0.03\n0 
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "message"),
     [
         (("MOTION", "MOTIONS"), "MOTION"),
         (("OFFSET 0 0 0", "OFFSET 0 zero 0"), r"line 4.*zero"),
@@ -62,11 +62,11 @@ BVH += "End Site\n{\nOFFSET 0 1 0\n}\n}\nMOTION\nFrames: 1\nFrame Time: 0.03\n0 
         (("End Site\n{\n", "ROOT b\n{\n"), "line 6"),
     ],
 )
-def test_a_malformed_bvh_names_file_and_place(tmp_path, change, says):
+def test_a_malformed_bvh_names_file_and_place(tmp_path, change, message):
     path = tmp_path / "bad.bvh"
     path.write_text(BVH)
     assert len(read_bvh(path)) == 1
     assert BVH != BVH.replace(*change)
     path.write_text(BVH.replace(*change))
-    with pytest.raises(ValueError, match=rf"bad\.bvh.*{says}"):
+    with pytest.raises(ValueError, match=rf"bad\.bvh.*{message}"):
         read_bvh(path)

@@ -46,7 +46,7 @@ def test_a_folder_without_a_usable_recording_is_refused(tmp_path: Path, body: Bo
     motion.R_parent_joint[0] = torch.eye(3)
     jumping = motion.R_parent_joint[torch.arange(61) % 2 * 30].clone()
     (tmp_path / "jumps.bvh").write_text(bvh_text(replace(motion, R_parent_joint=jumping), body))
-    with pytest.raises(ValueError, match=r"no recording can be read.*jumps\.bvh: .*no half second of it moves like a person"):
+    with pytest.raises(ValueError, match=r"jumps\.bvh: .*no half second of it moves like a person"):
         load_motions(tmp_path, body)
 
 

@@ -64,7 +64,7 @@ def test_surreal_parts_are_flipped_as_images_are(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "says"),
+    ("key", "value", "message"),
     [
         ("pose", None, "lacks pose"),
         ("pose", np.zeros((71, 4)), "pose is float64 of shape"),
@@ -74,12 +74,12 @@ def test_surreal_parts_are_flipped_as_images_are(tmp_path: Path) -> None:
     ],
 )
 def test_a_malformed_surreal_file_names_the_key(
-    tmp_path: Path, body: Body, key: str, value: np.ndarray | None, says: str
+    tmp_path: Path, body: Body, key: str, value: np.ndarray | None, message: str
 ) -> None:
     written = random_motion(4).to(torch.float32)
     fields = to_surreal(written, joints(written, body).float(), surreal_camera(4), "male", 6.5) | {key: value}
     path = write_surreal(tmp_path / "bad_info.mat", {name: a for name, a in fields.items() if a is not None})
-    with pytest.raises(ValueError, match=rf"bad_info\.mat.*{says}"):
+    with pytest.raises(ValueError, match=rf"bad_info\.mat.*{message}"):
         read_surreal(path)
 
 

@@ -25,7 +25,7 @@ def test_threedpw_returns_the_people_that_were_written(tmp_path: Path, body: Bod
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "says"),
+    ("key", "value", "message"),
     [
         ("sequence", Evil(), "refused"),
         ("trans", None, "lacks trans"),
@@ -38,11 +38,11 @@ def test_threedpw_returns_the_people_that_were_written(tmp_path: Path, body: Bod
     ],
 )
 def test_a_malformed_threedpw_file_names_the_key(
-    tmp_path: Path, body: Body, capsys: pytest.CaptureFixture[str], key: str, value: object, says: str
+    tmp_path: Path, body: Body, capsys: pytest.CaptureFixture[str], key: str, value: object, message: str
 ) -> None:
     data = threedpw_data([random_motion(5)], body) | {key: value}
     kept = {name: item for name, item in data.items() if item is not None}
     (tmp_path / "bad.pkl").write_bytes(pickle.dumps(kept, protocol=2))
-    with pytest.raises(ValueError, match=rf"bad\.pkl.*{says}"):
+    with pytest.raises(ValueError, match=rf"bad\.pkl.*{message}"):
         read_three_dpw(tmp_path / "bad.pkl")
     assert "run" not in capsys.readouterr().out
