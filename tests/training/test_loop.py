@@ -35,9 +35,9 @@ def test_the_number_of_workers_does_not_change_synthetic_batches(body: Body) -> 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     people = SyntheticConfig(clips=3), procedural_motions(body, 3, 3), procedural_backgrounds(2), body
-    config, fabric = FrameTrainConfig(steps=5, batch=3), Fabric(accelerator="cpu", devices=1)
+    config, fabric = FrameTrainConfig(steps=5, batch=32), Fabric(accelerator="cpu", devices=1)
     alone, by_workers = (
-        list(micro_batches(lambda seed: sample_batch(seed, *people), config, 3, 0, workers, fabric))
+        list(micro_batches(lambda seed: sample_batch(seed, *people), config, 32, 0, workers, fabric))
         for workers in (0, 2)
     )
     torch.set_num_threads(threads)
