@@ -3,11 +3,11 @@
     python scripts/measure_keypoint_errors.py [--clips 12] [--frames 24] [--motions MOTIONS --held-out SUBJECT ...]
         [--backgrounds IMAGES]
 
-Prints a JSON object for each detector, and for `KeypointErrors()` and `KeypointErrors.measured()` on the same clips:
-lengths are fractions of the person's size in the image. `white` and `slow` are the standard deviations of the parts of
-the errors that differ from frame to frame and that stay; `slow_after_10` is the correlation of the latter over ten
-frames. Errors above a tenth, and left taken for right, are counted apart. `bias` is the mean error, x to the person's
-left in the image and y down the torso.
+Prints a JSON object for each detector, and for the errors drawn for the same clips. Lengths are fractions of the person's
+size in the image. `white` and `slow` are the standard deviations, per coordinate, of the parts of the errors that differ
+from frame to frame and that stay; `slow_after_10` is the correlation of the latter over ten frames. Errors above a tenth,
+and left taken for right, are counted apart. `bias` is the mean error, x to the person's left in the image and y down the
+torso.
 """
 
 import argparse
@@ -87,11 +87,11 @@ def detect(detector: PoseEnsemble, clip: SyntheticClip, truth: Truth) -> Detecte
     return Detected(np.array(keypoints, float), np.array(confidence))
 
 
-def drawn(config: KeypointErrors, truth: Truth, seed: int) -> Detected:
+def drawn_errors(truth: Truth, seed: int) -> Detected:
     """Draw the errors that training would give to a clip."""
     rng, size = np.random.default_rng(seed), truth.size[None]
     keypoints, unoccluded, inside = (array[None] for array in truth)
-    errors = corrupt.sample_errors(rng, config, 1, len(truth.keypoints))
+    errors = corrupt.sample_errors(rng, KeypointErrors(), 1, len(truth.keypoints))
     positions = corrupt.displaced_keypoints(errors, keypoints, size)
     positions = positions + corrupt.hidden_displacement(errors, unoccluded, size)
     confidence = corrupt.sample_confidence(rng, errors, unoccluded, inside)
@@ -154,7 +154,7 @@ def fraction(chosen: Bool[np.ndarray, "..."], among: Bool[np.ndarray, "..."]) ->
 
 def spread(
     error: Float[np.ndarray, "clips frames n 2"], fine: Bool[np.ndarray, "clips frames n"]
-) -> dict[str, float]:
+) -> dict[str, float | None]:
     """Compute the white and the slow part of errors, per coordinate, from their covariance over time."""
 
     def covariance(lag: int) -> float:
@@ -167,7 +167,7 @@ def spread(
     return {
         "white": round(float(np.sqrt(max(total - near, 0))), 4),
         "slow": round(float(np.sqrt(max(near, 0))), 4),
-        "slow_after_10": round(far / near, 2) if near > 0 else float("nan"),
+        "slow_after_10": round(far / near, 2) if near > 0 else None,
     }
 
 
@@ -209,17 +209,12 @@ def main() -> None:
         motions = [from_recording(recording, body) for recording in chosen]
     backgrounds = load_backgrounds(options.backgrounds) if options.backgrounds else procedural_backgrounds()
     detectors = {quality: PoseEnsemble(quality) for quality in ("fast", "balanced")}
-    drawn_errors = {
-        "KeypointErrors()": KeypointErrors(),
-        "KeypointErrors.measured()": KeypointErrors.measured(),
-    }
-    clips: dict[str, list[tuple[Truth, Detected]]] = {name: [] for name in (*detectors, *drawn_errors)}
+    clips: dict[str, list[tuple[Truth, Detected]]] = {name: [] for name in (*detectors, "drawn")}
     for number, clip in enumerate(whole_clips(options.clips, options.frames, motions, backgrounds, body)):
         truth = truth_of(clip, body)
         for name, detector in detectors.items():
             clips[name].append((truth, detect(detector, clip, truth)))
-        for name, config in drawn_errors.items():
-            clips[name].append((truth, drawn(config, truth, number)))
+        clips["drawn"].append((truth, drawn_errors(truth, number)))
     print(json.dumps({name: measure(rows) for name, rows in clips.items()}, indent=1))
 
 

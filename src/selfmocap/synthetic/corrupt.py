@@ -33,11 +33,6 @@ class KeypointErrors:
     binary_confidence: float = 0.0
     """Fraction of clips whose confidences are 1 for every detected keypoint, as for keypoints labelled by hand."""
 
-    @classmethod
-    def measured(cls) -> "KeypointErrors":
-        """Return the errors of the pose ensemble, `fast`, as `scripts/measure_keypoint_errors.py` measures them."""
-        return cls()
-
 
 @dataclass(frozen=True)
 class MaskErrors:
