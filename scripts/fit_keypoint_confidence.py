@@ -199,7 +199,7 @@ def confidences(data: Detections, weights: dict[str, Weights]) -> dict[str, np.n
 
 
 def collect(
-    people: int, first_seed: int, motions: list[MotionClip], backgrounds: Backgrounds, body: Body
+    people: int, first_seed: int, motions: Sequence[MotionClip], backgrounds: Backgrounds, body: Body
 ) -> Detections:
     """Run all models on synthetic people; return arrays with a row for each."""
     images = itertools.islice(people_of_all_sizes(first_seed, motions, backgrounds, body), people)
@@ -236,8 +236,8 @@ def main() -> None:
     fitted, held_out = data
     weights = {name: fit_single(fitted, name) for name in ("full", "heavy")}
     weights |= {quality: fit_pair(fitted, quality) for quality in ENSEMBLE_MODELS}
-    with atomic_write(options.out) as file:
-        file.write(json.dumps(weights, indent=1).encode())
+    with atomic_write(options.out) as path:
+        path.write_text(json.dumps(weights, indent=1))
     for name, (confidence, right) in confidences(held_out, weights).items():
         brier = np.square(confidence - right).mean()
         print(f"{name}: Brier score {brier:.4f}, mean {confidence.mean():.3f}, right {right.mean():.3f}")

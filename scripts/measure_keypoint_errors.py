@@ -3,16 +3,16 @@
     python scripts/measure_keypoint_errors.py [--clips 12] [--frames 24] [--motions MOTIONS --held-out SUBJECT ...]
         [--backgrounds IMAGES]
 
-Prints a JSON object for each detector, and for the errors drawn for the same clips. Lengths are fractions of the person's
-size in the image. `white` and `slow` are the standard deviations, per coordinate, of the parts of the errors that differ
-from frame to frame and that stay; `slow_after_10` is the correlation of the latter over ten frames. Errors above a tenth,
-and left taken for right, are counted apart. `bias` is the mean error, x to the person's left in the image and y down the
-torso.
+Prints a JSON object for each detector, and for the errors drawn for the same clips. Lengths are fractions of the
+person's size in the image. `white` and `slow` are the standard deviations, per coordinate, of the parts of the errors
+that differ from frame to frame and that stay; `slow_after_10` is the correlation of the latter over ten frames. Errors
+above a tenth, and left taken for right, are counted apart. `bias` is the mean error, x to the person's left in the
+image and y down the torso. Unknown numbers are null.
 """
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -165,10 +165,15 @@ def spread(
 
     total, near, far = covariance(0), covariance(1), covariance(min(10, error.shape[1] - 1))
     return {
-        "white": round(float(np.sqrt(max(total - near, 0))), 4),
-        "slow": round(float(np.sqrt(max(near, 0))), 4),
-        "slow_after_10": round(far / near, 2) if near > 0 else None,
+        "white": rounded(np.sqrt(np.maximum(total - near, 0))),
+        "slow": rounded(np.sqrt(np.maximum(near, 0))),
+        "slow_after_10": rounded(far / near if near > 0 else np.nan),
     }
+
+
+def rounded(number: float) -> float | None:
+    """Round a number; None if it is unknown."""
+    return None if np.isnan(number) else round(float(number), 4)
 
 
 def bias(
@@ -184,7 +189,7 @@ def quartiles(values: Float[np.ndarray, " n"]) -> list[float]:
 
 
 def whole_clips(
-    count: int, frames: int, motions: list[MotionClip], backgrounds: Backgrounds, body: Body
+    count: int, frames: int, motions: Sequence[MotionClip], backgrounds: Backgrounds, body: Body
 ) -> Iterator[SyntheticClip]:
     """Render clips."""
     for number in range(count):
