@@ -194,13 +194,13 @@ def test_frames_from_memory_give_the_motion_of_their_file(tmp_path: Path, weight
 def test_foreign_names_do_not_lose_the_work(
     tmp_path: Path, weights: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    name = os.fsdecode(b"[/red] caf\xe9.mp4")
-    out = tmp_path / "take [final]"
+    name = os.fsdecode(b"[red] caf\xe9.mp4")
+    out = tmp_path / "take [final] [" / "red]"
     with little_work():
         assert capture(drawn_video(tmp_path / name), out, weights) == 0
-    assert read_json(out / "report.json")["video"]["path"].endswith("[/red] caf\ufffd.mp4")
+    assert read_json(out / "report.json")["video"]["path"].endswith("[red] caf\ufffd.mp4")
     assert "caf\ufffd" in (out / "report.html").read_text(encoding="utf-8")
-    assert "take [final]" in capsys.readouterr().out
+    assert "take [final] [/red]" in capsys.readouterr().out
 
 
 def test_a_capture_in_slow_motion_is_scaled_before_it_is_smoothed(tmp_path: Path, weights: Path) -> None:
