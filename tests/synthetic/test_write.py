@@ -271,7 +271,7 @@ synthesize(folder / "out", SynthesizeConfig(2, 2, workers=2, **material))
 def test_an_unguarded_script_ends_with_the_remedy(material: dict[str, Path], tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(UNGUARDED.format(folder=str(tmp_path)))
-    run = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=300)
+    run = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=900)
     assert run.returncode == 1
     last = run.stderr.strip().splitlines()[-1]
     assert (
