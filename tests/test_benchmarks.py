@@ -56,10 +56,14 @@ SCRIPTS = {
     "cli_reference": "",
     "fit_keypoint_confidence": "MOTIONS --held-out bob --people 4 --out OUT/confidence.json",
     "fit_pose_prior": "MOTIONS --held-out bob --out OUT/prior.npz",
+    "fuzz_readers": "--seconds 2",
     "keypoint_sets_reference": "",
     "measure_keypoint_errors": "--clips 1 --frames 12",
     "retarget_report": "MOTIONS --joints POSITIONS --out OUT",
 }
+
+DOWNLOADING = {"package_detector_models", "resolve_wheels"}
+"""Scripts that ask package registries: they are run by hand."""
 
 
 RECORDINGS = {"cmu_01_01": "bob", "turn-1": "ann", "turn-2": "bob", "turn-3": "ann"}
@@ -123,7 +127,7 @@ def run(script: Path, arguments: list[str], made: dict[str, str], out: Path) -> 
 
 def test_all_benchmarks_and_scripts_are_run() -> None:
     assert {name.split()[0] for name in SMALLEST} == set(names("benchmarks"))
-    assert set(SCRIPTS) == set(names("scripts"))
+    assert set(SCRIPTS) | DOWNLOADING == set(names("scripts"))
 
 
 @pytest.mark.parametrize("name", SMALLEST)
