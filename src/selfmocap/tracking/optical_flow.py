@@ -1,5 +1,6 @@
 """Optical flow of a crop to the next frame, with its confidence."""
 
+import threading
 from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
@@ -90,8 +91,17 @@ def dis_flow(before: RgbImage, after: RgbImage) -> Flow:
     return _dis().calc(*grey, None)
 
 
-@cache
+_thread = threading.local()
+
+
 def _dis() -> Any:
+    """Return the search of this thread; a search is not safe to share."""
+    if not hasattr(_thread, "dis"):
+        _thread.dis = _new_dis()
+    return _thread.dis
+
+
+def _new_dis() -> Any:
     import cv2
 
     search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
