@@ -206,7 +206,7 @@ def test_the_report_warns_of_partly_visible_people(standing: Motion, body: Body,
     )
     choice = PersonChoice(False, True, False, [0.0] * 16, None, 1.00001)
     report = capture_report(
-        Path("a.mp4"),
+        "a.mp4",
         StageRecord("observe", "", {"video": video}, 1.0),
         [measured],
         [person],

@@ -6,7 +6,8 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from selfmocap.io.video import Frame, open_image, open_video
+from selfmocap.io.pictures import open_image
+from selfmocap.io.video import Frame, open_video
 from selfmocap.tracking.detectors.ensemble import PoseEnsemble
 from selfmocap.tracking.track_state import Track, TrackerConfig, TrackerState, trusted_until
 from selfmocap.tracking.tracker import track_frame

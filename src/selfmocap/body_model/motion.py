@@ -14,7 +14,15 @@ from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.body_model.frame_rates import median_fps
 from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS, JOINT_NAMES
 from selfmocap.geometry.camera import Camera
-from selfmocap.io.npz import NamedBytesIO, check_format, check_numbers, check_shapes, read_npz, write_npz
+from selfmocap.io.npz import (
+    NamedBytesIO,
+    check_format,
+    check_kinds,
+    check_numbers,
+    check_shapes,
+    read_npz,
+    write_npz,
+)
 
 MOTION_FORMAT, MOTION_VERSION = "selfmocap-motion", 1
 
@@ -38,6 +46,13 @@ _SHAPES: dict[str, tuple[str | int, ...]] = {
     "confidence": ("time",),
     "filled": ("time",),
 }
+_KINDS = dict.fromkeys(
+    (
+        "focal", "center", "betas", "rotations", "p_world_root", "joints_cam", "keypoints_cam", "frame_times",
+        "confidence", "R_cam_world", "t_cam_world",
+    ),
+    "f",
+) | {"frame_index": "i"}  # fmt: skip
 _CAMERA_SHAPES: dict[str, tuple[str | int, ...]] = {"R_cam_world": ("time", 3, 3), "t_cam_world": ("time", 3)}
 
 
@@ -151,6 +166,7 @@ class Motion:
         check_shapes(path, arrays, _SHAPES | cameras)
         texts = ("format", "body", "joint_names", "keypoint_names", "provenance")
         check_numbers(path, arrays, arrays.keys() - set(texts))
+        check_kinds(path, arrays, _KINDS)
         if tuple(arrays["joint_names"]) != JOINT_NAMES:
             raise ValueError(
                 f"{path}: expected SMPL's 24 joints in SMPL's order, found {list(arrays['joint_names'])}"

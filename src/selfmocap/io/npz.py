@@ -173,6 +173,19 @@ def check_numbers(
             raise ValueError(f"{path}: {key} is of type {dtype}, expected numbers; write the file again")
 
 
+def check_kinds(
+    path: Path | str | NamedBytesIO, arrays: Mapping[str, np.ndarray], kinds: Mapping[str, str]
+) -> None:
+    """Raise ValueError unless arrays are of the given kinds: `f` real numbers, `i` integers, `u` small integers."""
+    names = {"f": "real numbers", "i": "integers", "u": "integers from 0 to 255"}
+    for key, kind in kinds.items():
+        dtype = arrays[key].dtype
+        if dtype.kind != kind or (kind == "u" and dtype != np.uint8):
+            raise ValueError(
+                f"{path}: {key} is of type {dtype}, expected {names[kind]}; write the file again"
+            )
+
+
 def check_shapes(
     path: Path | str | NamedBytesIO,
     arrays: Mapping[str, np.ndarray],

@@ -17,6 +17,7 @@ from selfmocap.io.npz import (
     MAX_ARRAY_BYTES,
     NamedBytesIO,
     check_format,
+    check_kinds,
     check_numbers,
     check_shapes,
     npz_names,
@@ -61,6 +62,7 @@ _TENSORS = (
     *_HAND_SHAPES,
     *IMAGE_FIELDS,
 )
+_KINDS = dict.fromkeys(_TENSORS, "f") | dict.fromkeys(("crops", *_PACKED), "u") | {"frame_index": "i"}
 _SINGLE_FRAME_FPS = 30.0
 _ROWS_PER_READ = 64
 
@@ -184,8 +186,7 @@ class Observations:
         optional = {n: shape for n, shape in (_HAND_SHAPES | _IMAGE_SHAPES).items() if n in arrays}
         check_shapes(path, arrays, _SHAPES | optional)
         check_numbers(path, arrays, [name for name in arrays if name in _TENSORS or name == "image_size"])
-        if wrong := [name for name in _PACKED if name in arrays and arrays[name].dtype != np.uint8]:
-            raise ValueError(f"{path}: expected packed bits in {', '.join(wrong)}; write the file again")
+        check_kinds(path, arrays, {name: kind for name, kind in _KINDS.items() if name in arrays})
         name = str(arrays["keypoint_set"])
         if name not in KEYPOINT_SETS:
             raise ValueError(f"{path}: no keypoint set {name!r}, expected one of {', '.join(KEYPOINT_SETS)}")
