@@ -1,19 +1,8 @@
 import pytest
 import torch
 
-from selfmocap.models.frame import FrameInputs
 from selfmocap.models.heatmaps import coordinate_features, heatmaps
-
-
-def some_inputs(batch: int = 3) -> FrameInputs:
-    return FrameInputs(
-        crops=torch.randint(0, 256, (batch, 128, 128, 3), dtype=torch.uint8),
-        keypoints=torch.rand(batch, 23, 2) * 200 + 100,
-        confidence=torch.rand(batch, 23),
-        boxes=torch.tensor([[200.0, 210.0, 110.0]]).expand(batch, 3),
-        focal=torch.full((batch, 2), 600.0),
-        center=torch.tensor([[319.5, 239.5]]).expand(batch, 2),
-    )
+from tests.helpers.networks import frame_inputs
 
 
 def test_a_heatmap_peaks_at_its_keypoint_with_its_amplitude() -> None:
@@ -31,7 +20,7 @@ def test_a_heatmap_peaks_at_its_keypoint_with_its_amplitude() -> None:
 
 
 def test_the_position_of_a_missing_keypoint_has_no_effect() -> None:
-    inputs = some_inputs()
+    inputs = frame_inputs()
     hidden = inputs.confidence.clone()
     hidden[:, 4] = 0
     moved = inputs.keypoints.clone()

@@ -26,7 +26,6 @@ def test_tracksare_joined_removed_and_sorted() -> None:
             last_frame=last,
             num_frames=last - first + 1,
             search_hits=9,
-            max_displacement=1.0,
         )
         windows = np.tile([x, 100.0, side, 0.0], (last - first + 1, 1))
         return track, TrackPath(np.arange(first, last + 1), windows)
@@ -50,7 +49,7 @@ def test_tracksare_joined_removed_and_sorted() -> None:
 
 
 def test_neighbours_in_the_same_clothes_are_two_people() -> None:
-    tracks = {1: track(max_displacement=1.0), 2: track(track_id=2, max_displacement=1.0)}
+    tracks = {1: track(), 2: track(track_id=2)}
 
     def paths(apart: float, begun: int) -> dict[int, TrackPath]:
         return {

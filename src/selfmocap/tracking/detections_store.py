@@ -23,7 +23,7 @@ _COUNTS = (
     "search_hits",
     "last_trusted_hit",
 )
-_MEANS = ("mean_score", "mean_agreement", "mean_box_score", "max_displacement")
+_MEANS = ("mean_score", "mean_agreement", "mean_box_score")
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +75,7 @@ def write_part(
             -1, len(_COUNTS)
         ),
         "track_means": np.array([[getattr(t, n) for n in _MEANS] for t in latest]).reshape(-1, len(_MEANS)),
-        "track_motion": np.array([[*t.velocity, *t.origin] for t in latest]).reshape(-1, 4),
+        "track_motion": np.array([t.velocity for t in latest]).reshape(-1, 2),
         "track_appearance": np.array([t.appearance for t in latest], np.float32),
         **_stacked("track_", [t.detection for t in latest]),
     }
@@ -94,12 +94,11 @@ def read_tracker_state(path: Path) -> tuple[TrackerState, list[Track]]:
     for row, detection in enumerate(_unstacked("track_", arrays)):
         counts = dict(zip(_COUNTS, arrays["track_counts"][row].tolist(), strict=True))
         means = dict(zip(_MEANS, arrays["track_means"][row].tolist(), strict=True))
-        *velocity, left, top = arrays["track_motion"][row].tolist()
+        velocity = arrays["track_motion"][row].tolist()
         tracks.append(
             Track(
                 detection=detection,
                 appearance=arrays["track_appearance"][row],
-                origin=(left, top),
                 velocity=(velocity[0], velocity[1]),
                 **counts,
                 **means,

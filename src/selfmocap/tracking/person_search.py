@@ -3,7 +3,6 @@
 import itertools
 import math
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +17,7 @@ from selfmocap.tracking.detectors.detection import (
     relative_extent,
     visible_box,
 )
-from selfmocap.tracking.detectors.protocol import DETECTOR_THREADS, RoiDetector
+from selfmocap.tracking.detectors.protocol import RoiDetector
 from selfmocap.tracking.detectors.window import RgbImage, Window, box_overlap
 from selfmocap.tracking.reidentification import SAME_BODY_DISTANCE, reactivate
 from selfmocap.tracking.track_state import RejectedBox, TrackerConfig, TrackerState, count_search
@@ -87,8 +86,7 @@ def square_regions(width: int, height: int) -> list[Window]:
 
 def _find_boxes(image: RgbImage, regions: Sequence[Window | None], detector: RoiDetector) -> list[PersonBox]:
     """Find people in regions of an image; best first, without duplicates."""
-    with ThreadPoolExecutor(DETECTOR_THREADS) as pool:
-        boxes = itertools.chain(*pool.map(lambda region: detector.find_people(image, region), regions))
+    boxes = itertools.chain(*map_in_threads(lambda region: detector.find_people(image, region), regions))
     kept: list[PersonBox] = []
     for box in sorted(boxes, key=lambda box: -box.score):
         if not (_overlap(box[:4], kept) >= _MAX_BOX_OVERLAP).any():

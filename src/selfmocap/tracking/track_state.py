@@ -1,6 +1,5 @@
 """The state of the tracker: one track per person, and when a track counts as a person."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -10,7 +9,6 @@ from selfmocap.io.video import Frame
 from selfmocap.tracking.appearance import Histogram, appearance_histogram
 from selfmocap.tracking.camera_motion import GreyImage
 from selfmocap.tracking.detectors.detection import Detection, PersonBox, translated
-from selfmocap.tracking.detectors.window import Window
 
 SMALL_SIDE_PX = 128.0
 """Side of a window up to which a person counts as small, px."""
@@ -49,16 +47,12 @@ class Track:
     """Mean over about the last 60 frames with a detection."""
     mean_agreement: float = 1.0
     """Mean over the same frames of the agreement of two models."""
-    max_displacement: float = 0.0
-    """Largest distance of the window from where it began, in sides of the window."""
-    origin: tuple[float, float] = (0.0, 0.0)
-    """Position of the first window, moved by the camera's motion, px."""
     velocity: tuple[float, float] = (0.0, 0.0)
     """Last motion against the background, px per frame."""
 
 
 class RejectedBox(NamedTuple):
-    """A box in which the person detector saw somebody, and the keypoint detector nobody."""
+    """A box of the person detector in which the keypoint detector found no person."""
 
     box: PersonBox
     times: int
@@ -129,14 +123,12 @@ def activate(
         mean_score=detection.score,
         mean_agreement=detection.agreement,
         mean_box_score=box_score,
-        origin=(detection.window.x, detection.window.y),
     )
 
 
 def compensate_camera_motion(track: Track, shift: tuple[float, float]) -> Track:
     """Move a track by the shift of the background, px."""
-    origin = (track.origin[0] + shift[0], track.origin[1] + shift[1])
-    return replace(track, detection=translated(track.detection, shift), origin=origin)
+    return replace(track, detection=translated(track.detection, shift))
 
 
 def coast(track: Track) -> Track:
@@ -148,14 +140,12 @@ def coast(track: Track) -> Track:
 def update_track(track: Track, detection: Detection, frame: Frame, points: KeypointSet) -> Track:
     """Update a track with its detection in a frame."""
     weight = 1 / min(track.num_frames + 1, _MEAN_FRAMES)
-    displacement = _distance(detection.window, track.origin) / detection.window.side
     return replace(
         track,
         detection=detection,
         last_frame=frame.index,
         num_frames=track.num_frames + 1,
         mean_score=track.mean_score + (detection.score - track.mean_score) * weight,
-        max_displacement=max(track.max_displacement, displacement),
         mean_agreement=track.mean_agreement + (detection.agreement - track.mean_agreement) * weight,
         velocity=_updated_velocity(track, detection, frame.index - track.last_frame),
     )
@@ -168,10 +158,6 @@ def _updated_velocity(track: Track, detection: Detection, lapse: int) -> tuple[f
     if lapse > 1:
         return (track.velocity[0] + dx / lapse, track.velocity[1] + dy / lapse)
     return (0.5 * (track.velocity[0] + dx), 0.5 * (track.velocity[1] + dy))
-
-
-def _distance(window: Window, origin: tuple[float, float]) -> float:
-    return math.hypot(window.x - origin[0], window.y - origin[1])
 
 
 def is_confirmed(track: Track, config: TrackerConfig) -> bool:

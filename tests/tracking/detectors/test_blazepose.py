@@ -68,7 +68,6 @@ def test_two_threads_track_exactly_like_one(
     threaded = track()
     for module in (tracker, person_search):
         monkeypatch.setattr(module, "map_in_threads", map)
-    monkeypatch.setattr(person_search, "DETECTOR_THREADS", 1)
     assert len(threaded[-1].tracks) > 2
     for a, b in zip(threaded, track(), strict=True):
         assert [t.track_id for t in a.tracks] == [t.track_id for t in b.tracks]

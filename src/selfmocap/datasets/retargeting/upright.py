@@ -48,8 +48,8 @@ def _unrotated_standing(motion: SkeletonMotion, rig: RigNaming) -> Bool[Tensor, 
 def _is_z_up(motion: SkeletonMotion, rig: RigNaming, rest: Bool[Tensor, "3"]) -> bool:
     """Compare the frames, and for a person who hardly stands the pose without rotations, with both axes.
 
-    A person who lies on a floor that is y up along z all the time is told from one who stands by the floor: standing
-    ankles are near z = 0."""
+    The height of the ankles decides between a person who stands with z up and one who always lies along z on a y-up
+    floor: standing ankles are near z = 0."""
     sampled = motion.frames(slice(None, None, -(-len(motion) // _MAX_FRAMES)))
     standing, lowest = _standing(sampled, rig)
     if standing[:, _Y].double().mean() >= 1 - _MIN_UPRIGHT_FRACTION:

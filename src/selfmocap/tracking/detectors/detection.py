@@ -81,13 +81,6 @@ def body_distance(a: Detection, b: Detection, points: KeypointSet) -> float:
     return float(np.median(distance)) / (0.1 * (a.window.side + b.window.side))
 
 
-def limb_confidence(detection: Detection, points: KeypointSet) -> float:
-    """Compute the mean confidence of the torso and limb keypoints in the frame; 0 if fewer than four are."""
-    confidence = detection.confidence[_indices(points, _TORSO + _LIMBS)]
-    inside = confidence[confidence > 0]
-    return float(inside.mean()) if len(inside) >= len(_TORSO) else 0.0
-
-
 def relative_extent(detection: Detection) -> float:
     """Divide the longer side of the keypoints' bounding box by the window's side: about 0.65 for a standing person."""
     return float(np.ptp(detection.keypoints, axis=0).max()) / detection.window.side

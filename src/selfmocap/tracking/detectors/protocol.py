@@ -7,9 +7,6 @@ from selfmocap.io.video import Frame
 from selfmocap.tracking.detectors.detection import Detection, PersonBox
 from selfmocap.tracking.detectors.window import RgbImage, Window
 
-DETECTOR_THREADS = 2
-"""Threads that call a `RoiDetector` at the same time."""
-
 
 @runtime_checkable
 class FrameDetector(Protocol):
