@@ -9,7 +9,7 @@ from selfmocap.geometry.camera import Camera, project, to_crop
 from selfmocap.models.config import NetworkConfig
 from selfmocap.models.estimator import infer
 from selfmocap.models.frame import FrameNetwork
-from selfmocap.models.inference import network_inputs
+from selfmocap.models.inference import default_focal, network_inputs
 from selfmocap.tracking.observations import Observations
 from tests.conftest import random_parameters
 
@@ -44,7 +44,7 @@ def test_infer_returns_a_motion_in_camera_and_world_frame(body: Body) -> None:
     motion = infer(network, body, observations, weights="none")
     assert isinstance(motion, Motion)
     assert motion.provenance == {"weights": "none"}
-    assert float(motion.camera.focal[0]) == 768
+    assert float(motion.camera.focal[0]) == pytest.approx(default_focal((640, 480)))
     inputs = network_inputs(observations, motion.camera, network)
     predicted = network(inputs).parameters(inputs)
     assert torch.allclose(motion.joints_cam[:, 0], predicted.p_world_root, atol=1e-4)

@@ -13,6 +13,7 @@ from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.named_poses import named_pose
 from selfmocap.body_model.skeleton import keypoint_set
 from selfmocap.geometry.camera import Camera, project
+from selfmocap.geometry.lens import Lens
 from selfmocap.geometry.rotations import interpolate
 from selfmocap.geometry.tensors import concat
 from selfmocap.io.stage_cache import StageRecord
@@ -27,6 +28,7 @@ from selfmocap.pipeline.diagnostics import (
     low_confidence_ranges,
     motion_diagnostics,
 )
+from selfmocap.pipeline.lens_choice import LensChoice
 from selfmocap.pipeline.samples import SAMPLE_BLOCK, CapturedPerson, sample_frames, spread_rows
 from selfmocap.pipeline.solve import Estimate, PersonChoice
 from selfmocap.pipeline.summary import REPORT_VERSION, capture_report, read_report
@@ -127,7 +129,7 @@ def exact_observations(motion: Motion, body: Body) -> Observations:
 
 def person_of(seen: Observations, folder: Path) -> CapturedPerson:
     seen.save(folder / "observations.npz")
-    return CapturedPerson.load(1, folder, focal=600.0)
+    return CapturedPerson.load(1, folder, Lens.pinhole(600.0, seen.image_size))
 
 
 def test_people_with_and_without_hands_are_sampled_together(
@@ -212,7 +214,10 @@ def test_the_report_warns_of_partly_visible_people(standing: Motion, body: Body,
         [person],
         [choice],
         [measured],
+        LensChoice(person.lens, "default", 0.3, ("a note",)),
     )
+    assert report["focal"] == {"px": 600.0, "source": "default", "uncertainty": 0.3}
+    assert "a note" in report["warnings"]
     assert report["people"][0]["before"] == {"heldout_reprojection_px": None}
     assert [stage["name"] for stage in report["stages"]] == ["observe", "measure", "total"]
     assert report["stages"][-1] == {"name": "total", "seconds": 1.5, "frames_per_second": 2.0}

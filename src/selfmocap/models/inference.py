@@ -11,6 +11,7 @@ from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
 from selfmocap.geometry.camera import Camera
+from selfmocap.geometry.focal_prior import focal_prior, input_kind
 from selfmocap.geometry.tensors import concat
 from selfmocap.models.frame import FrameInputs, FrameNetwork
 from selfmocap.tracking.observations import Observations
@@ -20,10 +21,8 @@ _FRAMES_PER_PASS, _IMAGES_PER_PASS = 256, 32
 
 
 def default_focal(image_size: tuple[int, int]) -> float:
-    """Return the focal length (px) assumed where it is unknown: 1.2 times the longer side of the image.
-
-    That is the main camera of a phone (field of view about 45 degrees)."""
-    return 1.2 * max(image_size)
+    """Return the focal length (px) assumed where it is unknown: the median of the prior of such a video."""
+    return focal_prior(input_kind(*image_size)).median * max(image_size)
 
 
 def default_camera(observations: Observations, focal: float | None) -> Camera:

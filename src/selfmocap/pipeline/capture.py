@@ -20,9 +20,9 @@ from selfmocap.adaptation.fit import REFINE, REFINE_LOW_SMOOTHNESS, FitConfig
 from selfmocap.body_model.body import Body
 from selfmocap.body_model.motion import Motion
 from selfmocap.export.write import export_motion
+from selfmocap.geometry.lens import Lens
 from selfmocap.io.atomic import remove_temporaries
 from selfmocap.io.files import existing_file, read_json, sha256_of_path, write_json
-from selfmocap.io.input_options import InputOptions
 from selfmocap.io.memory import release_free_memory
 from selfmocap.io.progress import ProgressCallback, no_progress
 from selfmocap.io.stage_cache import StageCache, StageRecord, fingerprint
@@ -30,18 +30,19 @@ from selfmocap.io.video import open_video
 from selfmocap.io.video_source import VideoInput, local_video, source_name
 from selfmocap.models.estimator import Estimator, load_estimator, save_estimator
 from selfmocap.models.inference import mean_confidence, to_world
-from selfmocap.pipeline.config import EPOCHS, SAMPLE_FRAMES, CaptureConfig
+from selfmocap.pipeline.config import EPOCHS, SAMPLE_FRAMES, CaptureConfig, recorded_settings
 from selfmocap.pipeline.diagnostics import (
     background_speed,
     is_camera_static,
     low_confidence_ranges,
     motion_diagnostics,
 )
+from selfmocap.pipeline.lens_choice import LensChoice, choose_lens, estimate_lens
 from selfmocap.pipeline.postprocessing.confidence import joint_confidence
 from selfmocap.pipeline.postprocessing.ground import level_rotation
 from selfmocap.pipeline.postprocessing.postprocess import postprocess
 from selfmocap.pipeline.postprocessing.rebuild import keypoint_body
-from selfmocap.pipeline.samples import CapturedPerson
+from selfmocap.pipeline.samples import CapturedPerson, load_people
 from selfmocap.pipeline.solve import (
     Estimate,
     PersonChoice,
@@ -121,6 +122,7 @@ def _capture(
     torch_device: torch.device,
 ) -> list[Motion]:
     weights_file = existing_file(config.weights_file)
+    lens = choose_lens(open_video(video, config.input), config.focal, config.lens)
     settings = ObserveConfig(people=config.people, quality=config.quality, input=config.input)
     files = observe(video, out, settings, progress)
     release_free_memory()
@@ -129,8 +131,8 @@ def _capture(
     stages = StageCache(out / ".capture", out / "report.json", _STAGES_VERSION)
     stages.discard_other_versions()
     job = _Job(video, name, out, config, progress, torch_device, sha256_of_path(weights_file), stages)
-    people = [CapturedPerson.load(n, path.parent, config.focal) for n, path in enumerate(files, start=1)]
     observed = _observed(out)
+    lens, people = _load_people(job, [path.parent for path in files], observed, lens)
     chosen = _choose(job, people, _adapt(job, people, observed))
     choices = [PersonChoice(**choice) for choice in chosen.result["people"]]
     estimates = [_refine(job, *one, chosen) for one in zip(people, choices, strict=True)]
@@ -139,9 +141,9 @@ def _capture(
     motions = [Motion.load(person.folder / "motion.npz") for person in people]
     for person, motion, stage in zip(people, motions, processed, strict=True):
         _export(job, person, motion, stage)
-    _draw(job, motions, processed)
+    _draw(job, motions, processed, lens.lens)
     measured = [_measure(job, *one) for one in zip(people, motions, estimates, processed, strict=True)]
-    report = capture_report(name, observed, stages.finished.values(), people, choices, measured)
+    report = capture_report(name, observed, stages.finished.values(), people, choices, measured, lens)
     stages.sweep()
     _write_page(job, people, motions, [*processed, *measured], report)
     write_json(out / "report.json", report, indent=1)
@@ -202,13 +204,29 @@ def _observed(out: Path) -> StageRecord:
     return StageRecord("observe", fingerprint(report["settings"]), report, report["stages"][-1]["seconds"])
 
 
-def _model_needs(job: _Job) -> dict[str, Any]:
+def _model_needs(job: _Job, people: list[CapturedPerson]) -> dict[str, Any]:
     return {
         "version": __version__,
         "weights": job.weights_sha256,
-        "focal": job.config.focal,
+        "lens": asdict(people[0].lens),
         "sample": SAMPLE_FRAMES[job.config.quality],
     }
+
+
+def _load_people(
+    job: _Job, folders: list[Path], observed: StageRecord, lens: LensChoice
+) -> tuple[LensChoice, list[CapturedPerson]]:
+    """Load the people as seen through the lens; where it is a default and the camera static, estimate it first."""
+    people = load_people(folders, lens.lens)
+    if lens.source != "default" or not _is_camera_static(job, people, observed):
+        return lens, people
+
+    def compute() -> StageOutput:
+        return estimate_lens(lens, [person.observations for person in people], _body()).as_json(), []
+
+    stage = job.stages.run("lens", {"version": __version__, "default": lens.as_json()}, [observed], compute)
+    estimate = LensChoice.from_json(stage.result)
+    return estimate, load_people(folders, estimate.lens)
 
 
 def _adapt(job: _Job, people: list[CapturedPerson], observed: StageRecord) -> StageRecord:
@@ -225,7 +243,9 @@ def _adapt(job: _Job, people: list[CapturedPerson], observed: StageRecord) -> St
             save_estimator(path, network, {"adapted_from": job.weights_sha256})
         return {}, paths
 
-    return job.stages.run("adapt", {**_model_needs(job), "adapt": asdict(config)}, [observed], compute)
+    return job.stages.run(
+        "adapt", {**_model_needs(job, people), "adapt": asdict(config)}, [observed], compute
+    )
 
 
 def _choose(job: _Job, people: list[CapturedPerson], adapted: StageRecord) -> StageRecord:
@@ -236,7 +256,7 @@ def _choose(job: _Job, people: list[CapturedPerson], adapted: StageRecord) -> St
         choices = select_models(_solver(job), network, people, job.progress)
         return {"people": [asdict(choice) for choice in choices]}, []
 
-    return job.stages.run("choose", {**_model_needs(job), "refine": refinements}, [adapted], compute)
+    return job.stages.run("choose", {**_model_needs(job, people), "refine": refinements}, [adapted], compute)
 
 
 def _refine(job: _Job, person: CapturedPerson, choice: PersonChoice, chosen: StageRecord) -> StageRecord:
@@ -288,23 +308,15 @@ def _postprocess(
         replace(motion, provenance=_provenance(job, choice) | motion.provenance).save(path)
         return {}, [path]
 
-    needs = {"settings": _settings(job.config), "static_camera": level is not None}
+    needs = {"settings": recorded_settings(job.config), "static_camera": level is not None}
     after = [estimate] if level is None else [estimate, level]
     return job.stages.run(f"postprocess-{person.number}", needs, after, compute)
 
 
 def _provenance(job: _Job, choice: PersonChoice) -> dict[str, Any]:
     selected = {name: value for name, value in asdict(choice).items() if name != "betas"}
-    settings = _settings(job.config)
+    settings = recorded_settings(job.config)
     return {"version": __version__, "weights": job.weights_sha256, "settings": settings, **selected}
-
-
-def _settings(config: CaptureConfig) -> dict[str, str]:
-    """Return the settings that the motion depends on; the weights are identified by their SHA-256 instead."""
-    others = {"weights", "formats", "options"}
-    if config.input == InputOptions():
-        others |= {"input"}  # Former versions had none.
-    return {name: str(value) for name, value in vars(config).items() if name not in others}
 
 
 def _load_motion(job: _Job, person: CapturedPerson, when: str) -> Motion:
@@ -332,11 +344,11 @@ def _export(job: _Job, person: CapturedPerson, motion: Motion, processed: StageR
         )
 
 
-def _draw(job: _Job, motions: list[Motion], processed: list[StageRecord]) -> None:
+def _draw(job: _Job, motions: list[Motion], processed: list[StageRecord], lens: Lens) -> None:
     def compute() -> StageOutput:
         path = job.out / "overlay.mp4"
         progress = functools.partial(job.progress, "draw")
-        write_overlay_video(path, open_video(job.video, job.config.input), motions, _body(), progress)
+        write_overlay_video(path, open_video(job.video, job.config.input), motions, _body(), progress, lens)
         return {}, [path]
 
     job.stages.run("draw", {}, processed, compute)

@@ -8,6 +8,7 @@ from typing import Literal
 from selfmocap.export.formats import DEFAULT_FORMATS, check_formats
 from selfmocap.export.options import ExportOptions
 from selfmocap.io.input_options import InputOptions
+from selfmocap.io.lens_options import LensOptions, check_lens
 from selfmocap.tracking.config import Quality
 
 MIN_STATURE, MAX_STATURE = 0.5, 2.6
@@ -30,7 +31,9 @@ class CaptureConfig:
     """`fast` uses faster detectors and does not adapt the network to the video; `best` uses more exact detectors than
     `balanced` and adapts the network three times as long."""
     focal: float | None = None
-    """Focal length, px; None assumes 1.2 times the longer side of the image."""
+    """Focal length, px; None reads it from the file, estimates it, or assumes the usual one of such a video."""
+    lens: LensOptions = field(default_factory=LensOptions)
+    """Other descriptions of the lens."""
     network: Literal["frame", "temporal"] = "temporal"
     """Network to use: per-frame or temporal. The temporal network is more accurate where the detector errs."""
     weights: Path | None = None
@@ -51,8 +54,7 @@ class CaptureConfig:
         check_formats(self.formats)
         if self.quality not in EPOCHS:
             raise ValueError(f"quality: {self.quality!r}; expected {', '.join(EPOCHS)}")
-        if self.focal is not None and not 10 <= self.focal <= 1e6:
-            raise ValueError(f"a focal length of {self.focal} px; expected 10 to 1000000")
+        check_lens(self.focal, self.lens)
         if self.height is not None and not MIN_STATURE <= self.height <= MAX_STATURE:
             raise ValueError(
                 f"a height of {self.height} m; expected metres from {MIN_STATURE} to {MAX_STATURE}"
@@ -67,12 +69,24 @@ class CaptureConfig:
         return self.weights or (shipped_weights() if self.network == "frame" else shipped_temporal_weights())
 
 
+def recorded_settings(config: CaptureConfig) -> dict[str, str]:
+    """Return the settings that the motion depends on; the weights are identified by their SHA-256 instead."""
+    others = {"weights", "formats", "options"}
+    # Former versions had neither.
+    others |= {
+        name
+        for name, default in (("input", InputOptions()), ("lens", LensOptions()))
+        if getattr(config, name) == default
+    }
+    return {name: str(value) for name, value in vars(config).items() if name not in others}
+
+
 @dataclass(frozen=True)
 class InferFolderConfig:
     """Settings of inference on a folder of observations."""
 
     focal: float | None = None
-    """Focal length, px; None assumes 1.2 times the longer side of the image."""
+    """Focal length, px; None assumes the usual one of such a video."""
     weights: Path | None = None
     """Weights file of either kind of network; None uses the shipped frame network."""
 
@@ -82,7 +96,7 @@ class AdaptFolderConfig:
     """Settings of the adaptation to a folder of observations."""
 
     focal: float | None = None
-    """Focal length, px; None assumes 1.2 times the longer side of the image."""
+    """Focal length, px; None assumes the usual one of such a video."""
     init_from: Path | None = None
     """Weights file to start from; None uses the shipped frame network."""
     save_weights: Path | None = None
@@ -96,7 +110,7 @@ class PredictConfig:
     people: str = "all"
     """People to observe: `all`, `largest`, or a number, most visible first."""
     focal: float | None = None
-    """Focal length, px; None assumes 1.2 times the longer side of the image."""
+    """Focal length, px; None assumes the usual one of such a video."""
     weights: Path | None = None
     """Weights file of a temporal network; None uses the shipped weights."""
     formats: tuple[str, ...] = DEFAULT_FORMATS

@@ -36,7 +36,7 @@ def motion_diagnostics(motion: Motion, person: CapturedPerson, body: Body) -> di
     `smoothness_metrics`."""
     px, confidence = keypoint_residuals_px(motion, person.observations)
     rows = spread_rows(len(person.observations), _MAX_IMAGE_FRAMES, _IMAGE_BLOCK)
-    iou, flow_px = _image_scores(motion, load_rows(person.observations_file, rows), body)
+    iou, flow_px = _image_scores(motion, person.rows(rows), body)
     return {
         "keypoint_px": _rounded((px * confidence).sum() / confidence.sum()),
         "mask_iou": _rounded(iou),

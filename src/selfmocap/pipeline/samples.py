@@ -1,6 +1,6 @@
 """The people of a video as data for fitting: all frames of one person, or a sample of the frames of all people."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,11 @@ from torch import Tensor
 
 from selfmocap.adaptation.objective import FittingData, LossWeights, split_and_full
 from selfmocap.geometry.camera import Camera
+from selfmocap.geometry.lens import Lens
 from selfmocap.models.estimator import Estimator, frame_network_of
-from selfmocap.models.inference import default_camera, network_inputs
-from selfmocap.tracking.observations import Observations, load_rows
+from selfmocap.models.inference import network_inputs
+from selfmocap.tracking.observations import IMAGE_FIELDS, Observations, iterate_windows, load_rows
+from selfmocap.tracking.undistortion import undistort_observations
 
 SAMPLE_BLOCK = 30
 """Consecutive frames in a sample; a temporal network takes as many at once."""
@@ -29,18 +31,34 @@ class CapturedPerson:
     """The folder of their files."""
     observations: Observations
     """All frames, without images."""
-    camera: Camera
+    lens: Lens
 
     @classmethod
-    def load(cls, number: int, folder: Path, focal: float | None) -> "CapturedPerson":
-        """Read a folder with `observations.npz`. `focal` is in px; None assumes a default."""
+    def load(cls, number: int, folder: Path, lens: Lens) -> "CapturedPerson":
+        """Read a folder with `observations.npz`, and undistort what it holds."""
         observations = Observations.load(folder / "observations.npz", images=())
-        return cls(number, folder, observations, default_camera(observations, focal))
+        return cls(number, folder, undistort_observations(observations, lens), lens)
+
+    @property
+    def camera(self) -> Camera:
+        """The camera of the undistorted observations."""
+        return self.lens.camera()
 
     @property
     def observations_file(self) -> Path:
-        """The file of all observations, images included."""
+        """The file of all observations as they were measured, images included."""
         return self.folder / "observations.npz"
+
+    def rows(self, rows: Int[Tensor, " rows"], images: Collection[str] = IMAGE_FIELDS) -> Observations:
+        """Read some frames with images, undistorted; see `observations.load_rows`."""
+        return undistort_observations(load_rows(self.observations_file, rows, images), self.lens)
+
+    def windows(
+        self, length: int, overlap: int, images: Collection[str]
+    ) -> Iterator[tuple[int, Observations]]:
+        """Read windows of frames with images, undistorted; see `observations.iterate_windows`."""
+        for begin, window in iterate_windows(self.observations_file, length, overlap, images):
+            yield begin, undistort_observations(window, self.lens)
 
     def clip(self, observations: Observations, network: Estimator) -> tuple[Observations, Any, float]:
         """Return some of the person's observations, the network's inputs and the frame rate, as
@@ -48,6 +66,11 @@ class CapturedPerson:
         frame_network = frame_network_of(network)
         observations = observations.in_set(frame_network.config.keypoint_set)
         return observations, network_inputs(observations, self.camera, frame_network), observations.fps
+
+
+def load_people(folders: Sequence[Path], lens: Lens) -> list[CapturedPerson]:
+    """Read the folders of all people, as seen through the lens."""
+    return [CapturedPerson.load(number, folder, lens) for number, folder in enumerate(folders, start=1)]
 
 
 def needed_images(network: Estimator, weights: LossWeights) -> tuple[str, ...]:
@@ -75,7 +98,7 @@ def sample_frames(
     for person in people:
         frames = len(person.observations)
         rows = spread_rows(frames, max(max_frames * frames // total, SAMPLE_BLOCK))
-        clips.append(person.clip(load_rows(person.observations_file, rows, images), network))
+        clips.append(person.clip(person.rows(rows, images), network))
     split, full = split_and_full(clips)
     return split.to(device), full.to(device)
 

@@ -31,7 +31,6 @@ from selfmocap.io.npz import read_npz, write_npz
 from selfmocap.io.progress import ProgressCallback
 from selfmocap.models.estimator import Estimator
 from selfmocap.pipeline.samples import CapturedPerson, needed_images, sample_frames
-from selfmocap.tracking.observations import iterate_windows
 
 REFINE_WINDOW, WINDOW_OVERLAP = 256, 32
 """Frames that are refined together, and the frames over which one window is blended into the next."""
@@ -197,7 +196,7 @@ def estimate_person(
     after: list[BodyParameters] = []
     done = 0
     images = needed_images(network, config.weights)
-    for begin, window in iterate_windows(person.observations_file, REFINE_WINDOW, WINDOW_OVERLAP, images):
+    for begin, window in person.windows(REFINE_WINDOW, WINDOW_OVERLAP, images):
         data = gather_fitting_data([person.clip(window, network)]).to(solver.device)
         first = predict_bodies(solver.network, data)
         estimate = first if network is solver.network else predict_bodies(network, data)

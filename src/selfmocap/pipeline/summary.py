@@ -7,6 +7,7 @@ from typing import Any
 from selfmocap.body_model.skeleton import keypoint_set
 from selfmocap.io.files import read_json_object
 from selfmocap.io.stage_cache import StageRecord
+from selfmocap.pipeline.lens_choice import LensChoice
 from selfmocap.pipeline.samples import CapturedPerson
 from selfmocap.pipeline.solve import PersonChoice
 from selfmocap.tracking.confidence import VISIBLE
@@ -27,9 +28,10 @@ def capture_report(
     people: Sequence[CapturedPerson],
     choices: Sequence[PersonChoice],
     measured: Sequence[StageRecord],
+    lens: LensChoice,
 ) -> dict[str, Any]:
-    """Build `report.json`: the video, the duration of each stage, the scores of each person's motion before and after
-    adaptation and refinement, the unreliable frames, and warnings for the user."""
+    """Build `report.json`: the video, its focal length and how it is known, the duration of each stage, the scores of
+    each person's motion before and after adaptation and refinement, the unreliable frames, and warnings."""
     observed_video = observed.result["video"]
     each = [
         {
@@ -45,10 +47,12 @@ def capture_report(
     return {
         "version": REPORT_VERSION,
         "video": {"path": video, **{name: observed_video[name] for name in ("sha256", "frames", "fps")}},
+        "focal": lens.as_report(),
         "stages": _durations([observed, *stages], observed_video["frames"]),
         "people": each,
         "warnings": [
             *_video_warnings(observed_video),
+            *lens.notes,
             *(w for person, one in zip(people, each, strict=True) for w in _person_warnings(person, one)),
         ],
     }

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from selfmocap.body_model.body import Body
 from selfmocap.body_model.motion import Motion
+from selfmocap.geometry.lens import Lens
 from selfmocap.io.prefetch import map_in_threads, prefetched
 from selfmocap.io.video import Frame, Video
 from selfmocap.io.video_writer import write_video
@@ -35,9 +36,11 @@ def write_overlay_video(
     motions: Sequence[Motion],
     body: Body,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    lens: Lens | None = None,
 ) -> None:
     """Write an mp4 of the video with the body of every motion drawn into it, the nearest on top, atomically.
 
+    A `lens` with distortion bends the bodies, whose camera is the undistorted one, as it bends the video.
     Memory does not grow with the length of the video."""
     rows = [{int(frame): row for row, frame in enumerate(motion.frame_index)} for motion in motions]
 
@@ -50,6 +53,8 @@ def write_overlay_video(
         present = [(n, of[frame.index]) for n, of in enumerate(rows) if frame.index in of]
         for n, row in sorted(present, key=lambda found: -float(motions[found[0]].joints_cam[found[1], 0, 2])):
             vertices = posed(n, row // _BLOCK)[row % _BLOCK]
+            if lens is not None and lens.is_distorted:
+                vertices = lens.distort_points(vertices)
             opacity = _FILLED_OPACITY if motions[n].filled[row] else _OPACITY
             colour = PERSON_COLOURS[n % len(PERSON_COLOURS)]
             image = draw_body(image, vertices, body.faces, motions[n].camera, colour, opacity)

@@ -42,6 +42,10 @@ def capture_many(
     cluster is reached, ValueError or FileNotFoundError where a source or `out` cannot be used."""
     config, out = _with_absolute_paths(config or CaptureConfig()), Path(out).expanduser().absolute()
     batch = batch or BatchConfig()
+    if batch.pseudo_labels and config.lens.calib:
+        raise ValueError(
+            "found --pseudo-labels and --calib; pseudo-labels hold observations as measured: capture without --calib"
+        )
     videos = find_videos(sources)
     (out / WORK).mkdir(parents=True, exist_ok=True)
     defaults = manifest_settings(CaptureConfig())
@@ -64,7 +68,13 @@ def _with_absolute_paths(config: CaptureConfig) -> CaptureConfig:
     weights, smpl_model = (
         path and existing_file(path).absolute() for path in (config.weights, config.options.smpl_model)
     )
-    return replace(config, weights=weights, options=replace(config.options, smpl_model=smpl_model))
+    calib = config.lens.calib and str(Path(config.lens.calib).expanduser().absolute())
+    return replace(
+        config,
+        weights=weights,
+        lens=replace(config.lens, calib=calib),
+        options=replace(config.options, smpl_model=smpl_model),
+    )
 
 
 def _write_shards(pool: WorkerPool, out: Path, manifest: Manifest, progress: BatchCallback) -> set[str]:
