@@ -29,6 +29,7 @@ SMALLEST = {
     "detectors": "--people 1 --picture OUT/curves.png --json",
     "dynamics": "--frames 40 --rounds 1 --json",
     "ground": "MOTIONS --held-out bob --clips 1 --frames 30 --json",
+    "lens": "MOTIONS --clips 1 --frames 24 --travel 0 --json",
     "input_ablation": "--motions MOTIONS --held-out bob --frames 4",
     "segmentation": "--rounds 1 --batch 2 --json",
     "self_supervision": "--rounds 1 --batch 2 --json",

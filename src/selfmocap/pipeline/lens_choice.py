@@ -31,6 +31,7 @@ FocalSource = Literal["option", "calibration", "metadata", "estimate", "default"
 
 _FOV_SPREAD, _EQUIVALENT_SPREAD = 0.02, 0.03
 """Relative uncertainty of an angle of view and of a 35 mm equivalent: they are given in whole numbers."""
+_MAX_SPREADS = 2.0
 _MAX_FRAMES = 1800
 """Frames of each person from which the focal length is estimated."""
 _ASPECT_TOLERANCE = 0.01
@@ -103,13 +104,20 @@ def prior_of(video: Video) -> LogNormal:
 def with_estimates(choice: LensChoice, estimates: Sequence[LogNormal]) -> LensChoice:
     """Replace a default by the maximum a posteriori estimate, px; any other lens stays.
 
-    Estimates of any kind enter here: from people who walk, or from a camera that moves. Without one the default
-    stays."""
-    if choice.source != "default" or not estimates:
+    Estimates of any kind enter here: from people who walk, or from a camera that moves. One that contradicts the prior
+    (by more than two spreads of their difference) is more likely wrong than a rare lens, and is not used."""
+    prior = LogNormal(choice.focal_px, choice.uncertainty)
+    usable = [one for one in estimates if _agree(one, prior)]
+    if choice.source != "default" or not usable:
         return choice
-    posterior = combine(LogNormal(choice.focal_px, choice.uncertainty), *estimates)
+    posterior = combine(prior, *usable)
     lens = Lens.pinhole(posterior.median, choice.lens.size)
     return replace(choice, lens=lens, source="estimate", uncertainty=posterior.log_spread)
+
+
+def _agree(one: LogNormal, other: LogNormal) -> bool:
+    difference = abs(math.log(one.median / other.median))
+    return difference <= _MAX_SPREADS * math.hypot(one.log_spread, other.log_spread)
 
 
 def estimate_lens(choice: LensChoice, people: Sequence[Observations], body: Body) -> LensChoice:

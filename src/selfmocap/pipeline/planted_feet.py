@@ -30,49 +30,77 @@ from selfmocap.models.temporal import TemporalNetwork
 from selfmocap.tracking.confidence import VISIBLE
 from selfmocap.tracking.observations import Observations
 
-_STEP_SECONDS = 0.2
+_CHANGE_SECONDS = 0.2
 """Time over which the changes are taken."""
 _SIZE_SECONDS, _FOOT_SECONDS = 0.7, 0.1
 """Half widths of the smoothing: walking changes a person's distance slowly, and a planted foot's offset fast."""
 _MAX_FOOT_MOTION = 0.03
-"""Fraction of the crop's side by which a planted foot moves in the image within _STEP_SECONDS: the detector's noise."""
-_MIN_STEPS, _MIN_CORRELATION = 5.0, 0.6
+"""Fraction of the crop's side that a planted foot moves by within _CHANGE_SECONDS: the detector's noise."""
+_MIN_MOMENTS, _MIN_CORRELATION = 8.0, 0.6
 """Independent moments, and correlation of both changes, below which there is no estimate."""
-_GAIN = 1.1
-"""True ratio over the measured one: the network's depth of a foot is 10 % too small (benchmarks/lens.py)."""
-_LOG_SPREAD = 0.2
-"""Error of the logarithm that does not shrink with more steps: stature, and depth by the network."""
+_MIN_CHANGE = 0.07
+"""Metres in _CHANGE_SECONDS: slower movement in depth (0.35 m/s) is not told from the network's errors."""
+_GAIN = 1.15
+"""True ratio over the measured one: the network flattens walking people; fitted to one subject, scored on
+others (docs/explanation/lens.md)."""
+_LOG_SPREAD = 0.15
+"""Error of the logarithm that does not shrink with more moments: the network's depth of one person."""
 
 
 @dataclass(frozen=True, eq=False)
 class DepthChanges:
-    """Changes while a foot is planted, over `_STEP_SECONDS` each."""
+    """Changes while a foot is planted."""
 
     size: Float[Tensor, " moments"]
     """Of metres per pixel at the pelvis."""
     foot: Float[Tensor, " moments"]
     """Of the depth of the pelvis relative to the planted foot, metres."""
-    steps: float
-    """Number of independent moments: planted time over _STEP_SECONDS."""
+    lag: int
+    """Frames over which a change is taken."""
+
+    @property
+    def correlation(self) -> float:
+        """Correlation of both changes about zero, in [-1, 1]; 0 where nothing changes."""
+        power = float(self.size.square().sum() * self.foot.square().sum())
+        return float((self.size * self.foot).sum()) / math.sqrt(power) if power > 0 else 0.0
+
+    @property
+    def typical(self) -> float:
+        """Change of the foot, metres: the root mean square over the moments, weighted by their squares."""
+        squares = self.foot.square()
+        total = float(squares.sum())
+        return math.sqrt(float(squares.square().sum()) / total) if total > 0 else 0.0
+
+    @property
+    def independent(self) -> float:
+        """Number of independent moments: half a change apart, and those count (Kish) in which the foot moves."""
+        weights = self.foot.square()
+        total = float(weights.square().sum())
+        return 2 * float(weights.sum()) ** 2 / total / self.lag if total > 0 else 0.0
+
+    @property
+    def is_walk_in_depth(self) -> bool:
+        """True if there are enough moments, with changes that are large enough and agree."""
+        return (
+            self.independent >= _MIN_MOMENTS
+            and self.typical >= _MIN_CHANGE
+            and self.correlation >= _MIN_CORRELATION
+        )
 
 
 def estimate_focal(changes: Sequence[DepthChanges]) -> LogNormal | None:
-    """Estimate one focal length (px) from the people of a video; None where both models do not agree.
+    """Estimate one focal length (px) from the people of a video in whom both models agree; None without any.
 
     The ratio is that of the regression of size on foot, since the size has the larger error. Its variance is that of
     the ratio by the moments, plus `_LOG_SPREAD`."""
-    steps = sum(one.steps for one in changes)
-    if steps < _MIN_STEPS:
+    agreeing = [one for one in changes if one.is_walk_in_depth]
+    if not agreeing:
         return None
-    size, foot = (torch.cat([getattr(one, name) for one in changes]).double() for name in ("size", "foot"))
-    size_foot, foot_foot, size_size = (
-        float((a * b).sum()) for a, b in ((size, foot), (foot, foot), (size, size))
-    )
-    correlation = size_foot / math.sqrt(max(foot_foot * size_size, 1e-30))
-    if correlation < _MIN_CORRELATION:
-        return None
-    variance = (1 / correlation**2 - 1) / steps
-    return LogNormal(_GAIN * foot_foot / size_foot, math.hypot(_LOG_SPREAD, math.sqrt(variance)))
+    size, foot = (torch.cat([getattr(one, name) for one in agreeing]) for name in ("size", "foot"))
+    pooled = DepthChanges(size, foot, agreeing[0].lag)
+    variance = (1 / pooled.correlation**2 - 1) / pooled.independent
+    ratio = float(foot.square().sum() / (size * foot).sum())
+    return LogNormal(_GAIN * ratio, math.hypot(_LOG_SPREAD, math.sqrt(variance)))
 
 
 def depth_changes(network: TemporalNetwork, body: Body, observed: Observations, focal: float) -> DepthChanges:
@@ -84,7 +112,7 @@ def depth_changes(network: TemporalNetwork, body: Body, observed: Observations, 
     inputs = network_inputs(observed, default_camera(observed, focal), network.frame)
     joints = _joints(body, estimate_all_bodies(network, inputs, observed.frame_index.diff() == 1), observed)
     root = joints[:, 0]
-    lag = max(round(_STEP_SECONDS * observed.fps), 1)
+    lag = max(round(_CHANGE_SECONDS * observed.fps), 1)
     size = _smoothed(root[:, 2:] / focal, _SIZE_SECONDS * observed.fps)
     sizes, feet = [root.new_zeros(0)], [root.new_zeros(0)]
     for side in ("left", "right"):
@@ -92,8 +120,7 @@ def depth_changes(network: TemporalNetwork, body: Body, observed: Observations, 
         foot = _smoothed(root - joints[:, JOINT[f"{side}_foot"]], _FOOT_SECONDS * observed.fps)
         sizes.append((size[lag:, 0] - size[:-lag, 0])[planted])
         feet.append((foot[lag:, 2] - foot[:-lag, 2])[planted])
-    moments = torch.cat(feet)
-    return DepthChanges(torch.cat(sizes), moments, len(moments) / lag)
+    return DepthChanges(torch.cat(sizes).double(), torch.cat(feet).double(), lag)
 
 
 @torch.no_grad()
@@ -110,7 +137,11 @@ def _planted(observed: Observations, side: str, lag: int) -> Bool[Tensor, " mome
     """Return the frames from which a foot stays where it is in the image until `lag` frames later."""
     names = keypoint_set(observed.keypoint_set).names
     columns = [i for i, name in enumerate(names) if name.startswith(side) and name.endswith(("toe", "heel"))]
-    points, seen = observed.keypoints[:, columns], observed.keypoint_confidence[:, columns] >= VISIBLE
+    visible = observed.keypoint_confidence[:, columns] >= VISIBLE
+    measured = visible.float().mean(0) > 0.5  # A detector may lack some of the three.
+    points, seen = observed.keypoints[:, columns][:, measured], visible[:, measured]
+    if not measured.any():
+        return torch.zeros(max(len(observed) - lag, 0), dtype=torch.bool)
     middle = _smoothed(points.mean(1), _FOOT_SECONDS * observed.fps)
     moved = (middle[lag:] - middle[:-lag]).norm(dim=-1)
     still = moved < _MAX_FOOT_MOTION * 2 * observed.boxes[lag:, 2]
