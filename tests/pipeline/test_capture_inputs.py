@@ -18,7 +18,7 @@ import torch
 
 from selfmocap.body_model.motion import Motion
 from selfmocap.cli.main import main
-from selfmocap.io.files import read_json
+from selfmocap.io.files import read_json, write_json
 from selfmocap.io.video_source import local_video
 from selfmocap.pipeline.capture import capture as capture_video
 from selfmocap.pipeline.config import CaptureConfig
@@ -167,6 +167,45 @@ def test_a_folder_without_write_permission_is_named_and_unchanged(
                 assert "Permission denied" in lines[0] and str(out) in lines[0]
     assert not list(empty.iterdir())
     assert results(finished) == before
+
+
+# ---- lenses ---------------------------------------------------------------------------------------
+
+
+def test_a_calibration_straightens_the_motion_and_not_the_observations(
+    tmp_path: Path, weights: Path, capfd: pytest.CaptureFixture
+) -> None:
+    """The motion's camera is the undistorted one. Another calibration does not observe the video again."""
+    video = drawn_video(tmp_path / "a.mp4")
+    calib = {
+        "width": WIDTH,
+        "height": HEIGHT,
+        "fx": 300.0,
+        "fy": 310.0,
+        "cx": 150.0,
+        "cy": 110.0,
+        "k1": -0.25,
+    }
+    write_json(tmp_path / "bent.json", calib)
+    write_json(tmp_path / "straight.json", calib | {"k1": 0.0})
+    out, seen = tmp_path / "out", {}
+    with little_work():
+        for name in ("straight", "bent"):
+            assert capture(video, out, weights, "--calib", tmp_path / f"{name}.json", "--formats", "bvh") == 0
+            person = out / "person-1"
+            seen[name] = [Motion.load(person / "motion.npz"), (person / "observations.npz").read_bytes()]
+            assert read_json(out / "report.json")["focal"] == {
+                "px": 305.0,
+                "source": "calibration",
+                "uncertainty": 0.0,
+            }
+    (straight, observed), (bent, observed_again) = seen.values()
+    assert observed == observed_again
+    assert bent.camera.focal.tolist() == [300.0, 310.0] and bent.camera.center.tolist() == [150.0, 110.0]
+    assert (bent.joints_cam - straight.joints_cam).norm(dim=-1).max() > 0.01
+    write_json(tmp_path / "other.json", calib | {"width": 100})
+    assert capture(video, out, weights, "--calib", tmp_path / "other.json") == 2
+    assert "the calibration is of images of" in " ".join(capfd.readouterr().err.split())
 
 
 # ---- frames that are no file, and foreign names -----------------------------------------------------
