@@ -166,6 +166,7 @@ def focal_table(walks: Sequence[Walk], network: TemporalNetwork, body: Body) -> 
             "median_log_ratio": round(float(np.median(ratios)), 3),
             "pa_mm": pa,
             "absolute_mm": absolute,
+            "log_ratios": [round(ratio, 3) for ratio in ratios],
         }
     return {"rows": rows, "estimates": _calibration(found, walks)}
 
@@ -210,6 +211,7 @@ def main() -> None:
     parser.add_argument("motions", type=Path)
     parser.add_argument("--held-out", nargs="+", help="subjects to film; all without it")
     parser.add_argument("--clips", type=int, default=24)
+    parser.add_argument("--first", type=int, default=0, help="number of the first clip, to run in parts")
     parser.add_argument("--frames", type=int, default=120)
     parser.add_argument("--travel", type=float, default=2.0, help="metres in depth")
     parser.add_argument("--json", action="store_true")
@@ -225,7 +227,10 @@ def main() -> None:
         parser.error(f"no recording of {options.held_out or 'any subject'} travels {options.travel} m")
 
     def films(focals: tuple[float, float], count: int, seed: int) -> list[Walk]:
-        return [film(seed + n, focals, options.frames, options.travel, motions, body) for n in range(count)]
+        return [
+            film(seed + options.first + n, focals, options.frames, options.travel, motions, body)
+            for n in range(count)
+        ]
 
     focal = focal_table(films(FOCALS, options.clips, SEED), network, body)
     distortion = distortion_table(films(DISTORTED_FOCALS, (options.clips + 1) // 2, 2 * SEED), network, body)

@@ -15,8 +15,8 @@ from selfmocap.io.input_options import InputOptions
 from selfmocap.io.lens_options import LensOptions, check_lens
 from selfmocap.io.video import Video, open_video
 from selfmocap.pipeline.lens_choice import LensChoice, calibrated_lens, choose_lens, with_estimates
+from tests.helpers.quicktime import meta, with_box
 from tests.helpers.videos import write_video
-from tests.io.test_focal_metadata import meta, with_box
 
 WIDE = [np.full((90, 160, 3), 40 * n, np.uint8) for n in range(4)]
 DISTORTED = Intrinsics("a", (160, 90), (150.0, 140.0), (82.0, 41.0), (-0.2, 0.01, 0.002, -0.003), "brown")
@@ -116,6 +116,8 @@ def test_calibrations_of_other_images_are_refused(video: Video) -> None:
         calibrated_lens(replace(DISTORTED, size=(640, 480)), video, "a")
     with pytest.raises(InputError, match="cannot be inverted in"):
         calibrated_lens(replace(DISTORTED, distortion=(-3.0,)), video, "a")
+    with pytest.raises(InputError, match="a principal point near the middle"):
+        calibrated_lens(replace(DISTORTED, size=None, center=(640.0, 360.0)), video, "a")
 
 
 def test_an_estimate_replaces_only_a_default_and_is_narrower() -> None:

@@ -17,8 +17,8 @@ _FILM_DIAGONAL_MM = math.hypot(36.0, 24.0)
 """Diagonal of a frame of 35 mm film."""
 
 QUICKTIME_KEY = "com.apple.quicktime.camera.focal_length.35mm_equivalent"
-_MAX_HEADER_BYTES = 1 << 24
-"""Largest box that is read; the metadata of a film has some kB."""
+_MAX_HEADER_BYTES = 1 << 26
+"""Part of the movie box that is read; that of a video of three hours has some 20 MB."""
 _MAX_BOXES = 4096
 _PICTURE_SPREAD, _VIDEO_SPREAD = 0.03, 0.08
 """Equivalents are whole millimetres; those of videos do not count the crop of the stabilisation."""
@@ -48,7 +48,9 @@ def read_focal_metadata(path: Path) -> tuple[FocalMetadata | None, str | None]:
     A 35 mm equivalent is by the diagonal (CIPA DCG-001). Both are None for a file that says nothing."""
     if path.is_dir() or is_picture(path):
         paths = picture_paths(path)
-        return _agreeing([_picture_focal(p) for p in {paths[0], paths[len(paths) // 2], paths[-1]}])
+        return _agreeing(
+            [_picture_focal(p) for p in dict.fromkeys((paths[0], paths[len(paths) // 2], paths[-1]))]
+        )
     values = quicktime_values(path, QUICKTIME_KEY)
     valid = [value for value in values if MIN_LENS_MM <= value <= MAX_LENS_MM]
     if not valid:

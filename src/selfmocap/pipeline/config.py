@@ -110,7 +110,7 @@ class PredictConfig:
     people: str = "all"
     """People to observe: `all`, `largest`, or a number, most visible first."""
     focal: float | None = None
-    """Focal length, px; None assumes the usual one of such a video."""
+    """Focal length, px; None reads it from the file, or assumes the usual one of such a picture or video."""
     weights: Path | None = None
     """Weights file of a temporal network; None uses the shipped weights."""
     formats: tuple[str, ...] = DEFAULT_FORMATS

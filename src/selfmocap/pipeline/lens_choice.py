@@ -35,6 +35,8 @@ _MAX_SPREADS = 2.0
 _MAX_FRAMES = 1800
 """Frames of each person from which the focal length is estimated."""
 _ASPECT_TOLERANCE = 0.01
+_MAX_OFF_CENTER = 0.25
+"""Fraction of a side by which a principal point may lie off the middle: else the calibration is of another size."""
 _MIN_INVERTIBLE = 0.9
 """Fraction of the image that a calibration must be able to undistort."""
 
@@ -80,8 +82,11 @@ def choose_lens(video: Video, focal: float | None, options: LensOptions) -> Lens
     Raises InputError for a calibration that cannot be read or is of other images."""
     size = video.size
     if options.calib is not None:
-        lens = calibrated_lens(read_calibration(options.calib), video, options.calib)
-        return LensChoice(lens, "calibration", 0.0)
+        found = read_calibration(options.calib)
+        notes = (
+            () if found.size else (f"{options.calib} names no image size; it is taken to be of {size} px",)
+        )
+        return LensChoice(calibrated_lens(found, video, options.calib), "calibration", 0.0, notes)
     for px, spread in _given(size, focal, options):
         return LensChoice(Lens.pinhole(px, size), "option", spread)
     found, note = read_focal_metadata(video.path)
@@ -168,6 +173,13 @@ def calibrated_lens(found: Intrinsics, video: Video, source: str) -> Lens:
             "same camera mode, or crop the video in the same way"
         )
     lens = lens.scaled(video.size)
+    if any(
+        abs(c - side / 2) > _MAX_OFF_CENTER * side for c, side in zip(lens.center, lens.size, strict=True)
+    ):
+        raise InputError(
+            f"{source}: expected a principal point near the middle of {lens.size} px, found {lens.center}; "
+            "add the image size (image_width, image_height) of the calibration to the file"
+        )
     x, y = (torch.linspace(0, side - 1, 17) for side in video.size)
     valid = lens.undistort(torch.cartesian_prod(x, y)).isfinite().all(-1).float().mean()
     if valid < _MIN_INVERTIBLE:

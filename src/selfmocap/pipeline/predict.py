@@ -13,6 +13,7 @@ from selfmocap.body_model.motion import Motion
 from selfmocap.export.write import export_motion
 from selfmocap.geometry.rotations import interpolate
 from selfmocap.io.atomic import atomic_write
+from selfmocap.io.lens_options import LensOptions
 from selfmocap.io.progress import ProgressCallback, no_progress
 from selfmocap.io.video import Video, open_video
 from selfmocap.io.video_source import VideoInput, local_video
@@ -21,6 +22,7 @@ from selfmocap.models.inference import default_camera, network_inputs, to_world
 from selfmocap.models.temporal import TemporalNetwork
 from selfmocap.models.temporal_inference import load_temporal, past_and_future
 from selfmocap.pipeline.config import PredictConfig
+from selfmocap.pipeline.lens_choice import choose_lens
 from selfmocap.tracking.config import ObserveConfig
 from selfmocap.tracking.observations import Observations
 from selfmocap.tracking.observe import observe
@@ -47,6 +49,7 @@ def predict(
     with local_video(source, out) as path, tempfile.TemporaryDirectory() as folder:
         video = open_video(path, config.input)
         still = video.declared_frames == 1
+        focal = choose_lens(video, config.focal, LensOptions()).focal_px
         if still:
             settings = ObserveConfig(people=config.people)
             paths = observe(_still_video(video, Path(folder)), out, settings, progress)
@@ -56,7 +59,7 @@ def predict(
     for number, path in enumerate(paths):
         observations = Observations.load(path, images=network.frame.config.images)
         observations = observations[[len(observations) // 2]] if still else observations
-        motion = extend_motion(network, body, observations, config.focal, weights=about["sha256"])
+        motion = extend_motion(network, body, observations, focal, weights=about["sha256"])
         motion.save(path.parent / "motion.npz")
         export_motion(motion, body, path.parent, config.formats)
         _write_sheet(path.parent / "prediction.png", motion, body)
