@@ -23,7 +23,7 @@ PLATFORMS = {
 """uv's names of the platforms, by what a reader calls them."""
 MACOS = "14.0"
 """The oldest macOS whose wheels count."""
-EXTRAS = ("view", "usd", "bulk", "heic")
+EXTRAS = ("view", "usd", "bulk", "s3", "gs", "heic")
 _COMPILE = "pip compile pyproject.toml --constraint constraints.txt --only-binary :all: --quiet --no-header"
 
 

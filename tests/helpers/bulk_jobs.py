@@ -45,6 +45,31 @@ class Pause:
         return {"frames": 1}
 
 
+@dataclass(frozen=True)
+class Meeting(Pause):
+    """A job that waits until another one runs beside it or has run, on however slow a machine."""
+
+    def make(self, path: Path, out: Path, progress: ProgressCallback) -> dict[str, Any]:
+        path.mkdir(exist_ok=True)
+        (path / "worker.txt").write_text(str(os.getpid()))
+        end = time.monotonic() + 120.0
+        while len([*out.glob("**/worker.txt")]) < 2:
+            if time.monotonic() > end:
+                raise ValueError("no other worker has begun")
+            time.sleep(0.05)
+        return super().make(path, out, progress)
+
+
+@dataclass(frozen=True)
+class Niceness(Pause):
+    """A job that writes the niceness of its worker."""
+
+    def make(self, path: Path, out: Path, progress: ProgressCallback) -> dict[str, Any]:
+        path.mkdir(exist_ok=True)
+        (path / "niceness.txt").write_text(str(os.nice(0)))
+        return {"frames": 1}
+
+
 def run(jobs: Iterable[Pause], pool: WorkerPool, out: Path) -> Tally:
     (out / WORK).mkdir(parents=True, exist_ok=True)
     with Manifest(out / "manifest.jsonl", {}) as manifest:

@@ -60,6 +60,10 @@ def test_a_folder_of_videos_gives_the_same_as_single_captures(
         with little_work():
             capture(video, tmp_path / video.stem, CaptureConfig(weights=weights, formats=("bvh",)))
         assert results(out / VideoSource(str(video)).name) == results(tmp_path / video.stem)
+    names = {VideoSource(str(video)).name for video in good}
+    assert {path.stem for path in (out / "index").glob("*.jpg")} == names
+    rows = (out / "index" / "rows-0001.js").read_text()
+    assert all(name in rows for name in names) and "broken" in rows
     assert len(list((out / "pseudo-labels").glob("*.tar"))) == 2
     labels = PseudoLabels(out / "pseudo-labels")
     assert len(labels) == 4

@@ -12,7 +12,7 @@ from selfmocap.pipeline.distributed.cluster import cluster
 from selfmocap.pipeline.distributed.jobs import WORK
 from selfmocap.pipeline.distributed.manifest import Manifest
 from tests.conftest import ROOT
-from tests.helpers.bulk_jobs import Pause, results, run
+from tests.helpers.bulk_jobs import Meeting, Niceness, Pause, results, run
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'selfmocap[bulk]'")
 
@@ -26,10 +26,11 @@ def states(out: Path) -> Counter[tuple[str, str]]:
 
 def test_two_workers_do_all_jobs_and_give_up_the_broken_one(tmp_path: Path) -> None:
     with cluster(tmp_path, None, 2) as pool:
-        tally = run([Pause(f"job-{n}", 0.3, broken=n == 4) for n in range(8)], pool, tmp_path)
+        meeting = [Meeting("job-0"), Meeting("job-1")]
+        tally = run([*meeting, *(Pause(f"job-{n}", broken=n == 4) for n in range(2, 8))], pool, tmp_path)
     assert tally.done == 7
     assert tally.failed == {"job-4"}
-    assert len({(tmp_path / f"job-{n}" / "worker.txt").read_text() for n in range(4)}) == 2
+    assert len({(tmp_path / f"job-{n}" / "worker.txt").read_text() for n in range(2)}) == 2
     with Manifest(tmp_path / "manifest.jsonl", {}) as manifest:
         assert manifest.failures["job-4"].error == "ValueError: /videos/job-4.mp4: a damaged video"
 
@@ -56,3 +57,25 @@ def test_a_worker_and_then_the_driver_killed_every_job_is_done_once(tmp_path: Pa
         f"job-{number}": 1 for number in range(12)
     }
     assert sum(count for (_, state), count in found.items() if state == "failed") == 1
+
+
+@pytest.mark.parametrize("moment", [0.0, 1.2])
+def test_another_machine_dies_and_its_jobs_are_done_here(tmp_path: Path, moment: float) -> None:
+    command = [sys.executable, "-m", "tests.helpers.lost_machine", str(tmp_path), "8", str(moment)]
+    subprocess.run(command, cwd=ROOT, check=True, timeout=500)
+    assert results(tmp_path).keys() == {f"job-{number}" for number in range(8)}
+    assert Counter(state for _, state in states(tmp_path))["done"] == 8
+
+
+def test_a_cluster_on_this_machine_leaves_nothing_at_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    with cluster(tmp_path, None, 1) as pool:
+        run([Niceness("job")], pool, tmp_path)
+    assert (tmp_path / "job" / "niceness.txt").read_text() == str(os.nice(0))
+    assert not [*home.iterdir()]
+    assert not {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_worker_niceness"} & os.environ.keys()

@@ -20,6 +20,7 @@ from selfmocap.io.files import read_json, write_json
 from selfmocap.io.progress import ProgressCallback
 from selfmocap.pipeline.capture import capture
 from selfmocap.pipeline.config import CaptureConfig
+from selfmocap.pipeline.distributed.index import scores, write_thumbnail
 from selfmocap.pipeline.distributed.manifest import Manifest
 from selfmocap.pipeline.distributed.sources import VideoSource, download
 from selfmocap.pipeline.summary import read_report
@@ -79,10 +80,14 @@ class CaptureJob:
         with download(self.source, path.parent, lambda done: progress("download", done, 0)) as video:
             people = capture(video, path, self.config, progress, self.device)
         shutil.rmtree(path / ".capture")
+        write_thumbnail(path / "overlay.mp4", out, self.name)
         report = read_report(path / "report.json")
+        frames, fps = report["video"]["frames"], report["video"]["fps"]
         return {
             "people": len(people),
-            "frames": report["video"]["frames"],
+            "frames": frames,
+            "duration": round(frames / fps, 3),
+            "scores": scores(report),
             "stages": {stage["name"]: stage["seconds"] for stage in report["stages"]},
             "warnings": report["warnings"],
         }

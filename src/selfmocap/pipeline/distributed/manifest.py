@@ -6,7 +6,7 @@ A killed driver leaves at most an incomplete last line, which the next run cuts 
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -44,6 +44,8 @@ class Manifest:
         self.path = path
         self.failures: dict[str, Failure] = {}
         """By the job's name."""
+        self.on_line: Callable[[dict[str, Any]], None] = lambda line: None
+        """Called with each line that is added."""
         self.file = path.open("a+b")
         try:
             fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -117,6 +119,8 @@ class Manifest:
         for line in lines:
             self._track_failure(line)
         self._write(*lines)
+        for line in lines:
+            self.on_line(line)
 
     def _write(self, *lines: dict[str, Any]) -> None:
         self.file.write(b"".join(json.dumps(line).encode() + b"\n" for line in lines))

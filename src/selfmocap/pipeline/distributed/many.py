@@ -12,6 +12,7 @@ from selfmocap.io.atomic import atomic_write
 from selfmocap.io.files import existing_file
 from selfmocap.pipeline.config import BatchConfig, CaptureConfig
 from selfmocap.pipeline.distributed.cluster import cluster
+from selfmocap.pipeline.distributed.index import BatchIndex
 from selfmocap.pipeline.distributed.jobs import SHARDS, WORK, CaptureJob, ShardJob, manifest_settings, recover
 from selfmocap.pipeline.distributed.manifest import Failure, Manifest
 from selfmocap.pipeline.distributed.schedule import JobProgress, Tally, WorkerPool, run_all
@@ -36,7 +37,7 @@ def capture_many(
 
     With `batch.pseudo_labels`, also write shards of all captures in `out` into `out/pseudo-labels`. Captures that are
     done are not repeated; videos that failed twice are attempted again only with `batch.retry`. `out/manifest.jsonl`
-    records every result and failure.
+    records every result and failure; `out/index.html` and `out/index.csv` show them while the work goes on.
 
     Returns the tally of the captures, and the failures. Raises ImportError where Ray is missing, OSError where no
     cluster is reached, ValueError or FileNotFoundError where a source or `out` cannot be used."""
@@ -53,10 +54,16 @@ def capture_many(
         recover(out, manifest)
         if batch.retry:
             manifest.failures.clear()
-        with cluster(out, batch.address, batch.workers) as pool:
+        with BatchIndex(out, manifest.lines()) as index, cluster(out, batch.address, batch.workers) as pool:
+            manifest.on_line = index.add
+
+            def show(tally: Tally, jobs: JobProgress) -> None:
+                index.flush()
+                progress("capture", tally, jobs)
+
             device = "cuda" if pool.on_gpus else "cpu"
             jobs = (CaptureJob(video, config, device) for video in videos)
-            tally = run_all(jobs, pool, out, manifest, lambda *now: progress("capture", *now))
+            tally = run_all(jobs, pool, out, manifest, show)
             failed = set(tally.failed)
             if batch.pseudo_labels:
                 failed |= _write_shards(pool, out, manifest, progress)
