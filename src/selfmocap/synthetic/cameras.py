@@ -118,23 +118,21 @@ def _movement(
     panning = rng.random(clips) < config.panning
     held = rng.random(clips) < config.hand_held
     heading = np.unwrap(np.arctan2(p_from_camera[..., 0], -p_from_camera[..., 2]), axis=1)
-    pan = (_smooth(heading, round(fps / 2)) - heading.mean(1, keepdims=True)) * panning[:, None]
+    pan = (running_mean(heading, round(fps / 2)) - heading.mean(1, keepdims=True)) * panning[:, None]
     amount = held * np.exp(rng.normal(np.log(0.006), 0.5, clips))
-    tremble = _tremble(rng, clips, frames, fps) * amount[:, None, None]
-    rotation = (
-        _rotation_x(tremble[..., 0]) @ _rotation_y(tremble[..., 1] - pan) @ _rotation_z(tremble[..., 2])
-    )
-    return rotation, tremble[..., 3:] * 1.5
+    shaken = tremble(rng, clips, frames, fps) * amount[:, None, None]
+    rotation = _rotation_x(shaken[..., 0]) @ _rotation_y(shaken[..., 1] - pan) @ _rotation_z(shaken[..., 2])
+    return rotation, shaken[..., 3:] * 1.5
 
 
-def _smooth(values: np.ndarray, radius: int) -> np.ndarray:
+def running_mean(values: np.ndarray, radius: int) -> np.ndarray:
     """Compute a running mean over time; the ends repeat."""
     padded = np.pad(values, ((0, 0), (radius, radius)), mode="edge")
     summed = np.cumsum(np.pad(padded, ((0, 0), (1, 0))), axis=1)
     return (summed[:, 2 * radius + 1 :] - summed[:, : -2 * radius - 1]) / (2 * radius + 1)
 
 
-def _tremble(rng: np.random.Generator, clips: int, frames: int, fps: float) -> np.ndarray:
+def tremble(rng: np.random.Generator, clips: int, frames: int, fps: float) -> np.ndarray:
     """Draw (clips, frames, 6) of about unit size: slow sway and quick shake, zero in the first frame."""
     time = np.arange(frames)[None, :, None, None] / fps
     hertz = rng.uniform([0.2, 0.5, 1.5, 4.0], [0.5, 1.5, 4.0, 8.0], (clips, 1, 6, 4))

@@ -97,16 +97,17 @@ def sample_scene(
         p_world_root = scale_root_path(body, betas, poses.p_world_root)
         views = sample_views(view_rng, cameras, p_world_root, fps)
         parameters = BodyParameters(betas[:, None], poses.R_parent_joint, p_world_root)
-        return _posed_scene(appearance_rng, appearance, parameters, views, body)
+        return pose_scene(appearance_rng, appearance, parameters, views, body)
 
 
-def _posed_scene(
+def pose_scene(
     rng: np.random.Generator,
     config: AppearanceConfig,
     parameters: BodyParameters,
     views: Views,
     body: Body,
 ) -> Scene:
+    """Pose people before their cameras; their props, clothes and light are drawn."""
     camera = views.camera
     R_cam = camera.R_cam_world
     R = parameters.R_parent_joint.clone()

@@ -1,0 +1,1 @@
+"""The path of a moving camera, from the background of its video."""

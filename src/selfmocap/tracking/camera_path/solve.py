@@ -1,0 +1,114 @@
+"""Estimate the path of a camera from the background of its video."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Int
+
+from selfmocap.tracking.camera_path.bundle import Sightings, Structure
+from selfmocap.tracking.camera_path.path import CameraKind, CameraPath
+from selfmocap.tracking.camera_path.poses import between_keyframes, refine_poses
+from selfmocap.tracking.camera_path.structure import SIGHTING_NOISE_PX, ShotStructure, solve_shot
+from selfmocap.tracking.camera_path.tracks import BackgroundTracks, PeopleMask, track_background
+from selfmocap.tracking.detectors.window import RgbImage
+
+_POINTS_PER_KEYFRAME = 160
+"""Points that are adjusted."""
+_MIN_INLIER_FRACTION = 0.5
+
+
+def estimate_camera_path(
+    frames: Iterable[tuple[RgbImage, PeopleMask]], focal_px: float, center_px: tuple[float, float]
+) -> CameraPath:
+    """Estimate the path of a camera of known focal length (px of the frame) from the background outside `people`.
+
+    See `track_background` for the frames and masks. A shot whose background does not agree with one rigid world is
+    `unknown`: its camera stays where it was."""
+    return solve_path(track_background(frames), focal_px, center_px)
+
+
+def solve_path(tracks: BackgroundTracks, focal_px: float, center_px: tuple[float, float]) -> CameraPath:
+    """Estimate the path of the camera from the tracked background; see `estimate_camera_path`."""
+    R = np.tile(np.eye(3), (tracks.frames, 1, 1))
+    eye, known = np.zeros((tracks.frames, 3)), np.zeros(tracks.frames, bool)
+    kinds: list[CameraKind] = []
+    solved: list[ShotStructure] = []
+    ends = [*tracks.shot_starts[1:].tolist(), tracks.frames]
+    for start, end in zip(tracks.shot_starts.tolist(), ends, strict=True):
+        shot = slice(start, end)
+        result = _solve_shot(tracks, shot, focal_px, center_px)
+        if result is None:
+            kinds.append("unknown")
+            continue
+        structure, (R[shot], eye[shot], known[shot]) = result
+        solved.append(structure)
+        kinds.append("moving" if structure.moves else "turning")
+        R[shot], eye[shot] = _levelled(R[shot], eye[shot])
+    ratios = np.exp(np.concatenate([one.structure.log_focal for one in solved])) if solved else np.ones(1)
+    return CameraPath(
+        R, eye, known, tracks.shot_starts, tuple(kinds),
+        inlier_fraction=float(np.mean([one.inlier_fraction for one in solved])) if solved else 0.0,
+        error_px=float(np.mean([one.error_px for one in solved])) / tracks.work_scale if solved else 0.0,
+        focal_ratio=(float(ratios.min()), float(ratios.max())),
+        loops=tracks.loops,
+    )  # fmt: skip
+
+
+def _solve_shot(
+    tracks: BackgroundTracks, shot: slice, focal_px: float, center_px: tuple[float, float]
+) -> tuple[ShotStructure, tuple[np.ndarray, np.ndarray, np.ndarray]] | None:
+    """Solve one shot: its keyframes, and pose, position and certainty of each frame; None without a rigid world."""
+    inside = (tracks.row >= shot.start) & (tracks.row < shot.stop)
+    ray = (tracks.pixel[inside] - np.array(center_px)) / focal_px
+    noise = SIGHTING_NOISE_PX / (focal_px * tracks.work_scale)
+    seen = Sightings(tracks.row[inside] - shot.start, tracks.point[inside], ray, noise)
+    keyframes = (
+        tracks.keyframes[(tracks.keyframes >= shot.start) & (tracks.keyframes < shot.stop)] - shot.start
+    )
+    at_keyframes = seen.only(np.isin(seen.camera, keyframes))
+    chosen = _spread_points(at_keyframes)
+    if not len(chosen):
+        return None
+    number = np.full(int(tracks.point.max()) + 1, -1)
+    number[chosen] = np.arange(len(chosen))
+    own = at_keyframes.only(number[at_keyframes.point] >= 0)
+    cameras = np.searchsorted(keyframes, own.camera)
+    own = Sightings(cameras, number[own.point], own.ray, noise)
+    solved = solve_shot(own, len(keyframes), len(chosen), focal_px * tracks.work_scale)
+    if not solved.known.any() or solved.inlier_fraction < _MIN_INLIER_FRACTION:
+        return None
+    every = np.arange(shot.stop - shot.start)
+    R, t = between_keyframes(_select_cameras(solved.structure, solved.known), keyframes[solved.known], every)
+    seen = seen.only(number[seen.point] >= 0)
+    seen = replace(seen, point=number[seen.point])
+    usable = np.bincount(own.point, solved.known[own.camera], minlength=len(chosen)) >= 2
+    R, t, measured = refine_poses(R, t, solved.structure, keyframes, seen, usable, solved.moves)
+    return solved, (R, -np.einsum("nji,nj->ni", R, t), measured)
+
+
+def _select_cameras(structure: Structure, kept: np.ndarray) -> Structure:
+    return replace(structure, R=structure.R[kept], t=structure.t[kept], log_focal=structure.log_focal[kept])
+
+
+def _spread_points(seen: Sightings) -> Int[np.ndarray, " chosen"]:
+    """Choose the points that are seen most often, up to _POINTS_PER_KEYFRAME in each keyframe, at least twice each."""
+    count = np.bincount(seen.point) if len(seen.point) else np.zeros(0, int)
+    chosen = np.zeros(len(count), bool)
+    for camera in np.unique(seen.camera):
+        here = seen.point[seen.camera == camera]
+        order = here[np.argsort(-count[here], kind="stable")]
+        chosen[order[:_POINTS_PER_KEYFRAME]] = True
+    return np.flatnonzero(chosen & (count >= 2))
+
+
+def _levelled(R: np.ndarray, eye: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Turn the world so that its y is the mean of what is up in the images, and -z the first view's direction."""
+    up = -R[:, 1].mean(0)
+    up /= np.linalg.norm(up)
+    back = -R[0, 2] + (R[0, 2] @ up) * up
+    if np.linalg.norm(back) < 1e-3:
+        back = np.cross(R[0, 0], up)
+    back /= np.linalg.norm(back)
+    axes = np.stack([np.cross(up, back), up, back])
+    return R @ axes.T, (eye - eye[0]) @ axes.T
