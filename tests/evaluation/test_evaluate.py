@@ -47,8 +47,10 @@ def test_the_truth_has_no_error(truth: Motion, tmp_path: Path) -> None:
     scores = scored(truth, truth, tmp_path)
     assert scores.pop("frames") == 12 and scores.pop("joints") == 24
     assert scores.pop("missing_frames") == scores.pop("extra_frames") == 0
+    assert scores.pop("jitter_10m_per_s3") > 0
+    scores.pop("foot_slide_mm")  # Of a motion by itself, as jitter.
     assert set(scores) == {
-        "mpjpe_mm", "pa_mpjpe_mm", "absolute_mpjpe_mm", "translation_aligned_mpjpe_mm", "surface_mm",
+        "w_mpjpe_mm", "wa_mpjpe_mm", "rte_percent", "mpjpe_mm", "pa_mpjpe_mm", "absolute_mpjpe_mm", "translation_aligned_mpjpe_mm", "surface_mm",
         "absolute_surface_mm", "acceleration_error_mm_per_frame2", "acceleration_error_m_per_s2",
     }  # fmt: skip
     assert max(scores.values()) < 0.01

@@ -23,8 +23,6 @@ from selfmocap.models.config import NetworkConfig
 from selfmocap.models.frame import FrameNetwork
 from selfmocap.pipeline import solve
 from selfmocap.pipeline.diagnostics import (
-    background_speed,
-    is_camera_static,
     low_confidence_ranges,
     motion_diagnostics,
 )
@@ -183,18 +181,6 @@ def test_known_residuals_are_measured_and_unreliable_frames_listed(
     ]
     assert motion_diagnostics(standing, person, body)["mask_iou"] is None
     assert motion_diagnostics(standing, person, body)["flow_px"] is None
-
-
-def test_a_pan_is_distinguished_from_a_static_camera(standing: Motion, body: Body, tmp_path: Path) -> None:
-    seen = exact_observations(standing, body)
-    assert seen.flow is not None and seen.masks is not None
-    for name, px in (("still", 0.0), ("pan", 1.0)):
-        (tmp_path / name).mkdir()
-        flow = torch.where(seen.masks[..., None], 9.0, torch.tensor([px, 0.0]))
-        speed = background_speed(person_of(replace(seen, flow=flow), tmp_path / name))
-        assert speed == pytest.approx(px * 400 / 128 * 30 / 800, rel=1e-3)
-        assert is_camera_static([speed, None]) == (name == "still")
-    assert is_camera_static([None])
 
 
 def test_the_report_warns_of_partly_visible_people(standing: Motion, body: Body, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from selfmocap.datasets.amass import read_amass
 from selfmocap.datasets.smpl_motion import SmplMotion
 from selfmocap.datasets.three_dpw import read_three_dpw
 from selfmocap.evaluation.scores import FrameErrors, concat_errors, joint_errors, mean_scores, surface_errors
+from selfmocap.evaluation.world_scores import world_errors
 from selfmocap.geometry.camera import Camera
 from selfmocap.io.npz import read_npz
 from selfmocap.io.progress import ProgressCallback, no_progress
@@ -302,6 +303,7 @@ def score_motion(estimate: ScoredMotion, truth: ScoredMotion) -> FrameErrors:
     in_camera = estimate.has_camera and truth.has_camera
     joints, true_joints = estimate.joints(in_camera), truth.joints(in_camera)
     errors = joint_errors(joints, true_joints, truth.motion.frame_index, true_fps)
+    errors |= world_errors(estimate.motion, truth.motion, true_fps)
     if not _same_body(estimate, truth):
         return errors
     root, parts = JOINT["pelvis"], []
@@ -318,6 +320,8 @@ _COLUMNS = {
     "mpjpe_mm": "MPJPE",
     "pa_mpjpe_mm": "PA",
     "absolute_mpjpe_mm": "absolute",
+    "wa_mpjpe_mm": "WA-MPJPE",
+    "rte_percent": "RTE %",
     "surface_mm": "surface",
     "acceleration_error_m_per_s2": "m/s²",
     "pck": "PCK",

@@ -26,18 +26,20 @@ from selfmocap.io.files import existing_file, read_json, sha256_of_path, write_j
 from selfmocap.io.memory import release_free_memory
 from selfmocap.io.progress import ProgressCallback, no_progress
 from selfmocap.io.stage_cache import StageCache, StageRecord, fingerprint
-from selfmocap.io.video import open_video
+from selfmocap.io.video import Video, open_video
 from selfmocap.io.video_source import VideoInput, local_video, source_name
 from selfmocap.models.estimator import Estimator, load_estimator, save_estimator
 from selfmocap.models.inference import mean_confidence, to_world
 from selfmocap.pipeline.config import EPOCHS, SAMPLE_FRAMES, CaptureConfig, recorded_settings
-from selfmocap.pipeline.diagnostics import (
-    background_speed,
-    is_camera_static,
-    low_confidence_ranges,
-    motion_diagnostics,
-)
+from selfmocap.pipeline.diagnostics import low_confidence_ranges, motion_diagnostics
 from selfmocap.pipeline.lens_choice import LensChoice, choose_lens, estimate_lens
+from selfmocap.pipeline.moving_camera import (
+    camera_report,
+    find_camera,
+    is_path_known,
+    is_static,
+    place_in_world,
+)
 from selfmocap.pipeline.postprocessing.confidence import joint_confidence
 from selfmocap.pipeline.postprocessing.ground import level_rotation
 from selfmocap.pipeline.postprocessing.postprocess import postprocess
@@ -58,7 +60,7 @@ from selfmocap.visualization.overlay import write_overlay_video
 from selfmocap.visualization.report.page import write_report
 from selfmocap.visualization.report.residuals import keypoint_px_by_frame
 
-_STAGES_VERSION = 2
+_STAGES_VERSION = 3
 """Version of the stages' results in `.capture`."""
 
 StageOutput = tuple[dict[str, Any], Sequence[Path]]
@@ -132,11 +134,13 @@ def _capture(
     stages.discard_other_versions()
     job = _Job(video, name, out, config, progress, torch_device, sha256_of_path(weights_file), stages)
     observed = _observed(out)
-    lens, people = _load_people(job, [path.parent for path in files], observed, lens)
+    lens, people, camera = _load_people(job, [path.parent for path in files], observed, lens)
     chosen = _choose(job, people, _adapt(job, people, observed))
     choices = [PersonChoice(**choice) for choice in chosen.result["people"]]
     estimates = [_refine(job, *one, chosen) for one in zip(people, choices, strict=True)]
-    level = _level(job, people, estimates) if _is_camera_static(job, people, observed) else None
+    load = functools.partial(_load_motion, job, when="after")
+    people, scaled = place_in_world(stages, people, load, estimates, camera)
+    level = _level(job, people, [*estimates, *scaled]) if is_path_known(camera) else None
     processed = [_postprocess(job, *one, level) for one in zip(people, choices, estimates, strict=True)]
     motions = [Motion.load(person.folder / "motion.npz") for person in people]
     for person, motion, stage in zip(people, motions, processed, strict=True):
@@ -144,6 +148,7 @@ def _capture(
     _draw(job, motions, processed, lens.lens)
     measured = [_measure(job, *one) for one in zip(people, motions, estimates, processed, strict=True)]
     report = capture_report(name, observed, stages.finished.values(), people, choices, measured, lens)
+    report |= camera_report(camera, scaled, report["warnings"])
     stages.sweep()
     _write_page(job, people, motions, [*processed, *measured], report)
     write_json(out / "report.json", report, indent=1)
@@ -215,18 +220,24 @@ def _model_needs(job: _Job, people: list[CapturedPerson]) -> dict[str, Any]:
 
 def _load_people(
     job: _Job, folders: list[Path], observed: StageRecord, lens: LensChoice
-) -> tuple[LensChoice, list[CapturedPerson]]:
-    """Load the people as seen through the lens; where it is a default and the camera static, estimate it first."""
+) -> tuple[LensChoice, list[CapturedPerson], StageRecord | None]:
+    """Load the people as seen through the lens, and find the camera's path. Where the lens is a default and the camera
+    static, estimate it."""
     people = load_people(folders, lens.lens)
-    if lens.source != "default" or not _is_camera_static(job, people, observed):
-        return lens, people
+
+    def open_input() -> Video:
+        return open_video(job.video, job.config.input)
+
+    camera = find_camera(job.stages, open_input, people, observed, job.config, job.progress)
+    if lens.source != "default" or not is_static(camera):
+        return lens, people, camera
 
     def compute() -> StageOutput:
         return estimate_lens(lens, [person.observations for person in people], _body()).as_json(), []
 
     stage = job.stages.run("lens", {"version": __version__, "default": lens.as_json()}, [observed], compute)
     estimate = LensChoice.from_json(stage.result)
-    return estimate, load_people(folders, estimate.lens)
+    return estimate, load_people(folders, estimate.lens), camera
 
 
 def _adapt(job: _Job, people: list[CapturedPerson], observed: StageRecord) -> StageRecord:
@@ -269,17 +280,6 @@ def _refine(job: _Job, person: CapturedPerson, choice: PersonChoice, chosen: Sta
     return job.stages.run(f"refine-{person.number}", {}, [chosen], compute)
 
 
-def _is_camera_static(job: _Job, people: list[CapturedPerson], observed: StageRecord) -> bool:
-    if job.config.static_camera != "auto":
-        return job.config.static_camera == "yes"
-
-    def compute() -> StageOutput:
-        return {"background_speeds": [background_speed(person) for person in people]}, []
-
-    stage = job.stages.run("camera", {}, [observed], compute)
-    return is_camera_static(stage.result["background_speeds"])
-
-
 def _level(job: _Job, people: list[CapturedPerson], estimates: list[StageRecord]) -> StageRecord:
     """Find the vertical of all people together."""
 
@@ -297,7 +297,7 @@ def _postprocess(
     estimate: StageRecord,
     level: StageRecord | None,
 ) -> StageRecord:
-    """Post-process a person's motion; `level` is None for a moving camera."""
+    """Post-process a person's motion; `level` is None for a camera whose path is unknown."""
 
     def compute() -> StageOutput:
         path = person.folder / "motion.npz"
@@ -308,7 +308,7 @@ def _postprocess(
         replace(motion, provenance=_provenance(job, choice) | motion.provenance).save(path)
         return {}, [path]
 
-    needs = {"settings": recorded_settings(job.config), "static_camera": level is not None}
+    needs = {"settings": recorded_settings(job.config), "in_world": level is not None}
     after = [estimate] if level is None else [estimate, level]
     return job.stages.run(f"postprocess-{person.number}", needs, after, compute)
 

@@ -41,8 +41,8 @@ class CaptureConfig:
     height: float | None = None
     """The person's stature, metres, which sets the scale."""
     static_camera: Literal["auto", "yes", "no"] = "auto"
-    """Whether the camera is static. Ground alignment and foot locking need a static camera. `auto` measures the motion
-    of the background."""
+    """Whether the camera is static. `auto` decides by the background. The path of a camera that moves is estimated from
+    the background, which takes some time: `yes` avoids it."""
     formats: tuple[str, ...] = DEFAULT_FORMATS
     """Formats to export: bvh, glb, usd, amass, smpl, csv, trc."""
     options: ExportOptions = field(default_factory=ExportOptions)

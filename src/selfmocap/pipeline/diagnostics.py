@@ -3,13 +3,11 @@
 from dataclasses import replace
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from selfmocap.body_model.body import Body
 from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
-from selfmocap.geometry.camera import CROP_SIZE
 from selfmocap.geometry.tensors import runs_between
 from selfmocap.losses.keypoint_residuals import keypoint_residuals_px
 from selfmocap.losses.reprojection import body_mask, has_next_frame, reproject
@@ -23,9 +21,6 @@ _MAX_IMAGE_FRAMES, _IMAGE_BLOCK = 120, 10
 """Frames whose masks and flow are compared, and how many of them are consecutive."""
 _MAX_RESIDUAL_PX = 8.0
 """A frame with a larger residual, or a confidence below VISIBLE, is reported by `low_confidence_ranges`."""
-_MIN_FLOW_CONFIDENCE = 0.5
-_MAX_STATIC_SPEED = 0.01
-"""Image diagonals a second: the camera is static if the background moves less."""
 
 
 def motion_diagnostics(motion: Motion, person: CapturedPerson, body: Body) -> dict[str, float | None]:
@@ -60,40 +55,6 @@ def low_confidence_ranges(motion: Motion, observations: Observations) -> list[tu
             runs = runs_between(index.diff() > 1)
             ranges += [(int(index[first]), int(index[end - 1]), reason) for first, end in runs]
     return sorted(ranges)
-
-
-def background_speed(person: CapturedPerson) -> float | None:
-    """Measure the speed of the background behind a person, image diagonals a second; None without flow or masks.
-
-    It is the median over blocks of frames of the length of the block's mean velocity, so that shaking to and fro does
-    not count."""
-    rows = spread_rows(len(person.observations), _MAX_IMAGE_FRAMES, _IMAGE_BLOCK)
-    observations = load_rows(person.observations_file, rows)
-    if observations.flow is None or observations.masks is None:
-        return None
-    background = ~observations.masks
-    if observations.flow_confidence is not None:
-        background &= observations.flow_confidence > _MIN_FLOW_CONFIDENCE
-    pairs = zip(observations.flow, background, strict=True)
-    steps = torch.stack([_median_flow(flow[pixels]) for flow, pixels in pairs])
-    steps = steps * (2 * observations.boxes[:, 2:] / CROP_SIZE)
-    known = steps.isfinite().all(-1)
-    if not known.any():
-        return None
-    blocks = [block.nan_to_num().mean(0) for block in steps.split(_IMAGE_BLOCK)]
-    diagonal = torch.tensor(person.observations.image_size).float().norm()
-    return float(torch.stack(blocks).norm(dim=-1).median() * person.observations.fps / diagonal)
-
-
-def is_camera_static(speeds: list[float | None]) -> bool:
-    """Decide from the `background_speed` of each person; true if none is known."""
-    known = torch.tensor([speed for speed in speeds if speed is not None])
-    return not len(known) or bool(known.median() < _MAX_STATIC_SPEED)
-
-
-def _median_flow(flow: Float[Tensor, "pixels 2"]) -> Float[Tensor, "2"]:
-    """Return NaN for fewer pixels than one row of the crop."""
-    return flow.median(0).values if len(flow) >= CROP_SIZE else torch.full((2,), torch.nan)
 
 
 def _image_scores(motion: Motion, observations: Observations, body: Body) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Correct a person's distance from a static camera by the contacts of their feet with the ground."""
+"""Correct a person's distance from the camera by the contacts of their feet with the ground."""
 
 import torch
 from jaxtyping import Bool, Float
@@ -26,13 +26,13 @@ _MIN_PRIOR_WEIGHT = 1e-3
 def correct_depth(
     motion: Motion, body: Body, contacts: Bool[Tensor, "time 4"], heights: Float[Tensor, "4"]
 ) -> Motion:
-    """Move the person slowly along the rays of a static camera, so that feet in contact are on the ground y = 0.
+    """Move the person slowly along the rays of the camera, so that feet in contact are on the ground y = 0.
 
     The person keeps their place in the image and their size in the world. `heights` are the `rest_heights` of
     foot_contact."""
     p_world_cam = motion.camera.p_world_cam
-    drop = (p_world_cam[1] - keypoints_world(motion, FOOT_POINTS)[..., 1]).double()
-    ground_drop = (p_world_cam[1] - heights).double()
+    drop = (p_world_cam[..., 1:2] - keypoints_world(motion, FOOT_POINTS)[..., 1]).double()
+    ground_drop = (p_world_cam[..., 1:2] - heights).double()
     log_ratio = (ground_drop.clamp_min(_MIN_CAMERA_HEIGHT) / drop.clamp_min(_MIN_CAMERA_HEIGHT)).log()
     valid = (
         (drop > _MIN_CAMERA_HEIGHT)

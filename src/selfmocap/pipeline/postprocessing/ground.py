@@ -1,4 +1,4 @@
-"""Find the vertical and the ground for a static camera, from the balance of standing people and from their contacts."""
+"""Find the vertical and the ground, from the balance of standing people and from their contacts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -51,10 +51,10 @@ _ITERATIONS = 20
 
 
 def level_rotation(motions: Sequence[Motion], body: Body) -> Float[Tensor, "3 3"]:
-    """Estimate the rotation `R_level_world` to a world whose y is up, from all people before one static camera.
+    """Estimate the rotation `R_level_world` to a world whose y is up, from all people before one camera.
 
     On average, the centre of mass of standing and walking people is above the middle of their feet, and their foot
-    contacts lie on one plane. The camera is taken to be level if no one stands."""
+    contacts lie on one plane. If no one stands, the camera is taken to be level, a moving one on average."""
     R_level_world = _rotation_to_y(_mean_upright(motions, body))
     small = keypoint_body(body)
     contacts = [
@@ -131,10 +131,12 @@ class _GroundContacts:
 
 def _ground_contacts(motion: Motion, heights: Float[Tensor, "4"]) -> _GroundContacts:
     points = keypoints_world(motion, FOOT_POINTS) - heights[:, None] * torch.tensor([0.0, 1.0, 0.0])
-    position = points[find_contacts(motion)].double()
+    contacts = find_contacts(motion)
+    position = points[contacts].double()
     frame_seconds = 1 / nominal_fps(motion.frame_index, motion.frame_times)
     seconds = torch.full((len(position),), frame_seconds).double()
-    drop = position[:, 1] - motion.camera.p_world_cam.double()[1]
+    camera_height = motion.camera.p_world_cam.double()[..., 1:2].expand(len(motion), points.shape[1])
+    drop = position[:, 1] - camera_height[contacts]
     noise = torch.hypot(torch.tensor(_POINT_NOISE).double(), _DEPTH_NOISE * drop)
     return _GroundContacts(position, seconds, noise)
 

@@ -26,11 +26,11 @@ def postprocess(
     body: Body,
     stature: float | None = None,
     joint_confidence: Float[Tensor, "time 24"] | None = None,
-    static_camera: bool = True,
+    in_world: bool = True,
     R_level_world: Float[Tensor, "3 3"] | None = None,
 ) -> Motion:
-    """Scale the motion to a stature (metres) if one is given, fill short gaps, and smooth. For a static camera, also
-    turn the world's y up, move the ground to y = 0, and lock feet to it.
+    """Scale the motion to a stature (metres) if one is given, fill short gaps, and smooth. With `in_world`, the camera
+    is static or its path is known: also turn the world's y up, move the ground to y = 0, and lock feet to it.
 
     `joint_confidence` in [0, 1] weights the smoothing; by default each frame's confidence serves for all joints.
     `R_level_world` is the `ground.level_rotation` of all people in the video, by default that of this motion alone.
@@ -45,7 +45,7 @@ def postprocess(
         motion = scale_to_stature(motion, body, stature)
     filled = fill_gaps(motion, small)
     motion = smooth(filled, small, _spread_confidence(joint_confidence, motion, filled))
-    if static_camera and motion.camera.R_cam_world.ndim == 2:
+    if in_world:
         heights = rest_heights(body, motion.parameters.betas)
         motion = flatten_soles(level_motion(motion, body, R_level_world), small, heights)
         motion = place_on_ground(motion, small, heights)

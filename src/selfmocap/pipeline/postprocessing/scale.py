@@ -1,5 +1,7 @@
 """Set the metric scale from a known stature; one camera cannot distinguish a tall person from a near one."""
 
+from dataclasses import replace
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -22,19 +24,21 @@ def stature(body: Body, betas: Float[Tensor, " betas"]) -> Float[Tensor, ""]:
 
 
 def scale_to_stature(motion: Motion, body: Body, metres: float) -> Motion:
-    """Scale the motion to a stature. The shape becomes that of `betas_for_stature`, and distances from the camera are
-    scaled with it, so that the projection hardly changes. Raises ValueError for a stature out of range."""
+    """Scale the motion to a stature. The shape becomes that of `betas_for_stature`. Distances from the camera, and the
+    path of a moving one, are scaled with it, so that the projection hardly changes. Raises ValueError for a stature out
+    of range."""
     if not MIN_STATURE <= metres <= MAX_STATURE:
         raise ValueError(f"a height of {metres} m; expected metres from {MIN_STATURE} to {MAX_STATURE}")
     betas = motion.parameters.betas.detach()
     ratio = metres / stature(body, betas)
     p_cam = motion.joints_cam[:, :1] * ratio
+    camera = replace(motion.camera, t_cam_world=motion.camera.t_cam_world * ratio)
     parameters = BodyParameters(
         betas_for_stature(body, betas, metres),
         motion.parameters.R_parent_joint,
-        motion.camera.to_world(p_cam)[:, 0],
+        camera.to_world(p_cam)[:, 0],
     )
-    return with_parameters(motion, keypoint_body(body), parameters)
+    return with_parameters(motion, keypoint_body(body), parameters, camera=camera)
 
 
 def betas_for_stature(body: Body, betas: Float[Tensor, " betas"], metres: float) -> Float[Tensor, " betas"]:

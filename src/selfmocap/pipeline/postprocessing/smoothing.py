@@ -47,18 +47,25 @@ _MIN_WEIGHT = 1e-6
 
 
 def smooth(motion: Motion, body: Body, joint_confidence: Float[Tensor, "time 24"] | None = None) -> Motion:
-    """Smooth each joint's rotation, weighted by its confidence, and the root's path in the camera frame, depth more
-    than direction. By default a frame's confidence serves for all joints. Filled frames have weight 0."""
+    """Smooth each joint's rotation, weighted by its confidence, and the root's path, depth more than direction: in the
+    frame of a static camera, in the world of a moving one. By default a frame's confidence serves for all joints.
+    Filled frames have weight 0."""
     confidence = motion.confidence[:, None].expand(-1, 24) if joint_confidence is None else joint_confidence
     clipped = confidence.numpy().clip(_MIN_OBSERVED_WEIGHT, 1)
     weights = np.where(motion.filled[:, None], 0.0, clipped).astype(np.float64)
     fps = nominal_fps(motion.frame_index, motion.frame_times)
     times = motion.frame_times.double().numpy()
     R, p_cam = motion.parameters.R_parent_joint.clone(), motion.joints_cam[:, :1].clone()
+    moves = motion.camera.R_cam_world.ndim > 2
     for rows in consecutive_slices(motion):
         R[rows] = _smooth_rotations(R[rows], weights[rows], fps, times[rows])
-        p_cam[rows] = _smooth_path(p_cam[rows, 0], weights[rows, 0], fps, times[rows])[:, None]
+        if not moves:
+            p_cam[rows] = _smooth_path(p_cam[rows, 0], weights[rows, 0], fps, times[rows])[:, None]
     p_world = motion.camera.to_world(p_cam)[:, 0]
+    if moves:
+        eye = motion.camera.p_world_cam
+        for rows in consecutive_slices(motion):
+            p_world[rows] = _smooth_world_path(p_world[rows], eye[rows], weights[rows, 0], fps, times[rows])
     return with_parameters(motion, body, BodyParameters(motion.parameters.betas, R, p_world))
 
 
@@ -134,3 +141,21 @@ def _smooth_path(
     log_depth = whittaker(log_depth, weights, _DEPTH_CUTOFF_HZ + hz / 4 * depth_speed, fps, times)
     depth = np.exp(log_depth)
     return torch.from_numpy(np.concatenate([lateral * depth, depth], axis=1)).to(p_cam)
+
+
+def _smooth_world_path(
+    p_world: Float[Tensor, "time 3"],
+    eye: Float[Tensor, "time 3"],
+    weights: np.ndarray,
+    fps: float,
+    times: np.ndarray,
+) -> Float[Tensor, "time 3"]:
+    """Smooth the root's path in the world, along the rays of a moving camera at `eye` as strongly as depth is smoothed
+    before a static one. So the camera's own shaking, which is known, is not smoothed into the path."""
+    p, rays = p_world.double().numpy(), (p_world - eye).double().numpy()
+    ray = rays / np.linalg.norm(rays, axis=1, keepdims=True)
+    hz = _CUTOFF_PER_SPEED * _speed(p, weights, fps, times)
+    lateral = whittaker(p, weights, _LATERAL_CUTOFF_HZ + hz, fps, times)
+    depth = whittaker(p, weights, _DEPTH_CUTOFF_HZ + hz / 4, fps, times)
+    along = ((depth - lateral) * ray).sum(1, keepdims=True)
+    return torch.from_numpy(lateral + along * ray).to(p_world)

@@ -79,10 +79,16 @@ def work_image(image: RgbImage) -> tuple[GreyImage, float]:
     """Convert a frame to grey, at most MAX_WORK_SIDE_PX long; also return its scale."""
     import cv2
 
-    scale = min(1.0, MAX_WORK_SIDE_PX / max(image.shape[:2]))
-    size = tuple(max(round(n * scale), 1) for n in image.shape[1::-1])
+    shape, scale = work_size(image)
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    return cv2.resize(grey, size, interpolation=cv2.INTER_AREA) if scale < 1 else grey, scale
+    return cv2.resize(grey, shape[::-1], interpolation=cv2.INTER_AREA) if scale < 1 else grey, scale
+
+
+def work_size(image: RgbImage) -> tuple[tuple[int, int], float]:
+    """Return the height and width of a frame's `work_image`, and its scale."""
+    height, width = image.shape[:2]
+    scale = min(1.0, MAX_WORK_SIDE_PX / max(height, width))
+    return (max(round(height * scale), 1), max(round(width * scale), 1)), scale
 
 
 def track_background(frames: Iterable[tuple[RgbImage, PeopleMask]]) -> BackgroundTracks:

@@ -1,0 +1,106 @@
+"""The scale of a camera's path, from feet that stand in the world."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import roma
+import torch
+
+from selfmocap.body_model.body import Body
+from selfmocap.body_model.motion import Motion
+from selfmocap.pipeline.camera_scale import path_scales
+from selfmocap.pipeline.moving_camera import camera_in_frames, camera_warnings
+from selfmocap.pipeline.postprocessing.postprocess import postprocess
+from selfmocap.pipeline.postprocessing.rebuild import keypoint_body
+from selfmocap.pipeline.postprocessing.smoothness_metrics import foot_slide_mm
+from selfmocap.tracking.camera_path.path import CameraPath
+from tests.helpers.walking import FPS, LEVEL, pitched_camera, walking_motion
+
+UNIT = 0.37
+"""Metres per unit of the path."""
+
+
+@pytest.fixture(scope="module")
+def walk(body: Body) -> Motion:
+    return walking_motion(body, keypoint_body(body), pitched_camera(10.0))
+
+
+def path_of(speed: float, frames: int) -> CameraPath:
+    """A camera that walks along and turns."""
+    time = torch.arange(frames, dtype=torch.float64) / FPS
+    eye = torch.stack([speed * (time - time.mean()), 1.5 + 0.05 * torch.sin(7 * time), 5 + 0 * time], dim=1)
+    turn = torch.stack([0.15 + 0 * time, 0.1 * (time - time.mean()), 0 * time], dim=1)
+    R = roma.rotvec_to_rotmat(turn) @ LEVEL.R_cam_world.double()
+    return CameraPath(
+        R.numpy(),
+        eye.numpy() / UNIT,
+        np.ones(frames, bool),
+        np.zeros(1, int),
+        ("moving",),
+        1.0,
+        0.1,
+        (1.0, 1.0),
+        0,
+    )
+
+
+def seen_from(path: CameraPath, walk: Motion, noise: float = 0.0) -> Motion:
+    """The walk in the frame of the moving camera, with noise of the depth, metres."""
+    camera = camera_in_frames(LEVEL, path, [UNIT], walk.frame_index)
+    joints, keypoints = (
+        camera.to_camera(walk.camera.to_world(p)) for p in (walk.joints_cam, walk.keypoints_cam)
+    )
+    depth = noise * torch.randn(len(walk), 1, 1, generator=torch.Generator().manual_seed(0))
+    shift = depth * torch.tensor([0.0, 0.0, 1.0])
+    return replace(walk, camera=camera, joints_cam=joints + shift, keypoints_cam=keypoints + shift)
+
+
+@pytest.mark.parametrize("speed", [0.9, -0.5])
+@pytest.mark.parametrize("noise", [0.0, 0.02])
+def test_standing_feet_give_the_scale(walk: Motion, speed: float, noise: float) -> None:
+    path = path_of(speed, len(walk))
+    (scale,) = path_scales([seen_from(path, walk, noise)] * 2, path)
+    assert scale.metres_per_unit == pytest.approx(UNIT, rel=0.05) and scale.uncertainty < 0.05
+
+
+def test_a_path_without_standing_feet_or_without_motion_has_no_scale(walk: Motion) -> None:
+    path = path_of(0.9, len(walk))
+    turning = replace(path, p_world_cam=np.zeros_like(path.p_world_cam))
+    assert path_scales([seen_from(path, walk)], turning)[0].metres_per_unit == 0
+    assert path_scales([seen_from(path, walk)[:6]], path)[0].metres_per_unit == 0
+    assert path_scales([], path)[0].uncertainty == np.inf
+
+
+def test_a_moving_camera_is_post_processed_in_the_world(walk: Motion, body: Body) -> None:
+    path = path_of(0.9, len(walk))
+    seen = seen_from(path, walk)
+    small = keypoint_body(body)
+    estimate = Motion.from_parameters(small, walk.parameters, seen.camera, (1280, 720), walk.frame_times)
+    processed = postprocess(estimate, body)
+    assert processed.camera.R_cam_world.shape == (len(walk), 3, 3)
+    found, true = (m.camera.to_world(m.joints_cam)[:, 0] for m in (processed, walk))
+    error = (found - found.mean(0) - (true - true.mean(0))).norm(dim=-1)
+    assert float(error.max()) < 0.06 and foot_slide_mm(processed) < 2
+    up = processed.camera.R_cam_world.mT @ walk.camera.R_cam_world.new_tensor([0.0, -1.0, 0.0])
+    assert float(up[:, 1].min()) > 0.97
+
+
+def test_each_doubt_about_the_camera_is_said() -> None:
+    path = {"static": False, "shot_starts": [0, 50, 90], "kinds": ["moving", "unknown", "turning"],
+            "known_fraction": 0.9, "focal_ratio": [1.0, 1.0]}  # fmt: skip
+    scales = [{"metres_per_unit": 0.0}] * 3
+    found = " ".join(camera_warnings(path, scales))
+    for part in (
+        "from frame 50 on its path is unknown",
+        "taken to turn only",
+        "into frame 50, 90",
+        "10% of the frames",
+    ):
+        assert part in found
+    whole = path | {"shot_starts": [0], "kinds": ["turning"], "known_fraction": 1.0}
+    assert camera_warnings(whole, scales[:1]) == []
+    assert "zooms, by a factor of 1.50" in camera_warnings(whole | {"focal_ratio": [1.0, 1.5]}, scales[:1])[0]
+    assert "2.00 times as long" in camera_warnings(whole | {"focal_ratio": [2.0, 2.0]}, scales[:1])[0]
+    assert camera_warnings({"static": True, "certainty": 0.9}, []) == []
+    assert "little of the background" in camera_warnings({"static": True, "certainty": 0.0}, [])[0]
