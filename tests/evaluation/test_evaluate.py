@@ -50,7 +50,8 @@ def test_the_truth_has_no_error(truth: Motion, tmp_path: Path) -> None:
     assert scores.pop("jitter_10m_per_s3") > 0
     scores.pop("foot_slide_mm")  # Of a motion by itself, as jitter.
     assert set(scores) == {
-        "w_mpjpe_mm", "wa_mpjpe_mm", "rte_percent", "mpjpe_mm", "pa_mpjpe_mm", "absolute_mpjpe_mm", "translation_aligned_mpjpe_mm", "surface_mm",
+        "w_mpjpe_mm", "wa_mpjpe_mm", "rte_percent",
+        "mpjpe_mm", "pa_mpjpe_mm", "absolute_mpjpe_mm", "translation_aligned_mpjpe_mm", "surface_mm",
         "absolute_surface_mm", "acceleration_error_mm_per_frame2", "acceleration_error_m_per_s2",
     }  # fmt: skip
     assert max(scores.values()) < 0.01

@@ -50,11 +50,9 @@ def world_errors(estimate: Motion, truth: Motion, fps: float) -> FrameErrors:
 def _aligned(points: Tensor, fitted: Tensor, truth: Tensor, scaled: bool) -> Tensor:
     """Apply the similarity (or rigid motion) that brings the points `fitted` nearest to `truth`."""
     fitted, truth = fitted.reshape(-1, 3), truth.reshape(-1, 3)
-    if scaled and (fitted - fitted.mean(0)).norm() > 0:
-        R, t, scale = roma.rigid_points_registration(fitted, truth, compute_scaling=True)
-        return scale * points @ R.T + t
-    R, t = roma.rigid_points_registration(fitted, truth)
-    return points @ R.T + t
+    scaled = scaled and bool((fitted - fitted.mean(0)).norm() > 0)
+    R, t, *scale = roma.rigid_points_registration(fitted, truth, compute_scaling=scaled)
+    return (scale[0] if scaled else 1.0) * points @ torch.as_tensor(R).T + t
 
 
 def _root_errors(root: Float[Tensor, "time 3"], true_root: Float[Tensor, "time 3"]) -> Float[Tensor, " _"]:
@@ -77,7 +75,7 @@ def _camera_errors(estimate: Motion, truth: Motion) -> FrameErrors:
         return {}
     frames = len(truth)
     R, true_R = (m.camera.R_cam_world.double().expand(frames, 3, 3) for m in (estimate, truth))
-    world = roma.special_procrustes((true_R.mT @ R).sum(0))
+    world = torch.as_tensor(roma.special_procrustes((true_R.mT @ R).sum(0)))
     angle = torch.rad2deg(roma.rotmat_to_rotvec(true_R @ world @ R.mT).norm(dim=-1))
     eye, true_eye = (m.camera.p_world_cam.double().expand(frames, 3) for m in (estimate, truth))
     errors = {"camera_rotation_error_deg": angle}

@@ -11,6 +11,7 @@ import numpy as np
 from selfmocap._version import __version__
 from selfmocap.body_model.body import Body
 from selfmocap.body_model.skeleton import JOINT, JOINT_PARENTS
+from selfmocap.export.camera import MovingView
 from selfmocap.export.names import joint_children
 from selfmocap.export.options import ExportOptions
 from selfmocap.export.rig import ExportRig, export_rig
@@ -30,7 +31,10 @@ _MATERIAL = {
         "roughnessFactor": 0.8,
     },
 }
-_ROOT = JOINT["pelvis"]
+_ROOT, _BODY, _CAMERA = JOINT["pelvis"], len(JOINT_PARENTS), len(JOINT_PARENTS) + 1
+"""Nodes; the others are the joints."""
+_NEAR = 0.01
+"""Metres. Nothing nearer to the camera is drawn."""
 
 
 @dataclass
@@ -62,22 +66,29 @@ class _Buffer:
 
 
 def write_glb(path: Path, segment: Segment, body: Body, options: ExportOptions) -> None:
-    """Write a segment with the times of its frames, from 0; metres, y up, as the format requires."""
+    """Write a segment with the times of its frames, from 0; metres, y up, as the format requires. A camera that moves
+    is animated too."""
     skeleton = export_rig(segment, body, replace(options, up_axis="y", unit="m"), unit="m")
     buffer = _Buffer()
     document = {
         "asset": {"version": "2.0", "generator": f"selfmocap {__version__}"},
         "scene": 0,
-        "scenes": [{"nodes": [_ROOT, len(JOINT_PARENTS)]}],
-        "nodes": [*_joint_nodes(skeleton), {"name": "body", "mesh": 0, "skin": 0}],
+        "scenes": [{"nodes": [_ROOT, _BODY, *([] if segment.view is None else [_CAMERA])]}],
+        "nodes": [
+            *_joint_nodes(skeleton),
+            {"name": "body", "mesh": 0, "skin": 0},
+            *_camera_nodes(segment.view),
+        ],
         "materials": [_MATERIAL],
         "meshes": [{"name": "body", "primitives": [_primitive(skinned_mesh(skeleton, body), buffer)]}],
         "skins": [_skin(skeleton, buffer)],
-        "animations": [_animation(skeleton, buffer)],
+        "animations": [_animation(skeleton, segment.view, buffer)],
         "accessors": buffer.accessors,
         "bufferViews": buffer.views,
         "buffers": [{"byteLength": len(buffer.data)}],
     }
+    if segment.view is not None:
+        document["cameras"] = [_perspective(segment.view)]
     _write(path, document, bytes(buffer.data))
 
 
@@ -112,11 +123,25 @@ def _skin(skeleton: ExportRig, buffer: _Buffer) -> dict[str, Any]:
     return {"joints": list(range(len(JOINT_PARENTS))), "skeleton": _ROOT, "inverseBindMatrices": matrices}
 
 
-def _animation(skeleton: ExportRig, buffer: _Buffer) -> dict[str, Any]:
+def _camera_nodes(view: MovingView | None) -> list[dict[str, Any]]:
+    return [] if view is None else [{"name": "camera", "camera": 0}]
+
+
+def _perspective(view: MovingView) -> dict[str, Any]:
+    width, height = view.size[0] / view.focal[0], view.size[1] / view.focal[1]
+    lens = {"aspectRatio": width / height, "yfov": view.vertical_angle, "znear": _NEAR}
+    return {"type": "perspective", "name": "camera", "perspective": lens}
+
+
+def _animation(skeleton: ExportRig, view: MovingView | None, buffer: _Buffer) -> dict[str, Any]:
     time = buffer.add(skeleton.times.numpy().astype(np.float32))
     quaternions = continuous_quaternions(skeleton.R_parent_joint).numpy().astype(np.float32)
     tracks = [(_ROOT, "translation", buffer.add(skeleton.p_world_root.numpy().astype(np.float32)))]
     tracks += [(joint, "rotation", buffer.add(quaternions[:, joint])) for joint in range(len(JOINT_PARENTS))]
+    if view is not None:
+        turned = continuous_quaternions(view.R_world_view).numpy().astype(np.float32)
+        tracks.append((_CAMERA, "translation", buffer.add(view.p_world_view.numpy().astype(np.float32))))
+        tracks.append((_CAMERA, "rotation", buffer.add(turned)))
     return {
         "name": "motion",
         "samplers": [{"input": time, "output": output, "interpolation": "LINEAR"} for *_, output in tracks],

@@ -15,6 +15,7 @@ from torch import Tensor
 from selfmocap.body_model.body import BodyParameters
 from selfmocap.body_model.frame_rates import FRAME_TOLERANCE, LONGEST_GAP, nominal_fps
 from selfmocap.body_model.motion import Motion
+from selfmocap.export.camera import MovingView, concat_views, moving_view
 from selfmocap.geometry.rotations import interpolate_frames
 from selfmocap.geometry.tensors import map_chunked, runs_between
 
@@ -31,6 +32,8 @@ class Segment:
     confidence: Float[Tensor, " time"]
     filled: Bool[Tensor, " time"]
     """True for frames that are interpolated across frames without an observation of the person."""
+    view: MovingView | None = None
+    """The camera, if it moves."""
 
     def __len__(self) -> int:
         return len(self.times)
@@ -71,6 +74,7 @@ class Segment:
             fps=fps,
             confidence=torch.minimum(self.confidence[before], self.confidence[after]),
             filled=self.filled[before] | self.filled[after] | across_missing,
+            view=None if self.view is None else self.view.interpolated(before, after, fraction),
         )
 
 
@@ -90,6 +94,7 @@ def split_into_segments(motion: Motion) -> list[Segment]:
         fps=nominal_fps(motion.frame_index.cpu(), times),
         confidence=motion.confidence.double().cpu(),
         filled=motion.filled.cpu(),
+        view=moving_view(motion),
     )
     return [_slice(whole, slice(*run)) for run in runs_between(times.diff() > LONGEST_GAP + 1e-6)]
 
@@ -111,6 +116,7 @@ def concat_segments(segments: list[Segment]) -> Segment:
         fps=segments[0].fps,
         confidence=torch.cat([segment.confidence for segment in segments]),
         filled=torch.cat([segment.filled for segment in segments]),
+        view=concat_views([segment.view for segment in segments]),
     )
 
 
@@ -118,5 +124,6 @@ def _slice(segment: Segment, frames: slice) -> Segment:
     return replace(
         segment,
         parameters=segment.parameters[frames],
+        view=None if segment.view is None else segment.view[frames],
         **{name: getattr(segment, name)[frames] for name in ("times", "confidence", "filled")},
     )

@@ -9,19 +9,23 @@ import numpy as np
 
 from selfmocap.body_model.body import Body
 from selfmocap.body_model.skeleton import JOINT_PARENTS
+from selfmocap.export.camera import MovingView
 from selfmocap.export.formats import usd_library
 from selfmocap.export.options import ExportOptions
-from selfmocap.export.rig import ExportRig, export_rig
+from selfmocap.export.rig import ExportRig, export_rig, rotation_to_output
 from selfmocap.export.segments import Segment
 from selfmocap.export.skin import INFLUENCES, skinned_mesh
 from selfmocap.geometry.rotations import continuous_quaternions
 from selfmocap.io.atomic import atomic_write
 
+_APERTURE = 36.0
+"""Width of the film of a moving camera; only its ratio to the focal length counts."""
+
 
 def write_usd(path: Path, segment: Segment, body: Body, options: ExportOptions) -> None:
     """Write a segment at its constant rate, one time code per frame from 0; the default unit is m.
 
-    The file states its axis and unit, so that importers convert."""
+    The file states its axis and unit, so that importers convert. A camera that moves is animated too."""
     usd_library()
     from pxr import Sdf, Usd, UsdGeom, UsdSkel  # pyright: ignore
 
@@ -41,6 +45,8 @@ def write_usd(path: Path, segment: Segment, body: Body, options: ExportOptions) 
         binding = UsdSkel.BindingAPI.Apply(prim)
         binding.CreateSkeletonRel().SetTargets([Sdf.Path("/person/skeleton")])
         binding.CreateAnimationSourceRel().SetTargets([Sdf.Path("/person/skeleton/motion")])
+    if segment.view is not None:
+        _define_camera(stage, skeleton, segment.view, options)
     with atomic_write(path) as temporary:
         stage.Export(str(temporary))
 
@@ -86,6 +92,25 @@ def _define_animation(stage: Any, skeleton: ExportRig) -> None:
         translations.Set(
             Vt.Vec3fArray.FromNumpy(np.concatenate([[root], offsets[1:]]).astype(np.float32)), frame
         )
+
+
+def _define_camera(stage: Any, skeleton: ExportRig, view: MovingView, options: ExportOptions) -> None:
+    from pxr import Gf, UsdGeom  # pyright: ignore
+
+    R_out_world = rotation_to_output(options)
+    matrices = np.tile(np.eye(4), (len(view.R_world_view), 1, 1))
+    # USD multiplies row vectors from the left.
+    matrices[:, :3, :3] = (R_out_world @ view.R_world_view).mT.numpy()
+    matrices[:, 3, :3] = (view.p_world_view @ R_out_world.T / skeleton.metres).numpy()
+    prim = UsdGeom.Camera.Define(stage, "/person/camera")
+    width, height = (size / focal for size, focal in zip(view.size, view.focal, strict=True))
+    prim.CreateHorizontalApertureAttr(_APERTURE)
+    prim.CreateVerticalApertureAttr(_APERTURE * height / width)
+    prim.CreateFocalLengthAttr(_APERTURE / width)
+    prim.CreateClippingRangeAttr(Gf.Vec2f(0.01 / skeleton.metres, 1000 / skeleton.metres))
+    transform = prim.AddTransformOp()
+    for frame, matrix in enumerate(matrices.tolist()):
+        transform.Set(Gf.Matrix4d(matrix), frame)
 
 
 def _define_mesh(stage: Any, skeleton: ExportRig, body: Body) -> Any:

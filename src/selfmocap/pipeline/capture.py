@@ -19,6 +19,7 @@ from selfmocap.adaptation.adapt import AdaptConfig
 from selfmocap.adaptation.fit import REFINE, REFINE_LOW_SMOOTHNESS, FitConfig
 from selfmocap.body_model.body import Body
 from selfmocap.body_model.motion import Motion
+from selfmocap.export.camera import CAMERA_FILE, write_camera
 from selfmocap.export.write import export_motion
 from selfmocap.geometry.lens import Lens
 from selfmocap.io.atomic import remove_temporaries
@@ -342,6 +343,15 @@ def _export(job: _Job, person: CapturedPerson, motion: Motion, processed: StageR
             [processed],
             lambda name=name: ({}, export_motion(motion, _body(), person.folder, [name], job.config.options)),
         )
+
+    if motion.camera.R_cam_world.ndim > 2:
+        file = person.folder / CAMERA_FILE
+
+        def write() -> StageOutput:
+            write_camera(file, motion)
+            return {}, [file]
+
+        job.stages.run(f"export-{person.number}-camera", {}, [processed], write)
 
 
 def _draw(job: _Job, motions: list[Motion], processed: list[StageRecord], lens: Lens) -> None:

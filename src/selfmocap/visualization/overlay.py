@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,12 @@ from torch import Tensor
 
 from selfmocap.body_model.body import Body
 from selfmocap.body_model.motion import Motion
+from selfmocap.geometry.camera import Camera
 from selfmocap.geometry.lens import Lens
 from selfmocap.io.prefetch import map_in_threads, prefetched
 from selfmocap.io.video import Frame, Video
 from selfmocap.io.video_writer import write_video
+from selfmocap.visualization.ground_grid import draw_ground, ground_lines
 from selfmocap.visualization.render import draw_body
 
 PERSON_COLOURS = (
@@ -40,9 +43,12 @@ def write_overlay_video(
 ) -> None:
     """Write an mp4 of the video with the body of every motion drawn into it, the nearest on top, atomically.
 
-    A `lens` with distortion bends the bodies, whose camera is the undistorted one, as it bends the video.
-    Memory does not grow with the length of the video."""
+    A `lens` with distortion bends the bodies, whose camera is the undistorted one, as it bends the video. In the world
+    of a moving camera, lines on the ground are drawn too, a metre apart, those of the first person in the frame. Memory
+    does not grow with the length of the video."""
     rows = [{int(frame): row for row, frame in enumerate(motion.frame_index)} for motion in motions]
+
+    grounds = [ground_lines(m) if m.camera.R_cam_world.ndim > 2 else None for m in motions]
 
     @functools.lru_cache(maxsize=2 * len(motions))
     def posed(number: int, block: int) -> Float[Tensor, "time vertices 3"]:
@@ -51,6 +57,9 @@ def write_overlay_video(
     def drawn(frame: Frame) -> tuple[float, UInt8[np.ndarray, "height width 3"]]:
         image = frame.image[: frame.image.shape[0] // 2 * 2, : frame.image.shape[1] // 2 * 2]
         present = [(n, of[frame.index]) for n, of in enumerate(rows) if frame.index in of]
+        if present and (lines := grounds[present[0][0]]) is not None:
+            n, row = present[0]
+            image = draw_ground(image, lines, _camera_of(motions[n], row))
         for n, row in sorted(present, key=lambda found: -float(motions[found[0]].joints_cam[found[1], 0, 2])):
             vertices = posed(n, row // _BLOCK)[row % _BLOCK]
             if lens is not None and lens.is_distorted:
@@ -72,3 +81,9 @@ def _posed(motion: Motion, body: Body) -> Float[Tensor, "time vertices 3"]:
     """Return vertices in the camera frame, metres."""
     with torch.no_grad():
         return motion.camera.to_camera(body.pose(motion.parameters).vertices)
+
+
+def _camera_of(motion: Motion, row: int) -> Camera:
+    """Return the moving camera of one frame."""
+    camera = motion.camera
+    return replace(camera, R_cam_world=camera.R_cam_world[row], t_cam_world=camera.t_cam_world[row])
