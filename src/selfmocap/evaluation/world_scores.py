@@ -51,8 +51,9 @@ def _aligned(points: Tensor, fitted: Tensor, truth: Tensor, scaled: bool) -> Ten
     """Apply the similarity (or rigid motion) that brings the points `fitted` nearest to `truth`."""
     fitted, truth = fitted.reshape(-1, 3), truth.reshape(-1, 3)
     scaled = scaled and bool((fitted - fitted.mean(0)).norm() > 0)
-    R, t, *scale = roma.rigid_points_registration(fitted, truth, compute_scaling=scaled)
-    return (scale[0] if scaled else 1.0) * points @ torch.as_tensor(R).T + t
+    found = roma.rigid_points_registration(fitted, truth, compute_scaling=scaled)
+    R, t, scale = (torch.as_tensor(part) for part in (*found, 1.0)[:3])
+    return scale * points @ R.T + t
 
 
 def _root_errors(root: Float[Tensor, "time 3"], true_root: Float[Tensor, "time 3"]) -> Float[Tensor, " _"]:

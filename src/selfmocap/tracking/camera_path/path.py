@@ -18,6 +18,8 @@ _SHAPES: dict[str, tuple[str | int, ...]] = {
     "known": ("time",),
     "shot_starts": ("shots",),
     "kinds": ("shots",),
+    "points": ("points", 3),
+    "point_shots": ("points",),
     "inlier_fraction": (),
     "error_px": (),
     "focal_ratio": (2,),
@@ -41,6 +43,10 @@ class CameraPath:
     """First frame of each shot."""
     kinds: tuple[CameraKind, ...]
     """What the camera does in each shot."""
+    points: Float[np.ndarray, "points 3"]
+    """Points of the background whose distance is well known, in the world and unit of their shot."""
+    point_shots: Int[np.ndarray, " points"]
+    """The shot of each point."""
     inlier_fraction: float
     """Fraction of the background's points that the path explains."""
     error_px: float
@@ -82,7 +88,10 @@ class CameraPath:
             )
         ratio = arrays["focal_ratio"].tolist()
         return cls(
-            **{name: arrays[name] for name in ("R_cam_world", "p_world_cam", "known", "shot_starts")},
+            **{
+                name: arrays[name]
+                for name in ("R_cam_world", "p_world_cam", "known", "shot_starts", "points", "point_shots")
+            },
             kinds=kinds,  # pyright: ignore[reportArgumentType] (checked above)
             inlier_fraction=float(arrays["inlier_fraction"]),
             error_px=float(arrays["error_px"]),

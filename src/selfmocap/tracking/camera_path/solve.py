@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
-from selfmocap.tracking.camera_path.bundle import Sightings, Structure
+from selfmocap.tracking.camera_path.bundle import Sightings, Structure, residuals
 from selfmocap.tracking.camera_path.path import CameraKind, CameraPath
 from selfmocap.tracking.camera_path.poses import between_keyframes, refine_poses
 from selfmocap.tracking.camera_path.structure import SIGHTING_NOISE_PX, ShotStructure, solve_shot
@@ -16,6 +16,10 @@ from selfmocap.tracking.detectors.window import RgbImage
 _POINTS_PER_KEYFRAME = 160
 """Points that are adjusted."""
 _MIN_INLIER_FRACTION = 0.5
+_MIN_PARALLAX = 0.05
+"""Radians."""
+_MAX_DEVIATIONS = 6.0
+"""Standard deviations of a sighting that a well-known point may be off."""
 
 
 def estimate_camera_path(
@@ -34,6 +38,7 @@ def solve_path(tracks: BackgroundTracks, focal_px: float, center_px: tuple[float
     eye, known = np.zeros((tracks.frames, 3)), np.zeros(tracks.frames, bool)
     kinds: list[CameraKind] = []
     solved: list[ShotStructure] = []
+    points, point_shots = [np.zeros((0, 3))], [np.zeros(0, int)]
     ends = [*tracks.shot_starts[1:].tolist(), tracks.frames]
     for start, end in zip(tracks.shot_starts.tolist(), ends, strict=True):
         shot = slice(start, end)
@@ -44,10 +49,14 @@ def solve_path(tracks: BackgroundTracks, focal_px: float, center_px: tuple[float
         structure, (R[shot], eye[shot], known[shot]) = result
         solved.append(structure)
         kinds.append("moving" if structure.moves else "turning")
-        R[shot], eye[shot] = _levelled(R[shot], eye[shot])
+        axes = _level_axes(R[shot])
+        near = _near_points(structure, eye[shot])
+        points.append((near - eye[start]) @ axes.T)
+        point_shots.append(np.full(len(near), len(kinds) - 1))
+        R[shot], eye[shot] = R[shot] @ axes.T, (eye[shot] - eye[start]) @ axes.T
     ratios = np.exp(np.concatenate([one.structure.log_focal for one in solved])) if solved else np.ones(1)
     return CameraPath(
-        R, eye, known, tracks.shot_starts, tuple(kinds),
+        R, eye, known, tracks.shot_starts, tuple(kinds), np.concatenate(points), np.concatenate(point_shots),
         inlier_fraction=float(np.mean([one.inlier_fraction for one in solved])) if solved else 0.0,
         error_px=float(np.mean([one.error_px for one in solved])) / tracks.work_scale if solved else 0.0,
         focal_ratio=(float(ratios.min()), float(ratios.max())),
@@ -102,13 +111,28 @@ def _spread_points(seen: Sightings) -> Int[np.ndarray, " chosen"]:
     return np.flatnonzero(chosen & (count >= 2))
 
 
-def _levelled(R: np.ndarray, eye: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Turn the world so that its y is the mean of what is up in the images, and -z the first view's direction."""
+def _near_points(solved: ShotStructure, eye: np.ndarray) -> Float[np.ndarray, "points 3"]:
+    """Return the points that are seen from directions at least _MIN_PARALLAX apart, and where they should be."""
+    X = solved.structure.points
+    if not solved.moves:
+        return np.zeros((0, 3))
+    error = np.linalg.norm(residuals(solved.structure, solved.seen), axis=1) / solved.seen.noise
+    worst = np.zeros(len(X))
+    np.maximum.at(worst, solved.seen.point, error)
+    count = np.bincount(solved.seen.point, minlength=len(X))
+    kept = (np.abs(X[:, 3]) > 1e-9) & (worst < _MAX_DEVIATIONS) & (count > 2)
+    places = X[kept, :3] / X[kept, 3:]
+    extent = np.linalg.norm(np.ptp(eye, axis=0))
+    return places[np.linalg.norm(places - eye.mean(0), axis=1) * _MIN_PARALLAX < extent]
+
+
+def _level_axes(R: np.ndarray) -> Float[np.ndarray, "3 3"]:
+    """Compute the rotation to a world whose y is the mean of what is up in the images, and -z the direction of the
+    first view."""
     up = -R[:, 1].mean(0)
     up /= np.linalg.norm(up)
     back = -R[0, 2] + (R[0, 2] @ up) * up
     if np.linalg.norm(back) < 1e-3:
         back = np.cross(R[0, 0], up)
     back /= np.linalg.norm(back)
-    axes = np.stack([np.cross(up, back), up, back])
-    return R @ axes.T, (eye - eye[0]) @ axes.T
+    return np.stack([np.cross(up, back), up, back])
