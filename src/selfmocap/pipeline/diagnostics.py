@@ -15,7 +15,7 @@ from selfmocap.losses.self_supervised import compare, intersection_over_union
 from selfmocap.pipeline.postprocessing.smoothness_metrics import smoothness_metrics
 from selfmocap.pipeline.samples import CapturedPerson, spread_rows
 from selfmocap.tracking.confidence import VISIBLE
-from selfmocap.tracking.observations import Observations, load_rows
+from selfmocap.tracking.observations import Observations
 
 _MAX_IMAGE_FRAMES, _IMAGE_BLOCK = 120, 10
 """Frames whose masks and flow are compared, and how many of them are consecutive."""

@@ -18,7 +18,7 @@ from selfmocap.tracking.detectors.window import RgbImage
 MAX_STATIC_SHIFT = 0.003
 """Fraction of the image's diagonal by which the background of a static camera may move: 2 px of 640. A hand that holds
 a camera still moves it by several times as much."""
-SAMPLED_FRAMES = 48
+SAMPLED_FRAMES = 24
 """Frames, spread over the video, that suffice to decide."""
 _CLEARLY_MOVED = 4 * MAX_STATIC_SHIFT
 _MAX_POINTS, _MIN_POINTS = 200, 12
@@ -34,8 +34,8 @@ class BackgroundMotion:
     """How far the background moves in the image."""
 
     shift: float
-    """Greatest distance that a corner of the image's scene moves from where it was in the first frame, as a fraction
-    of the image's diagonal; infinite where it has points that cannot be tracked."""
+    """Greatest mean distance of the background's points from where they were in the first frame, as a fraction of the
+    image's diagonal; infinite where it has points that cannot be tracked."""
     certainty: float
     """Fraction of the background's points that move in this way (median of the frames); 0 where it has no points, as a
     plain wall, or they cannot be tracked."""
@@ -67,18 +67,18 @@ def background_motion(frames: Iterable[tuple[RgbImage, PeopleMask]]) -> Backgrou
         if reference is None or previous is None:
             reference = previous = view
             continue
-        motion, fraction = _similarity(reference, view)
-        if motion is None and previous is not reference:
+        found = _similarity(reference, view)
+        if found is None and previous is not reference:
             reference = previous
-            motion, fraction = _similarity(reference, view)
-        if motion is None:
+            found = _similarity(reference, view)
+        if found is None:
             lost += 1
             corners = max(corners, len(_corners(view, view)))
             reference = view = replace(view, motion=reference.motion)
         else:
-            view = replace(view, motion=motion @ reference.motion)
-            fractions.append(fraction)
-            shift = max(shift, _corner_shift(view))
+            view = replace(view, motion=found.motion @ reference.motion)
+            fractions.append(found.fraction)
+            shift = max(shift, _shift(view, found.points))
         previous = view
         if shift > _CLEARLY_MOVED:
             break
@@ -87,24 +87,35 @@ def background_motion(frames: Iterable[tuple[RgbImage, PeopleMask]]) -> Backgrou
     return BackgroundMotion(shift, float(np.median(fractions)) if fractions else 0.0)
 
 
-def _similarity(before: _View, after: _View) -> tuple[np.ndarray | None, float]:
-    """Estimate the similarity transform (3, 3) of the background, and the fraction of its points that follow it; None
-    where less than _MIN_FRACTION do."""
+@dataclass(frozen=True, eq=False)
+class _Step:
+    """The motion of the background from one view to another."""
+
+    motion: np.ndarray
+    """(3, 3) similarity transform."""
+    points: np.ndarray
+    """(n, 2) points that follow it, px of the later view."""
+    fraction: float
+    """Fraction of all points that follow it."""
+
+
+def _similarity(before: _View, after: _View) -> _Step | None:
+    """Estimate the motion of the background; None where less than _MIN_FRACTION of its points follow one."""
     import cv2
 
     points = _corners(before, after)
     if len(points) < _MIN_POINTS:
-        return None, 0.0
+        return None
     moved, tracked = track_forward_and_back(before.grey, after.grey, points)
     if tracked.sum() < _MIN_POINTS:
-        return None, 0.0
+        return None
     motion, inliers = cv2.estimateAffinePartial2D(
         points[tracked], moved[tracked], method=cv2.RANSAC, ransacReprojThreshold=_INLIER_PX
     )
-    fraction = 0.0 if motion is None else float(inliers.sum() / len(points))
-    if fraction < _MIN_FRACTION:
-        return None, fraction
-    return np.concatenate([motion, [[0.0, 0.0, 1.0]]]), fraction
+    if motion is None or inliers.sum() < _MIN_FRACTION * len(points):
+        return None
+    following = moved[tracked][inliers[:, 0] > 0]
+    return _Step(np.concatenate([motion, [[0.0, 0.0, 1.0]]]), following, len(following) / len(points))
 
 
 def _corners(view: _View, other: _View) -> Float[np.ndarray, "n 2"]:
@@ -112,8 +123,7 @@ def _corners(view: _View, other: _View) -> Float[np.ndarray, "n 2"]:
     return find_corners(view.grey, view.people | other.people, np.zeros((0, 2)), _MAX_POINTS)
 
 
-def _corner_shift(view: _View) -> float:
-    height, width = view.grey.shape
-    corners = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1]], float)
-    moved = (corners @ view.motion.T - corners)[:, :2]
-    return float(np.linalg.norm(moved, axis=1).max() / np.hypot(width, height))
+def _shift(view: _View, points: np.ndarray) -> float:
+    """Compute the mean distance of the points from where they were in the first frame, over the image's diagonal."""
+    first = np.linalg.solve(view.motion, np.concatenate([points, np.ones((len(points), 1))], axis=1).T).T
+    return float(np.linalg.norm(points - first[:, :2], axis=1).mean() / np.hypot(*view.grey.shape))
