@@ -33,6 +33,7 @@ SMALLEST = {
     "input_ablation": "--motions MOTIONS --held-out bob --frames 4",
     "segmentation": "--rounds 1 --batch 2 --json",
     "self_supervision": "--rounds 1 --batch 2 --json",
+    "shared_floor": "--scenes 2 --json",
     "shards": "--shards 10 --clips 1 --draws 4 --json",
     "synthetic": "--seconds 1 --workers 0 --json",
     "synthetic_realism": "--pictures 4 --json",

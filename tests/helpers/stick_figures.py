@@ -62,6 +62,15 @@ def landscape(seed: int = 0) -> np.ndarray:
     return cv2.resize(noise, (6 * WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC).clip(0, 255).astype(np.uint8)
 
 
+def blocks(seed: int = 0) -> np.ndarray:
+    """Draw a background of rectangles, as large as a landscape: unlike noise, two of them have nothing in common."""
+    rng = np.random.default_rng(seed)
+    image = np.full((HEIGHT, 6 * WIDTH, 3), rng.integers(0, 255, 3), np.uint8)
+    for x, y, width, height in rng.integers((0, 0, 20, 20), (6 * WIDTH, HEIGHT, 120, 100), (600, 4)).tolist():
+        image[y : y + height, x : x + width] = rng.integers(0, 255, 3)
+    return image
+
+
 def filmed(background: np.ndarray, left: int, places: Places) -> np.ndarray:
     """Draw a scene before the part of the background that begins at column `left`."""
     image = background[:, left : left + WIDTH].copy()

@@ -295,6 +295,27 @@ def test_a_video_that_is_cut_off_is_reported(tmp_path: Path) -> None:
     assert any("declares 4.0 s" in warning and "cut off" in warning for warning in video.warnings)
 
 
+@pytest.mark.parametrize(
+    ("name", "codec"), [("a.ts", "mpeg2video"), ("a.mpg", "mpeg2video"), ("a.gif", "gif")]
+)
+def test_a_video_without_a_declared_length_that_ends_inside_a_frame_is_reported(
+    tmp_path: Path, name: str, codec: str
+) -> None:
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8) for _ in range(20)]
+    if codec == "gif":
+        path = tmp_path / name
+        first, *others = map(Image.fromarray, images)
+        first.save(path, save_all=True, append_images=others, duration=40)
+    else:
+        path = write_video(tmp_path / name, images, codec=codec)
+    assert open_video(path).warnings == ()
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    video = open_video(path)
+    assert video.declared_frames < 20
+    assert any("ends inside a frame" in warning for warning in video.warnings)
+
+
 def test_damaged_data_is_flagged_and_the_rest_is_read(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8) for _ in range(30)]

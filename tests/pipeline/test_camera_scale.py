@@ -125,7 +125,7 @@ def test_each_doubt_about_the_camera_is_said() -> None:
     path = {"static": False, "shot_starts": [0, 50, 90], "kinds": ["moving", "unknown", "turning"],
             "known_fraction": 0.9, "focal_ratio": [1.0, 1.0]}  # fmt: skip
     scales = [{"metres_per_unit": 0.0}] * 3
-    found = " ".join(camera_warnings(path, scales))
+    found = " ".join(camera_warnings(path | {"scales": scales}))
     for part in (
         "from frame 50 on its path is unknown",
         "taken to turn only",
@@ -133,9 +133,9 @@ def test_each_doubt_about_the_camera_is_said() -> None:
         "10% of the frames",
     ):
         assert part in found
-    whole = path | {"shot_starts": [0], "kinds": ["turning"], "known_fraction": 1.0}
-    assert camera_warnings(whole, scales[:1]) == []
-    assert "zooms, by a factor of 1.50" in camera_warnings(whole | {"focal_ratio": [1.0, 1.5]}, scales[:1])[0]
-    assert "2.00 times as long" in camera_warnings(whole | {"focal_ratio": [2.0, 2.0]}, scales[:1])[0]
-    assert camera_warnings({"static": True, "certainty": 0.9}, []) == []
-    assert "little of the background" in camera_warnings({"static": True, "certainty": 0.0}, [])[0]
+    whole = path | {"shot_starts": [0], "kinds": ["turning"], "known_fraction": 1.0, "scales": scales[:1]}
+    assert camera_warnings(whole) == []
+    assert "zooms, by a factor of 1.50" in camera_warnings(whole | {"focal_ratio": [1.0, 1.5]})[0]
+    assert "2.00 times as long" in camera_warnings(whole | {"focal_ratio": [2.0, 2.0]})[0]
+    assert camera_warnings({"static": True, "certainty": 0.9}) == []
+    assert "little of the background" in camera_warnings({"static": True, "certainty": 0.0})[0]

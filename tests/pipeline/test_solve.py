@@ -27,6 +27,7 @@ from selfmocap.pipeline.diagnostics import (
     motion_diagnostics,
 )
 from selfmocap.pipeline.lens_choice import LensChoice
+from selfmocap.pipeline.moving_camera import ShotCamera
 from selfmocap.pipeline.samples import SAMPLE_BLOCK, CapturedPerson, sample_frames, spread_rows
 from selfmocap.pipeline.solve import Estimate, PersonChoice
 from selfmocap.pipeline.summary import REPORT_VERSION, capture_report, read_report
@@ -190,20 +191,40 @@ def test_the_report_warns_of_partly_visible_people(standing: Motion, body: Body,
     person = person_of(replace(seen, keypoint_confidence=confidence), tmp_path)
     video = {"sha256": "0", "frames": 3, "fps": 30.0, "corrupt_frames": [1]}
     measured = StageRecord(
-        "measure-1", "", {"before": {}, "after": {}, "low_confidence_ranges": [[0, 2, "far"]]}, 0.5
+        "measure-1",
+        "",
+        {
+            "before": {},
+            "after": {},
+            "low_confidence_ranges": [[0, 2, "far"]],
+            "stature": 1.7,
+            "stature_from": "floor",
+        },
+        0.5,
     )
     choice = PersonChoice(False, True, False, [0.0] * 16, None, 1.00001)
+    seen_in_shots = {
+        "video": video,
+        "shots": [{"first_frame": 0, "last_frame": 1}, {"first_frame": 2, "last_frame": 2}],
+        "people": [{"shot": 1, "perhaps_person": None}],
+    }
     report = capture_report(
         "a.mp4",
-        StageRecord("observe", "", {"video": video}, 1.0),
+        StageRecord("observe", "", seen_in_shots, 1.0),
         [measured],
         [person],
         [choice],
         [measured],
+        [ShotCamera(1, [person], None)],
         LensChoice(person.lens, "default", 0.3, ("a note",)),
     )
     assert report["focal"] == {"px": 600.0, "source": "default", "uncertainty": 0.3}
     assert "a note" in report["warnings"]
+    assert report["shots"] == [
+        {"first_frame": 0, "last_frame": 1, "camera": {"static": True}},
+        {"first_frame": 2, "last_frame": 2, "camera": None},
+    ]
+    assert report["people"][0]["shot"] == 1 and report["people"][0]["perhaps_person"] is None
     assert report["people"][0]["before"] == {"heldout_reprojection_px": None}
     assert [stage["name"] for stage in report["stages"]] == ["observe", "measure", "total"]
     assert report["stages"][-1] == {"name": "total", "seconds": 1.5, "frames_per_second": 2.0}

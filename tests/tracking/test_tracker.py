@@ -10,7 +10,7 @@ from selfmocap.tracking.detectors.detection import Detection, PersonBox
 from selfmocap.tracking.detectors.window import Window
 from selfmocap.tracking.person_search import square_regions
 from selfmocap.tracking.track_state import TrackerConfig, TrackerState, activate
-from selfmocap.tracking.tracker import track_frame
+from selfmocap.tracking.tracker import end_shot, track_frame
 from tests.helpers.stick_figures import (
     BLUE,
     COCO,
@@ -87,11 +87,15 @@ def test_square_regions_cover_the_frame(width: int, height: int) -> None:
     assert covered.all()
 
 
-def film(shots: list[tuple[np.ndarray, int, dict]]) -> tuple[list[dict[int, Detection]], TrackerState]:
+def film(
+    shots: list[tuple[np.ndarray, int, dict]], cuts: tuple[int, ...] = ()
+) -> tuple[list[dict[int, Detection]], TrackerState]:
     """Track scripted people before a moving camera; return the detections of each frame, and the last state."""
     detector = ScriptedDetector([list(places.values()) for _, _, places in shots])
     state, detections = TrackerState(), []
     for index, (background, left, places) in enumerate(shots):
+        if index in cuts:
+            state = end_shot(state, WIDTH)
         frame = Frame(index, index / 30, filmed(background, left, places), False)
         state = track_frame(state, frame, detector, CONFIG)
         detections.append({t.track_id: t.detection for t in state.tracks if t.last_frame == index})
@@ -111,7 +115,7 @@ def test_after_a_pan_a_similar_person_at_the_same_image_position_gets_a_new_trac
 
 def test_tracks_end_at_a_scene_cut() -> None:
     here = {RED: (150.0, 100.0)}
-    detections, state = film([(landscape(), 100, here)] * 20 + [(landscape(seed=1), 100, here)] * 10)
+    detections, state = film([(landscape(), 100, here)] * 30, cuts=(20,))
     assert list(detections[19]) != list(detections[-1]) and len(detections[-1]) == 1
     assert abs(state.camera_offset[0]) > 4 * WIDTH
 

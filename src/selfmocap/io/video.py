@@ -4,6 +4,7 @@ The frames are what a player shows: upright, with square pixels, of one size.
 """
 
 import functools
+import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -35,6 +36,9 @@ _MAX_GUESSED_FPS = 240
 """A higher rate is the resolution of the container's times, not a rate."""
 _CUT_OFF_FRACTION = 0.05
 """Fraction of the declared length that must be missing for a video to be cut off."""
+
+_MAX_PADDING = 4096
+"""Bytes of zeros that may follow the end of a GIF."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,10 +155,12 @@ def _measured_stream(files: tuple[Path], stamps: object) -> _Measured:
         times: list[float | None] = []
         sizes: Counter[tuple[int, int]] = Counter()
         orientation, aspect = Orientation(), Fraction(1)
-        for frame, _ in decode(container, stream):
+        ends_damaged = False
+        for frame, damaged in decode(container, stream):
             if not times:
                 orientation, aspect = frame_orientation(frame), pixel_aspect(stream)
             times.append(frame.time)
+            ends_damaged = damaged
             sizes[frame.width, frame.height] += 1
         if not times:
             raise InputError(
@@ -170,6 +176,8 @@ def _measured_stream(files: tuple[Path], stamps: object) -> _Measured:
             else measure_clock(times, declared)
         )
         cut = [] if untimed else _cut_off_warnings(stream, container, clock)
+        if not cut and (ends_damaged or container.format.name == "gif" and not _has_gif_trailer(path)):
+            cut = ["the file ends inside a frame: it is cut off or damaged; copy or download it again"]
     size = square_size(*next(iter(sizes)), aspect)
     if size[0] * size[1] > MAX_PIXELS:
         raise InputError(f"{path}: {too_large(*size)}")
@@ -224,6 +232,13 @@ def _cut_off_warnings(stream: Any, container: Any, clock: Clock) -> list[str]:
         f"the file declares {declared:.1f} s of video, and {seconds:.1f} s can be decoded: it is cut off or damaged; "
         "copy or download it again"
     ]
+
+
+def _has_gif_trailer(path: Path) -> bool:
+    """Decide whether a GIF ends as the format requires; a file that is cut off does not."""
+    with path.open("rb") as file:
+        file.seek(-min(path.stat().st_size, _MAX_PADDING), os.SEEK_END)
+        return file.read().rstrip(b"\0").endswith(b";")
 
 
 def _seconds(text: str) -> float:

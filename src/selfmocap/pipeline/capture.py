@@ -32,25 +32,21 @@ from selfmocap.io.video_source import VideoInput, local_video, source_name
 from selfmocap.models.estimator import Estimator, load_estimator, save_estimator
 from selfmocap.models.inference import mean_confidence, to_world
 from selfmocap.pipeline.config import EPOCHS, SAMPLE_FRAMES, CaptureConfig, recorded_settings
-from selfmocap.pipeline.diagnostics import low_confidence_ranges, motion_diagnostics
+from selfmocap.pipeline.diagnostics import person_diagnostics
 from selfmocap.pipeline.lens_choice import LensChoice, choose_lens, estimate_lens
-from selfmocap.pipeline.moving_camera import (
-    camera_report,
-    find_camera,
-    is_path_known,
-    is_static,
-    place_in_world,
-)
+from selfmocap.pipeline.moving_camera import ShotCamera, find_cameras, place_in_world
 from selfmocap.pipeline.postprocessing.confidence import joint_confidence
 from selfmocap.pipeline.postprocessing.ground import level_rotation
 from selfmocap.pipeline.postprocessing.postprocess import postprocess
 from selfmocap.pipeline.postprocessing.rebuild import keypoint_body
 from selfmocap.pipeline.samples import CapturedPerson, load_people
+from selfmocap.pipeline.shared_floor import shared_floor_statures
 from selfmocap.pipeline.solve import (
     Estimate,
     PersonChoice,
     Solver,
     adapt_to_video,
+    checked_device,
     estimate_person,
     select_models,
 )
@@ -59,7 +55,7 @@ from selfmocap.tracking.config import ObserveConfig
 from selfmocap.tracking.observe import observe
 from selfmocap.visualization.overlay import write_overlay_video
 from selfmocap.visualization.report.page import write_report
-from selfmocap.visualization.report.residuals import keypoint_px_by_frame
+from selfmocap.visualization.report.residuals import residual_curves
 
 _STAGES_VERSION = 3
 """Version of the stages' results in `.capture`."""
@@ -111,7 +107,7 @@ def capture(
     written."""
     if out is None:
         raise ValueError("expected out=..., the folder to write to, found none")
-    out, config, torch_device = Path(out).expanduser(), config or CaptureConfig(), _checked_device(device)
+    out, config, torch_device = Path(out).expanduser(), config or CaptureConfig(), checked_device(device)
     with local_video(video, out, frames, times) as path:
         return _capture(path, source_name(video), out, config, progress, torch_device)
 
@@ -135,33 +131,33 @@ def _capture(
     stages.discard_other_versions()
     job = _Job(video, name, out, config, progress, torch_device, sha256_of_path(weights_file), stages)
     observed = _observed(out)
-    lens, people, camera = _load_people(job, [path.parent for path in files], observed, lens)
+    lens, people, cameras = _load_people(job, [path.parent for path in files], observed, lens)
+    config.check_people(len(people))
     chosen = _choose(job, people, _adapt(job, people, observed))
     choices = [PersonChoice(**choice) for choice in chosen.result["people"]]
     estimates = [_refine(job, *one, chosen) for one in zip(people, choices, strict=True)]
     load = functools.partial(_load_motion, job, when="after")
-    people, scaled = place_in_world(stages, people, load, estimates, camera)
-    level = _level(job, people, [*estimates, *scaled]) if is_path_known(camera) else None
-    processed = [_postprocess(job, *one, level) for one in zip(people, choices, estimates, strict=True)]
+    cameras = [place_in_world(stages, camera, load, estimates) for camera in cameras]
+    people = sorted((one for camera in cameras for one in camera.people), key=lambda one: one.number)
+    levels: dict[int, StageRecord | None] = {}
+    for camera in cameras:
+        levels |= dict.fromkeys((one.number for one in camera.people), _level(job, camera, estimates))
+    processed = [
+        _postprocess(job, person, choice, estimate, levels[person.number])
+        for person, choice, estimate in zip(people, choices, estimates, strict=True)
+    ]
     motions = [Motion.load(person.folder / "motion.npz") for person in people]
     for person, motion, stage in zip(people, motions, processed, strict=True):
         _export(job, person, motion, stage)
     _draw(job, motions, processed, lens.lens)
     measured = [_measure(job, *one) for one in zip(people, motions, estimates, processed, strict=True)]
-    report = capture_report(name, observed, stages.finished.values(), people, choices, measured, lens)
-    report |= camera_report(camera, scaled, report["warnings"])
+    report = capture_report(
+        name, observed, stages.finished.values(), people, choices, measured, motions, cameras, lens
+    )
     stages.sweep()
     _write_page(job, people, motions, [*processed, *measured], report)
     write_json(out / "report.json", report, indent=1)
     return motions
-
-
-def _checked_device(name: str) -> torch.device:
-    if name not in ("cpu", "cuda") and not name.startswith("cuda:"):
-        raise ValueError(f"device: {name!r}; expected cpu, cuda or cuda:N")
-    if name != "cpu" and not torch.cuda.is_available():
-        raise ValueError(f"device: {name!r}; PyTorch finds no CUDA device; choose cpu")
-    return torch.device(name)
 
 
 def _remove_partial_files(out: Path) -> None:
@@ -221,24 +217,25 @@ def _model_needs(job: _Job, people: list[CapturedPerson]) -> dict[str, Any]:
 
 def _load_people(
     job: _Job, folders: list[Path], observed: StageRecord, lens: LensChoice
-) -> tuple[LensChoice, list[CapturedPerson], StageRecord | None]:
-    """Load the people as seen through the lens, and find the camera's path. Where the lens is a default and the camera
-    static, estimate it."""
+) -> tuple[LensChoice, list[CapturedPerson], list[ShotCamera]]:
+    """Load the people as seen through the lens, and find the camera of each shot with people. Where the lens is a
+    default, it is estimated from the people before one static camera."""
     people = load_people(folders, lens.lens)
 
     def open_input() -> Video:
         return open_video(job.video, job.config.input)
 
-    camera = find_camera(job.stages, open_input, people, observed, job.config, job.progress)
-    if lens.source != "default" or not is_static(camera):
-        return lens, people, camera
+    cameras = find_cameras(job.stages, open_input, people, observed, job.config, job.progress)
+    if lens.source != "default" or len(cameras) > 1 or not cameras[0].is_static:
+        return lens, people, cameras
 
     def compute() -> StageOutput:
         return estimate_lens(lens, [person.observations for person in people], _body()).as_json(), []
 
     stage = job.stages.run("lens", {"version": __version__, "default": lens.as_json()}, [observed], compute)
     estimate = LensChoice.from_json(stage.result)
-    return estimate, load_people(folders, estimate.lens), camera
+    people = load_people(folders, estimate.lens)
+    return estimate, people, [replace(cameras[0], people=people)]
 
 
 def _adapt(job: _Job, people: list[CapturedPerson], observed: StageRecord) -> StageRecord:
@@ -281,14 +278,26 @@ def _refine(job: _Job, person: CapturedPerson, choice: PersonChoice, chosen: Sta
     return job.stages.run(f"refine-{person.number}", {}, [chosen], compute)
 
 
-def _level(job: _Job, people: list[CapturedPerson], estimates: list[StageRecord]) -> StageRecord:
-    """Find the vertical of all people together."""
+def _level(job: _Job, camera: ShotCamera, estimates: list[StageRecord]) -> StageRecord | None:
+    """Find the vertical of all people of a shot together, and before a static camera their statures by their common
+    floor; None for a camera whose path is unknown."""
+    if not camera.is_path_known:
+        return None
+    people = camera.people
+    known = [job.config.stature_of(person.number) for person in people]
 
     def compute() -> StageOutput:
         motions = [_load_motion(job, person, "after") for person in people]
-        return {"R_level_world": level_rotation(motions, _body()).tolist()}, []
+        R_level_world = level_rotation(motions, _body())
+        seen, statures = [person.observations for person in people], known
+        if camera.is_static:
+            statures = shared_floor_statures(motions, _body(), R_level_world, seen, known)
+        by_number = {str(person.number): metres for person, metres in zip(people, statures, strict=True)}
+        return {"R_level_world": R_level_world.tolist(), "statures": by_number}, []
 
-    return job.stages.run("level", {"version": __version__}, estimates, compute)
+    needs = {"version": __version__, "height": known}
+    after = [*(estimates[person.number - 1] for person in people), *camera.stages]
+    return job.stages.run(f"level-{camera.shot}", needs, after, compute)
 
 
 def _postprocess(
@@ -305,7 +314,9 @@ def _postprocess(
         motion = _load_motion(job, person, "after")
         confidence = joint_confidence(person.observations, motion.frame_index)
         R_level_world = None if level is None else torch.tensor(level.result["R_level_world"])
-        motion = postprocess(motion, _body(), job.config.height, confidence, level is not None, R_level_world)
+        number = person.number
+        metres = job.config.stature_of(number) if level is None else level.result["statures"][str(number)]
+        motion = postprocess(motion, _body(), metres, confidence, level is not None, R_level_world)
         replace(motion, provenance=_provenance(job, choice) | motion.provenance).save(path)
         return {}, [path]
 
@@ -368,11 +379,10 @@ def _measure(
     job: _Job, person: CapturedPerson, motion: Motion, estimate: StageRecord, processed: StageRecord
 ) -> StageRecord:
     def compute() -> StageOutput:
-        before = motion_diagnostics(_load_motion(job, person, "before"), person, _body())
-        after = motion_diagnostics(motion, person, _body())
+        height = job.config.stature_of(person.number)
+        result = person_diagnostics(_load_motion(job, person, "before"), motion, person, _body(), height)
         job.progress("measure", person.number, person.number)
-        ranges = low_confidence_ranges(motion, person.observations)
-        return {"before": before, "after": after, "low_confidence_ranges": ranges}, []
+        return result, []
 
     return job.stages.run(f"measure-{person.number}", {}, [estimate, processed], compute)
 
@@ -388,7 +398,10 @@ def _write_page(
 
     def compute() -> StageOutput:
         path = job.out / "report.html"
-        curves = [_residual_curves(job, *one) for one in zip(people, motions, strict=True)]
+        curves = [
+            residual_curves(_load_motion(job, person, "before"), motion, person.observations)
+            for person, motion in zip(people, motions, strict=True)
+        ]
         detailed = [
             entry | {when: entry[when] | {"keypoint_px_by_frame": px} for when, px in curve.items()}
             for entry, curve in zip(report["people"], curves, strict=True)
@@ -397,13 +410,3 @@ def _write_page(
         return {}, [path]
 
     job.stages.run("page", {"report": report, "exports": list(job.config.formats)}, after, compute)
-
-
-def _residual_curves(job: _Job, person: CapturedPerson, motion: Motion) -> dict[str, list[float | None]]:
-    """Compute the residual of every frame of the motion, before and after."""
-    curves = {}
-    for when, one in (("before", _load_motion(job, person, "before")), ("after", motion)):
-        px = keypoint_px_by_frame(one, person.observations)
-        by_index = dict(zip(one.frame_index.tolist(), px, strict=True))
-        curves[when] = [by_index.get(index) for index in motion.frame_index.tolist()]
-    return curves

@@ -38,8 +38,9 @@ class CaptureConfig:
     """Network to use: per-frame or temporal. The temporal network is more accurate where the detector errs."""
     weights: Path | None = None
     """Weights file of either kind of network; None uses the shipped weights."""
-    height: float | None = None
-    """The person's stature, metres, which sets the scale."""
+    height: float | str | None = None
+    """Statures, metres, which set the scale: one value a person, in the order of their numbers, with commas between
+    them: 1.7,1.0. People without a value are estimated."""
     static_camera: Literal["auto", "yes", "no"] = "auto"
     """Whether the camera is static. `auto` decides by the background. The path of a camera that moves is estimated from
     the background, which takes some time: `yes` avoids it."""
@@ -55,9 +56,33 @@ class CaptureConfig:
         if self.quality not in EPOCHS:
             raise ValueError(f"quality: {self.quality!r}; expected {', '.join(EPOCHS)}")
         check_lens(self.focal, self.lens)
-        if self.height is not None and not MIN_STATURE <= self.height <= MAX_STATURE:
+        for metres in self.statures:
+            if not MIN_STATURE <= metres <= MAX_STATURE:
+                raise ValueError(
+                    f"a height of {metres} m; expected metres from {MIN_STATURE} to {MAX_STATURE}"
+                )
+
+    @property
+    def statures(self) -> tuple[float, ...]:
+        """The statures of `height`, metres. Raises ValueError for a text that is not numbers."""
+        values = () if self.height is None else str(self.height).split(",")
+        try:
+            return tuple(map(float, values))
+        except ValueError:
             raise ValueError(
-                f"a height of {self.height} m; expected metres from {MIN_STATURE} to {MAX_STATURE}"
+                f"height: {self.height!r}; expected metres, one value a person, with commas between them: 1.7,1.0"
+            ) from None
+
+    def stature_of(self, person: int) -> float | None:
+        """Return the stature of a person, from 1, metres; None without one."""
+        return self.statures[person - 1] if person <= len(self.statures) else None
+
+    def check_people(self, people: int) -> None:
+        """Raise ValueError if there are more statures than people."""
+        if len(self.statures) > people:
+            raise ValueError(
+                f"--height has {len(self.statures)} values ({self.height}), and {people} people are captured; "
+                "give at most one value a person, in the order of their numbers in observations.mp4"
             )
 
     @property

@@ -1,6 +1,7 @@
 """Measure the agreement of a motion with the observations, for `report.json`."""
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from selfmocap.geometry.tensors import runs_between
 from selfmocap.losses.keypoint_residuals import keypoint_residuals_px
 from selfmocap.losses.reprojection import body_mask, has_next_frame, reproject
 from selfmocap.losses.self_supervised import compare, intersection_over_union
+from selfmocap.pipeline.postprocessing.scale import stature
 from selfmocap.pipeline.postprocessing.smoothness_metrics import smoothness_metrics
 from selfmocap.pipeline.samples import CapturedPerson, spread_rows
 from selfmocap.tracking.confidence import VISIBLE
@@ -21,6 +23,21 @@ _MAX_IMAGE_FRAMES, _IMAGE_BLOCK = 120, 10
 """Frames whose masks and flow are compared, and how many of them are consecutive."""
 _MAX_RESIDUAL_PX = 8.0
 """A frame with a larger residual, or a confidence below VISIBLE, is reported by `low_confidence_ranges`."""
+
+
+def person_diagnostics(
+    before: Motion, after: Motion, person: CapturedPerson, body: Body, height: float | None
+) -> dict[str, Any]:
+    """Measure a person's motion before adaptation and after post-processing, for `report.json`; `height` is the stature
+    that the user gives, metres."""
+    is_scaled = after.provenance["postprocessing"]["stature"] is not None
+    return {
+        "before": motion_diagnostics(before, person, body),
+        "after": motion_diagnostics(after, person, body),
+        "low_confidence_ranges": low_confidence_ranges(after, person.observations),
+        "stature": round(float(stature(body, after.parameters.betas)), 3),
+        "stature_from": "height" if height is not None else "floor" if is_scaled else "proportions",
+    }
 
 
 def motion_diagnostics(motion: Motion, person: CapturedPerson, body: Body) -> dict[str, float | None]:

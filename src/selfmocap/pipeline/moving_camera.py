@@ -1,7 +1,7 @@
 """The camera of a capture: static, or with a pose in every frame."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,96 +27,138 @@ from selfmocap.tracking.camera_path.stillness import SAMPLED_FRAMES, background_
 from selfmocap.tracking.camera_path.tracks import PeopleMask, work_size
 from selfmocap.tracking.detectors.window import RgbImage
 
-_PATH_FILE = "camera.npz"
 _MIN_CERTAINTY = 0.3
 _MAX_FOCAL_RATIO = 1.15
 """Ratio of two focal lengths, or its inverse, above which they differ enough to say so."""
 
 
-def find_camera(
+@dataclass(frozen=True)
+class ShotCamera:
+    """The camera of a shot, and the people before it."""
+
+    shot: int
+    """Number of the shot, from 1."""
+    people: list[CapturedPerson]
+    found: StageRecord | None
+    """The stage that measured the camera; None where the user says that it is static."""
+    scaled: StageRecord | None = None
+    """The stage that found the scale of its path, if it has one."""
+
+    @property
+    def is_static(self) -> bool:
+        """True for a static camera."""
+        return self.found is None or self.found.result["static"]
+
+    @property
+    def is_path_known(self) -> bool:
+        """True if the camera is static, or its path is known in a part of the shot."""
+        return self.is_static or any(kind != "unknown" for kind in self.measured["kinds"])
+
+    @property
+    def measured(self) -> dict[str, Any]:
+        """What was measured, see `measure_camera`; `scales` too where they were."""
+        found = {"static": True} if self.found is None else self.found.result
+        return found | ({} if self.scaled is None else self.scaled.result)
+
+    @property
+    def stages(self) -> list[StageRecord]:
+        """The stages that what follows depends on."""
+        return [stage for stage in (self.found, self.scaled) if stage is not None]
+
+    @property
+    def path_file(self) -> str:
+        """Name of the file of a moving camera's path among the stages' files."""
+        return f"camera-{self.shot}.npz"
+
+
+def find_cameras(
     stages: StageCache,
     open_input: Callable[[], Video],
     people: Sequence[CapturedPerson],
     observed: StageRecord,
     config: CaptureConfig,
     progress: ProgressCallback,
-) -> StageRecord | None:
-    """Find out whether the camera is static, and its path if not, as the stage `camera`; None where the user says that
-    it is static."""
-    if config.static_camera == "yes":
-        return None
+) -> list[ShotCamera]:
+    """Find out for each shot with people whether the camera is static, and its path if not: the stages `camera-N`."""
+    shot_of = [person["shot"] for person in observed.result["people"]]
+    cameras = []
+    for shot in sorted(set(shot_of)):
+        camera = ShotCamera(
+            shot, [one for one, its in zip(people, shot_of, strict=True) if its == shot], None
+        )
+        if config.static_camera != "yes":
+            frames = observed.result["shots"][shot - 1]
+            shown = range(frames["first_frame"], frames["last_frame"] + 1)
+            file = stages.folder / camera.path_file
 
-    def compute() -> tuple[dict[str, Any], list[Path]]:
-        file = stages.folder / _PATH_FILE
-        result = measure_camera(open_input(), people, config.static_camera == "auto", file, progress)
-        return result, [] if result["static"] else [file]
+            def compute(
+                camera: ShotCamera = camera, shown: range = shown, file: Path = file
+            ) -> tuple[dict[str, Any], list[Path]]:
+                may_be_static = config.static_camera == "auto"
+                result = measure_camera(open_input(), camera.people, shown, may_be_static, file, progress)
+                return result, [] if result["static"] else [file]
 
-    needs = {"version": __version__, "lens": asdict(people[0].lens), "static_camera": config.static_camera}
-    return stages.run("camera", needs, [observed], compute)
+            lens = asdict(people[0].lens)
+            needs = {"version": __version__, "lens": lens, "static_camera": config.static_camera}
+            camera = replace(camera, found=stages.run(f"camera-{shot}", needs, [observed], compute))
+        cameras.append(camera)
+    return cameras
 
 
 def place_in_world(
     stages: StageCache,
-    people: list[CapturedPerson],
+    camera: ShotCamera,
     load: Callable[[CapturedPerson], Motion],
     estimates: Sequence[StageRecord],
-    camera: StageRecord | None,
-) -> tuple[list[CapturedPerson], list[StageRecord]]:
-    """Give each person the camera of every frame, in metres, if its path is known; also return the stage `scale` that
-    this depends on, if any. `load` returns the motion of a person before a static camera."""
-    if camera is None or camera.result["static"] or not is_path_known(camera):
-        return people, []
-    path = CameraPath.load(stages.folder / _PATH_FILE)
+) -> ShotCamera:
+    """Give each person of a shot the camera of every frame, in metres, if its path is known, by the stage `scale-N`.
+    `load` returns the motion of a person before a static camera; `estimates` are the stages of all people's motions."""
+    if camera.found is None or camera.is_static or not camera.is_path_known:
+        return camera
+    path = CameraPath.load(stages.folder / camera.path_file)
 
     def compute() -> tuple[dict[str, Any], list[Path]]:
-        scales = [asdict(scale) for scale in path_scales([load(person) for person in people], path)]
+        scales = [asdict(scale) for scale in path_scales([load(person) for person in camera.people], path)]
         return {"scales": [{n: v if np.isfinite(v) else None for n, v in one.items()} for one in scales]}, []
 
-    stage = stages.run("scale", {"version": __version__}, [*estimates, camera], compute)
+    after = [*(estimates[person.number - 1] for person in camera.people), camera.found]
+    stage = stages.run(f"scale-{camera.shot}", {"version": __version__}, after, compute)
     metres = [scale["metres_per_unit"] for scale in stage.result["scales"]]
-    moved = [
+    people = [
         replace(one, camera=camera_in_frames(one.camera, path, metres, one.observations.frame_index))
-        for one in people
+        for one in camera.people
     ]
-    return moved, [stage]
-
-
-def is_static(camera: StageRecord | None) -> bool:
-    """Decide whether the camera is static."""
-    return camera is None or camera.result["static"]
-
-
-def is_path_known(camera: StageRecord | None) -> bool:
-    """Decide whether the camera is static, or its path is known in a part of the video."""
-    return camera is None or camera.result["static"] or any(k != "unknown" for k in camera.result["kinds"])
+    return replace(camera, people=people, scaled=stage)
 
 
 def measure_camera(
     video: Video,
     people: Sequence[CapturedPerson],
+    shown: range,
     may_be_static: bool,
     file: Path,
     progress: ProgressCallback,
 ) -> dict[str, Any]:
-    """Find out whether the camera is static (unless it may not be), and write the path of one that moves to `file`.
+    """Find out whether the camera is static (unless it may not be) in the frames `shown` of the video, and write the
+    path of one that moves to `file`.
 
     Returns JSON data: `static`; `shift` and `certainty` of `BackgroundMotion`, None where not measured; and of a path
     `kinds`, `shot_starts`, `known_fraction`, `inlier_fraction`, `error_px`, `focal_ratio` and `loops`."""
     result: dict[str, Any] = {"static": False, "shift": None, "certainty": None}
     if may_be_static:
-        every = max(video.declared_frames // SAMPLED_FRAMES, 1)
-        motion = background_motion(_frames(video, people, every, lambda *_: None))
+        every = max(len(shown) // SAMPLED_FRAMES, 1)
+        motion = background_motion(_frames(video, people, shown[::every], lambda *_: None))
         shift = round(motion.shift, 5) if np.isfinite(motion.shift) else None
         result |= {"static": motion.is_static, "shift": shift, "certainty": round(motion.certainty, 3)}
     if result["static"]:
         return result
     camera = people[0].camera
     focal, center = float(camera.focal.mean()), (float(camera.center[0]), float(camera.center[1]))
-    path = estimate_camera_path(_frames(video, people, 1, progress), focal, center)
-    path.save(file)
+    path = estimate_camera_path(_frames(video, people, shown, progress), focal, center)
+    path.after(shown.start).save(file)
     return result | {
         "kinds": list(path.kinds),
-        "shot_starts": path.shot_starts.tolist(),
+        "shot_starts": (path.shot_starts + shown.start).tolist(),
         "known_fraction": round(float(path.known.mean()), 3),
         "inlier_fraction": round(path.inlier_fraction, 3),
         "error_px": round(path.error_px, 3),
@@ -126,13 +168,15 @@ def measure_camera(
 
 
 def _frames(
-    video: Video, people: Sequence[CapturedPerson], every: int, progress: ProgressCallback
+    video: Video, people: Sequence[CapturedPerson], shown: range, progress: ProgressCallback
 ) -> Iterator[tuple[RgbImage, PeopleMask]]:
-    """Yield every n-th frame with the mask of its people."""
+    """Yield the frames `shown` with the mask of their people."""
     mask_of = people_masks([person.observations for person in people])
-    for frame in prefetched(video.frames()):
+    for frame in prefetched(video.frames(shown.start)):
+        if frame.index >= shown.stop:
+            return
         progress("camera", frame.index + 1, video.declared_frames)
-        if frame.index % every == 0:
+        if frame.index in shown:
             shape, scale = work_size(frame.image)
             yield frame.image, mask_of(frame.index, shape, scale)
 
@@ -150,29 +194,16 @@ def camera_in_frames(
     return replace(camera, R_cam_world=torch.from_numpy(R).float(), t_cam_world=torch.from_numpy(t).float())
 
 
-def camera_report(
-    camera: StageRecord | None, scaled: Sequence[StageRecord], warnings: Sequence[str]
-) -> dict[str, Any]:
-    """Return what `report.json` says of the camera, and its warnings with those about the camera."""
-    if camera is None:
-        return {}
-    scales = [scale for stage in scaled for scale in stage.result["scales"]]
-    return {
-        "camera": camera.result | ({"scales": scales} if scales else {}),
-        "warnings": [*warnings, *camera_warnings(camera.result, scales)],
-    }
-
-
-def camera_warnings(measured: dict[str, Any], scales: Sequence[dict[str, Any]]) -> list[str]:
-    """Say in a sentence each what is doubtful about the camera."""
+def camera_warnings(measured: dict[str, Any]) -> list[str]:
+    """Say in a sentence each what is doubtful about the `ShotCamera.measured`."""
     if measured["static"]:
-        if measured["certainty"] < _MIN_CERTAINTY:
+        if measured.get("certainty", 1.0) < _MIN_CERTAINTY:
             return [
                 "camera: little of the background can be tracked; it is taken to be static (see --static-camera)"
             ]
         return []
     warnings = []
-    starts = measured["shot_starts"]
+    starts, scales = measured["shot_starts"], measured.get("scales", ())
     for start, kind, scale in zip(starts, measured["kinds"], scales or [{}] * len(starts), strict=True):
         if kind == "unknown":
             warnings.append(

@@ -51,6 +51,15 @@ class Solver:
     """Size of a sample, see `samples.sample_frames`."""
 
 
+def checked_device(name: str) -> torch.device:
+    """Return the device of a name. Raises ValueError for another name, or where there is no such device."""
+    if name not in ("cpu", "cuda") and not name.startswith("cuda:"):
+        raise ValueError(f"device: {name!r}; expected cpu, cuda or cuda:N")
+    if name != "cpu" and not torch.cuda.is_available():
+        raise ValueError(f"device: {name!r}; PyTorch finds no CUDA device; choose cpu")
+    return torch.device(name)
+
+
 @dataclass(frozen=True)
 class PersonChoice:
     """The models that were selected for a person, and the shape that they gave."""

@@ -4,15 +4,18 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.skeleton import keypoint_set
 from selfmocap.io.files import read_json_object
 from selfmocap.io.stage_cache import StageRecord
 from selfmocap.pipeline.lens_choice import LensChoice
+from selfmocap.pipeline.moving_camera import ShotCamera, camera_warnings
+from selfmocap.pipeline.plausibility import CheckedPerson, plausibility_warnings
 from selfmocap.pipeline.samples import CapturedPerson
 from selfmocap.pipeline.solve import PersonChoice
 from selfmocap.tracking.confidence import VISIBLE
 
-REPORT_VERSION = 2
+REPORT_VERSION = 3
 FORMER_STAGE_NAMES = {"clean": "postprocess", "whole": "total"}
 """Names of stages in version 1, and their present names."""
 _FORMER_PERSON_KEYS = {"untrusted": "low_confidence_ranges"}
@@ -28,47 +31,75 @@ def capture_report(
     people: Sequence[CapturedPerson],
     choices: Sequence[PersonChoice],
     measured: Sequence[StageRecord],
+    motions: Sequence[Motion],
+    cameras: Sequence[ShotCamera],
     lens: LensChoice,
 ) -> dict[str, Any]:
-    """Build `report.json`: the video, its focal length and how it is known, the duration of each stage, the scores of
-    each person's motion before and after adaptation and refinement, the unreliable frames, and warnings."""
-    observed_video = observed.result["video"]
+    """Build `report.json`: the video and its shots, its focal length and how it is known, the duration of each stage,
+    the scores of each person's motion before and after adaptation and refinement, the unreliable frames, and warnings.
+
+    `cameras` are those of the shots with people."""
+    observed_video, shots = observed.result["video"], observed.result["shots"]
+    shot_of = [one["shot"] for one in observed.result["people"]]
+    camera_of = {camera.shot: camera for camera in cameras}
+    checked = [
+        CheckedPerson(
+            person.number,
+            motion,
+            person.observations,
+            stage.result["after"].get("mask_iou"),
+            shots[shot - 1]["last_frame"],
+            camera_of[shot].is_path_known,
+        )
+        for person, motion, stage, shot in zip(people, motions, measured, shot_of, strict=True)
+    ]
     each = [
         {
+            "shot": seen["shot"],
+            "perhaps_person": seen["perhaps_person"],
             "frames": len(person.observations),
             "accepted": choice.accepted,
             "refined": choice.refined,
             "before": {**stage.result["before"], "heldout_reprojection_px": _rounded(choice.before_px)},
             "after": {**stage.result["after"], "heldout_reprojection_px": _rounded(choice.after_px)},
-            "low_confidence_ranges": stage.result["low_confidence_ranges"],
+            **{name: stage.result[name] for name in ("stature", "stature_from", "low_confidence_ranges")},
         }
-        for person, choice, stage in zip(people, choices, measured, strict=True)
+        for person, choice, stage, seen in zip(
+            people, choices, measured, observed.result["people"], strict=True
+        )
     ]
     return {
         "version": REPORT_VERSION,
         "video": {"path": video, **{name: observed_video[name] for name in ("sha256", "frames", "fps")}},
         "focal": lens.as_report(),
+        "shots": [
+            shot | {"camera": camera_of[number].measured if number in camera_of else None}
+            for number, shot in enumerate(shots, start=1)
+        ],
         "stages": _durations([observed, *stages], observed_video["frames"]),
         "people": each,
         "warnings": [
             *_video_warnings(observed_video),
             *lens.notes,
+            *(warning for camera in cameras for warning in camera_warnings(camera.measured)),
+            *plausibility_warnings(checked, shot_of),
             *(w for person, one in zip(people, each, strict=True) for w in _person_warnings(person, one)),
         ],
     }
 
 
 def read_report(path: Path) -> dict[str, Any]:
-    """Read a `report.json`. Keys and stages of version 1 get their present names. Raises ValueError where the file is
-    missing, damaged or of a later version."""
+    """Read a `report.json`. Keys and stages of version 1 get their present names; `shots`, and `shot` and
+    `perhaps_person` of people, are missing before version 3. Raises ValueError where the file is missing, damaged or of
+    a later version."""
     report = read_json_object(path)
     version = report.get("version", 1)
-    if not {"stages", "people", "warnings"} <= report.keys() or version not in (1, REPORT_VERSION):
+    if not {"stages", "people", "warnings"} <= report.keys() or version not in (1, 2, REPORT_VERSION):
         raise ValueError(
-            f"{path}: expected a report.json of version 1 or {REPORT_VERSION}; capture the video again"
+            f"{path}: expected a report.json of version 1 to {REPORT_VERSION}; capture the video again"
         )
-    if version == REPORT_VERSION:
-        return report
+    if version > 1:
+        return report | {"version": REPORT_VERSION}
     stages = [
         stage | {"name": FORMER_STAGE_NAMES.get(stage["name"], stage["name"])} for stage in report["stages"]
     ]

@@ -1,6 +1,6 @@
 """Crop extraction: the second pass over a video writes the crops, masks, flow and hands of people to disk."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -145,8 +145,10 @@ def extract_crops(
     sources: CropSources,
     watch: Stopwatch,
     progress: ProgressCallback,
+    shot_starts: Collection[int] = (),
 ) -> None:
-    """Fill the spools of all people, resuming after the rows that an earlier run wrote."""
+    """Fill the spools of all people, resuming after the rows that an earlier run wrote. There is no flow from one shot
+    to the next."""
     for _, spools in people:
         done = min(len(spool) for spool in spools.present())
         for spool in spools.present():
@@ -157,6 +159,8 @@ def extract_crops(
     detections_by_frame = _detections_by_frame(folder, min(starts))
     for frame, following in _pairs(watch.timed("decode", prefetched(video.frames(min(starts))))):
         detections = next(detections_by_frame, [])
+        if following is not None and following.index in shot_starts:
+            following = None
         for person, spools in people:
             row = person.row(frame.index)
             if row is not None and row == len(spools.crops):

@@ -40,12 +40,12 @@ from selfmocap.tracking.overlay import PersonOverlay, write_overlay
 from selfmocap.tracking.precomputed import PrecomputedFlow, PrecomputedKeypoints, PrecomputedMasks
 from selfmocap.tracking.tracking_pass import TrackingResult, track_video
 
-_INTERMEDIATE_VERSION = 4
+_INTERMEDIATE_VERSION = 5
 """Version of the intermediate files in `.observe`; a run does not resume after files of another version."""
-_REPORT_VERSION = 3
-"""Version of `observations.json`. Version 2 was of another tracker and other confidences; it had no `quality` in its
-`settings`. Version 1 had no `version`, and the `format` 2 in its `settings`. It called the stage `total` `whole`,
-`tracks` `tracks_joined`, and `zero_flow_error_grey_levels` `still_error_grey_levels`."""
+_REPORT_VERSION = 4
+"""Version of `observations.json`. Version 3 had no `shots`. Version 2 was of another tracker and other confidences; it
+had no `quality` in its `settings`. Version 1 had no `version`, and the `format` 2 in its `settings`. It called the
+stage `total` `whole`, `tracks` `tracks_joined`, and `zero_flow_error_grey_levels` `still_error_grey_levels`."""
 
 _log = logging.getLogger(__name__)
 
@@ -100,7 +100,8 @@ def _observe(
     ]
     has_masks = settings.masks is not None or settings.keypoints is None and isinstance(detector, RoiDetector)
     people = [(person, open_spools(parts, person, has_masks, sources.hands is not None)) for person in people]
-    extract_crops(video, people, parts, sources, watch, progress)
+    starts = {shot.first_frame for shot in result.shots}
+    extract_crops(video, people, parts, sources, watch, progress, starts)
     with ThreadPoolExecutor(1) as pool:
         writing = [pool.submit(_write, parts, video, *person, detector.points) for person in people]
         with watch.stage("overlay"):
@@ -254,8 +255,12 @@ def _write_report(
             "corrupt_frames": result.corrupt,
         },
         "detector": detector.name,
+        "shots": [asdict(shot) for shot in result.shots],
         "people_found": len(result.people),
-        "people": [_person_report(person, spools) for person, spools in people],
+        "people": [
+            _person_report(person, spools) | _shot_report(person.number - 1, len(people), result)
+            for person, spools in people
+        ],
         "stages": [
             {
                 "name": name,
@@ -270,6 +275,13 @@ def _write_report(
     for stale in out.glob("person-*/observations.npz"):
         if stale.parent.name not in {f"person-{person.number}" for person, _ in people}:
             stale.unlink()
+
+
+def _shot_report(person: int, people: int, result: TrackingResult) -> dict[str, Any]:
+    """Return the number of a person's shot, and of the person of an earlier shot whom they may be; `person` is an
+    index among the `people` that are observed."""
+    earlier = result.same_person.get(person, people)
+    return {"shot": result.shot_of[person] + 1, "perhaps_person": earlier + 1 if earlier < people else None}
 
 
 def _person_report(person: TrackedPerson, spools: PersonSpools) -> dict[str, Any]:

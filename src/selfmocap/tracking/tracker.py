@@ -14,7 +14,7 @@ from selfmocap.body_model.skeleton import KeypointSet
 from selfmocap.io.prefetch import map_in_threads
 from selfmocap.io.video import Frame
 from selfmocap.tracking.appearance import Histogram, appearance_histogram, appearance_similarity
-from selfmocap.tracking.camera_motion import background_shift, grey_thumbnail, is_scene_cut
+from selfmocap.tracking.camera_motion import background_shift, grey_thumbnail
 from selfmocap.tracking.detectors.detection import (
     Detection,
     PersonBox,
@@ -68,16 +68,19 @@ def track_frame(state: TrackerState, frame: Frame, detector: Detector, config: T
     return replace(state, tracks=kept)
 
 
+def end_shot(state: TrackerState, width: int) -> TrackerState:
+    """End all tracks at a cut, far from all later positions; `width` is that of the frames, px."""
+    offset = (state.camera_offset[0] + 10.0 * width, state.camera_offset[1])
+    return replace(state, tracks=(), num_searches=0, thumbnail=None, camera_offset=offset)
+
+
 def _compensated(state: TrackerState, frame: Frame) -> TrackerState:
-    """Move all tracks by the camera's motion; end them at a scene cut, far from all later positions."""
+    """Move all tracks by the camera's motion."""
     thumbnail = grey_thumbnail(frame.image)
     if state.thumbnail is None:
         return replace(state, thumbnail=thumbnail)
     windows = [track.detection.window for track in state.tracks if track.last_frame == frame.index - 1]
     width = frame.image.shape[1]
-    if is_scene_cut(state.thumbnail, thumbnail):
-        offset = (state.camera_offset[0] + 10.0 * width, state.camera_offset[1])
-        return replace(state, tracks=(), num_searches=0, thumbnail=thumbnail, camera_offset=offset)
     shift = background_shift(state.thumbnail, thumbnail, width, windows)
     return replace(
         state,

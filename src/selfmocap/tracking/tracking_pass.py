@@ -1,17 +1,20 @@
 """Tracking pass: the first pass over a video tracks all people and writes their detections to disk, part by part."""
 
 import functools
-from collections.abc import Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from selfmocap.io.files import read_json, write_json
 from selfmocap.io.prefetch import prefetched
 from selfmocap.io.progress import ProgressCallback
 from selfmocap.io.stopwatch import Stopwatch
 from selfmocap.io.video import Frame, InputError, Video
 from selfmocap.tracking.backward_pass import track_backward
+from selfmocap.tracking.camera_motion import GreyImage, grey_thumbnail
 from selfmocap.tracking.confidence import VISIBLE
 from selfmocap.tracking.config import PixelBox
 from selfmocap.tracking.detections_store import (
@@ -26,9 +29,10 @@ from selfmocap.tracking.detections_store import (
 from selfmocap.tracking.detectors.detection import Detection
 from selfmocap.tracking.detectors.protocol import Detector, RoiDetector
 from selfmocap.tracking.detectors.window import Window, box_overlap
+from selfmocap.tracking.shots import Shot, guess_same_people, shot_starts, shots_between
 from selfmocap.tracking.stitching import TrackPath, min_track_frames, stitch_tracks
 from selfmocap.tracking.track_state import Track, TrackerConfig, TrackerState, activate, trusted_until
-from selfmocap.tracking.tracker import track_frame
+from selfmocap.tracking.tracker import end_shot, track_frame
 
 FRAMES_PER_PART = 64
 """Frames between two writes, the most that an interruption loses."""
@@ -45,6 +49,12 @@ class TrackingResult:
     frames: int
     corrupt: list[int]
     """Index of every damaged frame."""
+    shots: list[Shot]
+    """The shots of the video."""
+    shot_of: list[int]
+    """Index of each person's shot."""
+    same_person: dict[int, int]
+    """Index of a person, and of the person of an earlier shot whom they may be."""
 
 
 def track_video(
@@ -59,6 +69,8 @@ def track_video(
 
     With a `person_box` in the first frame, only the person in it is returned. Raises InputError if no person is tracked
     for long enough, or if there is none in the box."""
+    with watch.stage("shots"):
+        starts = _shot_starts(video, folder, progress)
     config = TrackerConfig.for_video(video.fps, video.declared_frames)
     state, parts, first = TrackerState(), part_paths(folder), 0
     if parts:
@@ -69,6 +81,8 @@ def track_video(
     latest: dict[int, Track] = {}
     for frame in watch.timed("decode", prefetched(video.frames(first))):
         with watch.stage("detect and track"):
+            if frame.index > 0 and frame.index in starts:
+                state = end_shot(state, video.size[0])
             state = track_frame(state, frame, detector, config)
             if frame.index == 0 and person_box is not None:
                 state = _with_user_person(state, frame, person_box, detector, config)
@@ -93,7 +107,21 @@ def track_video(
         with watch.stage("track backward"):
             report = functools.partial(progress, "track backward")
             track_backward(video, folder, tracks, detector, config, report)
-    return _stitched(video, parts, tracks, config, person_box)
+    return _stitched(video, parts, tracks, config, person_box, starts)
+
+
+def _shot_starts(video: Video, folder: Path, progress: ProgressCallback) -> list[int]:
+    """Find the first frame of each shot; an earlier run may have stored them in `folder`."""
+    path = folder / "shots.json"
+    if not path.exists():
+
+        def thumbnails() -> Iterator[GreyImage]:
+            for frame in prefetched(video.frames()):
+                progress("shots", frame.index + 1, video.declared_frames)
+                yield grey_thumbnail(frame.image)
+
+        write_json(path, list(shot_starts(thumbnails(), video.fps)))
+    return read_json(path)
 
 
 def _stitched(
@@ -102,6 +130,7 @@ def _stitched(
     tracks: Mapping[int, Track],
     config: TrackerConfig,
     person_box: PixelBox | None,
+    starts: list[int],
 ) -> TrackingResult:
     """Join the tracks of each person, on positions relative to the background."""
     columns = read_columns(parts, ["frame_index", "frame_corrupt", "frame_camera_offset"])
@@ -127,7 +156,9 @@ def _stitched(
             + ("choose another --person-box" if person_box is not None else "try --person-box")
         )
     corrupt = columns["frame_index"][columns["frame_corrupt"]].tolist()
-    return TrackingResult(people, last_frames, frames, corrupt)
+    shot_of = [bisect_right(starts, int(paths[chain[0]].frames[0])) - 1 for chain in people]
+    same = guess_same_people([tracks[chain[0]].appearance for chain in people], shot_of)
+    return TrackingResult(people, last_frames, frames, corrupt, shots_between(starts, frames), shot_of, same)
 
 
 # ---- the person in the user's box -----------------------------------------------------------------------------

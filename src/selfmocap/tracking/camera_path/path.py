@@ -1,6 +1,6 @@
 """The record of a camera's path through a video, and its file."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -62,6 +62,16 @@ class CameraPath:
         """The frames of each shot."""
         ends = [*self.shot_starts[1:].tolist(), len(self.known)]
         return [slice(start, end) for start, end in zip(self.shot_starts.tolist(), ends, strict=True)]
+
+    def after(self, frames: int) -> "CameraPath":
+        """Return the path through a video with as many frames more at its beginning, which belong to no shot."""
+        return replace(
+            self,
+            R_cam_world=np.concatenate([np.tile(np.eye(3), (frames, 1, 1)), self.R_cam_world]),
+            p_world_cam=np.concatenate([np.zeros((frames, 3)), self.p_world_cam]),
+            known=np.concatenate([np.zeros(frames, bool), self.known]),
+            shot_starts=self.shot_starts + frames,
+        )
 
     def save(self, path: Path | str) -> None:
         """Write an `.npz`, atomically."""

@@ -15,7 +15,15 @@ from selfmocap.body_model.body import Body
 from selfmocap.body_model.motion import Motion
 from selfmocap.io.atomic import atomic_write
 from selfmocap.visualization.report.playback import Residuals, playback
-from selfmocap.visualization.report.summary import clip_summary, entry, finite, read_ranges, sections, title
+from selfmocap.visualization.report.summary import (
+    clip_summary,
+    entry,
+    finite,
+    read_ranges,
+    sections,
+    title,
+    warning_list,
+)
 
 MAX_EMBEDDED_BYTES = 20_000_000
 """A larger overlay video is linked instead of embedded."""
@@ -28,10 +36,10 @@ def write_report(
 ) -> None:
     """Write the page, atomically.
 
-    It shows all motions in 3D beside the overlay video, curves over the frames, the scores before and after adaptation,
-    low-confidence frames, and links to the exports in the folder of `path`. `report` is the content of report.json with
-    its people in the order of `motions`; missing parts are left out. `before` and `after` of a person may hold
-    `keypoint_px_by_frame` (see `residuals`). Raises ValueError if no motion has a frame."""
+    It shows the warnings, all motions in 3D beside the overlay video, curves over the frames, the scores before and
+    after adaptation, low-confidence frames, and links to the exports in the folder of `path`. `report` is the content
+    of report.json with its people in the order of `motions`; missing parts are left out. `before` and `after` of a
+    person may hold `keypoint_px_by_frame` (see `residuals`). Raises ValueError if no motion has a frame."""
     persons = (entry(report, "people", list) + [{}] * len(motions))[: len(motions)]
     shown = playback(motions, body, [_residuals(person) for person in persons])
     for data in shown["people"]:
@@ -42,6 +50,7 @@ def write_report(
     page = Template(_asset("page.html")).substitute(
         policy=_policy(script, style),
         title=escape(title(report)),
+        warnings=warning_list(report),
         facts=escape(clip_summary(motions, report, shown["every"])),
         video_pane="" if overlay is None else _video_pane(None if embedded else overlay.name),
         person_choice='<select id="person" aria-label="Person"></select> ' if several else "",

@@ -14,3 +14,15 @@ def keypoint_px_by_frame(motion: Motion, observations: Observations) -> list[flo
         round(px, 3) if weight > 0 else None
         for px, weight in zip(residuals.tolist(), weights.tolist(), strict=True)
     ]
+
+
+def residual_curves(
+    before: Motion, after: Motion, observations: Observations
+) -> dict[str, list[float | None]]:
+    """Compute the residual of every frame of the second motion, before and after."""
+    curves = {}
+    for when, motion in (("before", before), ("after", after)):
+        px = keypoint_px_by_frame(motion, observations)
+        by_index = dict(zip(motion.frame_index.tolist(), px, strict=True))
+        curves[when] = [by_index.get(index) for index in after.frame_index.tolist()]
+    return curves

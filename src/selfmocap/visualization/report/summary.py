@@ -70,6 +70,12 @@ def clip_summary(motions: Sequence[Motion], report: Mapping[str, Any], every: in
     return " · ".join(parts)
 
 
+def warning_list(report: Mapping[str, Any]) -> str:
+    """Return the warnings of a capture as a list; nothing without any."""
+    items = "".join(f"<li>{escape(str(warning))}</li>" for warning in entry(report, "warnings", list))
+    return f'<ul id="warnings" aria-label="Warnings">{items}</ul>' if items else ""
+
+
 def sections(folder: Path, report: Mapping[str, Any], people: int) -> str:
     """Return the sections beside the curves: scores before and after, low-confidence frames, files, processing time."""
     persons = [p if isinstance(p, Mapping) else {} for p in entry(report, "people", list)][:people]

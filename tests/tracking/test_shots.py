@@ -1,0 +1,90 @@
+"""Shots: cuts are found at their frame; what goes on in the same scene is no cut."""
+
+import numpy as np
+import pytest
+
+from selfmocap.io.video import open_video
+from selfmocap.tracking.camera_motion import grey_thumbnail
+from selfmocap.tracking.shots import Shot, guess_same_people, shot_starts, shots_between
+from tests.conftest import SHARED_DATA
+from tests.helpers.stick_figures import RED, WIDTH, blocks, filmed
+
+Images = list[np.ndarray]
+
+
+def starts(images: Images) -> list[int]:
+    return list(shot_starts(map(grey_thumbnail, images), fps=30.0))
+
+
+def still(seed: int, count: int = 10) -> Images:
+    """A person who walks before a static camera."""
+    return [filmed(blocks(seed), 100, {RED: (100.0 + 3 * k, 100.0)}) for k in range(count)]
+
+
+def test_cuts_are_found_at_their_frames() -> None:
+    assert starts([*still(0), *still(1, 5), *still(2)]) == [0, 10, 15]
+    assert starts([*still(0), *still(1), *still(0)]) == [0, 10, 20]
+    assert starts([*still(0, 1), *still(1, 1)]) == [0, 1]
+    assert starts(still(0, 1)) == [0]
+
+
+def test_the_scene_goes_on_after_a_flash_or_in_another_light() -> None:
+    images = still(0, 20)
+    white = np.full_like(images[0], 255)
+    assert starts([*images[:8], white, white, white, *images[11:]]) == [0]
+    dark = [(0.4 * image).astype(np.uint8) for image in images[10:]]
+    assert starts([*images[:10], *dark]) == [0]
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.3])
+def test_a_fast_pan_is_no_cut(fraction: float) -> None:
+    step = round(fraction * WIDTH)
+    assert starts([filmed(blocks(), step * k, {}) for k in range(6)]) == [0]
+
+
+def test_a_person_who_covers_the_picture_is_no_cut() -> None:
+    clothes = blocks(3)[:, : 2 * WIDTH]
+    images = []
+    for left in range(-2 * WIDTH, WIDTH, 30):
+        image = filmed(blocks(), 100, {})
+        x0, x1 = max(left, 0), min(left + 2 * WIDTH, WIDTH)
+        image[:, x0:x1] = clothes[:, x0 - left : x1 - left]
+        images.append(image)
+    assert starts(images) == [0]
+
+
+def test_shots_between_their_starts() -> None:
+    assert shots_between([0, 4], 6) == [Shot(0, 3), Shot(4, 5)]
+
+
+def histogram(*counts: float) -> np.ndarray:
+    values = np.zeros(384, np.float32)
+    values[: len(counts)] = np.array(counts) / (2 * sum(counts))
+    return values
+
+
+def test_people_of_other_shots_are_guessed_by_appearance_if_it_is_clear() -> None:
+    red, blue, twin = histogram(1, 0), histogram(0, 1), histogram(1, 0.01)
+    assert guess_same_people([red, blue, blue, red], [0, 0, 1, 1]) == {2: 1, 3: 0}
+    assert guess_same_people([red, red], [0, 0]) == {}
+    assert guess_same_people([red, twin, red], [0, 0, 1]) == {}
+    assert guess_same_people([red, red, twin], [0, 1, 1]) == {}
+    assert guess_same_people([red, blue, red], [0, 1, 2]) == {2: 0}
+
+
+CLIPS = {
+    "clips/ibm_baseball.mp4": [0],
+    "clips/sam2_bedroom.mp4": [0],
+    "clips/torchcodec_nasa.mp4": [0, 202],
+    "troubles/cuts/three_shots.mp4": [0, 45, 90],
+    "troubles/crossing/unlike.mp4": [0],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CLIPS)
+def test_real_clips(name: str) -> None:
+    if not (SHARED_DATA / name).is_file():
+        pytest.skip(f"{name} is not in the shared data")
+    thumbnails = (grey_thumbnail(frame.image) for frame in open_video(SHARED_DATA / name).frames())
+    assert list(shot_starts(thumbnails, 30.0)) == CLIPS[name]
