@@ -24,6 +24,7 @@ SMALLEST = {
     "body": "--rounds 1 --batch 2 --json",
     "bulk simulated": "--workers 2 --jobs 4 --seconds 0.1 --json",
     "bulk captures": "--video VIDEO --clips 1 --frames 15 --json",
+    "camera": "--clips 1 --frames 8 --moves walk",
     "capture": "VIDEO --seconds 0.6 --times 1 --quality fast --json",
     "capture_kills": "--kills 1 --json",
     "detectors": "--people 1 --picture OUT/curves.png --json",
