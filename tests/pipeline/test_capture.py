@@ -162,6 +162,19 @@ def test_another_height_repeats_postprocessing_but_not_adaptation(
 
 
 @pytest.mark.slow
+def test_each_person_gets_their_own_height(again: Path, weights: Path, capfd: pytest.CaptureFixture) -> None:
+    assert redo(again, weights, "--height", "1.2,0.9", "--formats", "bvh") == 0
+    people = json.loads((again / "out" / "report.json").read_text())["people"]
+    assert [(p["stature"], p["stature_from"]) for p in people] == [(1.2, "height"), (0.9, "height")]
+    assert redo(again, weights, "--height", "1.2", "--formats", "bvh") == 0
+    people = json.loads((again / "out" / "report.json").read_text())["people"]
+    assert people[0]["stature"] == 1.2 and people[1]["stature_from"] != "height"
+    capfd.readouterr()
+    assert redo(again, weights, "--height", "1.2,0.9,1.7", "--formats", "bvh") == 2
+    assert "3 values (1.2,0.9,1.7), and 2 people are captured" in capfd.readouterr().err
+
+
+@pytest.mark.slow
 def test_another_focal_length_moves_the_people(again: Path, weights: Path) -> None:
     near = Motion.load(again / "out" / "person-1" / "motion.npz").joints_cam[:, 0, 2].mean()
     assert redo(again, weights, "--quality", "fast", "--focal", "3840", "--formats") == 0
@@ -386,6 +399,8 @@ def test_a_full_disk_and_a_file_as_output_folder_are_reported(
     [
         (["--people", "some"], "'some'"),
         (["--height", "180"], "metres from 0.5 to 2.6"),
+        (["--height", "1.7,10"], "metres from 0.5 to 2.6"),
+        (["--height", "1.7,tall"], "one value a person"),
         (["--focal", "0"], "focal length"),
         (["--formats", "fbx"], "no format 'fbx'"),
         (["--fps", "0"], "1 to 1000"),
