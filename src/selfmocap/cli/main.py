@@ -15,6 +15,7 @@ from selfmocap.cli.aliases import normalise_aliases
 COMMANDS = (
     "capture",
     "export",
+    "retarget",
     "observe",
     "infer",
     "adapt",

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from selfmocap.datasets.retargeting.skeletons import SkeletonMotion
-from selfmocap.datasets.text import MAX_RECORDING_FRAMES, MAX_SKELETON_JOINTS, parse_numbers, read_text
+from selfmocap.io.text import MAX_RECORDING_FRAMES, MAX_SKELETON_JOINTS, parse_numbers, read_text
 
 CMU_FPS = 120.0
 """Frame rate of the CMU database; an AMC file does not contain it."""

@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from selfmocap.datasets.bvh_syntax import BvhJoint, BvhText, parse_bvh
 from selfmocap.datasets.retargeting.rig_structure import trunk_root
 from selfmocap.datasets.retargeting.skeletons import SkeletonMotion
 from selfmocap.datasets.retargeting.upright import turned_upright
+from selfmocap.io.bvh_syntax import BvhJoint, BvhText, parse_bvh
 
 _UNITS = (1.0, 0.01, 0.001, 0.0254, 0.0254 / 0.45)
 """Metres per unit: metre, centimetre, millimetre, inch, and CMU's. The format does not define the unit."""

@@ -7,7 +7,7 @@ import torch
 
 from selfmocap.datasets.asf_amc import CMU_FPS
 from selfmocap.datasets.retargeting.skeletons import SkeletonMotion
-from selfmocap.datasets.text import parse_number_table, read_text
+from selfmocap.io.text import parse_number_table, read_text
 
 CMU_UNIT = 0.0254 / 0.45
 """Metres per unit."""

@@ -17,11 +17,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from selfmocap.datasets.text import parse_numbers, read_text
 from selfmocap.geometry.camera import Camera
 from selfmocap.geometry.rotations import R_YUP_ZUP
 from selfmocap.io.files import existing_file
 from selfmocap.io.pickles import MAX_PICKLE_BYTES, read_pickle
+from selfmocap.io.text import parse_numbers, read_text
 
 HUMAN36M_FPS = 50.0
 HUMAN36M_CAMERAS = ("54138969", "55011271", "58860488", "60457274")

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from selfmocap.body_model.skeleton import KEYPOINT_SETS
 from selfmocap.datasets.matlab import read_mat
-from selfmocap.datasets.text import MAX_RECORDING_FRAMES
+from selfmocap.io.text import MAX_RECORDING_FRAMES
 
 PENN_ACTION_KEYPOINTS = KEYPOINT_SETS["coco-17"]
 MAX_LABEL_FILES = 100_000

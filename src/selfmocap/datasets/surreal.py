@@ -17,8 +17,8 @@ from torch import Tensor
 
 from selfmocap.body_model.body import BodyParameters
 from selfmocap.datasets.matlab import read_mat
-from selfmocap.datasets.text import MAX_RECORDING_FRAMES
 from selfmocap.geometry.camera import Camera
+from selfmocap.io.text import MAX_RECORDING_FRAMES
 
 SURREAL_WIDTH, SURREAL_HEIGHT = 320, 240
 SURREAL_FOCAL = 600.0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from selfmocap.datasets.text import (
+from selfmocap.io.text import (
     MAX_SKELETON_JOINTS,
     parse_number_stream,
     parse_numbers,

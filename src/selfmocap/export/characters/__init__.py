@@ -1,0 +1,1 @@
+"""Retarget motions onto rigged characters of other people."""

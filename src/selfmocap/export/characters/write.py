@@ -1,0 +1,117 @@
+"""Retarget motions onto the character of a file, and write the character animated."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from selfmocap.body_model.body import Body
+from selfmocap.body_model.motion import Motion
+from selfmocap.body_model.skeleton import JOINT_NAMES
+from selfmocap.export.characters.animation import CharacterAnimation
+from selfmocap.export.characters.bvh_character import bvh_character, write_bvh_animation
+from selfmocap.export.characters.gltf import read_gltf, refuse_malformed
+from selfmocap.export.characters.gltf_animation import write_animated_gltf
+from selfmocap.export.characters.gltf_character import gltf_character
+from selfmocap.export.characters.retarget import retarget_onto
+from selfmocap.export.characters.vrm import write_vrma
+from selfmocap.export.segments import Segment, concat_segments, split_into_segments
+from selfmocap.io.bvh_syntax import parse_bvh
+from selfmocap.io.files import read_json_object
+
+_GLTF_SUFFIXES = (".glb", ".gltf", ".vrm")
+_OUTPUTS = {**dict.fromkeys(_GLTF_SUFFIXES, (".glb", ".vrm", ".vrma")), ".bvh": (".bvh",)}
+"""Suffixes of the files that may be written, by that of the character."""
+
+
+def retarget_files(
+    motions: Mapping[str, Motion],
+    body: Body,
+    onto: Path,
+    out: Path,
+    bone_map: Mapping[str, str] | None = None,
+) -> None:
+    """Retarget motions onto the character in the file `onto`, and write it to `out`.
+
+    A glTF or VRM keeps its own animations and gets one per motion, by the names of `motions`, on the video's clock; a
+    `.vrma` or a `.bvh` holds one motion, and a `.bvh` begins with its first frame. `bone_map` are names of the
+    character's bones by the body's joints. Raises ValueError that names the file and the remedy, FileNotFoundError."""
+    suffix, target = onto.suffix.lower(), out.suffix.lower()
+    if suffix not in _OUTPUTS:
+        raise ValueError(
+            f"{onto}: expected a character in {', '.join(_OUTPUTS)}, found {suffix or 'no suffix'}"
+        )
+    if target not in _OUTPUTS[suffix]:
+        allowed = " or ".join(_OUTPUTS[suffix])
+        raise ValueError(
+            f"{out}: a character in {suffix} is written as {allowed}, found {target or 'no suffix'}"
+        )
+    if target in (".vrma", ".bvh") and len(motions) != 1:
+        raise ValueError(
+            f"{out}: {target} holds one motion, found {len(motions)}; retarget each to its own file"
+        )
+    segments = {name: _segment(motion, body) for name, motion in motions.items()}
+    if suffix == ".bvh":
+        text = parse_bvh(onto)
+        character = bvh_character(onto, text, bone_map or {})
+        (segment,) = segments.values()
+        write_bvh_animation(out, text, retarget_onto(segment.at_rate(), body, character), character)
+        return
+    gltf = read_gltf(onto)
+    with refuse_malformed(onto):
+        character = gltf_character(gltf, bone_map or {})
+    animations = {name: retarget_onto(segment, body, character) for name, segment in segments.items()}
+    if target == ".vrma":
+        (animation,) = animations.values()
+        write_vrma(out, gltf, animation, character)
+    else:
+        write_animated_gltf(out, gltf, _distinct(animations, gltf.rows("animations")), character)
+
+
+def read_bone_map(path: Path) -> dict[str, str]:
+    """Read a JSON object of bone names by the body's joints: `{"left_hip": "thigh.L"}`.
+
+    Raises ValueError for other content, FileNotFoundError."""
+    table = read_json_object(path)
+    for joint, bone in table.items():
+        if joint not in JOINT_NAMES or not isinstance(bone, str):
+            raise ValueError(
+                f"{path}: expected the name of a bone for a joint out of {', '.join(JOINT_NAMES)}; found "
+                f"{joint!r}: {bone!r}"
+            )
+    return table
+
+
+def motion_names(paths: Sequence[Path]) -> list[str]:
+    """Return a name for each motion file: that of its folder for a `motion.npz`, else its own; numbered if equal."""
+    names: list[str] = []
+    for path in paths:
+        name = path.resolve().parent.name if path.stem == "motion" else path.stem
+        names.append(_unused(name, names))
+    return names
+
+
+def _segment(motion: Motion, body: Body) -> Segment:
+    if motion.body != body.identity:
+        raise ValueError(
+            f"expected a motion of the body {body.identity}, found one of {motion.body}; pass its body"
+        )
+    return concat_segments(split_into_segments(motion))
+
+
+def _distinct(
+    animations: Mapping[str, CharacterAnimation], present: Sequence[Mapping[str, Any]]
+) -> dict[str, CharacterAnimation]:
+    """Rename animations whose name the file has already."""
+    names, renamed = [str(animation.get("name")) for animation in present], {}
+    for name, animation in animations.items():
+        names.append(_unused(name, names))
+        renamed[names[-1]] = animation
+    return renamed
+
+
+def _unused(name: str, names: Sequence[str]) -> str:
+    number, unused = 1, name
+    while unused in names:
+        number += 1
+        unused = f"{name}-{number}"
+    return unused
