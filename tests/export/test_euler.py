@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from selfmocap.export.euler import ORDERS, best_order, continuous_euler
+from selfmocap.export.euler import ORDERS, continuous_euler
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -27,12 +27,3 @@ def test_a_smooth_path_keeps_its_angles_through_gimbal_lock_and_over_many_turns(
     assert error[locked].max() < 4.2, (
         "at the lock itself the outer angles are those of the frame before, at most"
     )
-
-
-def test_the_order_avoids_gimbal_lock() -> None:
-    assert best_order(Rotation.from_euler("X", [[0.0], [40.0]], degrees=True).as_matrix()) == "ZXY"
-    sitting = Rotation.from_euler("X", np.linspace(0, 110, 50)[:, None], degrees=True).as_matrix()
-    order = best_order(sitting)
-    assert order[1] != "X"
-    angles = continuous_euler(sitting, order)
-    assert np.abs(np.diff(angles, axis=0)).max() < 2.5

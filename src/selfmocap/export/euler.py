@@ -11,7 +11,6 @@ import numpy as np
 ORDERS = ("ZXY", "ZYX", "XYZ", "XZY", "YXZ", "YZX")
 _GIMBAL_LOCK_COSINE = 1e-5
 """Cosine of the middle angle below which it counts as 90 degrees."""
-_MAX_MIDDLE_DEG = 75.0
 
 
 def continuous_euler(R: np.ndarray, order: str) -> np.ndarray:
@@ -39,19 +38,3 @@ def _nearest_triple(angles: np.ndarray, previous: np.ndarray) -> np.ndarray:
     candidates = np.stack([angles, twin])
     candidates += 2 * np.pi * np.round((previous - candidates) / (2 * np.pi))
     return candidates[np.abs(candidates - previous).sum(1).argmin()]
-
-
-def best_order(R: np.ndarray) -> str:
-    """Choose the order of axes for the path of a joint.
-
-    It is the first of ORDERS, unless its middle angle comes within 15 degrees of 90 degrees, where the outer angles
-    spin; then it is the order whose middle angle stays furthest away from 90 degrees."""
-    largest = {order: _largest_middle_deg(R, order) for order in ORDERS}
-    return (
-        ORDERS[0] if largest[ORDERS[0]] < _MAX_MIDDLE_DEG else min(ORDERS, key=lambda order: largest[order])
-    )
-
-
-def _largest_middle_deg(R: np.ndarray, order: str) -> float:
-    i, k = "XYZ".index(order[0]), "XYZ".index(order[2])
-    return float(np.degrees(np.arcsin(np.abs(R[:, i, k]).clip(max=1)).max()))

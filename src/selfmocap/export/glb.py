@@ -1,24 +1,23 @@
 """Write glTF 2.0 in one binary file (`.glb`): a skinned mesh of the person's shape with its animation."""
 
-import json
-import struct
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import roma
+import torch
 
 from selfmocap._version import __version__
 from selfmocap.body_model.body import Body
-from selfmocap.body_model.skeleton import JOINT, JOINT_PARENTS
-from selfmocap.export.camera import MovingView
-from selfmocap.export.names import joint_children
+from selfmocap.export.animated_skeleton import AnimatedSkeleton, animated_skeleton
+from selfmocap.export.camera_path import CameraPath
+from selfmocap.export.characters.gltf import write_glb_document
 from selfmocap.export.options import ExportOptions
-from selfmocap.export.rig import ExportRig, export_rig
 from selfmocap.export.segments import Segment
 from selfmocap.export.skin import SkinnedMesh, skinned_mesh
 from selfmocap.geometry.rotations import continuous_quaternions
-from selfmocap.io.atomic import atomic_write
 
 _TYPES = {1: "SCALAR", 3: "VEC3", 4: "VEC4", 16: "MAT4"}
 _COMPONENTS = {"float32": 5126, "uint32": 5125, "uint8": 5121}
@@ -31,10 +30,6 @@ _MATERIAL = {
         "roughnessFactor": 0.8,
     },
 }
-_ROOT, _BODY, _CAMERA = JOINT["pelvis"], len(JOINT_PARENTS), len(JOINT_PARENTS) + 1
-"""Nodes; the others are the joints."""
-_NEAR = 0.01
-"""Metres. Nothing nearer to the camera is drawn."""
 
 
 @dataclass
@@ -65,43 +60,93 @@ class _Buffer:
         return len(self.accessors) - 1
 
 
+@dataclass
+class _Content:
+    """What a file holds so far."""
+
+    buffer: _Buffer = field(default_factory=_Buffer)
+    nodes: list[dict[str, Any]] = field(default_factory=list)
+    meshes: list[dict[str, Any]] = field(default_factory=list)
+    skins: list[dict[str, Any]] = field(default_factory=list)
+    top: list[int] = field(default_factory=list)
+    """Nodes without a parent."""
+    samplers: list[dict[str, Any]] = field(default_factory=list)
+    channels: list[dict[str, Any]] = field(default_factory=list)
+
+    def add_track(self, node: int, path: str, time: int, values: np.ndarray) -> None:
+        """Animate a node; `time` is the accessor of the key times."""
+        output = self.buffer.add(values.astype(np.float32))
+        self.channels.append({"sampler": len(self.samplers), "target": {"node": node, "path": path}})
+        self.samplers.append({"input": time, "output": output, "interpolation": "LINEAR"})
+
+
 def write_glb(path: Path, segment: Segment, body: Body, options: ExportOptions) -> None:
-    """Write a segment with the times of its frames, from 0; metres, y up, as the format requires. A camera that moves
-    is animated too."""
-    skeleton = export_rig(segment, body, replace(options, up_axis="y", unit="m"), unit="m")
-    buffer = _Buffer()
+    """Write a segment with the times of its frames on the video's clock; metres, y up, as the format requires."""
+    write_glb_scene(path, {"": segment}, body, options, None)
+
+
+def write_glb_scene(
+    path: Path, people: Mapping[str, Segment], body: Body, options: ExportOptions, camera: CameraPath | None
+) -> None:
+    """Write all people, and the camera, with one animation on the video's clock.
+
+    Names of joints begin with the name of their person and `_`, unless it is empty."""
+    content = _Content()
+    for person, segment in people.items():
+        in_metres = replace(options, up_axis="y", unit="m")
+        _add_person(content, person, animated_skeleton(segment, body, in_metres, unit="m"), body)
+    cameras = [] if camera is None else [_add_camera(content, camera)]
     document = {
         "asset": {"version": "2.0", "generator": f"selfmocap {__version__}"},
         "scene": 0,
-        "scenes": [{"nodes": [_ROOT, _BODY, *([] if segment.view is None else [_CAMERA])]}],
-        "nodes": [
-            *_joint_nodes(skeleton),
-            {"name": "body", "mesh": 0, "skin": 0},
-            *_camera_nodes(segment.view),
-        ],
+        "scenes": [{"nodes": content.top}],
+        "nodes": content.nodes,
         "materials": [_MATERIAL],
-        "meshes": [{"name": "body", "primitives": [_primitive(skinned_mesh(skeleton, body), buffer)]}],
-        "skins": [_skin(skeleton, buffer)],
-        "animations": [_animation(skeleton, segment.view, buffer)],
-        "accessors": buffer.accessors,
-        "bufferViews": buffer.views,
-        "buffers": [{"byteLength": len(buffer.data)}],
+        "meshes": content.meshes,
+        "skins": content.skins,
+        "animations": [{"name": "motion", "samplers": content.samplers, "channels": content.channels}],
+        "accessors": content.buffer.accessors,
+        "bufferViews": content.buffer.views,
+        "buffers": [{"byteLength": len(content.buffer.data)}],
     }
-    if segment.view is not None:
-        document["cameras"] = [_perspective(segment.view)]
-    _write(path, document, bytes(buffer.data))
+    document |= {"cameras": cameras} if cameras else {}
+    write_glb_document(path, document, bytes(content.buffer.data))
 
 
-def _joint_nodes(skeleton: ExportRig) -> list[dict[str, Any]]:
-    nodes = []
-    for joint, parent in enumerate(JOINT_PARENTS):
-        parent_position = skeleton.rest_joints[parent] if parent >= 0 else 0
-        node = {
-            "name": skeleton.names[joint],
-            "translation": (skeleton.rest_joints[joint] - parent_position).tolist(),
-        }
-        nodes.append(node | ({"children": children} if (children := joint_children(joint)) else {}))
-    return nodes
+def _add_person(content: _Content, person: str, skeleton: AnimatedSkeleton, body: Body) -> None:
+    prefix, first, buffer = f"{person}_" if person else "", len(content.nodes), content.buffer
+    R, p = skeleton.rest_transforms()
+    turns = roma.rotmat_to_unitquat(torch.from_numpy(R)).tolist()
+    for joint, name in enumerate(skeleton.names):
+        children = [first + child for child, parent in enumerate(skeleton.parents) if parent == joint]
+        node = {"name": prefix + name, "translation": p[joint].tolist(), "rotation": turns[joint]}
+        content.nodes.append(node | ({"children": children} if children else {}))
+    mesh = {"mesh": len(content.meshes), "skin": len(content.skins)}
+    content.nodes.append({"name": person or "body", **mesh})
+    content.top += [first, len(content.nodes) - 1]
+    skin = skinned_mesh(skeleton.vertices, skeleton.weights, body.faces.numpy())
+    content.meshes.append({"name": person or "body", "primitives": [_primitive(skin, buffer)]})
+    content.skins.append(_skin(skeleton, first, buffer))
+    time = buffer.add(skeleton.times.astype(np.float32))
+    for joint, positions in skeleton.positions.items():
+        content.add_track(first + joint, "translation", time, positions)
+    quaternions = continuous_quaternions(torch.from_numpy(skeleton.R_parent_joint)).numpy()
+    for joint in range(len(skeleton.names)):
+        content.add_track(first + joint, "rotation", time, quaternions[:, joint])
+
+
+def _add_camera(content: _Content, camera: CameraPath) -> dict[str, Any]:
+    """Add the camera's node, animated if it moves, and return the entry of its lens."""
+    node = {"name": "camera", "camera": 0, "translation": camera.p_world[0].tolist()}
+    quaternions = continuous_quaternions(torch.from_numpy(camera.R_world_camera)).numpy()
+    content.top.append(len(content.nodes))
+    content.nodes.append(node | {"rotation": quaternions[0].tolist()})
+    if camera.moves:
+        time = content.buffer.add(camera.times.astype(np.float32))
+        content.add_track(content.top[-1], "translation", time, camera.p_world)
+        content.add_track(content.top[-1], "rotation", time, quaternions)
+    lens = {"yfov": camera.yfov, "aspectRatio": camera.aspect, "znear": 0.01}
+    return {"name": "camera", "type": "perspective", "perspective": lens}
 
 
 def _primitive(mesh: SkinnedMesh, buffer: _Buffer) -> dict[str, Any]:
@@ -115,47 +160,11 @@ def _primitive(mesh: SkinnedMesh, buffer: _Buffer) -> dict[str, Any]:
     return {"attributes": attributes, "indices": indices, "material": 0}
 
 
-def _skin(skeleton: ExportRig, buffer: _Buffer) -> dict[str, Any]:
-    """Add the inverse rest transform of each joint, column by column: a translation, as all axes are the world's."""
-    inverse = np.tile(np.eye(4, dtype=np.float32), (len(JOINT_PARENTS), 1, 1))
-    inverse[:, 3, :3] = -skeleton.rest_joints.numpy()
-    matrices = buffer.add(inverse.reshape(-1, 16))
-    return {"joints": list(range(len(JOINT_PARENTS))), "skeleton": _ROOT, "inverseBindMatrices": matrices}
-
-
-def _camera_nodes(view: MovingView | None) -> list[dict[str, Any]]:
-    return [] if view is None else [{"name": "camera", "camera": 0}]
-
-
-def _perspective(view: MovingView) -> dict[str, Any]:
-    width, height = view.size[0] / view.focal[0], view.size[1] / view.focal[1]
-    lens = {"aspectRatio": width / height, "yfov": view.vertical_angle, "znear": _NEAR}
-    return {"type": "perspective", "name": "camera", "perspective": lens}
-
-
-def _animation(skeleton: ExportRig, view: MovingView | None, buffer: _Buffer) -> dict[str, Any]:
-    time = buffer.add(skeleton.times.numpy().astype(np.float32))
-    quaternions = continuous_quaternions(skeleton.R_parent_joint).numpy().astype(np.float32)
-    tracks = [(_ROOT, "translation", buffer.add(skeleton.p_world_root.numpy().astype(np.float32)))]
-    tracks += [(joint, "rotation", buffer.add(quaternions[:, joint])) for joint in range(len(JOINT_PARENTS))]
-    if view is not None:
-        turned = continuous_quaternions(view.R_world_view).numpy().astype(np.float32)
-        tracks.append((_CAMERA, "translation", buffer.add(view.p_world_view.numpy().astype(np.float32))))
-        tracks.append((_CAMERA, "rotation", buffer.add(turned)))
-    return {
-        "name": "motion",
-        "samplers": [{"input": time, "output": output, "interpolation": "LINEAR"} for *_, output in tracks],
-        "channels": [
-            {"sampler": number, "target": {"node": joint, "path": path}}
-            for number, (joint, path, _) in enumerate(tracks)
-        ],
-    }
-
-
-def _write(path: Path, document: dict[str, Any], data: bytes) -> None:
-    text = json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
-    text += b" " * (-len(text) % 4)
-    with atomic_write(path) as temporary, temporary.open("wb") as file:
-        file.write(struct.pack("<4sII", b"glTF", 2, 12 + 8 + len(text) + 8 + len(data)))
-        for kind, chunk in ((b"JSON", text), (b"BIN\0", data)):
-            file.write(struct.pack("<I4s", len(chunk), kind) + chunk)
+def _skin(skeleton: AnimatedSkeleton, first: int, buffer: _Buffer) -> dict[str, Any]:
+    """Add the inverse rest transform of each joint, column by column."""
+    R, p = skeleton.R_world_rest, skeleton.p_world_rest
+    inverse = np.tile(np.eye(4), (len(R), 1, 1))
+    inverse[:, :3, :3] = R  # Its transpose, written by columns.
+    inverse[:, 3, :3] = -np.einsum("jba,jb->ja", R, p)
+    matrices = buffer.add(inverse.astype(np.float32).reshape(-1, 16))
+    return {"joints": list(range(first, first + len(R))), "skeleton": first, "inverseBindMatrices": matrices}

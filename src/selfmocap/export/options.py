@@ -1,10 +1,11 @@
 """Options of exported files."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from selfmocap.export.names import Naming
+from selfmocap.export.rig_options import RigOptions
 
 UpAxis = Literal["y", "z"]
 Unit = Literal["m", "cm", "mm"]
@@ -21,13 +22,15 @@ class ExportOptions:
     metres; `smpl` is y up in metres like the motion."""
 
     names: Naming = "smpl"
-    """Joint names: SMPL's or Mixamo's."""
+    """Joint names of csv, trc and SMPL's skeleton: SMPL's or Mixamo's. `skeleton` gives bones their axes, too."""
     up_axis: UpAxis = "y"
     """Vertical axis. With z up, x stays and y points away from the camera; axes are right-handed."""
     unit: Unit | None = None
     """Unit of length; None is the default of the format: cm in `bvh`, mm in `trc`, else m."""
     fps: float | None = None
     """Frame rate to resample to, frames a second; None keeps the video's."""
+    rig: RigOptions = field(default_factory=RigOptions)
+    """Options of skeletons."""
     smpl_model: Path | None = None
     """The user's SMPL, SMPL-H or SMPL-X file, to which `smpl` and `amass` are fitted."""
 

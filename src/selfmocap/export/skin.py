@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float, Int
 
-from selfmocap.body_model.body import Body
-from selfmocap.export.rig import ExportRig
 from selfmocap.geometry.meshes import vertex_normals
 
 INFLUENCES = 4
@@ -29,14 +28,16 @@ class SkinnedMesh:
     """(V, 4) float32; rows sum to 1."""
 
 
-def skinned_mesh(rig: ExportRig, body: Body) -> SkinnedMesh:
-    """Return the skinned mesh of a rig: the four largest weights of each vertex, scaled to sum to 1."""
-    all_weights = body.weights.double().T.numpy()
+def skinned_mesh(
+    vertices: Float[np.ndarray, "vertices 3"],
+    all_weights: Float[np.ndarray, "vertices joints"],
+    faces: Int[np.ndarray, "faces 3"],
+) -> SkinnedMesh:
+    """Return the skinned mesh of vertices in the rest pose: the four largest weights of each, scaled to sum to 1."""
     joints = np.argsort(-all_weights, axis=1, kind="stable")[:, :INFLUENCES]
     weights = np.take_along_axis(all_weights, joints, axis=1)
     weights /= weights.sum(1, keepdims=True)
     joints[weights == 0] = 0
-    vertices, faces = rig.rest_vertices.numpy(), body.faces.numpy()
     normals = vertex_normals(vertices, faces)
     normals[~normals.any(1)] = [0.0, 1.0, 0.0]
     return SkinnedMesh(

@@ -80,10 +80,10 @@ def _channels(
 ) -> Float[ndarray, "time channels"]:
     """Return the numbers of a joint's channels in the order of its columns."""
     table = np.zeros((len(R), len(channels)))
-    order = _rotation_order(channels)
-    angles_deg = continuous_euler(R, order) if order else None
+    order = _rotation_order(channels) or ""
+    angles_deg = continuous_euler(R, order) if order else np.zeros((len(R), 0))
     for column, name in enumerate(channels):
-        if angles_deg is not None and name.endswith("rotation"):
+        if order and name.endswith("rotation"):
             table[:, column] = angles_deg[:, order.index(name[0])]
         elif name.endswith("position"):
             table[:, column] = np.broadcast_to(position, (len(R), 3))[:, "XYZ".index(name[0])]

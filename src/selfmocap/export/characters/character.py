@@ -85,7 +85,7 @@ def person_rotation(bones: Bones, p_world: Float[ndarray, "nodes 3"]) -> Float[n
     A rest pose that stands nearly along the axes of the world stands along them."""
 
     def mean(part: str) -> Float[ndarray, "3"]:
-        return sum(p_world[bones.joints[f"{side}_{part}"]] for side in HAND_SIDES) / 2
+        return np.mean([p_world[bones.joints[f"{side}_{part}"]] for side in HAND_SIDES], axis=0)
 
     left = sum(
         p_world[bones.joints[f"left_{p}"]] - p_world[bones.joints[f"right_{p}"]] for p in ("hip", "shoulder")

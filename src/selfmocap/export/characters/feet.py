@@ -54,7 +54,7 @@ def plant_feet(
     `turned` and `root` are those of the transferred pose (`transfer_rotations`, `root_path`)."""
     posed, fps = pose_character(character, turned, root), source.fps
     soles = [_sole(character, posed, side) for side in HAND_SIDES]
-    planted = source.planted.any(2)
+    planted = np.any(source.planted, axis=2)
     rise = _rise(np.stack([sole[..., 1].min(1) for sole in soles], 1), planted, fit.unit, fps)
     ends = [
         _ends(sole, rest_soles(character, side), fit.forward)
@@ -216,13 +216,15 @@ def _solve(
     ridge: float,
 ) -> Float[ndarray, " time"]:
     """Minimise sum w (x - values)^2 + sum k (dx - steps)^2 + sum (ddx)^2 + ridge sum x^2 over the curve x."""
-    identity = scipy.sparse.eye_array(len(weights), format="csr")
-    D = identity[1:] - identity[:-1]
-    DD = D[1:] - D[:-1]
-    A = (
-        scipy.sparse.diags_array(weights + ridge)
-        + D.T @ scipy.sparse.diags_array(step_weights) @ D
-        + DD.T @ DD
+    D = _differences(len(weights))
+    DD = _differences(len(steps)) @ D
+    K, W = scipy.sparse.diags_array(step_weights), scipy.sparse.diags_array(weights + ridge)
+    A = W + D.T @ K @ D + DD.T @ DD
+    return np.asarray(scipy.sparse.linalg.spsolve(A.tocsc(), weights * values + D.T @ (step_weights * steps)))
+
+
+def _differences(count: int) -> scipy.sparse.csr_array:
+    """Return the matrix of the differences between neighbours of `count` values."""
+    return scipy.sparse.csr_array(
+        scipy.sparse.diags_array([-1.0, 1.0], offsets=(0, 1), shape=(max(count - 1, 0), count))
     )
-    b = weights * values + D.T @ (step_weights * steps)
-    return scipy.sparse.linalg.spsolve(A.tocsc(), b)

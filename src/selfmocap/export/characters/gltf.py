@@ -239,7 +239,7 @@ def _joined(path: Path, document: _Json, buffers: list[bytes]) -> Gltf:
 
 def _moved(path: Path, view: _Json, starts: list[int]) -> _Json:
     """Return a buffer view, and the one in its compression extension, as a part of the joined buffer."""
-    buffer = view.get("buffer")
+    buffer = view.get("buffer", -1)
     if not _is_index(buffer, starts):
         _fail(path, f"a bufferView of buffer {buffer!r}", "export the file again")
     moved = view | {"buffer": 0, "byteOffset": _integer(path, view, "byteOffset", 0) + starts[buffer]}

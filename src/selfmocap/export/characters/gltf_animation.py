@@ -37,7 +37,7 @@ def write_animated_gltf(
         "animations": [*gltf.rows("animations"), *added],
         "buffers": [{"byteLength": len(data)}],
     }  # fmt: skip
-    document["asset"] = document["asset"] | {"generator": f"selfmocap {__version__}"}
+    document["asset"] = dict(gltf.document["asset"]) | {"generator": f"selfmocap {__version__}"}
     write_glb_document(path, document, bytes(data))
 
 

@@ -74,10 +74,11 @@ def _person(
     row = np.full(len(index), -1)
     row[np.searchsorted(index, motion.frame_index.numpy())] = np.arange(len(motion))
     skeleton = export_rig(concat_segments(split_into_segments(motion)), body, ExportOptions(), unit="m")
+    weights = body.weights.double().T.numpy()
     return {
         "row": packed(row, "int16"),
         "camera": _camera(motion),
-        "skin": _skin(skinned_mesh(skeleton, body)),
+        "skin": _skin(skinned_mesh(skeleton.rest_vertices.numpy(), weights, body.faces.numpy())),
         "pose_offsets": _pose_offsets(motion, body),
         "rest_joints": packed(skeleton.rest_joints.numpy(), "float32"),
         "rotations": _unit(roma.rotmat_to_unitquat(skeleton.R_parent_joint).numpy()),

@@ -1,0 +1,62 @@
+"""The camera of a video over time, for scenes in other programs."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy import ndarray
+
+from selfmocap.body_model.motion import Motion
+
+
+@dataclass(frozen=True, eq=False)
+class CameraPath:
+    """A pinhole camera in the world of the people: y up, metres."""
+
+    times: Float[ndarray, " time"]
+    """s, on the video's clock; one for a camera that does not move."""
+    p_world: Float[ndarray, "time 3"]
+    R_world_camera: Float[ndarray, "time 3 3"]
+    """Axes of the camera as columns: x right, y up, z backwards (OpenGL's)."""
+    yfov: float
+    """Vertical angle of view, radians."""
+    aspect: float
+    """Width by height of the image."""
+    focal: tuple[float, float]
+    """px."""
+    image_size: tuple[int, int]
+    """px."""
+
+    @property
+    def moves(self) -> bool:
+        """Whether there is one pose per frame."""
+        return len(self.times) > 1
+
+
+def camera_path(motions: list[Motion]) -> CameraPath:
+    """Return the camera of a video's motions: that of all their frames, in the order of time.
+
+    Programs place the image's centre on the axis of the lens: an offset of the camera's centre is left out."""
+    camera = motions[0].camera
+    if camera.R_cam_world.ndim == 2:
+        times, R, t = motions[0].frame_times[:1], camera.R_cam_world[None], camera.t_cam_world[None]
+    else:
+        times = torch.cat([motion.frame_times for motion in motions])
+        R = torch.cat([motion.camera.R_cam_world for motion in motions])
+        t = torch.cat([motion.camera.t_cam_world for motion in motions])
+        order = np.unique(times.numpy(), return_index=True)[1]
+        times, R, t = times[order], R[order], t[order]
+    R_world_cam = R.double().mT.numpy()
+    width, height = motions[0].image_size
+    fx, fy = (float(f) for f in camera.focal)
+    return CameraPath(
+        times=times.double().numpy(),
+        p_world=-np.einsum("tab,tb->ta", R_world_cam, t.double().numpy()),
+        R_world_camera=R_world_cam * np.array([1.0, -1.0, -1.0]),
+        yfov=2 * math.atan(height / (2 * fy)),
+        aspect=width * fy / (height * fx),
+        focal=(fx, fy),
+        image_size=(width, height),
+    )

@@ -1,0 +1,35 @@
+"""Options of exported skeletons and their animation."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from selfmocap.export.euler import ORDERS
+from selfmocap.export.presets import Skeleton
+
+EulerOrder = Literal["ZXY", "ZYX", "XYZ", "XZY", "YXZ", "YZX"]
+
+
+@dataclass(frozen=True)
+class RigOptions:
+    """Options of the skeletons in `bvh`, `glb` and `usd`. Raises ValueError for an invalid prefix."""
+
+    skeleton: Skeleton = "smpl"
+    """Skeleton with its joint names, bone axes and rest pose, in bvh, glb and usd."""
+    prefix: str | None = None
+    """Prefix of all joint names; None is the skeleton's own (`mixamorig:`)."""
+    root_bone: bool = False
+    """Add a bone on the floor that moves along with the hips. Unreal's skeleton always has one."""
+    t_pose: bool = False
+    """Begin with one frame in the T-pose, standing on the floor; all other frames come one frame later."""
+    euler_order: EulerOrder = "ZXY"
+    """Order of the rotation channels of all joints in bvh: R is their product from left to right."""
+    in_place: bool = False
+    """Keep the hips above one place."""
+    origin: Literal["camera", "first-frame"] = "camera"
+    """The world's origin: that of the motion, at the camera, or the place of the person's first frame."""
+
+    def __post_init__(self) -> None:
+        if self.euler_order not in ORDERS:
+            raise ValueError(f"euler_order: expected one of {', '.join(ORDERS)}, found {self.euler_order!r}")
+        if self.prefix is not None and (not self.prefix.isprintable() or len(self.prefix) > 64):
+            raise ValueError(f"prefix: expected at most 64 printable characters, found {self.prefix!r}")
