@@ -11,17 +11,18 @@ WIDTHS = {"SCALAR": 1, "VEC3": 3, "VEC4": 4, "MAT4": 16}
 
 
 class PlayedGltf:
-    """The transforms of all nodes in the world at the key times of one animation."""
+    """The transforms of all nodes in the world at the key times of one animation; between its keys, a node stays."""
 
     def __init__(self, path: Path, animation: str) -> None:
         self.file = pygltflib.GLTF2().load_binary(str(path))
         self.names = [node.name for node in self.file.nodes]
         tracks = {}
         (chosen,) = (a for a in self.file.animations if a.name == animation)
+        self.times = np.unique(np.concatenate([self.array(s.input)[:, 0] for s in chosen.samplers]))
         for channel in chosen.channels:
             sampler = chosen.samplers[channel.sampler]
-            self.times = self.array(sampler.input)[:, 0]
-            tracks[channel.target.node, channel.target.path] = self.array(sampler.output)
+            row = np.searchsorted(self.array(sampler.input)[:, 0], self.times, side="right") - 1
+            tracks[channel.target.node, channel.target.path] = self.array(sampler.output)[row.clip(0)]
         self.world: dict[int, np.ndarray] = {}
         for node in self.file.scenes[self.file.scene].nodes:
             self._descend(node, np.eye(4), tracks)

@@ -91,6 +91,7 @@ def test_a_capture_writes_the_documented_files(captured: Path, weights: Path) ->
         stage["name"] for stage in report["stages"]
     }
     for person in report["people"]:
+        assert person["segments"] == [[0, pytest.approx((FRAMES - 1) / 30, abs=0.2)]]
         assert person["after"]["heldout_reprojection_px"] <= person["before"]["heldout_reprojection_px"]
         assert {"keypoint_px", "mask_iou", "flow_px", "jitter", "foot_slide_mm"} < person["after"].keys()
     motion = Motion.load(out / "person-1" / "motion.npz")
@@ -141,9 +142,10 @@ def test_another_export_repeats_no_other_stage(
     for module, name in ((solve, "adapt"), (solve, "fit"), (capture, "postprocess"), (capture, "write_overlay_video"),
                          (capture, "motion_diagnostics"), (capture, "load_estimator")):  # fmt: skip
         monkeypatch.setattr(module, name, None)
-    assert redo(again, weights, "--formats", "csv", "trc", "--fps", "60") == 0
+    assert redo(again, weights, "--formats", "csv", "trc", "glb", "--fps", "60") == 0
     after = results(again / "out")["content"]
-    assert {name.rpartition(".")[2] for name in after.keys() - before.keys()} == {"csv", "trc"}
+    assert {name.rpartition(".")[2] for name in after.keys() - before.keys()} == {"csv", "trc", "glb"}
+    assert "scene.glb" in after
     assert before.items() <= after.items()
 
 

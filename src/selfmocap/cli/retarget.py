@@ -24,7 +24,8 @@ def retarget_command(
     """
     from selfmocap.body_model.body import Body
     from selfmocap.body_model.motion import Motion
-    from selfmocap.export.characters.write import motion_names, read_bone_map, retarget_files
+    from selfmocap.export.characters.write import read_bone_map, retarget_files
+    from selfmocap.export.write import motion_names
 
     if not motions:
         raise ValueError("expected at least one motion.npz, found none")

@@ -9,6 +9,8 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from selfmocap.body_model.motion import Motion
+from selfmocap.export.segments import Segment
+from selfmocap.geometry.camera import Camera
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,12 +42,12 @@ def camera_path(motions: list[Motion]) -> CameraPath:
 
     Programs place the image's centre on the axis of the lens: an offset of the camera's centre is left out."""
     camera = motions[0].camera
-    if camera.R_cam_world.ndim == 2:
+    if all(_is_same_static(motion.camera, camera) for motion in motions):
         times, R, t = motions[0].frame_times[:1], camera.R_cam_world[None], camera.t_cam_world[None]
     else:
         times = torch.cat([motion.frame_times for motion in motions])
-        R = torch.cat([motion.camera.R_cam_world for motion in motions])
-        t = torch.cat([motion.camera.t_cam_world for motion in motions])
+        R = torch.cat([m.camera.R_cam_world.expand(len(m), 3, 3) for m in motions])
+        t = torch.cat([m.camera.t_cam_world.expand(len(m), 3) for m in motions])
         order = np.unique(times.numpy(), return_index=True)[1]
         times, R, t = times[order], R[order], t[order]
     R_world_cam = R.double().mT.numpy()
@@ -59,4 +61,30 @@ def camera_path(motions: list[Motion]) -> CameraPath:
         aspect=width * fy / (height * fx),
         focal=(fx, fy),
         image_size=(width, height),
+    )
+
+
+def camera_of_segment(segment: Segment) -> CameraPath | None:
+    """Return the camera of a segment that moves; None for a static one."""
+    view = segment.view
+    if view is None:
+        return None
+    (fx, fy), (width, height) = view.focal, view.size
+    return CameraPath(
+        times=segment.times.double().numpy(),
+        p_world=view.p_world_view.numpy(),
+        R_world_camera=view.R_world_view.numpy(),
+        yfov=view.vertical_angle,
+        aspect=width * fy / (height * fx),
+        focal=view.focal,
+        image_size=view.size,
+    )
+
+
+def _is_same_static(camera: Camera, other: Camera) -> bool:
+    return (
+        camera.R_cam_world.ndim == 2
+        and other.R_cam_world.ndim == 2
+        and torch.equal(camera.R_cam_world, other.R_cam_world)
+        and torch.equal(camera.t_cam_world, other.t_cam_world)
     )

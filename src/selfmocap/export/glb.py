@@ -12,7 +12,7 @@ import torch
 from selfmocap._version import __version__
 from selfmocap.body_model.body import Body
 from selfmocap.export.animated_skeleton import AnimatedSkeleton, animated_skeleton
-from selfmocap.export.camera_path import CameraPath
+from selfmocap.export.camera_path import CameraPath, camera_of_segment
 from selfmocap.export.characters.gltf import write_glb_document
 from selfmocap.export.options import ExportOptions
 from selfmocap.export.segments import Segment
@@ -81,8 +81,11 @@ class _Content:
 
 
 def write_glb(path: Path, segment: Segment, body: Body, options: ExportOptions) -> None:
-    """Write a segment with the times of its frames on the video's clock; metres, y up, as the format requires."""
-    write_glb_scene(path, {"": segment}, body, options, None)
+    """Write a segment with the times of its frames on the video's clock; metres, y up, as the format requires. A camera
+    that moves is animated too, unless an option moves the person in the world."""
+    write_glb_scene(
+        path, {"": segment}, body, options, camera_of_segment(segment) if options.rig.keeps_world else None
+    )
 
 
 def write_glb_scene(

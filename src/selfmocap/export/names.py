@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from selfmocap.body_model.skeleton import JOINT_NAMES, JOINT_PARENTS
+from selfmocap.body_model.skeleton import JOINT_NAMES
 
 Naming = Literal["smpl", "mixamo"]
 
@@ -21,11 +21,6 @@ def joint_names(naming: Naming) -> tuple[str, ...]:
     if naming not in name_of:
         raise ValueError(f"no joint naming {naming!r}; choose from {', '.join(name_of)}")
     return tuple(name_of[naming](joint) for joint in JOINT_NAMES)
-
-
-def joint_children(joint: int) -> list[int]:
-    """Return the joints whose parent is `joint`."""
-    return [child for child, parent in enumerate(JOINT_PARENTS) if parent == joint]
 
 
 def _smpl_name(joint: str) -> str:

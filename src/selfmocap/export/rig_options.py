@@ -28,6 +28,11 @@ class RigOptions:
     origin: Literal["camera", "first-frame"] = "camera"
     """The world's origin: that of the motion, at the camera, or the place of the person's first frame."""
 
+    @property
+    def keeps_world(self) -> bool:
+        """Whether the person stays where and when they are in the motion."""
+        return self.origin == "camera" and not (self.in_place or self.t_pose)
+
     def __post_init__(self) -> None:
         if self.euler_order not in ORDERS:
             raise ValueError(f"euler_order: expected one of {', '.join(ORDERS)}, found {self.euler_order!r}")

@@ -1,7 +1,7 @@
 """Split a motion at long gaps into segments, at the observed frames or at a constant rate.
 
 Most formats have one frame rate and no gaps. A gap longer than LONGEST_GAP splits the motion: each segment becomes a
-file whose time starts at 0. No frame is held or invented in a gap.
+file. No frame is held or invented in a gap.
 """
 
 import math

@@ -14,7 +14,7 @@ from numpy import ndarray
 
 from selfmocap.body_model.body import Body
 from selfmocap.export.animated_skeleton import AnimatedSkeleton, animated_skeleton
-from selfmocap.export.camera_path import CameraPath
+from selfmocap.export.camera_path import CameraPath, camera_of_segment
 from selfmocap.export.formats import usd_library
 from selfmocap.export.options import METRES, ExportOptions
 from selfmocap.export.rig import rotation_to_output
@@ -30,10 +30,13 @@ _APERTURE_MM = 36.0
 def write_usd(path: Path, segment: Segment, body: Body, options: ExportOptions) -> None:
     """Write a segment at its constant rate on the video's clock: time code = time * rate; the default unit is m.
 
-    The file states its axis and unit, so that importers convert."""
+    The file states its axis and unit, so that importers convert. A camera that moves is animated too, unless an option
+    moves the person in the world."""
     stage = _stage(segment.fps, options)
     _define_person(stage, "/person", segment, body, options)
     stage.SetDefaultPrim(stage.GetPrimAtPath("/person"))
+    if options.rig.keeps_world and (camera := camera_of_segment(segment)) is not None:
+        _define_camera(stage, "/person/camera", camera, options)
     _export(stage, path)
 
 
@@ -48,7 +51,7 @@ def write_usd_scene(
     for person, segment in people.items():
         _define_person(stage, f"/scene/{_identifier(person)}", segment, body, options)
     if camera is not None:
-        _define_camera(stage, camera, options)
+        _define_camera(stage, "/scene/camera", camera, options)
     _export(stage, path)
 
 
@@ -141,10 +144,10 @@ def _time_codes(stage: Any, times: Float[ndarray, " time"]) -> list[float]:
     return np.where(np.abs(codes - codes.round()) < 1e-3, codes.round(), codes).tolist()
 
 
-def _define_camera(stage: Any, camera: CameraPath, options: ExportOptions) -> None:
+def _define_camera(stage: Any, place: str, camera: CameraPath, options: ExportOptions) -> None:
     from pxr import Gf, UsdGeom  # pyright: ignore
 
-    prim = UsdGeom.Camera.Define(stage, "/scene/camera")
+    prim = UsdGeom.Camera.Define(stage, place)
     (fx, fy), (width, height) = camera.focal, camera.image_size
     metres = METRES[options.unit or "m"]
     prim.CreateHorizontalApertureAttr(_APERTURE_MM)

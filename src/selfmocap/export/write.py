@@ -1,6 +1,6 @@
 """Write a motion to files of numbered formats."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from selfmocap.body_model.body import Body
@@ -29,13 +29,15 @@ def export_motion(
     """Write `out/motion.bvh` and so on, and return the paths of the files, in the order of `formats`.
 
     Across gaps of more than half a second, formats with one frame rate and without gaps get one file per segment:
-    `motion-1.bvh`, `motion-2.bvh`; each starts at time 0. For them, irregular frame times are resampled to the rate of
-    the video, or to that of the options. `csv` and `smpl` keep the frames.
+    `motion-1.bvh`, `motion-2.bvh`. `bvh`, `trc` and `amass` begin with the segment's first frame; `glb` and `usd` have
+    the times of the video. Irregular frame times are resampled to the rate of the video, or to that of the options;
+    `csv`, `smpl` and `glb` keep the frames.
 
     Raises ValueError for an unknown format, for a body that is not the motion's, and for a motion without frames;
     FileNotFoundError if `out` does not exist; ImportError for `usd` without its package."""
     options = options or ExportOptions()
-    _check(motion, body, out, formats)
+    check_formats(formats)
+    check_bodies([motion], body, out)
     for_body, for_smpl = (split_into_segments(motion), body), None
     if _SMPL_FORMATS & set(formats):
         model = body if options.smpl_model is None else Body.load(options.smpl_model)
@@ -47,12 +49,13 @@ def export_motion(
     return paths
 
 
-def _check(motion: Motion, body: Body, out: Path, formats: Sequence[str]) -> None:
-    check_formats(formats)
-    if motion.body != body.identity:
-        raise ValueError(
-            f"expected the body of the motion, {motion.body}, found {body.identity}; pass the motion's body"
-        )
+def check_bodies(motions: Iterable[Motion], body: Body, out: Path) -> None:
+    """Raise ValueError unless the body is that of the motions, FileNotFoundError if `out` is no folder."""
+    for motion in motions:
+        if motion.body != body.identity:
+            raise ValueError(
+                f"expected the body of the motion, {motion.body}, found {body.identity}; pass the motion's body"
+            )
     if not out.is_dir():
         raise FileNotFoundError(f"{out}: expected a folder, found none; create it or write elsewhere")
 
@@ -79,3 +82,21 @@ def _writer(name: str, options: ExportOptions) -> Callable[[Path, Segment, Body]
         return without_options[name]
     with_options = {"bvh": write_bvh, "glb": write_glb, "usd": write_usd, "csv": write_csv, "trc": write_trc}
     return lambda path, segment, body: with_options[name](path, segment, body, options)
+
+
+def motion_names(paths: Sequence[Path]) -> list[str]:
+    """Return a name for each motion file: that of its folder for a `motion.npz`, else its own; numbered if equal."""
+    names: list[str] = []
+    for path in paths:
+        name = path.resolve().parent.name if path.stem == "motion" else path.stem
+        names.append(unused_name(name, names))
+    return names
+
+
+def unused_name(name: str, names: Sequence[str]) -> str:
+    """Return a name, with a number if it is among the others already."""
+    number, unused = 1, name
+    while unused in names:
+        number += 1
+        unused = f"{name}-{number}"
+    return unused

@@ -19,8 +19,6 @@ from selfmocap.adaptation.adapt import AdaptConfig
 from selfmocap.adaptation.fit import REFINE, REFINE_LOW_SMOOTHNESS, FitConfig
 from selfmocap.body_model.body import Body
 from selfmocap.body_model.motion import Motion
-from selfmocap.export.camera import CAMERA_FILE, write_camera
-from selfmocap.export.write import export_motion
 from selfmocap.geometry.lens import Lens
 from selfmocap.io.atomic import remove_temporaries
 from selfmocap.io.files import existing_file, read_json, sha256_of_path, write_json
@@ -33,6 +31,7 @@ from selfmocap.models.estimator import Estimator, load_estimator, save_estimator
 from selfmocap.models.inference import mean_confidence, to_world
 from selfmocap.pipeline.config import EPOCHS, SAMPLE_FRAMES, CaptureConfig, recorded_settings
 from selfmocap.pipeline.diagnostics import person_diagnostics
+from selfmocap.pipeline.exports import export_people
 from selfmocap.pipeline.lens_choice import LensChoice, choose_lens, estimate_lens
 from selfmocap.pipeline.moving_camera import ShotCamera, find_cameras, place_in_world
 from selfmocap.pipeline.postprocessing.confidence import joint_confidence
@@ -147,8 +146,7 @@ def _capture(
         for person, choice, estimate in zip(people, choices, estimates, strict=True)
     ]
     motions = [Motion.load(person.folder / "motion.npz") for person in people]
-    for person, motion, stage in zip(people, motions, processed, strict=True):
-        _export(job, person, motion, stage)
+    export_people(stages, motions, processed, _body(), out, config.formats, config.options)
     _draw(job, motions, processed, lens.lens)
     measured = [_measure(job, *one) for one in zip(people, motions, estimates, processed, strict=True)]
     report = capture_report(
@@ -163,7 +161,7 @@ def _capture(
 def _remove_partial_files(out: Path) -> None:
     """Delete the temporary files of a killed run."""
     for folder in (out, *out.glob("person-*")):
-        for stems in ("motion*", "overlay", "report", "observations"):
+        for stems in ("motion*", "scene", "overlay", "report", "observations"):
             remove_temporaries(folder, stems)
     remove_temporaries(out / ".capture")
 
@@ -343,26 +341,6 @@ def _load_motion(job: _Job, person: CapturedPerson, when: str) -> Motion:
         person.observations.frame_index,
         mean_confidence(person.observations.keypoint_confidence),
     )
-
-
-def _export(job: _Job, person: CapturedPerson, motion: Motion, processed: StageRecord) -> None:
-    options = {name: str(value) for name, value in asdict(job.config.options).items()}
-    for name in dict.fromkeys(job.config.formats):
-        job.stages.run(
-            f"export-{person.number}-{name}",
-            {"format": name, "options": options},
-            [processed],
-            lambda name=name: ({}, export_motion(motion, _body(), person.folder, [name], job.config.options)),
-        )
-
-    if motion.camera.R_cam_world.ndim > 2:
-        file = person.folder / CAMERA_FILE
-
-        def write() -> StageOutput:
-            write_camera(file, motion)
-            return {}, [file]
-
-        job.stages.run(f"export-{person.number}-camera", {}, [processed], write)
 
 
 def _draw(job: _Job, motions: list[Motion], processed: list[StageRecord], lens: Lens) -> None:

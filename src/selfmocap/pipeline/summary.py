@@ -4,8 +4,10 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from selfmocap.body_model.frame_rates import LONGEST_GAP
 from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.skeleton import keypoint_set
+from selfmocap.geometry.tensors import runs_between
 from selfmocap.io.files import read_json_object
 from selfmocap.io.stage_cache import StageRecord
 from selfmocap.pipeline.lens_choice import LensChoice
@@ -58,6 +60,7 @@ def capture_report(
             "shot": seen["shot"],
             "perhaps_person": seen["perhaps_person"],
             "frames": len(person.observations),
+            "segments": _segments(person),
             "accepted": choice.accepted,
             "refined": choice.refined,
             "before": {**stage.result["before"], "heldout_reprojection_px": _rounded(choice.before_px)},
@@ -107,6 +110,13 @@ def read_report(path: Path) -> dict[str, Any]:
     for person in people:
         person |= {when: _renamed(person[when], _FORMER_SCORE_KEYS) for when in ("before", "after")}
     return report | {"version": REPORT_VERSION, "stages": stages, "people": people}
+
+
+def _segments(person: CapturedPerson) -> list[list[float]]:
+    """Return the first and the last time of each part without long gaps, s: those of the numbered exports."""
+    times = person.observations.frame_times
+    runs = runs_between(times.diff() > LONGEST_GAP + 1e-6)
+    return [[round(float(times[first]), 3), round(float(times[end - 1]), 3)] for first, end in runs]
 
 
 def _renamed(record: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:

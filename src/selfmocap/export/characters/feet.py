@@ -225,6 +225,6 @@ def _solve(
 
 def _differences(count: int) -> scipy.sparse.csr_array:
     """Return the matrix of the differences between neighbours of `count` values."""
-    return scipy.sparse.csr_array(
-        scipy.sparse.diags_array([-1.0, 1.0], offsets=(0, 1), shape=(max(count - 1, 0), count))
-    )
+    rows, ones = np.arange(max(count - 1, 0)), np.ones(max(count - 1, 0))
+    entries = np.concatenate([-ones, ones]), (np.tile(rows, 2), np.concatenate([rows, rows + 1]))
+    return scipy.sparse.csr_array(entries, shape=(len(rows), count))

@@ -15,6 +15,7 @@ from selfmocap.export.characters.gltf_character import gltf_character
 from selfmocap.export.characters.retarget import retarget_onto
 from selfmocap.export.characters.vrm import write_vrma
 from selfmocap.export.segments import Segment, concat_segments, split_into_segments
+from selfmocap.export.write import unused_name
 from selfmocap.io.bvh_syntax import parse_bvh
 from selfmocap.io.files import read_json_object
 
@@ -81,15 +82,6 @@ def read_bone_map(path: Path) -> dict[str, str]:
     return table
 
 
-def motion_names(paths: Sequence[Path]) -> list[str]:
-    """Return a name for each motion file: that of its folder for a `motion.npz`, else its own; numbered if equal."""
-    names: list[str] = []
-    for path in paths:
-        name = path.resolve().parent.name if path.stem == "motion" else path.stem
-        names.append(_unused(name, names))
-    return names
-
-
 def _segment(motion: Motion, body: Body) -> Segment:
     if motion.body != body.identity:
         raise ValueError(
@@ -104,14 +96,6 @@ def _distinct(
     """Rename animations whose name the file has already."""
     names, renamed = [str(animation.get("name")) for animation in present], {}
     for name, animation in animations.items():
-        names.append(_unused(name, names))
+        names.append(unused_name(name, names))
         renamed[names[-1]] = animation
     return renamed
-
-
-def _unused(name: str, names: Sequence[str]) -> str:
-    number, unused = 1, name
-    while unused in names:
-        number += 1
-        unused = f"{name}-{number}"
-    return unused
