@@ -104,21 +104,21 @@ def test_confidence_correlates_with_the_error(body, motions, backgrounds) -> Non
     size = (batch.true_keypoints.amax(2) - batch.true_keypoints.amin(2)).amax(-1)[..., None]
     error = (batch.keypoints - batch.true_keypoints).norm(dim=-1) / size
     detected = batch.confidence > 0
-    assert 0.03 < (~detected).float().mean() < 0.12
+    assert 0.005 < (~detected).float().mean() < 0.05
     high, low = error[batch.confidence > 0.7], error[detected & (batch.confidence < 0.3)]
     assert 0.005 < high.median() < 0.03
-    assert high.median() < low.median() < 0.1
+    assert 1.5 * high.median() < low.median()
     assert (error[detected] > 0.05).float().mean() > 0.01, "some have large errors"
 
 
 def test_swaps_exchange_left_and_right(body, motions, backgrounds) -> None:
     errors = KeypointErrors(
-        noise=0.0, drift=0.0, gross=0.0, missed=0.0, limb_missed=0.0, swapped=1.0, clean=0.0
+        noise=0.0, drift=0.0, bias=0.0, gross=0.0, missed=0.0, limb_missed=0.0, swapped=1.0, clean=0.0
     )
     config = SyntheticConfig(clips=8, rgb=False, appearance=NO_PROPS, corruption=CorruptionConfig(errors))
     batch = sample_batch(2, config, motions, backgrounds, body)
     # All, then arms, then legs are swapped: of the arms and legs nothing is left, of the face one swap.
-    confident = batch.confidence > 0.75
+    confident = batch.confidence > 0
     wrist, ear = DEFAULT_KEYPOINTS.index("left_wrist"), DEFAULT_KEYPOINTS.index("left_ear")
     mirrored = batch.true_keypoints[:, :, list(DEFAULT_KEYPOINTS.mirror)]
     kept = (batch.keypoints - batch.true_keypoints).norm(dim=-1)

@@ -119,8 +119,10 @@ def sample_batch(
         config.rgb,
     )
     visible = visible_keypoints(scene, boxes, rendered.depth)
-    confidence = corrupt.sample_confidence(error_rng, errors, visible, inside_scene_image(scene, truth))
     keypoints = keypoints + corrupt.hidden_displacement(errors, visible, size)
+    distance = relative_distances(keypoints, truth, size)
+    inside = inside_scene_image(scene, truth)
+    confidence = corrupt.sample_confidence(error_rng, errors, distance, inside)
     masks = corrupt.corrupt_masks(error_rng, config.corruption.masks, rendered.person, rendered.held)
     masks &= pixels_in_image(windows)
     rgb = np.zeros((*rendered.person.shape, 3), np.uint8)
@@ -178,6 +180,11 @@ def sample_boxes(rng: np.random.Generator, keypoints: np.ndarray, found: np.ndar
 def person_sizes(keypoints: np.ndarray) -> np.ndarray:
     """Compute the larger side (clips, frames), px, of the extent of keypoints (clips, frames, keypoints, 2)."""
     return np.maximum((keypoints.max(2) - keypoints.min(2)).max(-1), 1.0)
+
+
+def relative_distances(keypoints: np.ndarray, truth: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Compute the distances (clips, frames, keypoints) of keypoints from the true ones, in sizes (clips, frames)."""
+    return np.asarray(np.linalg.norm(keypoints - truth, axis=-1) / size[..., None])
 
 
 def inside_scene_image(scene: Scene, pixels: np.ndarray) -> np.ndarray:

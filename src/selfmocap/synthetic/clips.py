@@ -14,7 +14,7 @@ from selfmocap.geometry.camera import CROP_SIZE, Camera
 from selfmocap.synthetic import corrupt
 from selfmocap.synthetic.appearance import AppearanceConfig
 from selfmocap.synthetic.backgrounds import Backgrounds
-from selfmocap.synthetic.batches import inside_scene_image, sample_boxes
+from selfmocap.synthetic.batches import inside_scene_image, relative_distances, sample_boxes
 from selfmocap.synthetic.cameras import CameraConfig
 from selfmocap.synthetic.corrupt import CorruptionConfig
 from selfmocap.synthetic.motions import MotionClip
@@ -226,7 +226,8 @@ def detected_observations(
     displaced = corrupt.displaced_keypoints(errors, keypoints, size)
     displaced = displaced + corrupt.hidden_displacement(errors, visible, size)
     inside = inside_scene_image(clip.scene, keypoints)
-    confidence = corrupt.sample_confidence(rng, errors, visible, inside)
+    distance = relative_distances(displaced, keypoints, size)
+    confidence = corrupt.sample_confidence(rng, errors, distance, inside)
     keypoints = ~errors.missed & inside_scene_image(clip.scene, displaced)
     boxes = sample_boxes(rng, displaced, keypoints)
     windows = crop_windows(clip.scene, boxes)

@@ -14,22 +14,23 @@ class KeypointErrors:
     """Configure errors of keypoints. Lengths are fractions of the person's size in the image, the larger side of their
     bounding box."""
 
-    noise: float = 0.02
-    """Largest standard deviation of a clip's independent noise; each clip's is drawn uniformly below it."""
-    drift: float = 0.014
-    """Standard deviation of the slow error of each keypoint, and of a slow error that all keypoints share."""
-    gross: float = 0.02
-    """Fraction of outliers, with a standard deviation of 0.09 of the size."""
-    missed: float = 0.03
+    noise: float = 0.009
+    """Largest standard deviation of the independent noise of shoulders; each clip's is drawn uniformly below it."""
+    drift: float = 0.013
+    """Standard deviation of the slow error of each keypoint. A slow error that all share is smaller, an additional one
+    of occluded keypoints larger, in fixed proportions."""
+    bias: float = 1.0
+    """Mean factor of the constant errors; each clip's is drawn uniformly below twice it."""
+    gross: float = 0.025
+    """Fraction of outliers, in runs of some frames; more of the occluded keypoints are outliers."""
+    missed: float = 0.006
     """Fraction of keypoints that are not detected."""
-    limb_missed: float = 0.05
+    limb_missed: float = 0.01
     """Fraction of frames in which a whole limb is not detected."""
-    swapped: float = 0.02
+    swapped: float = 0.016
     """Fraction of frames with left and right swapped: of all keypoints, of the arms, of the legs."""
     clean: float = 0.1
     """Fraction of clips without any of these errors."""
-    confidence_noise: float = 0.3
-    """Largest random reduction of a confidence that does not depend on the keypoint's error."""
     binary_confidence: float = 0.0
     """Fraction of clips whose confidences are 1 for every detected keypoint, as for keypoints labelled by hand."""
 
@@ -52,17 +53,34 @@ class CorruptionConfig:
     masks: MaskErrors = MaskErrors()
 
 
-_RELATIVE_ERROR = {
-    "eye": 0.4,
-    "ear": 0.5,
-    "nose": 0.4,
-    "hip": 1.5,
-    "wrist": 1.2,
-    "ankle": 1.1,
-    "toe": 1.2,
-    "heel": 1.1,
-}
-"""Localisation error of keypoints relative to a shoulder's."""
+_RELATIVE_NOISE = {"eye": 0.8, "ear": 0.8, "nose": 0.85, "shoulder": 1.0, "elbow": 1.8, "wrist": 2.1, "hip": 1.0,
+                   "knee": 1.4, "ankle": 1.5, "toe": 1.8, "heel": 1.7}  # fmt: skip
+"""Independent noise of keypoints relative to a shoulder's."""
+_BIAS = {"eye": -0.009, "ear": -0.001, "nose": -0.008, "shoulder": -0.01, "elbow": -0.005, "wrist": -0.003,
+         "hip": -0.004, "knee": -0.0075, "ankle": -0.0045, "toe": -0.005, "heel": -0.0025}  # fmt: skip
+"""Mean error down the torso, in sizes of the person: detectors and the body's landmarks differ in what they call a
+shoulder or a nose."""
+_SHARED_DRIFT, _HIDDEN_DRIFT, _HIDDEN_GROSS = 0.55, 1.3, 3.2
+"""Shared and additional slow errors, and additional outliers of occluded keypoints, by `drift` and `gross`."""
+_GROSS = 0.12
+"""Standard deviation of outliers, in sizes of the person."""
+_KNOT_FRAMES = 22
+"""Frames from one knot of a slow error to the next."""
+_CONFIDENCE_DISTANCES = np.array([0.01, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.2])
+_CONFIDENCE_RANKS = np.array([0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0])
+_CONFIDENCES = np.array([
+    [0.45, 0.65, 0.93, 0.97, 0.988, 0.997, 1.0],
+    [0.38, 0.58, 0.90, 0.958, 0.983, 0.995, 1.0],
+    [0.30, 0.45, 0.86, 0.94, 0.977, 0.995, 1.0],
+    [0.25, 0.40, 0.75, 0.87, 0.95, 0.988, 1.0],
+    [0.20, 0.35, 0.65, 0.82, 0.94, 0.985, 1.0],
+    [0.15, 0.25, 0.48, 0.70, 0.87, 0.98, 1.0],
+    [0.12, 0.20, 0.40, 0.57, 0.75, 0.93, 0.98],
+    [0.05, 0.10, 0.25, 0.37, 0.52, 0.75, 0.85],
+    [0.0, 0.03, 0.14, 0.25, 0.37, 0.55, 0.65],
+])  # fmt: skip
+"""Quantiles (_CONFIDENCE_RANKS) of the confidences of keypoints whose errors lie between two _CONFIDENCE_DISTANCES;
+those of occluded keypoints are the same."""
 
 
 def _keypoints_named(*parts: str) -> list[int]:
@@ -72,7 +90,6 @@ def _keypoints_named(*parts: str) -> list[int]:
 
 _ARMS = _keypoints_named("shoulder", "elbow", "wrist")
 _LEGS = _keypoints_named("hip", "knee", "ankle", "toe", "heel")
-_TORSO = _keypoints_named("shoulder", "hip")
 _LIMBS = [
     [i for i in _keypoints_named(*parts) if i in _keypoints_named(side)]
     for side in ("left", "right")
@@ -80,10 +97,11 @@ _LIMBS = [
 ]
 
 
-def _relative_errors() -> np.ndarray:
-    return np.array([
-        next((size for part, size in _RELATIVE_ERROR.items() if part in name), 1.0) for name in DEFAULT_KEYPOINTS.names
-    ])  # fmt: skip
+def _by_keypoint(values: dict[str, float]) -> np.ndarray:
+    """Return the value of each keypoint whose name contains a key."""
+    return np.array(
+        [next(v for part, v in values.items() if part in name) for name in DEFAULT_KEYPOINTS.names]
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,14 +110,16 @@ class DetectionErrors:
 
     offset: np.ndarray
     """(clips, frames, keypoints, 2), in sizes of the person."""
+    bias: np.ndarray
+    """(clips, 1, keypoints): the constant part down the torso, in sizes of the person."""
     hidden_offset: np.ndarray
     """(clips, frames, keypoints, 2): the additional offset of occluded keypoints, in sizes of the person."""
     missed: np.ndarray
     """(clips, frames, keypoints) bool."""
     source: np.ndarray
     """(clips, frames, keypoints) int: the index of the true keypoint that each detected one is taken from."""
-    confidence_factor: np.ndarray
-    """(clips, frames, keypoints) in [0, 1]: a factor of the confidence that does not depend on the error."""
+    confidence_rank: np.ndarray
+    """(clips, frames, keypoints) in [0, 1]: the rank of a confidence among those of equal errors."""
     binary_confidence: np.ndarray
     """(clips, 1, 1) bool: confidences are 1 for every detected keypoint."""
 
@@ -107,39 +127,40 @@ class DetectionErrors:
 def sample_errors(
     rng: np.random.Generator, config: KeypointErrors, clips: int, frames: int
 ) -> DetectionErrors:
-    """Draw errors. Slow errors have a time constant of about ten frames."""
+    """Draw errors. Slow errors change within some 20 frames."""
     points = len(DEFAULT_KEYPOINTS.names)
-    shape, multiple = (clips, frames, points), _relative_errors()[:, None]
+    shape = clips, frames, points
     scale = (rng.random((clips, 1, 1)) >= config.clean).astype(float)
-    noise = rng.uniform(0, config.noise, (clips, 1, 1, 1)) * rng.normal(size=(*shape, 2)) * multiple
-    drift = (
-        rng.uniform(0, 1.6, (clips, 1, 1, 1))
-        * config.drift
-        * _slow_noise(rng, clips, frames, points)
-        * multiple
+    noise = rng.uniform(0, config.noise, (clips, 1, 1, 1)) * rng.normal(size=(*shape, 2))
+    noise *= _by_keypoint(_RELATIVE_NOISE)[:, None]
+    drift, shared = (
+        deviation * rng.uniform(0, 1.6, (clips, 1, 1, 1)) * _slow_noise(rng, clips, frames, count)
+        for deviation, count in ((config.drift, points), (_SHARED_DRIFT * config.drift, 1))
     )
-    shared = rng.uniform(0, 1.6, (clips, 1, 1, 1)) * config.drift * _slow_noise(rng, clips, frames, 1)
-    gross = (rng.random(shape) < config.gross)[..., None] * rng.normal(0, 0.09, (*shape, 2))
+    hidden = _HIDDEN_DRIFT * config.drift * _slow_noise(rng, clips, frames, points)
+    gross, hidden_gross = (
+        _GROSS * _slow_noise(rng, clips, frames, points) * _sample_point_runs(rng, shape, fraction)[..., None]
+        for fraction in (config.gross, _HIDDEN_GROSS * config.gross)
+    )
     missed = rng.random(shape) < config.missed
     for limb in _LIMBS:
         missed[..., limb] |= _sample_runs(rng, clips, frames, config.limb_missed / 2)[..., None]
     missed &= scale > 0
-    confidence_factor = 1 - config.confidence_noise * rng.random(shape) * rng.random((clips, 1, 1)) * scale
-    hidden_offset = rng.normal(0, 0.03, (*shape, 2)) * scale[..., None] * multiple
     return DetectionErrors(
         (noise + drift + shared + gross) * scale[..., None],
-        hidden_offset,
+        config.bias * rng.uniform(0, 2, (clips, 1, 1)) * _by_keypoint(_BIAS) * scale,
+        (hidden + hidden_gross) * scale[..., None],
         missed,
         _sample_swaps(rng, config, scale, shape),
-        confidence_factor,
+        rng.random(shape),
         rng.random((clips, 1, 1)) < config.binary_confidence,
     )
 
 
 def _slow_noise(rng: np.random.Generator, clips: int, frames: int, points: int) -> np.ndarray:
-    """Draw (clips, frames, points, 2) slow noise of unit variance: random knots every ten frames, smoothly joined."""
-    knots = rng.normal(size=(clips, frames // 10 + 2, points, 2))
-    position = np.arange(frames) / 10
+    """Draw (clips, frames, points, 2) slow noise of unit variance: random knots, smoothly joined."""
+    knots = rng.normal(size=(clips, frames // _KNOT_FRAMES + 2, points, 2))
+    position = np.arange(frames) / _KNOT_FRAMES
     before = position.astype(int)
     fraction = (position - before)[:, None, None] * (np.pi / 2)
     return knots[:, before] * np.cos(fraction) + knots[:, before + 1] * np.sin(fraction)
@@ -155,6 +176,12 @@ def _sample_runs(
         runs[:, frame] = state
         state = np.where(rng.random(clips) < 1 / length, rng.random(clips) < fraction, state)
     return runs
+
+
+def _sample_point_runs(rng: np.random.Generator, shape: tuple[int, int, int], fraction: float) -> np.ndarray:
+    """Draw `_sample_runs` for each keypoint of (clips, frames, keypoints)."""
+    clips, frames, points = shape
+    return _sample_runs(rng, clips * points, frames, fraction).reshape(clips, points, frames).swapaxes(1, 2)
 
 
 def _sample_swaps(
@@ -173,7 +200,14 @@ def displaced_keypoints(errors: DetectionErrors, keypoints: np.ndarray, size: np
     """Compute the positions (clips, frames, keypoints, 2), px, that a detector reports for true keypoints if all are
     visible. `size` (clips, frames) is the person's size, px."""
     sources = np.take_along_axis(keypoints, errors.source[..., None], axis=2)
-    return sources + errors.offset * size[..., None, None]
+    bias = errors.bias[..., None] * _down_the_torso(keypoints)[:, :, None]
+    return sources + (errors.offset + bias) * size[..., None, None]
+
+
+def _down_the_torso(keypoints: np.ndarray) -> np.ndarray:
+    """Compute the direction (clips, frames, 2) from shoulders to hips; 0 if they coincide."""
+    shoulders, hips = (keypoints[:, :, _keypoints_named(part)].mean(2) for part in ("shoulder", "hip"))
+    return (hips - shoulders) / np.maximum(np.linalg.norm(hips - shoulders, axis=-1, keepdims=True), 1e-6)
 
 
 def hidden_displacement(errors: DetectionErrors, visible: np.ndarray, size: np.ndarray) -> np.ndarray:
@@ -184,25 +218,23 @@ def hidden_displacement(errors: DetectionErrors, visible: np.ndarray, size: np.n
 
 
 def sample_confidence(
-    rng: np.random.Generator, errors: DetectionErrors, visible: np.ndarray, inside: np.ndarray
+    rng: np.random.Generator,
+    errors: DetectionErrors,
+    distance: np.ndarray,
+    inside: np.ndarray,
 ) -> np.ndarray:
-    """Draw confidences (clips, frames, keypoints) in [0, 1]. `visible` and `inside` (the image) are bool for each TRUE
-    keypoint.
-
-    Visible keypoints have 0.75 to 1, occluded ones mostly below 0.5, those outside the image almost 0. Shoulders and
-    hips have high confidence even if they are occluded, as BlazePose's do."""
-    visible = np.take_along_axis(visible, errors.source, axis=2)
+    """Draw confidences (clips, frames, keypoints) in [0, 1], which fall as the `distance` of a detected keypoint from
+    the true one rises (sizes of the person). `inside` (the image) is bool for each TRUE keypoint; outside it
+    confidences are almost 0."""
     inside = np.take_along_axis(inside, errors.source, axis=2)
-    visible_confidence = 1 - 0.25 * rng.random(visible.shape) ** 2
-    hidden = 0.03 + 0.6 * rng.random(visible.shape) ** 1.5
-    confidence = np.where(visible, visible_confidence, hidden)
-    confidence[..., _TORSO] = np.maximum(
-        confidence[..., _TORSO], 0.85 + 0.15 * rng.random((*visible.shape[:2], len(_TORSO)))
-    )
-    confidence = np.where(inside, confidence, 0.06 * rng.random(visible.shape))
-    return np.where(
-        errors.missed, 0.0, np.where(errors.binary_confidence, inside, confidence * errors.confidence_factor)
-    )
+    row = np.searchsorted(_CONFIDENCE_DISTANCES, distance, side="right")
+    column = np.searchsorted(_CONFIDENCE_RANKS, errors.confidence_rank, side="right") - 1
+    column = np.minimum(column, len(_CONFIDENCE_RANKS) - 2)
+    low, high = _CONFIDENCE_RANKS[column], _CONFIDENCE_RANKS[column + 1]
+    fraction = (errors.confidence_rank - low) / (high - low)
+    confidence = (1 - fraction) * _CONFIDENCES[row, column] + fraction * _CONFIDENCES[row, column + 1]
+    confidence = np.where(inside, confidence, 0.06 * rng.random(inside.shape))
+    return np.where(errors.missed, 0.0, np.where(errors.binary_confidence, inside, confidence))
 
 
 # ---- masks ----------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from selfmocap.synthetic.batches import (
     inside_image,
     inside_scene_image,
     person_sizes,
+    relative_distances,
     sample_boxes,
 )
 from selfmocap.synthetic.corrupt import KeypointErrors
@@ -113,6 +114,7 @@ def sample_detections(
     if boxes is None:
         detected = ~errors.missed & inside_image(keypoints, scene.image_size)
         boxes = torch.from_numpy(sample_boxes(rng, keypoints, detected)).float()
-    confidence = corrupt.sample_confidence(rng, errors, scene.visible, scene.in_image)
     keypoints = keypoints + corrupt.hidden_displacement(errors, scene.visible, size)
+    distance = relative_distances(keypoints, scene.keypoints, size)
+    confidence = corrupt.sample_confidence(rng, errors, distance, scene.in_image)
     return DetectedKeypoints(torch.from_numpy(keypoints).float(), torch.from_numpy(confidence).float(), boxes)
