@@ -10,6 +10,7 @@ from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.body_model.skeleton import JOINT
 from selfmocap.datasets.motions_folder import load_motions
 from selfmocap.datasets.retargeting.tempo import slowness
+from selfmocap.synthetic.motions import from_recording, sample_poses
 from tests.conftest import SHARED_DATA
 from tests.helpers.recordings import amass_arrays, asf_amc_text, bvh_text, random_motion
 
@@ -58,6 +59,20 @@ def test_the_manifest_overrules_headers(folder: Path, body: Body) -> None:
     assert [clip.subject for clip in clips if clip.name == "walk"] == ["ann"]
 
 
+def test_the_manifest_weighs_recordings(folder: Path, body: Body, tmp_path_factory) -> None:
+    cache = tmp_path_factory.mktemp("cache") / "motions.npz"
+    (folder / "motions.csv").write_text("file,weight\nwalk.bvh,0.25\n")
+    for _ in range(2):  # With and without the cache.
+        clips = load_motions(folder, body, cache=cache)
+        assert {clip.weight for clip in clips if clip.name == "walk"} == {0.25}
+        assert {clip.weight for clip in clips if clip.name != "walk"} == {1.0}
+    motions = [from_recording(clip, body) for clip in clips]
+    rare = replace(motions[0], weight=1e-6, p_world_root=motions[0].p_world_root + 50)
+    often = replace(motions[0], name="often", weight=1.0)
+    drawn = sample_poses(np.random.default_rng(0), [rare, often], 40, 1, 30.0)
+    assert drawn.p_world_root[..., 1].max() < 25
+
+
 def test_the_cache_serves_until_something_changes(folder: Path, body: Body, tmp_path_factory) -> None:
     cache = tmp_path_factory.mktemp("cache") / "motions.npz"
     fresh = load_motions(folder, body, cache=cache)
@@ -83,6 +98,8 @@ def test_the_cache_serves_until_something_changes(folder: Path, body: Body, tmp_
         ("file,fps\n/etc/passwd,60\n", ValueError, "line 2.*passwd"),
         ("file,fps\nwalk.bvh,fast\n", ValueError, "line 2.*fast"),
         ("file,fps\nwalk.bvh,60\njump.bvh,60\n", FileNotFoundError, "line 3.*jump"),
+        ("file,weight\nwalk.bvh,0\n", ValueError, "line 2: expected weight as a number above 0.*'0'"),
+        ("file,weight\nwalk.bvh,often\n", ValueError, "line 2: expected weight.*'often'"),
     ],
 )
 def test_a_wrong_manifest_is_refused(

@@ -28,7 +28,7 @@ from selfmocap.datasets.three_dpw import read_three_dpw
 from selfmocap.io.npz import read_npz, write_npz
 from selfmocap.io.progress import ProgressCallback, no_progress
 
-_CACHE_VERSION = 3
+_CACHE_VERSION = 4
 _MAX_REPORTED = 20
 _DECLARED_RATES = (".bvh", ".npz")
 """Formats whose files declare a frame rate."""
@@ -45,6 +45,8 @@ class Recording:
     fps: float
     parameters: BodyParameters
     """One row of betas; rotations and root position per frame; y up, the ground at y = 0."""
+    weight: float = 1.0
+    """How often a second of it is drawn in training, relative to other recordings."""
 
 
 def load_motions(
@@ -57,9 +59,9 @@ def load_motions(
     """Read all recordings of a folder and its subfolders (BVH, ASF/AMC, AMASS `.npz`, 3DPW `.pkl`, and exponential-map
     `.txt` that `motions.csv` names), repaired, retargeted to the body and resampled, sorted by name.
 
-    `motions.csv` has a row per file (file, skeleton, fps, subject; empty if unknown) and overrides headers. `cache`, an
-    `.npz` file, stores the result, and the result is the same bit for bit with and without it; it is valid until a
-    file, the body or the rate changes. A file that cannot be read is left aside, and a warning says why. Raises
+    `motions.csv` has a row per file (file, skeleton, fps, subject, weight; empty if unknown) and overrides headers.
+    `cache`, an `.npz` file, stores the result, and the result is the same bit for bit with and without it; it is valid
+    until a file, the body or the rate changes. A file that cannot be read is left aside, and a warning says why. Raises
     FileNotFoundError for a missing or empty folder, ValueError for a wrong manifest, or if no file can be read: it
     names the file, the line or key, and the remedy."""
     sources, failures = _with_skeletons(find_recordings(Path(folder)))
@@ -136,8 +138,9 @@ def _reason(source: RecordingFile, error: Exception) -> str:
 
 
 def _plausible(source: RecordingFile, clips: list[Recording], body: Body) -> list[Recording]:
-    """Return the clips. Raises ValueError if their steps are slower or faster than those of people: then the frame rate
-    that the file declares is wrong."""
+    """Return the clips, weighted. Raises ValueError if their steps are slower or faster than those of people: then the
+    frame rate that the file declares is wrong."""
+    clips = [replace(clip, weight=source.weight) for clip in clips]
     if source.fps is not None or source.path.suffix.lower() not in _DECLARED_RATES:
         return clips
     low, high = PLAUSIBLE_SLOWNESS
@@ -209,6 +212,7 @@ def _cache_key(sources: list[RecordingFile], body: Body, fps: float) -> str:
                 source.path.suffix,
                 source.fps,
                 source.subject,
+                source.weight,
                 [[s.st_size, s.st_mtime_ns] for s in stats],
             ]
         )
@@ -217,7 +221,7 @@ def _cache_key(sources: list[RecordingFile], body: Body, fps: float) -> str:
 
 def _cache_arrays(key: str, clips: list[Recording], failures: list[str]) -> dict[str, Any]:
     parameters = [clip.parameters for clip in clips]
-    names = [[clip.name, clip.subject, len(clip.parameters.p_world_root)] for clip in clips]
+    names = [[clip.name, clip.subject, clip.weight, len(clip.parameters.p_world_root)] for clip in clips]
     return {
         "key": key,
         "failures": json.dumps(failures),
@@ -234,6 +238,8 @@ def _cached_clips(arrays: Mapping[str, Any], fps: float) -> list[Recording]:
     rotations = roma.unitquat_to_rotmat(torch.from_numpy(arrays["quaternions"])).split(lengths)
     roots = torch.from_numpy(arrays["p_world_root"]).split(lengths)
     return [
-        Recording(name, subject, fps, BodyParameters(torch.from_numpy(betas), R, p))
-        for (name, subject, _), betas, R, p in zip(names, arrays["betas"], rotations, roots, strict=True)
+        Recording(name, subject, fps, BodyParameters(torch.from_numpy(betas), R, p), weight)
+        for (name, subject, weight, _), betas, R, p in zip(
+            names, arrays["betas"], rotations, roots, strict=True
+        )
     ]

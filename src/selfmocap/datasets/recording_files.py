@@ -25,6 +25,8 @@ class RecordingFile:
     skeleton: Path | None = None
     fps: float | None = None
     subject: str = ""
+    weight: float = 1.0
+    """How often a second of it is drawn in training, relative to other recordings."""
 
 
 def find_recordings(folder: Path) -> list[RecordingFile]:
@@ -99,6 +101,7 @@ def _manifest(folder: Path) -> dict[str, RecordingFile]:
                     _inside(folder, row["skeleton"], where) if row.get("skeleton") else None,
                     _rate(row.get("fps"), where),
                     row.get("subject") or "",
+                    _weight(row.get("weight"), where),
                 )
         except csv.Error as error:
             raise ValueError(
@@ -125,3 +128,15 @@ def _rate(text: str | None, where: str) -> float | None:
     if not 1 <= rate <= 1000:
         raise ValueError(f"{where}: expected fps as a number from 1 to 1000 or empty, found {text!r}")
     return rate
+
+
+def _weight(text: str | None, where: str) -> float:
+    try:
+        weight = float(text or 1.0)
+    except ValueError:
+        weight = float("nan")
+    if not 0 < weight <= 1000:
+        raise ValueError(
+            f"{where}: expected weight as a number above 0, at most 1000, or empty, found {text!r}"
+        )
+    return weight

@@ -115,11 +115,15 @@ def copy_network(network: FrameNetwork) -> FrameNetwork:
 
 
 def init_from(network: FrameNetwork, smaller: FrameNetwork) -> None:
-    """Initialise `network` from one that uses keypoint coordinates only, so that both predict the same without images.
+    """Initialise `network` from one of the same configuration, or from one that uses keypoint coordinates only, so that
+    both predict the same without images.
 
     Weights of the trunk's features and of depths start at 0; a corrector keeps its initial weights. Raises ValueError
     if the other parts of the two networks differ."""
     known = smaller.state_dict()
+    if network.config == smaller.config:
+        network.load_state_dict(known)
+        return
     if network.coordinates is None:
         raise ValueError("these weights do not fit the network to train: it has no coordinate inputs")
     for name, last in (("heads.stem.weight", True), ("coordinates.0.weight", False)):

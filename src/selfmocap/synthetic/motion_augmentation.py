@@ -100,7 +100,8 @@ def _augmented_motion(
             sample_procedural_motion(pose_kind, body, frames, fps, rng, config.seconds_per_pose),
         )
     else:
-        first, second = (clips[i] for i in rng.integers(len(clips), size=2))
+        weights = np.array([clip.weight for clip in clips])
+        first, second = (clips[i] for i in rng.choice(len(clips), 2, p=weights / weights.sum()))
         parameters = warp_time(first.parameters, frames, rng, config.min_speed, config.max_speed)
         name = first.name
         if kind < config.procedural_fraction + config.mixed_fraction:

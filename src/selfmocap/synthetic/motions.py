@@ -43,6 +43,11 @@ class MotionClip(Protocol):
         """(time, 3) metres, for the mean body; the ground is y = 0."""
         ...
 
+    @property
+    def weight(self) -> float:
+        """How often a second of it is drawn, relative to other motions."""
+        ...
+
 
 @dataclass(frozen=True, eq=False)
 class MeanBodyMotion:
@@ -52,12 +57,15 @@ class MeanBodyMotion:
     fps: float
     R_parent_joint: Float[Tensor, "time 24 3 3"]
     p_world_root: Float[Tensor, "time 3"]
+    weight: float = 1.0
 
 
 def from_recording(clip: Recording, body: Body) -> MeanBodyMotion:
     """Convert a recording to a motion of the mean body. The path of the root is scaled to the length of its legs."""
     parameters = with_shape(clip.parameters, body, torch.zeros(body.num_betas))
-    return MeanBodyMotion(clip.name, clip.fps, parameters.R_parent_joint, parameters.p_world_root)
+    return MeanBodyMotion(
+        clip.name, clip.fps, parameters.R_parent_joint, parameters.p_world_root, clip.weight
+    )
 
 
 _SECONDS_PER_POSE = 0.7
@@ -107,12 +115,12 @@ class PoseSequences:
 def sample_poses(
     rng: np.random.Generator, motions: Sequence[MotionClip], clips: int, frames: int, fps: float
 ) -> PoseSequences:
-    """Draw `clips` pieces of `frames` frames, with probabilities proportional to the lengths of the motions. A piece of
-    a motion that is too short holds its last frame. Raises ValueError without motions."""
+    """Draw `clips` pieces of `frames` frames, with probabilities proportional to the lengths of the motions and their
+    weights. A piece of a motion that is too short holds its last frame. Raises ValueError without motions."""
     if not motions:
         raise ValueError("no motions; pass recordings, or use procedural_motions")
-    seconds = np.array([len(motion.p_world_root) / motion.fps for motion in motions])
-    chosen = rng.choice(len(motions), clips, p=seconds / seconds.sum())
+    share = np.array([motion.weight * len(motion.p_world_root) / motion.fps for motion in motions])
+    chosen = rng.choice(len(motions), clips, p=share / share.sum())
     start, speed = rng.random(clips), np.exp(rng.normal(0, 0.15, clips))
     pieces = [
         _motion_piece(motions[chosen[i]], float(start[i]), frames, fps / float(speed[i]))

@@ -89,15 +89,19 @@ def sample_scene(
         poses = sample_poses(motion_rng, motions, clips, frames, fps)
     else:
         poses = sample_varied_poses(motion_rng, variety, motions, clips, frames, fps, body)
-    betas = betas_std * motion_rng.normal(size=(clips, body.num_betas)).clip(-_MAX_BETA, _MAX_BETA)
+    betas = betas_std * sample_betas(motion_rng, body, clips)
     if num_betas is not None:
         betas[:, num_betas:] = 0
-    betas = torch.from_numpy(betas).float()
     with torch.no_grad():
         p_world_root = scale_root_path(body, betas, poses.p_world_root)
         views = sample_views(view_rng, cameras, p_world_root, fps)
         parameters = BodyParameters(betas[:, None], poses.R_parent_joint, p_world_root)
         return pose_scene(appearance_rng, appearance, parameters, views, body)
+
+
+def sample_betas(rng: np.random.Generator, body: Body, count: int) -> Float[Tensor, "count betas"]:
+    """Draw the shapes of `count` people from the population of the body model."""
+    return torch.from_numpy(rng.normal(size=(count, body.num_betas)).clip(-_MAX_BETA, _MAX_BETA)).float()
 
 
 def pose_scene(

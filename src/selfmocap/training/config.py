@@ -23,16 +23,17 @@ class FrameDataConfig:
 class FrameRunConfig:
     """Training run of a frame network."""
 
-    preset: Literal["default", "keypoints", "residual", "paper"] = "default"
-    """Network and schedule. `default` refines keypoints and estimates their depths from the image. `keypoints` is the
-    same without the image, to start from. `residual` has convolutions over image and heatmaps. `paper` is that of the
+    preset: Literal["default", "lifting", "keypoints", "residual", "paper"] = "default"
+    """Network and schedule. `default` refines keypoints and estimates their depths from the image. `lifting` trains on
+    what `init_from` does so, without drawing images: that part stays, and the rest learns. `keypoints` is the network
+    without the image, to start from. `residual` has convolutions over image and heatmaps. `paper` is that of the
     paper."""
     steps: int | None = None
     """Number of steps; None is the preset's."""
     batch: int | None = None
     """Frames per step, a multiple of 32; None is the preset's. A large GPU needs about 2000."""
     init_from: Path | None = None
-    """Weights file of a `keypoints` network to start from."""
+    """Weights file to start from: of a `keypoints` network, or of one with the same configuration."""
     resume: bool = False
     """Resume the run in the output folder."""
     workers: int = 1

@@ -1,13 +1,16 @@
 """Recipe of the frame network: presets, training and validation data."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+
+import torch
 
 from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.io.progress import ProgressCallback
 from selfmocap.models.checkpoints import load_network
 from selfmocap.models.config import NetworkConfig
-from selfmocap.models.frame import FrameInputs
+from selfmocap.models.frame import FrameInputs, FrameNetwork
 from selfmocap.synthetic.batches import SyntheticConfig
 from selfmocap.synthetic.corrupt import CorruptionConfig
 from selfmocap.synthetic.pose_variety import PoseVariety
@@ -22,8 +25,11 @@ from selfmocap.training.frame_data import (
     load_training_data,
     validation_batches,
 )
+from selfmocap.training.lifting_data import LiftingFrames, sample_pose_table
+from selfmocap.training.refined_examples import RefinedExamples, refine_examples
 from selfmocap.training.train_frame import (
     MICRO_BATCH_FRAMES,
+    FrameBatch,
     FrameSource,
     FrameStream,
     FrameTrainConfig,
@@ -35,11 +41,18 @@ FRAME_PRESETS = {
     "default": FrameTrainConfig(
         NetworkConfig(trunk="none", rgb=False, corrector=True), steps=8_000, batch=128, learning_rate=1.5e-3
     ),
+    "lifting": FrameTrainConfig(
+        NetworkConfig(trunk="none", rgb=False, corrector=True), steps=20_000, batch=512, learning_rate=5e-4
+    ),
     "keypoints": FrameTrainConfig(NetworkConfig(trunk="none", rgb=False), steps=40_000, batch=128),
     "residual": FrameTrainConfig(),
     "paper": FrameTrainConfig.paper(),
 }
 """Presets by name; the reference of the command line describes them."""
+_NUM_POSES, _NUM_EXAMPLES, _EXAMPLES_AT_ONCE, _EXAMPLES_SEED = 100_000, 20_480, 256, 1
+"""Poses, and rendered people, of a training without rendering."""
+_NUM_LIFTING_MOTIONS = 500
+"""Augmented motions of a training without rendering, which draws from more recordings."""
 _SCENES_PER_PART = 128
 """Scenes with images that a worker sends at once; the cost of sending hardly depends on their number."""
 
@@ -55,17 +68,55 @@ def train_frame_preset(
     config = replace(
         FRAME_PRESETS[run.preset], **{name: value for name, value in overrides.items() if value is not None}
     )
-    body = Body.load()
+    initial, body = load_network(run.init_from)[0] if run.init_from else None, Body.load()
     out.mkdir(parents=True, exist_ok=True)
-    loaded = _load_data(data, body, out / "motions.npz", NUM_AUGMENTED_MOTIONS, progress)
-    source = frame_source(config.network, loaded, body)
+    augmented = _NUM_LIFTING_MOTIONS if run.preset == "lifting" else NUM_AUGMENTED_MOTIONS
+    loaded = _load_data(data, body, out / "motions.npz", augmented, progress)
+    source, posed = frame_source(config.network, loaded, body), None
     validation = validation_frames(loaded, body, bool(config.network.images), data.validation_frames)
-    initial = load_network(run.init_from)[0] if run.init_from else None
+    if run.preset == "lifting":
+        corrector = _corrector(initial)
+        source = _lifting_frames(source, corrector, out, progress)
+        with torch.no_grad():
+            validation = [(x.with_refined(corrector.refine_keypoints(x)), truth) for x, truth in validation]
+        posed = body.keypoint_proxy(config.network.keypoint_set)
     network = train_frame_network(
-        config, source, body, out, run.workers, run.resume, initial, validation,
+        config, source, body, out, run.workers, run.resume, initial, validation, posed,
         progress=lambda status: progress("train", status.step, status.steps),
     )  # fmt: skip
     return validate_frame_network(network, body, validation) if validation else {}
+
+
+def _corrector(initial: FrameNetwork | None) -> FrameNetwork:
+    if initial is None or initial.corrector is None:
+        raise ValueError(
+            "the preset lifting trains on the refined keypoints of another network: name one of the preset default as "
+            "--init-from"
+        )
+    return initial
+
+
+def _lifting_frames(
+    rendered: FrameSource | FrameStream, corrector: FrameNetwork, out: Path, progress: ProgressCallback
+) -> LiftingFrames:
+    """Render and refine examples, unless the folder `out` holds them, and draw the poses to train on."""
+    assert isinstance(rendered, PooledFrames)
+    path = out / "examples.npz"
+    if not path.is_file():
+        steps = range(_NUM_EXAMPLES // _EXAMPLES_AT_ONCE)
+        frames = rendered.batches(steps, _EXAMPLES_AT_ONCE, _EXAMPLES_SEED, 0, torch.device("cpu"))
+        counted = _counted(frames, "refine examples", len(steps), progress)
+        refine_examples(corrector, rendered.body, counted).save(path)
+    poses = sample_pose_table(rendered.motions, rendered.body, _NUM_POSES, 0, progress)
+    return LiftingFrames(poses, RefinedExamples.load(path), rendered.body, rendered.config)
+
+
+def _counted(
+    frames: Iterable[FrameBatch], task: str, total: int, progress: ProgressCallback
+) -> Iterator[FrameBatch]:
+    for number, batch in enumerate(frames):
+        progress(task, number, total)
+        yield batch
 
 
 def _load_data(

@@ -106,14 +106,16 @@ def train_frame_network(
     resume: bool = False,
     initial: FrameNetwork | None = None,
     validation: Sequence[FrameBatch] = (),
+    posed: Body | None = None,
     every: int = 1000,
     progress: Callable[[TrainingStatus], None] = lambda _: None,
     fabric: Fabric | None = None,
 ) -> FrameNetwork:
     """Train a network into the folder `out` (see `loop.train_network`) and return its averaged weights.
 
-    With `initial`, a network that uses keypoint coordinates only, training starts from its weights. Of a FrameStream,
-    every process draws its own frames. Raises ValueError if `out` holds a run that is not to be resumed, or one of
+    With `initial`, a network of the same configuration or one that uses keypoint coordinates only, training starts from
+    its weights. `posed` is the body of the losses (default: `loss_body`). Of a FrameStream, every process draws its own
+    frames. Raises ValueError if `out` holds a run that is not to be resumed, or one of
     another configuration or version."""
     fabric = fabric or launch_fabric()
     torch.manual_seed(config.seed)
@@ -130,7 +132,7 @@ def train_frame_network(
         else fastest_precision(config.network, fabric.device)
     )
     model, fabric_optimizer = fabric.setup(TensorModule(network), optimizer)
-    posed_body = loss_body(body, config.network.keypoint_set).to(fabric.device)
+    posed_body = (posed or loss_body(body, config.network.keypoint_set)).to(fabric.device)
 
     def step(_: int, batches: Iterator[FrameBatch]) -> dict[str, float]:
         inputs, truth = next(batches)
