@@ -1,13 +1,15 @@
 """Retarget a folder of recordings, print each clip's error against reference joints, and draw some of them.
 
-    python scripts/retarget_report.py MOTIONS --joints JOINTS --out images
+    python scripts/retarget_report.py MOTIONS [--joints JOINTS --out images] [--cache FILE]
 
-JOINTS holds, for a clip NAME, `NAME.npz` with `joints` (frames, n, 3; metres, y up, 30 fps) and `names`. A clip's error
-is the mean distance of its limb joints after one scale and one translation a clip.
+JOINTS holds, for a clip NAME, `NAME.npz` with `joints` (frames, n, 3; metres, y up, 30 fps) and `names`. Without it,
+the joints of a BVH file's own skeleton are its reference. A clip's error is the mean distance of its limb joints after
+one scale and one translation a clip. Clips whose names are equal up to the first `_` are one set.
 """
 
 import argparse
 import time
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +18,12 @@ import torch
 
 from selfmocap.body_model.body import Body, forward_kinematics
 from selfmocap.body_model.skeleton import JOINT
+from selfmocap.datasets.bvh import read_bvh
 from selfmocap.datasets.motions_folder import Recording, load_motions
 from selfmocap.datasets.retargeting.ground import lowest_height
+from selfmocap.datasets.retargeting.reference import SIDES, drop_leading_pose
+from selfmocap.datasets.retargeting.rig_structure import identify_rig
+from selfmocap.datasets.retargeting.rigs import LIMB_POINTS
 from selfmocap.io.npz import read_npz
 
 LIMBS = [
@@ -33,7 +39,8 @@ DRAWN = (
     "cmu_01_01", "cmu_01_05", "cmu_02_04", "cmu_03_01", "cmu_lambada", "cmu_zombie", "cmu_jumpingjacks",
     "cmucc_06_12", "cmucc_07_05", "cmudaz_salsa03", "cmudaz_14_19", "cmuexp_train_basketball_signal_1",
 )  # fmt: skip
-IMAGES_PER_CLIP = 8
+IMAGES_PER_CLIP, FRAMES_PER_CLIP = 8, 40
+"""Frames that are drawn, and those in which the ground is measured, at most."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +86,19 @@ def aligned(estimate: np.ndarray, truth: np.ndarray, late: float) -> Score:
     scale = (a * b).sum() / (a * a).sum()
     distance = np.linalg.norm(scale * a - b, axis=-1) * 1000
     return Score(float(distance.mean()), distance.mean(0), float(scale), late)
+
+
+def own_joints(path: Path, frames: int) -> dict[str, np.ndarray] | None:
+    """Return the limb joints of a BVH file at 30 fps as a reference; None if its clip was cut to other `frames`."""
+    if not path.is_file():
+        return None
+    recording = drop_leading_pose(read_bvh(path)).resampled(30.0)
+    if abs(len(recording) - frames) > 1:
+        return None
+    rig, positions = identify_rig(recording), recording.world()[1].numpy()
+    named = {f"{side[0]}_{part}": rig.limbs[part][n] for n, side in enumerate(SIDES) for part in LIMB_POINTS}
+    columns = [recording.joint_names.index(named[limb]) for limb in LIMBS]
+    return {"joints": positions[:, columns], "names": np.array(LIMBS)}
 
 
 def slide_mm(joints: np.ndarray, fps: float) -> float:
@@ -140,32 +160,45 @@ def view(R_world_root: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("motions", type=Path)
-    parser.add_argument("--joints", type=Path, required=True)
+    parser.add_argument("--joints", type=Path)
+    parser.add_argument("--cache", type=Path, help="file that keeps the recordings")
     parser.add_argument("--out", type=Path, help="folder of the images; without it none are drawn")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     body = Body.load()
     start = time.perf_counter()
-    clips = load_motions(arguments.motions, body)
+    clips = load_motions(arguments.motions, body, cache=arguments.cache)
     seconds = time.perf_counter() - start
-    scores = []
+    scores, sets = [], defaultdict(list)
     print(f"{'clip':36} frames  error mm  scale  late  lowest point mm (1 %, median)  slide mm")
     for clip in clips:
-        path = arguments.joints / f"{clip.name}.npz"
         joints = joints_of(clip, body)
-        low_mm = 1000 * np.percentile(lowest_height(body, clip.parameters).numpy(), [1, 50])
-        ground = f"{low_mm[0]:10.0f} {low_mm[1]:6.0f} {slide_mm(joints, clip.fps):16.1f}"
+        sampled = clip.parameters[:: -(-len(joints) // FRAMES_PER_CLIP)]
+        low_mm = 1000 * np.percentile(lowest_height(body, sampled).numpy(), [1, 50])
+        slide = slide_mm(joints, clip.fps)
+        ground = f"{low_mm[0]:10.0f} {low_mm[1]:6.0f} {slide:16.1f}"
+        sets[clip.name.split("_")[0]].append([len(joints), np.nan, *low_mm, slide])
         row = f"{clip.name:36} {len(joints):6}  {{}} {ground}"
-        if not path.is_file():
+        if arguments.joints is None:
+            reference = own_joints(arguments.motions / f"{clip.name}.bvh", len(joints))
+        else:
+            path = arguments.joints / f"{clip.name}.npz"
+            reference = read_npz(path, only={"joints", "names"}) if path.is_file() else None
+        if reference is None:
             print(row.format(f"{'no reference':21}"))
             continue
-        reference = read_npz(path, only={"joints", "names"})
-        scores.append(score(joints, reference))
-        last = scores[-1]
+        last = score(joints, reference)
+        scores.append(last)
+        sets[clip.name.split("_")[0]][-1][1] = last.error_mm
         print(row.format(f"{last.error_mm:8.1f}  {last.scale:.3f} {last.late_frames:5.2f}"))
         if arguments.out is not None and clip.name in DRAWN:
             arguments.out.mkdir(parents=True, exist_ok=True)
             draw(clip, joints, reference, body, arguments.out / f"{clip.name}.png")
+    print("set: clips, minutes; medians of error mm, lowest point mm (1 %, median), slide mm")
+    for name, rows in sorted(sets.items()):
+        lengths, *columns = np.array(rows).T
+        medians = "  ".join(f"{np.nanmedian(column):.1f}" for column in columns if np.isfinite(column).any())
+        print(f"{name:12} {len(rows):5} {lengths.sum() / 1800:6.1f}  {medians}")
     errors = np.array([s.error_mm for s in scores])
     by_joint = np.mean([s.by_joint_mm for s in scores], 0)
     print(

@@ -32,6 +32,7 @@ SMALLEST = {
     "ground": "MOTIONS --held-out bob --clips 1 --frames 30 --json",
     "lens": "MOTIONS --clips 1 --frames 24 --travel 0 --json",
     "input_ablation": "--motions MOTIONS --held-out bob --frames 4",
+    "lifting": "--motions MOTIONS --held-out bob --frames 32 --examples 512",
     "segmentation": "--rounds 1 --batch 2 --json",
     "self_supervision": "--rounds 1 --batch 2 --json",
     "shared_floor": "--scenes 2 --json",

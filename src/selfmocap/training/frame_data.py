@@ -18,7 +18,7 @@ from selfmocap.synthetic.image_scene import augment_images, sample_image_scene
 from selfmocap.synthetic.keypoint_scene import KeypointScene, sample_detections, sample_keypoint_scene
 from selfmocap.synthetic.motion_augmentation import augment_motions
 from selfmocap.synthetic.motions import MotionClip, from_recording, procedural_motions
-from selfmocap.synthetic.scene_pool import USES_PER_SCENE, PooledScenes, pooled_batches
+from selfmocap.synthetic.scene_pool import SEEDS_PER_RUN, USES_PER_SCENE, PooledScenes, pooled_batches
 
 NUM_AUGMENTED_MOTIONS = 2000
 """Motions of six seconds that are made from the recordings: mirrored, mixed, extrapolated."""
@@ -90,12 +90,13 @@ class PooledFrames:
         for drawn, generator in pooled_batches(
             self.scenes, self.config.clips, steps, batch, seed, workers, device
         ):
-            crops, masks = augment_images(generator, drawn.crops[:, None], drawn.masks[:, None])
-            inputs = FrameInputs(
-                crops[:, 0], drawn.keypoints[:, 0], drawn.confidence[:, 0], drawn.boxes, drawn.focal, drawn.center,
-                masks[:, 0],
-            )  # fmt: skip
-            yield inputs, BodyParameters(drawn.betas, drawn.R_cam_joint, drawn.p_cam_root)
+            yield _augmented_frames(drawn, generator)
+
+    def distinct(self, parts: int, seed: int) -> Iterator[tuple[FrameInputs, BodyParameters]]:
+        """Yield `parts` times `config.clips` frames, each of another person."""
+        for number in range(parts):
+            drawn = self.scenes(seed * SEEDS_PER_RUN + number)
+            yield _augmented_frames(drawn, torch.Generator().manual_seed(number))
 
     def scenes(self, seed: int) -> PooledScenes:
         """Draw `config.clips` scenes, each with USES_PER_SCENE sets of detected keypoints."""
@@ -117,6 +118,21 @@ class PooledFrames:
             R_cam_joint=points.truth.R_parent_joint[:, 0],
             p_cam_root=points.truth.p_world_root[:, 0],
         )
+
+
+def _augmented_frames(drawn: PooledScenes, generator: torch.Generator) -> tuple[FrameInputs, BodyParameters]:
+    """Return scenes with their first detections, other camera effects, and some without crops or masks."""
+    crops, masks = augment_images(generator, drawn.crops[:, None], drawn.masks[:, None])
+    inputs = FrameInputs(
+        crops[:, 0],
+        drawn.keypoints[:, 0],
+        drawn.confidence[:, 0],
+        drawn.boxes,
+        drawn.focal,
+        drawn.center,
+        masks[:, 0],
+    )
+    return inputs, BodyParameters(drawn.betas, drawn.R_cam_joint, drawn.p_cam_root)
 
 
 def batch_inputs(batch: TrainingBatch, rgb: bool) -> FrameInputs:

@@ -49,12 +49,10 @@ FRAME_PRESETS = {
     "paper": FrameTrainConfig.paper(),
 }
 """Presets by name; the reference of the command line describes them."""
-_NUM_POSES, _NUM_EXAMPLES, _EXAMPLES_AT_ONCE, _EXAMPLES_SEED = 100_000, 20_480, 256, 1
-"""Poses, and rendered people, of a training without rendering."""
-_NUM_LIFTING_MOTIONS = 500
-"""Augmented motions of a training without rendering, which draws from more recordings."""
 _SCENES_PER_PART = 128
 """Scenes with images that a worker sends at once; the cost of sending hardly depends on their number."""
+_NUM_LIFTING_MOTIONS, _NUM_POSES, _NUM_EXAMPLE_PARTS, _EXAMPLES_SEED = 500, 100_000, 160, 1
+"""Augmented motions, poses and parts of rendered people in a training without rendering."""
 
 
 def train_frame_preset(
@@ -103,10 +101,9 @@ def _lifting_frames(
     assert isinstance(rendered, PooledFrames)
     path = out / "examples.npz"
     if not path.is_file():
-        steps = range(_NUM_EXAMPLES // _EXAMPLES_AT_ONCE)
-        frames = rendered.batches(steps, _EXAMPLES_AT_ONCE, _EXAMPLES_SEED, 0, torch.device("cpu"))
-        counted = _counted(frames, "refine examples", len(steps), progress)
-        refine_examples(corrector, rendered.body, counted).save(path)
+        frames = rendered.distinct(_NUM_EXAMPLE_PARTS, _EXAMPLES_SEED)
+        counted = _counted(frames, "refine examples", _NUM_EXAMPLE_PARTS, progress)
+        refine_examples(corrector, counted).save(path)
     poses = sample_pose_table(rendered.motions, rendered.body, _NUM_POSES, 0, progress)
     return LiftingFrames(poses, RefinedExamples.load(path), rendered.body, rendered.config)
 

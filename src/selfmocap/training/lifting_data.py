@@ -11,6 +11,7 @@ import torch
 from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
 from selfmocap.geometry.camera import project
+from selfmocap.geometry.tensors import concat
 from selfmocap.io.progress import ProgressCallback, no_progress
 from selfmocap.models.frame import FrameInputs
 from selfmocap.synthetic.batches import SyntheticConfig, inside_image, sample_boxes
@@ -20,9 +21,12 @@ from selfmocap.synthetic.motions import MotionClip, PoseSequences, scale_root_pa
 from selfmocap.synthetic.pose_variety import PoseVariety, sample_varied_poses
 from selfmocap.synthetic.scene import sample_betas
 from selfmocap.synthetic.scene_pool import SEEDS_PER_RUN, map_in_workers
-from selfmocap.training.refined_examples import CropKeypoints, ErrorTransfer, RefinedExamples
+from selfmocap.training.refined_examples import ErrorTransfer, RefinedExamples
 
 _POSES_AT_ONCE = 1024
+_REPEATED_FRACTION = 0.25
+"""Fraction of examples themselves in a batch: transferred errors fit together less well than real ones, and a network
+sees through some of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +44,9 @@ class LiftingFrames:
     ) -> Iterator[tuple[FrameInputs, BodyParameters]]:
         """Yield `batch` frames for each of `steps`, on the device."""
         proxy = self.body.keypoint_proxy(DEFAULT_KEYPOINTS.name)
-        sample = partial(self._sample, batch, ErrorTransfer.of(self.examples), proxy)
+        sample = partial(
+            self._sample, batch, ErrorTransfer.of(self.examples, proxy, DEFAULT_KEYPOINTS.name), proxy
+        )
         numbers = [seed * SEEDS_PER_RUN + step for step in steps]
         for inputs, truth in map_in_workers(sample, numbers, workers):
             yield inputs.to(device), truth.to(device)
@@ -50,6 +56,14 @@ class LiftingFrames:
         self, count: int, transfer: ErrorTransfer, proxy: Body, seed: int
     ) -> tuple[FrameInputs, BodyParameters]:
         rng = np.random.default_rng(seed)
+        repeated = round(_REPEATED_FRACTION * count)
+        examples = self.examples[torch.from_numpy(rng.integers(len(self.examples), size=repeated))]
+        inputs, truth = self._unrendered(rng, count - repeated, transfer, proxy)
+        return concat([inputs, examples.inputs]), concat([truth, examples.truth])
+
+    def _unrendered(
+        self, rng: np.random.Generator, count: int, transfer: ErrorTransfer, proxy: Body
+    ) -> tuple[FrameInputs, BodyParameters]:
         chosen = torch.from_numpy(rng.integers(len(self.poses.p_world_root), size=count))
         R, p = self.poses.R_parent_joint[chosen], self.poses.p_world_root[chosen]
         mirrored = torch.from_numpy(rng.random(count) < 0.5)
@@ -66,19 +80,7 @@ class LiftingFrames:
         pixels = project(keypoints, focal, center)[:, None].double().numpy()
         inside = inside_image(pixels, views.size.numpy()[:, None, None])
         boxes = torch.from_numpy(sample_boxes(rng, pixels, inside)[:, 0]).float()
-        refined = transfer(rng, CropKeypoints.of(keypoints, truth.p_world_root, boxes, focal, center))
-        half = boxes[:, None, 2:]
-        inputs = FrameInputs(
-            crops=None,
-            keypoints=boxes[:, None, :2] + half * refined.coords,
-            confidence=refined.confidence,
-            boxes=boxes,
-            focal=focal,
-            center=center,
-            depths=half.squeeze(-1) * refined.depths,
-            depth_confidence=refined.depth_confidence,
-        )
-        return inputs, truth
+        return transfer(rng, keypoints, truth.p_world_root, boxes, focal, center), truth
 
 
 def sample_pose_table(
