@@ -34,6 +34,35 @@ def test_namespaces_do_not_count(motion: SkeletonMotion, prefix: str) -> None:
     assert rig.limbs["knee"] == (f"{prefix}left_knee", f"{prefix}right_knee")
 
 
+def test_names_of_motion_builder_count_before_lengths(motion: SkeletonMotion) -> None:
+    """A skeleton without toes whose feet end in sites as far away as the knees."""
+    named = {"pelvis": "Hips", "spine1": "Spine", "spine2": "Spine1", "neck": "Neck", "head": "Head"}
+    parts = {
+        "hip": "UpLeg",
+        "knee": "Leg",
+        "ankle": "Foot",
+        "collar": "Shoulder",
+        "shoulder": "Arm",
+        "elbow": "ForeArm",
+    }
+    for side in ("left", "right"):
+        named |= {
+            f"{side}_{part}": side.capitalize() + name for part, name in (parts | {"wrist": "Hand"}).items()
+        }
+        named[f"{side}_foot"] = f"{side.capitalize()}Foot_end"
+    offsets = motion.offsets.clone()
+    for side in ("left", "right"):
+        foot = motion.joint_names.index(f"{side}_foot")
+        offsets[foot] = torch.tensor([0.0, -0.46, 0.0])
+    long = replace(
+        motion, joint_names=tuple(named.get(name, name) for name in motion.joint_names), offsets=offsets
+    )
+    rig = identify_rig(long)
+    assert rig.limbs["hip"] == ("LeftUpLeg", "RightUpLeg") and rig.limbs["ankle"] == ("LeftFoot", "RightFoot")
+    inferred = infer_rig(long)
+    assert inferred is None or inferred.limbs["hip"] != rig.limbs["hip"], "lengths alone mislead"
+
+
 def unnamed(motion: SkeletonMotion) -> SkeletonMotion:
     return renamed(motion, tuple(f"bone{k}" for k in range(len(motion.joint_names))))
 

@@ -46,6 +46,19 @@ def _both(left: str, right: str, **patterns: str) -> dict[str, tuple[str, str]]:
     return {part: (pattern.format(left), pattern.format(right)) for part, pattern in patterns.items()}
 
 
+def _motion_builder(spine: int, **toes: str) -> RigNaming:
+    return RigNaming(
+        f"MotionBuilder, {spine} joints of the spine, {'with' if toes else 'without'} toes",
+        pelvis="Hips",
+        spine=("Spine", "Spine1", "Spine2")[:spine],
+        neck=("Neck", "Head"),
+        limbs=_both(
+            "Left", "Right", hip="{}UpLeg", knee="{}Leg", ankle="{}Foot", collar="{}Shoulder", shoulder="{}Arm",
+            elbow="{}ForeArm", wrist="{}Hand", **toes,
+        ),
+    )  # fmt: skip
+
+
 RIG_NAMINGS = (
     RigNaming(
         "CMU (Acclaim)",
@@ -123,4 +136,9 @@ RIG_NAMINGS = (
             collar="{}Shoulder", shoulder="{}Arm", elbow="{}ForeArm", wrist="{}Hand",
         ),
     ),
+    _motion_builder(3, foot="{}ToeBase"),
+    _motion_builder(3),
+    _motion_builder(2, foot="{}ToeBase"),
+    _motion_builder(2),
 )  # fmt: skip
+"""The first that fits counts: a skeleton may have more joints than a naming."""
