@@ -10,6 +10,7 @@ import torch
 from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.geometry.camera import project
 from selfmocap.geometry.tensors import concat
+from selfmocap.models.checkpoints import save_network
 from selfmocap.models.config import NetworkConfig
 from selfmocap.models.frame import FrameInputs, FrameNetwork
 from selfmocap.synthetic.batches import SyntheticConfig
@@ -87,7 +88,9 @@ def test_a_person_gets_the_errors_of_the_most_similar_example(body: Body, exact:
     torch.testing.assert_close(nearest.keypoints, own, atol=0.05, rtol=1e-4)
     assert nearest.depths is not None and inputs.depths is not None
     torch.testing.assert_close(nearest.depths, inputs.depths, atol=0.05, rtol=1e-3)
-    assert sum(torch.equal(g.depth_confidence, inputs.depth_confidence) for g in got) > 3
+    confidences = [g.depth_confidence for g in got if g.depth_confidence is not None]
+    assert inputs.depth_confidence is not None
+    assert sum(torch.equal(c, inputs.depth_confidence) for c in confidences) > 3
 
 
 def test_inputs_without_errors_are_the_projected_body(body: Body, frames: LiftingFrames) -> None:
@@ -97,6 +100,7 @@ def test_inputs_without_errors_are_the_projected_body(body: Body, frames: Liftin
     torch.testing.assert_close(inputs.keypoints, pixels, atol=0.1, rtol=1e-4)
     at_root = (inputs.focal.mean(-1) / truth.p_world_root[:, 2])[:, None]
     depths = (keypoints[..., 2] - truth.p_world_root[:, None, 2]) * at_root
+    assert inputs.depths is not None
     ratio = (inputs.depths * depths).sum() / depths.square().sum()
     assert ratio == pytest.approx(1, abs=0.02), "exact examples have a gain of 1"
     visible = ((pixels > 0) & (pixels < 2 * inputs.center[:, None])).all(-1)
@@ -147,5 +151,8 @@ def test_only_the_part_behind_the_corrector_learns(body: Body, frames: LiftingFr
 
 def test_the_preset_needs_a_network_with_a_corrector(tmp_path: Path) -> None:
     data = FrameDataConfig(validation_frames=32)
-    with pytest.raises(ValueError, match="--init-from"):
-        train_frame_preset(tmp_path, FrameRunConfig(preset="lifting", steps=1), data, lambda *_: None)
+    save_network(tmp_path / "other.safetensors", FrameNetwork(NetworkConfig(trunk="none", rgb=False)), {})
+    for init_from, found in ((None, "none"), (tmp_path / "other.safetensors", "another configuration")):
+        run = FrameRunConfig(preset="lifting", steps=1, init_from=init_from)
+        with pytest.raises(ValueError, match=f"--init-from, found .*{found}"):
+            train_frame_preset(tmp_path / "out", run, data, lambda *_: None)

@@ -67,14 +67,14 @@ def train_frame_preset(
         FRAME_PRESETS[run.preset], **{name: value for name, value in overrides.items() if value is not None}
     )
     initial, body = load_network(run.init_from)[0] if run.init_from else None, Body.load()
+    corrector = _corrector(config.network, initial) if run.preset == "lifting" else None
     out.mkdir(parents=True, exist_ok=True)
-    augmented = _NUM_LIFTING_MOTIONS if run.preset == "lifting" else NUM_AUGMENTED_MOTIONS
+    augmented = _NUM_LIFTING_MOTIONS if corrector else NUM_AUGMENTED_MOTIONS
     loaded = _load_data(data, body, out / "motions.npz", augmented, progress)
     source, posed = frame_source(config.network, loaded, body), None
     validation = validation_frames(loaded, body, bool(config.network.images), data.validation_frames)
-    if run.preset == "lifting":
-        corrector = _corrector(initial)
-        source = _lifting_frames(source, corrector, out, progress)
+    if corrector:
+        source = _lifting_frames(source, corrector, out / "examples.npz", run.resume, progress)
         with torch.no_grad():
             validation = [(x.with_refined(corrector.refine_keypoints(x)), truth) for x, truth in validation]
         posed = body.keypoint_proxy(config.network.keypoint_set)
@@ -85,22 +85,25 @@ def train_frame_preset(
     return validate_frame_network(network, body, validation) if validation else {}
 
 
-def _corrector(initial: FrameNetwork | None) -> FrameNetwork:
-    if initial is None or initial.corrector is None:
+def _corrector(config: NetworkConfig, initial: FrameNetwork | None) -> FrameNetwork:
+    if initial is None or initial.config != config:
         raise ValueError(
-            "the preset lifting trains on the refined keypoints of another network: name one of the preset default as "
-            "--init-from"
+            "the preset lifting trains on the refined keypoints of another network: name a weights file of the preset "
+            f"default as --init-from, found {'none' if initial is None else 'one of another configuration'}"
         )
     return initial
 
 
 def _lifting_frames(
-    rendered: FrameSource | FrameStream, corrector: FrameNetwork, out: Path, progress: ProgressCallback
+    rendered: FrameSource | FrameStream,
+    corrector: FrameNetwork,
+    path: Path,
+    resume: bool,
+    progress: ProgressCallback,
 ) -> LiftingFrames:
-    """Render and refine examples, unless the folder `out` holds them, and draw the poses to train on."""
+    """Draw the poses to train on, and render and refine examples into the file `path`; a resumed run has them."""
     assert isinstance(rendered, PooledFrames)
-    path = out / "examples.npz"
-    if not path.is_file():
+    if not (resume and path.is_file()):
         frames = rendered.distinct(_NUM_EXAMPLE_PARTS, _EXAMPLES_SEED)
         counted = _counted(frames, "refine examples", _NUM_EXAMPLE_PARTS, progress)
         refine_examples(corrector, counted).save(path)
