@@ -1,8 +1,9 @@
 """Read numpy arrays from pickles without running any code that the pickle names."""
 
+import contextlib
 import pickle
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -66,6 +67,15 @@ def _rebuild(kind: Any, *_: Any) -> Any:
     return kind()
 
 
+def _empty_dict(*_: Any) -> dict[Any, Any]:
+    return {}
+
+
+def _empty_bytes(*_: Any) -> bytes:
+    """Stand-in for `bytes`, which protocol 2 calls without arguments where the data is empty."""
+    return b""
+
+
 _ARRAY_MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")
 _SAFE: dict[tuple[str, str], Callable[..., Any]] = {
     ("numpy", "ndarray"): _Array,
@@ -75,19 +85,30 @@ _SAFE: dict[tuple[str, str], Callable[..., Any]] = {
     ("copyreg", "_reconstructor"): _rebuild,
     ("__builtin__", "object"): _Attributes,
     ("builtins", "object"): _Attributes,
+    ("__builtin__", "dict"): _empty_dict,
+    ("builtins", "dict"): _empty_dict,
+    ("__builtin__", "bytes"): _empty_bytes,
+    ("collections", "OrderedDict"): _empty_dict,
+    ("collections", "defaultdict"): _empty_dict,
     **{(module, "_frombuffer"): _from_buffer for module in ("numpy.core.numeric", "numpy._core.numeric")},
     **{(module, "_reconstruct"): _rebuild for module in _ARRAY_MODULES},
     **{(module, "scalar"): _scalar for module in _ARRAY_MODULES},
 }
 
 
+def safe_class(module: str, name: str) -> Any:
+    """Return the stand-in for a class or function that a pickle names. Raises UnpicklingError for one that is not
+    needed for plain data, numpy arrays, scipy sparse matrices and chumpy arrays."""
+    if (module, name) in _SAFE:
+        return _SAFE[module, name]
+    if module.startswith("chumpy.") or re.fullmatch(r"scipy\.sparse\.(_?cs[cr]|_?coo)", module):
+        return _Attributes
+    raise pickle.UnpicklingError(f"{module}.{name}")
+
+
 class _ArraysOnly(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) in _SAFE:
-            return _SAFE[module, name]
-        if module.startswith("chumpy.") or re.fullmatch(r"scipy\.sparse\.(_?cs[cr]|_?coo)", module):
-            return _Attributes
-        raise pickle.UnpicklingError(f"{module}.{name}")
+        return safe_class(module, name)
 
 
 def read_pickle(path: Path | str, max_bytes: int = MAX_PICKLE_BYTES) -> Any:
@@ -100,16 +121,23 @@ def read_pickle(path: Path | str, max_bytes: int = MAX_PICKLE_BYTES) -> Any:
         raise ValueError(
             f"{path}: expected a pickle of at most {max_bytes} bytes, found {path.stat().st_size}"
         )
+    expected = "a pickle of numpy arrays, scipy sparse matrices and chumpy arrays"
+    with refusing_other_objects(path, expected), path.open("rb") as file:
+        return plain_data(_load(file))
+
+
+@contextlib.contextmanager
+def refusing_other_objects(path: Path, expected: str) -> Iterator[None]:
+    """Turn the errors of reading a pickle into a ValueError that names the file, and what was expected and found."""
     try:
-        with path.open("rb") as file:
-            return _plain(_load(file), depth=0)
+        yield
     except (
         pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError,
         MemoryError, OverflowError, UnicodeDecodeError, RecursionError,
     ) as error:  # fmt: skip
         raise ValueError(
-            f"{path}: expected a pickle of numpy arrays, scipy sparse matrices and chumpy arrays only, found "
-            f"{error or type(error).__name__}; it is refused because other objects could run code"
+            f"{path}: expected {expected} only, found {error or type(error).__name__}; it is refused "
+            "because other objects could run code"
         ) from error
 
 
@@ -117,22 +145,36 @@ def _load(file: IO[bytes]) -> Any:
     return _ArraysOnly(file, encoding="latin1").load()
 
 
-def _plain(value: Any, depth: int) -> Any:
+def plain_data(value: Any) -> Any:
+    """Convert what was unpickled with `safe_class` to numpy arrays, numbers and text in dicts, lists and tuples.
+
+    Raises UnpicklingError for data of another type, and for data nested too deeply."""
+    return _plain(value, 0, {})
+
+
+def _plain(value: Any, depth: int, done: dict[int, Any]) -> Any:
+    """`done` has the result for each container by its id: one that is stored once can be referred to very often."""
     if depth > _MAX_DEPTH:
         raise pickle.UnpicklingError(f"data nested deeper than {_MAX_DEPTH} levels")
-    if isinstance(value, _Attributes):
-        return _plain(_array_of(value), depth + 1)
-    if isinstance(value, np.ndarray):
-        if value.dtype.hasobject:
-            return [_plain(item, depth + 1) for item in value.ravel().tolist()]
-        return np.asarray(value)
-    if isinstance(value, dict):
-        return {key: _plain(item, depth + 1) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(_plain(item, depth + 1) for item in value)
+    if isinstance(value, (dict, list, tuple, np.ndarray, _Attributes)):
+        if id(value) not in done:
+            done[id(value)] = _plain_container(value, depth + 1, done)
+        return done[id(value)]
     if value is None or isinstance(value, (bool, int, float, str, bytes, np.generic)):
         return value
     raise pickle.UnpicklingError(f"a value of type {type(value).__name__}")
+
+
+def _plain_container(value: Any, depth: int, done: dict[int, Any]) -> Any:
+    if isinstance(value, _Attributes):
+        return _plain(_array_of(value), depth, done)
+    if isinstance(value, np.ndarray):
+        if value.dtype.hasobject:
+            return [_plain(item, depth, done) for item in value.ravel().tolist()]
+        return np.asarray(value)
+    if isinstance(value, dict):
+        return {key: _plain(item, depth, done) for key, item in value.items()}
+    return type(value)(_plain(item, depth, done) for item in value)
 
 
 def _array_of(value: _Attributes) -> Any:
@@ -143,7 +185,7 @@ def _array_of(value: _Attributes) -> Any:
     if "x" in found:
         return found["x"]
     if {"a", "idxs", "preferred_shape"} <= found.keys():
-        return np.asarray(_plain(found["a"], 0)).ravel()[found["idxs"]].reshape(found["preferred_shape"])
+        return np.asarray(plain_data(found["a"])).ravel()[found["idxs"]].reshape(found["preferred_shape"])
     raise pickle.UnpicklingError(f"an object with attributes {sorted(found)}")
 
 
