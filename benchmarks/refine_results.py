@@ -1,11 +1,13 @@
 """Measure the refinement of other systems' bodies: errors before and after it. Synthetic people who move like
 recordings, a static camera, a corrupted detector, and bodies with four kinds of errors of a given mean size.
 
-    python benchmarks/refine_results.py MOTIONS [--clips 12] [--frames 60] [--kinds noisy jittery drifting scaled]
+    python benchmarks/refine_results.py MOTIONS [--clips 12] [--frames 60] [--steps 300]
 """
 
 import argparse
+import functools
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,18 +16,21 @@ import roma
 import torch
 from torch import Tensor
 
+from selfmocap.adaptation.fit import FitConfig
+from selfmocap.adaptation.objective import split_and_full
 from selfmocap.body_model.body import Body, BodyParameters, forward_kinematics
 from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
 from selfmocap.datasets.motions_folder import load_motions
 from selfmocap.evaluation.paper.clips import with_swaps_undone
 from selfmocap.geometry.camera import Camera
-from selfmocap.models.inference import to_world
+from selfmocap.geometry.tensors import concat
+from selfmocap.models.inference import mean_confidence, to_world
 from selfmocap.pipeline.postprocessing.foot_contact import find_contacts
 from selfmocap.pipeline.postprocessing.postprocess import postprocess
 from selfmocap.pipeline.postprocessing.rebuild import keypoint_body
 from selfmocap.pipeline.postprocessing.smoothness_metrics import foot_slide_mm, jitter
-from selfmocap.pipeline.result_refinement import refine_bodies
+from selfmocap.pipeline.result_refinement import clip_for_fitting, fit_if_better
 from selfmocap.synthetic.batches import SyntheticConfig
 from selfmocap.synthetic.cameras import CameraConfig
 from selfmocap.synthetic.corrupt import KeypointErrors
@@ -105,6 +110,18 @@ def start_of(kind: str, truth: BodyParameters, body: Body, seed: int) -> BodyPar
     return start
 
 
+def as_motion(body: Body, camera: Camera, seen: Observations, bodies: BodyParameters) -> Motion:
+    """Return bodies in the camera frame as a motion."""
+    return Motion.from_parameters(
+        body,
+        to_world(bodies, camera),
+        camera,
+        seen.image_size,
+        seen.frame_times,
+        confidence=mean_confidence(seen.keypoint_confidence),
+    )
+
+
 def scores(motion: Motion, truth: Motion) -> dict[str, float]:
     """Compute the errors of a motion in the camera frame, and its smoothness."""
     joints, goal = motion.joints_cam, truth.joints_cam
@@ -124,38 +141,39 @@ def main() -> None:
     parser.add_argument("motions", type=Path)
     parser.add_argument("--clips", type=int, default=12)
     parser.add_argument("--frames", type=int, default=60)
-    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=FitConfig().steps)
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS)
     options = parser.parse_args()
     body = Body.load()
     small = keypoint_body(body)
     motions: list[MotionClip] = [from_recording(clip, body) for clip in load_motions(options.motions, body)]
-    rows: list[dict[str, object]] = []
-    for number in range(options.first, options.first + options.clips):
+    cases: list[tuple[int, str, BodyParameters, Callable[[BodyParameters], Motion], Motion]] = []
+    clips = []
+    for number in range(options.clips):
         seen, scene = observed(SEED + number, options.frames, motions, body)
+        camera = Camera.looking_along_z(float(scene.focal[0, 0]), *seen.image_size)
+        camera = replace(camera, center=scene.center[0])
         truth = BodyParameters(
             scene.truth.betas[0, 0], scene.truth.R_parent_joint[0], scene.truth.p_world_root[0]
         )
-        camera = Camera.looking_along_z(float(scene.focal[0, 0]), *seen.image_size)
-        camera = replace(camera, center=scene.center[0])
-
-        def motion_of(bodies: BodyParameters, seen: Observations = seen, camera: Camera = camera) -> Motion:
-            return Motion.from_parameters(
-                small, to_world(bodies, camera), camera, seen.image_size, seen.frame_times
-            )
-
-        goal = motion_of(truth)
+        motion_of = functools.partial(as_motion, small, camera, seen)
         for kind in options.kinds:
             start = start_of(kind, truth, body, SEED + number)
-            found = refine_bodies(body, start, seen, camera)
-            row = {
-                "clip": number, "kind": kind, "refined": found.refined,
-                "px": [round(found.before_px, 2), round(found.after_px, 2)],
-                "before": scores(motion_of(start), goal), "fitted": scores(motion_of(found.bodies), goal),
-                "after": scores(postprocess(motion_of(found.bodies), body), goal),
-            }  # fmt: skip
-            rows.append(row)
-            print(json.dumps(row), flush=True)
+            cases.append((number, kind, start, motion_of, motion_of(truth)))
+            clips.append(clip_for_fitting(seen, camera))
+    split, full = split_and_full(clips)
+    spread = [replace(start, betas=start.betas.expand(options.frames, -1)) for *_, start, _, _ in cases]
+    fitted, better, *px = fit_if_better(body, concat(spread), split, full, FitConfig(options.steps))
+    rows = []
+    for case, (number, kind, start, motion_of, goal) in enumerate(cases):
+        found = fitted[full.clip == case]
+        motion = motion_of(replace(found, betas=found.betas[0]))
+        rows.append({
+            "clip": number, "kind": kind, "refined": bool(better[case]), "px": [float(x[case]) for x in px],
+            "before": scores(motion_of(start), goal), "fitted": scores(motion, goal),
+            "after": scores(postprocess(motion, body), goal),
+        })  # fmt: skip
+        print(json.dumps(rows[-1]), flush=True)
     for kind in options.kinds:
         print(kind, json.dumps(summary([row for row in rows if row["kind"] == kind])))
     print("all", json.dumps(summary(rows)))

@@ -33,6 +33,7 @@ SMALLEST = {
     "lens": "MOTIONS --clips 1 --frames 24 --travel 0 --json",
     "input_ablation": "--motions MOTIONS --held-out bob --frames 4",
     "lifting": "--motions MOTIONS --held-out bob --frames 32 --examples 512",
+    "refine_results": "MOTIONS --clips 1 --frames 8 --steps 2 --kinds scaled",
     "segmentation": "--rounds 1 --batch 2 --json",
     "self_supervision": "--rounds 1 --batch 2 --json",
     "shared_floor": "--scenes 2 --json",

@@ -56,7 +56,7 @@ def test_equal_windows_blend_to_the_original() -> None:
     whole = turning(30)
     parts: list[BodyParameters] = []
     for begin, end, overlap in ((0, 12, 0), (8, 24, 4), (20, 30, 4)):
-        parts = solve._append_blended(parts, whole[begin:end], overlap)
+        parts = solve.append_blended(parts, whole[begin:end], overlap)
     found = concat(parts)
     torch.testing.assert_close(found.R_parent_joint, whole.R_parent_joint, atol=1e-5, rtol=0)
     torch.testing.assert_close(found.p_world_root, whole.p_world_root)
@@ -65,7 +65,7 @@ def test_equal_windows_blend_to_the_original() -> None:
 def test_different_windows_blend_without_a_step() -> None:
     whole = turning(30)
     other = BodyParameters(whole.betas, whole.R_parent_joint, whole.p_world_root + 0.1)
-    found = concat(solve._append_blended([whole[:20]], other[10:], 10))
+    found = concat(solve.append_blended([whole[:20]], other[10:], 10))
     steps = found.p_world_root.diff(dim=0) - whole.p_world_root.diff(dim=0)
     assert len(found.p_world_root) == 30
     assert steps.abs().max() < 0.1 / 10

@@ -16,6 +16,7 @@ COMMANDS = (
     "capture",
     "export",
     "retarget",
+    "refine",
     "observe",
     "infer",
     "adapt",

@@ -137,6 +137,18 @@ def _capture(
     estimates = [_refine(job, *one, chosen) for one in zip(people, choices, strict=True)]
     load = functools.partial(_load_motion, job, when="after")
     cameras = [place_in_world(stages, camera, load, estimates) for camera in cameras]
+    return finish_capture(job, cameras, choices, estimates, observed, lens)
+
+
+def finish_capture(
+    job: _Job,
+    cameras: list[ShotCamera],
+    choices: list[PersonChoice],
+    estimates: list[StageRecord],
+    observed: StageRecord,
+    lens: LensChoice,
+) -> list[Motion]:
+    """Post-process, export, draw and report the people before `cameras`, whose bodies are in files of `Estimate`."""
     people = sorted((one for camera in cameras for one in camera.people), key=lambda one: one.number)
     levels: dict[int, StageRecord | None] = {}
     for camera in cameras:
@@ -146,15 +158,15 @@ def _capture(
         for person, choice, estimate in zip(people, choices, estimates, strict=True)
     ]
     motions = [Motion.load(person.folder / "motion.npz") for person in people]
-    export_people(stages, motions, processed, _body(), out, config.formats, config.options)
+    export_people(job.stages, motions, processed, _body(), job.out, job.config.formats, job.config.options)
     _draw(job, motions, processed, lens.lens)
     measured = [_measure(job, *one) for one in zip(people, motions, estimates, processed, strict=True)]
     report = capture_report(
-        name, observed, stages.finished.values(), people, choices, measured, motions, cameras, lens
+        job.name, observed, job.stages.finished.values(), people, choices, measured, motions, cameras, lens
     )
-    stages.sweep()
+    job.stages.sweep()
     _write_page(job, people, motions, [*processed, *measured], report)
-    write_json(out / "report.json", report, indent=1)
+    write_json(job.out / "report.json", report, indent=1)
     return motions
 
 

@@ -107,6 +107,32 @@ def recorded_settings(config: CaptureConfig) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
+class RefineConfig:
+    """Settings of the refinement of another system's result. Raises ValueError for an invalid value."""
+
+    quality: Quality = "balanced"
+    """Detectors: `fast`, `balanced` or `best`, each more exact and slower."""
+    focal: float | None = None
+    """Focal length, px; None is the result's, or 1.2 times the longer side of the image for a result without one."""
+    height: float | None = None
+    """The person's stature, metres, which sets the scale."""
+    static_camera: Literal["auto", "yes", "no"] = "auto"
+    """Whether the camera is static. Ground alignment and foot locking need a static camera. `auto` measures the motion
+    of the background."""
+    formats: tuple[str, ...] = DEFAULT_FORMATS
+    """Formats to export: bvh, glb, usd, amass, smpl, csv, trc."""
+    options: ExportOptions = field(default_factory=ExportOptions)
+    """Options of the exported files. With an SMPL model, the result's shape is used too."""
+    input: InputOptions = field(default_factory=InputOptions)
+    """Options of reading the video."""
+
+    def __post_init__(self) -> None:
+        CaptureConfig(
+            quality=self.quality, focal=self.focal, height=self.height, formats=self.formats
+        )  # The same limits.
+
+
+@dataclass(frozen=True)
 class InferFolderConfig:
     """Settings of inference on a folder of observations."""
 

@@ -1,29 +1,112 @@
 """Refine the bodies of another system on observed keypoints, and keep the refinement only if held-out keypoints agree.
 
 The steps are those of a capture after its network: direct fitting from the given bodies, selection by the held-out
-error, and all frames in windows."""
+error on a sample of the frames, and all frames in windows."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from selfmocap.adaptation.fit import REFINE, FitConfig, fit
-from selfmocap.adaptation.objective import FittingData, heldout_reprojection_px, split_and_full
+from selfmocap.adaptation.fit import FitConfig, fit, rescale_depth_for_shape, select_frames
+from selfmocap.adaptation.objective import (
+    FittingData,
+    gather_fitting_data,
+    heldout_reprojection_px,
+    split_and_full,
+)
 from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
 from selfmocap.geometry.camera import Camera, project
+from selfmocap.geometry.tensors import concat
 from selfmocap.models.frame import FrameInputs
+from selfmocap.pipeline.samples import spread_rows
+from selfmocap.pipeline.solve import REFINE_WINDOW, WINDOW_OVERLAP, append_blended
 from selfmocap.tracking.confidence import VISIBLE
 from selfmocap.tracking.observations import Observations
 
 MIN_BOX_OVERLAP = 0.3
-"""Mean intersection over union of the boxes of a person of the result and the observed person that they are."""
-_MIN_BOX_SIDE = 1.0
-"""px."""
+"""Smallest mean intersection over union of the boxes of a person of a result and of an observed person who are the
+same."""
+_SAMPLE_FRAMES = 600
+"""Frames on which the refinement is compared with the given bodies."""
+
+
+@dataclass(frozen=True, eq=False)
+class GivenBodies:
+    """One person of a result as the video's camera sees them."""
+
+    frame_index: Int[Tensor, " time"]
+    bodies: BodyParameters
+    """In the camera frame; one shape."""
+    pixels: Float[Tensor, "time 23 2"]
+    """The COCO-23 points in the image, px."""
+
+    def at(self, frame_index: Int[Tensor, " frames"]) -> BodyParameters:
+        """Return the bodies of some of the frames."""
+        return self.bodies[torch.searchsorted(self.frame_index, frame_index)]
+
+
+def in_camera(motion: Motion, camera: Camera, image_size: tuple[int, int]) -> GivenBodies:
+    """Place the bodies of a motion before another camera, so that each pelvis keeps its pixel and the person their size
+    in the image: distances are in proportion to the focal length. `image_size` is the video's, of whose images the
+    result may have seen smaller ones."""
+    ratio = image_size[0] / motion.image_size[0]
+    focal, center = motion.camera.focal * ratio, (motion.camera.center + 0.5) * ratio - 0.5
+    p_cam = motion.joints_cam[:, 0]
+    depth = p_cam[:, 2:] * (camera.focal.mean() / focal.mean())
+    pixels = focal * p_cam[:, :2] / p_cam[:, 2:] + center
+    moved = torch.cat([(pixels - camera.center) / camera.focal * depth, depth], dim=-1)
+    R = motion.parameters.R_parent_joint.clone()
+    R[:, 0] = motion.camera.R_cam_world @ R[:, 0]
+    points = motion.keypoints_cam - p_cam[:, None] + moved[:, None]
+    return GivenBodies(
+        motion.frame_index,
+        BodyParameters(motion.parameters.betas, R, moved),
+        project(points, camera.focal, camera.center),
+    )
+
+
+# ---- the same people -------------------------------------------------------------------------------------------
+
+
+def match_people(given: Sequence[GivenBodies], observed: Sequence[Observations]) -> list[tuple[int, int]]:
+    """Assign people of a result to observed people, so that the sum over frames of the overlap of their boxes is
+    largest. Pairs with a mean overlap below MIN_BOX_OVERLAP are left out."""
+    overlaps = [[_box_overlaps(one, other) for other in observed] for one in given]
+    gain = torch.tensor([[float(overlap.sum()) for overlap in row] for row in overlaps])
+    pairs = zip(*linear_sum_assignment(-gain.numpy()), strict=True)
+    return [
+        (int(one), int(other))
+        for one, other in pairs
+        if len(overlap := overlaps[one][other]) and float(overlap.mean()) >= MIN_BOX_OVERLAP
+    ]
+
+
+def _box_overlaps(given: GivenBodies, observed: Observations) -> Float[Tensor, " frames"]:
+    """Compute the intersection over union of the boxes around visible keypoints, in the frames of both."""
+    observed = observed.in_set(DEFAULT_KEYPOINTS.name)
+    visible = observed.keypoint_confidence >= VISIBLE
+    both = torch.isin(observed.frame_index, given.frame_index) & (visible.sum(1) > 1)
+    rows = torch.searchsorted(given.frame_index, observed.frame_index[both])
+    a, b = _boxes(given.pixels[rows], visible[both]), _boxes(observed.keypoints[both], visible[both])
+    low, high = torch.maximum(a[0], b[0]), torch.minimum(a[1], b[1])
+    common = (high - low).clamp_min(0).prod(-1)
+    areas = [(box[1] - box[0]).prod(-1) for box in (a, b)]
+    return common / (sum(areas, torch.zeros(())) - common).clamp_min(1e-6)
+
+
+def _boxes(points: Float[Tensor, "frames 23 2"], visible: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the corners of the boxes around the same keypoints of each frame."""
+    hidden = ~visible[..., None]
+    return points.masked_fill(hidden, torch.inf).amin(1), points.masked_fill(hidden, -torch.inf).amax(1)
+
+
+# ---- fitting ---------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,35 +124,72 @@ class Refinement:
 
 def refine_bodies(
     body: Body,
-    start: BodyParameters,
+    given: BodyParameters,
     observations: Observations,
     camera: Camera,
     config: FitConfig | None = None,
 ) -> Refinement:
-    """Fit the bodies `start` (camera frame) to observed keypoints.
+    """Fit the bodies `given` (camera frame, one shape) to observed keypoints.
 
-    The fit without a tenth of the keypoints is compared with `start` on that tenth. Only if its error is smaller, the
-    fit to all keypoints is kept."""
+    The fit without a tenth of the keypoints is compared with the given bodies on that tenth. Only if its error is
+    smaller, the fit to all keypoints is kept."""
     config = config or FitConfig()
-    split, full = fitting_data(observations, camera)
-    start = BodyParameters(_spread(start.betas, len(observations)), start.R_parent_joint, start.p_world_root)
-
-    def error_px(bodies: BodyParameters) -> float:
-        return float(heldout_reprojection_px(body, bodies, split)[0])
-
-    before, after = error_px(start), error_px(fit(body, start, split, config))
-    if not after < before:
-        return Refinement(replace(start, betas=start.betas[0]), False, before, before)
-    fitted = fit(body, start, full, config)
-    return Refinement(replace(fitted, betas=fitted.betas[0]), True, before, after)
-
-
-def _spread(betas: Float[Tensor, "*#time betas"], frames: int) -> Float[Tensor, "time betas"]:
-    return betas.expand(frames, -1).contiguous()
+    rows = spread_rows(len(observations), _SAMPLE_FRAMES)
+    split, full = split_and_full([clip_for_fitting(observations[rows], camera)])
+    fitted, better, before, after = fit_if_better(
+        body, _with_betas_by_frame(given[rows]), split, full, config
+    )
+    if not better.item():
+        return Refinement(given, False, before.item(), after.item())
+    if len(observations) > REFINE_WINDOW:
+        fitted = _fit_windows(body, given, observations, camera, fitted.betas[0], config)
+    return Refinement(replace(fitted, betas=fitted.betas[0]), True, before.item(), after.item())
 
 
-def fitting_data(observations: Observations, camera: Camera) -> tuple[FittingData, FittingData]:
-    """Return the observations as data for fitting, with keypoints held out and in full. Fitting uses no network."""
+def fit_if_better(
+    body: Body, start: BodyParameters, split: FittingData, full: FittingData, config: FitConfig
+) -> tuple[BodyParameters, Bool[Tensor, " clips"], Float[Tensor, " clips"], Float[Tensor, " clips"]]:
+    """Fit the bodies of some clips, and keep `start` for those whose held-out error a fit to `split` does not lower.
+
+    Returns the bodies, which clips are fitted, and the held-out errors of `start` and of the kept bodies, px of the 128
+    px crop."""
+    before = heldout_reprojection_px(body, start, split)
+    after = heldout_reprojection_px(body, fit(body, start, split, config), split)
+    better = after < before
+    if not better.any():
+        return start, better, before, before
+    fitted = select_frames(better[full.clip], fit(body, start, full, config), start)
+    return fitted, better, before, torch.where(better, after, before)
+
+
+def _fit_windows(
+    body: Body,
+    given: BodyParameters,
+    observations: Observations,
+    camera: Camera,
+    betas: Float[Tensor, " betas"],
+    config: FitConfig,
+) -> BodyParameters:
+    """Fit all frames with a fixed shape, a window at a time; overlapping windows are blended."""
+    parts: list[BodyParameters] = []
+    done = 0
+    while done < len(observations):
+        rows = slice(max(done - WINDOW_OVERLAP, 0), done + REFINE_WINDOW)
+        data = gather_fitting_data([clip_for_fitting(observations[rows], camera)])
+        start = _with_betas_by_frame(given[rows])
+        start = rescale_depth_for_shape(body, start, betas.expand(len(data), -1))
+        fitted = fit(body, start, data, replace(config, free_shape=False))
+        parts = append_blended(parts, fitted, done - rows.start)
+        done += REFINE_WINDOW
+    return concat(parts)
+
+
+def _with_betas_by_frame(bodies: BodyParameters) -> BodyParameters:
+    return replace(bodies, betas=bodies.betas.expand(len(bodies.p_world_root), -1).contiguous())
+
+
+def clip_for_fitting(observations: Observations, camera: Camera) -> tuple[Observations, FrameInputs, float]:
+    """Return observations, inputs and frame rate as `gather_fitting_data` takes them. Fitting uses no network."""
     observed = observations.in_set(DEFAULT_KEYPOINTS.name)
     frames = len(observed)
     inputs = FrameInputs(
@@ -80,4 +200,4 @@ def fitting_data(observations: Observations, camera: Camera) -> tuple[FittingDat
         focal=camera.focal.to(observed.boxes).expand(frames, 2),
         center=camera.center.to(observed.boxes).expand(frames, 2),
     )
-    return split_and_full([(observed, inputs, observed.fps)])
+    return observed, inputs, observed.fps

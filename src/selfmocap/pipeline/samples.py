@@ -32,17 +32,14 @@ class CapturedPerson:
     observations: Observations
     """All frames, without images."""
     lens: Lens
+    camera: Camera
+    """The camera of the undistorted observations; of one that moves, and whose path is known, in every frame."""
 
     @classmethod
     def load(cls, number: int, folder: Path, lens: Lens) -> "CapturedPerson":
         """Read a folder with `observations.npz`, and undistort what it holds."""
         observations = Observations.load(folder / "observations.npz", images=())
-        return cls(number, folder, undistort_observations(observations, lens), lens)
-
-    @property
-    def camera(self) -> Camera:
-        """The camera of the undistorted observations."""
-        return self.lens.camera()
+        return cls(number, folder, undistort_observations(observations, lens), lens, lens.camera())
 
     @property
     def observations_file(self) -> Path:

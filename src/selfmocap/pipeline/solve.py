@@ -214,7 +214,7 @@ def estimate_person(
         if choice.refined:
             estimate = fit(solver.body, estimate, data, config)
         before.append(first[done - begin :].to("cpu"))
-        after = _append_blended(after, estimate.to("cpu"), done - begin)
+        after = append_blended(after, estimate.to("cpu"), done - begin)
         done = begin + len(window)
         progress(f"refine {person.number}", done, len(person.observations))
     confidence = person.observations.keypoint_confidence.mean(-1, keepdim=True).clamp_min(1e-3)
@@ -223,7 +223,7 @@ def estimate_person(
     return Estimate(replace(original, betas=mean_betas), replace(concat(after), betas=after[0].betas[0]))
 
 
-def _append_blended(parts: list[BodyParameters], part: BodyParameters, overlap: int) -> list[BodyParameters]:
+def append_blended(parts: list[BodyParameters], part: BodyParameters, overlap: int) -> list[BodyParameters]:
     """Append a part whose first `overlap` frames are the last ones of the parts before, and blend those frames."""
     if not overlap:
         return [*parts, part]

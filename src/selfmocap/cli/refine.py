@@ -1,0 +1,34 @@
+"""The command `refine`."""
+
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from selfmocap.cli.console import ERRORS, OUTPUT, bold
+from selfmocap.cli.progress import show_progress
+from selfmocap.pipeline.config import RefineConfig
+
+
+def refine_command(
+    result: Annotated[Positional[Path], arg(metavar="RESULT")],
+    video: Path,
+    out: Annotated[Path, arg(aliases=["-o"])],
+    config: Annotated[RefineConfig, arg(name="")],
+) -> None:
+    """Refine another system's result on its video: smoother, on the floor, and checked on held-out keypoints.
+
+    Args:
+        result: Result of PHALP, 4D-Humans, WHAM, GVHMR, TRAM, PromptHMR, ROMP, BEV or VIBE.
+        video: The video that the system saw.
+        out: Output folder. An interrupted run resumes there.
+    """
+    from selfmocap.io.files import read_json
+    from selfmocap.pipeline.refine import refine_result
+
+    out = out.expanduser()
+    with show_progress() as progress:
+        motions = refine_result(result, video, out, config, progress)
+    for warning in read_json(out / "report.json")["warnings"]:
+        ERRORS.print(f"selfmocap: warning: {warning}")
+    OUTPUT.print(f"{len(motions)} people in {bold(out)}")
