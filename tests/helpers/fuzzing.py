@@ -35,6 +35,7 @@ from selfmocap.datasets.cmu_exponential import read_cmu_exponential
 from selfmocap.datasets.human36m import read_human36m_cameras, read_human36m_joints
 from selfmocap.datasets.motions_folder import load_motions
 from selfmocap.datasets.penn_action import read_penn_action
+from selfmocap.datasets.results.read import read_result
 from selfmocap.datasets.surreal import read_surreal, to_surreal
 from selfmocap.datasets.three_dpw import read_three_dpw
 from selfmocap.geometry.camera import Camera
@@ -54,6 +55,7 @@ from tests.helpers.recordings import (
     threedpw_data,
 )
 from tests.helpers.smpl_files import smpl_arrays
+from tests.helpers.system_results import gvhmr, known_person, phalp, prompthmr, vibe, wham
 
 MAX_SECONDS = 20
 MAX_GROWTH_KIB = 3 << 20
@@ -82,6 +84,12 @@ def pack_npz(arrays: dict[str, Any]) -> bytes:
     """Return the bytes of an `.npz`."""
     stream = io.BytesIO()
     np.savez_compressed(stream, **{name: np.asarray(array) for name, array in arrays.items()})
+    return stream.getvalue()
+
+
+def _pack_torch(value: Any) -> bytes:
+    stream = io.BytesIO()
+    torch.save(value, stream)
     return stream.getvalue()
 
 
@@ -138,6 +146,7 @@ def targets(body: Body) -> list[Target]:
     )
     cameras = f"<m><w0>[{' '.join(['0.1'] * 300)}]</w0></m>".encode()
     seen = _npz_of(random_observations(4, seed=0).save)
+    people_known = [known_person(None, 4, seed) for seed in (1, 2)]
     kinds = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "BMP": "bmp", "TIFF": "tif", "GIF": "gif"}
 
     def beside(read: Callable[[Path, Path], object], other: str) -> Read:
@@ -168,6 +177,10 @@ def targets(body: Body) -> list[Target]:
         _target("coco with images", "a.json", named, as_json, lambda p: PrecomputedKeypoints(p).detect(frame)),
         _target("openpose", "a.json", people, as_json, lambda p: PrecomputedKeypoints(p.parent).detect(frame)),
         Target("flow", "a.flo", flow, read_flow, {}),
+        *(_target(name, "a.pkl", data, pickle.dumps, lambda p: read_result(p, body))
+          for name, data in (("phalp", phalp(people_known)), ("wham", wham(people_known)),
+                             ("vibe", vibe(people_known, 1000.0)), ("prompthmr", prompthmr(people_known)))),
+        _target("gvhmr", "a.pt", gvhmr(people_known[0]), _pack_torch, lambda p: read_result(p, body)),
         *(Target(f"picture {kind}", f"a.{suffix}", _picture(kind), lambda p: list(open_video(p).frames()), {})
           for kind, suffix in kinds.items()),
     ]  # fmt: skip

@@ -104,6 +104,8 @@ def test_another_focal_length_keeps_the_picture(body: Body) -> None:
     torch.testing.assert_close(far.bodies.p_world_root[:, 2], 2 * same.bodies.p_world_root[:, 2])
     assert (far.pixels - same.pixels).abs().max() < 15  # Perspective within the body.
     torch.testing.assert_close(small.bodies.p_world_root, same.bodies.p_world_root, atol=1e-4, rtol=0)
+    with pytest.raises(ValueError, match="behind the camera in frame 0"):
+        in_camera(motion_of(standing(3, depth=-1.0), body), CAMERA, (640, 480))
 
 
 def test_people_are_matched_by_their_places_in_the_same_frames(body: Body) -> None:

@@ -1,15 +1,17 @@
 """Read the arrays of files that other programs pickle without running any code that the files name: pickles of
 joblib, object arrays of NumPy (`.npy`, `.npz`) and tensors of PyTorch (`.pt`)."""
 
+import errno
 import io
 import json
 import math
 import pickle
 import struct
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -104,7 +106,7 @@ class _Unpickler(pickle._Unpickler):
         if isinstance(stack[-1], _ArrayInFile):
             stack[-1] = _array_in_file(self._source, stack[-1])
 
-    dispatch = pickle._Unpickler.dispatch | {pickle.BUILD[0]: load_build}  # pyright: ignore[reportAttributeAccessIssue]
+    dispatch: ClassVar[dict[int, Any]] = pickle._Unpickler.dispatch | {pickle.BUILD[0]: load_build}  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _array_in_file(file: Any, found: _ArrayInFile) -> np.ndarray:
@@ -193,8 +195,12 @@ def _read_archive(file: Any, max_bytes: int) -> Any:
             if roots:
                 return _read_torch_archive(archive, roots[0])
             return {m.filename.removesuffix(".npy"): _read_member(archive, m) for m in members}
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
         raise pickle.UnpicklingError(f"a damaged archive ({error})") from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # The archive names a position before the file's beginning.
+            raise
+        raise pickle.UnpicklingError("a damaged archive") from error
 
 
 def _read_torch_archive(archive: zipfile.ZipFile, root: str) -> Any:

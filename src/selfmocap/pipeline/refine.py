@@ -82,7 +82,8 @@ def _refine_result(
         )
     stages = StageCache(out / ".capture", out / "report.json", _STAGES_VERSION)
     stages.discard_other_versions()
-    source = f"{read.system} result sha256:{sha256_of_path(result)}"
+    tracks = result / "hps"  # TRAM's.
+    source = f"{read.system} result sha256:{sha256_of_path(tracks if tracks.is_dir() else result)}"
     job = _Job(path, name, out, _capture_config(config), progress, torch.device("cpu"), source, stages)
     people = [
         _person(number, out, given[one].frame_index, files[other], camera)

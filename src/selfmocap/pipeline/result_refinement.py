@@ -21,7 +21,7 @@ from selfmocap.adaptation.objective import (
 from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
-from selfmocap.geometry.camera import Camera, project
+from selfmocap.geometry.camera import NEAREST_DEPTH, Camera, project
 from selfmocap.geometry.tensors import concat
 from selfmocap.models.frame import FrameInputs
 from selfmocap.pipeline.samples import spread_rows
@@ -54,10 +54,15 @@ class GivenBodies:
 def in_camera(motion: Motion, camera: Camera, image_size: tuple[int, int]) -> GivenBodies:
     """Place the bodies of a motion before another camera, so that each pelvis keeps its pixel and the person their size
     in the image: distances are in proportion to the focal length. `image_size` is the video's, of whose images the
-    result may have seen smaller ones."""
+    result may have seen smaller ones. Raises ValueError for a person who is not in front of the camera."""
     ratio = image_size[0] / motion.image_size[0]
     focal, center = motion.camera.focal * ratio, (motion.camera.center + 0.5) * ratio - 0.5
     p_cam = motion.joints_cam[:, 0]
+    if (hidden := motion.frame_index[p_cam[:, 2] < NEAREST_DEPTH]).numel():
+        raise ValueError(
+            f"a person of the result is at or behind the camera in frame {int(hidden[0])}, expected in front of it; "
+            "run the system again"
+        )
     depth = p_cam[:, 2:] * (camera.focal.mean() / focal.mean())
     pixels = focal * p_cam[:, :2] / p_cam[:, 2:] + center
     moved = torch.cat([(pixels - camera.center) / camera.focal * depth, depth], dim=-1)

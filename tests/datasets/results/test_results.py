@@ -198,6 +198,18 @@ def test_wrong_numbers_are_refused(tmp_path: Path, body: Body, key: str, change,
     refused(path, rf"a\.pkl.*{match}", body, frame_times=torch.arange(9).double())
 
 
+def test_a_value_of_another_structure_names_the_file(tmp_path: Path, body: Body) -> None:
+    frames = phalp([known_person(None)])
+    next(iter(frames.values()))["tid"] = None
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(frames))
+    refused(tmp_path / "a.pkl", r"a\.pkl: expected what the system writes", body)
+    people = easymocap(known_person(None), torch.eye(3).double())
+    people[0][0]["Rh"] = [["x", 0, 0]]
+    for frame, content in people.items():
+        (tmp_path / f"{frame:06d}.json").write_text(json.dumps(content))
+    refused(tmp_path, "expected what the system writes.*'x'", body)
+
+
 def test_declared_sizes_are_checked_before_memory_is_allocated(tmp_path: Path, body: Body) -> None:
     good = dump_like_joblib({"a": np.zeros((6, 72))}, tmp_path / "a.pkl").read_bytes()
     (tmp_path / "a.pkl").write_bytes(good.replace(b"K\x06KH\x86", b"J\xff\xff\xff\x7fKH\x86"))

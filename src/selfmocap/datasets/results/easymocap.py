@@ -4,6 +4,7 @@ Source: `easymocap/mytools/file_utils.py` (`write_smpl`), `easymocap/smplmodel/b
 `poses` is rotated by `Rh` about the origin, not about the pelvis, and moved by `Th`."""
 
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,13 +67,10 @@ def _person(source: ResultSource, name: str, rows: list[tuple[int, dict[str, Any
     def column(key: str) -> list[np.ndarray]:
         return [np.ravel(np.asarray(person[key], dtype=object)).astype(np.float64) for _, person in rows]
 
-    try:
-        Rh, Th, poses, shapes = (column(key) for key in ("Rh", "Th", "poses", "shapes"))
-        width = len(poses[0])
-        if width == 69:  # Without the root, whose rotation is Rh.
-            poses, width = [np.concatenate([np.zeros(3), pose]) for pose in poses], 72
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{source.path}: person {name}: expected numbers ({error})") from error
+    Rh, Th, poses, shapes = (column(key) for key in ("Rh", "Th", "poses", "shapes"))
+    width = len(poses[0])
+    if width == 69:  # Without the root, whose rotation is Rh.
+        poses, width = [np.concatenate([np.zeros(3), pose]) for pose in poses], 72
     if width % 3 or width < 66:
         raise ValueError(
             f"{source.path}: poses of {width} numbers; expected 69, 72 (SMPL) or more (SMPL-H, SMPL-X)"
@@ -88,4 +86,4 @@ def _person(source: ResultSource, name: str, rows: list[tuple[int, dict[str, Any
 def _turned(person: ResultPerson, R_new_old: torch.Tensor) -> ResultPerson:
     R = person.R_parent_joint.clone()
     R[:, 0] = R_new_old @ R[:, 0]
-    return ResultPerson(person.name, person.frame_index, person.betas, R, person.p_cam_root @ R_new_old.T)
+    return replace(person, R_parent_joint=R, p_cam_root=person.p_cam_root @ R_new_old.T)

@@ -45,7 +45,8 @@ def read_phalp(source: ResultSource) -> SystemResult:
                 f"{source.path}: {name}: {count} people in tid, another number in {', '.join(lists)}"
             )
         for tid, smpl, camera, shape, age in zip(frame["tid"], *lists.values(), strict=True):
-            size = tuple(int(n) for n in numbers(source, shape, "size", (2,)))[::-1]
+            height, width = (int(n) for n in numbers(source, shape, "size", (2,)))
+            size = (width, height)
             if age == 0:
                 rows[str(tid)].append((frame["time"], smpl, camera))
     if not rows or size is None:

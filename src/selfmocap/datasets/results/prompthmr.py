@@ -31,7 +31,8 @@ def is_prompthmr(data: Any) -> bool:
     """Test whether the data has a camera and people with SMPL-X's parameters in the camera."""
     people = data.get("people") if isinstance(data, dict) else None
     return (
-        bool(keys_of(people))
+        isinstance(people, dict)
+        and bool(people)
         and keys_of(data.get("camera")) >= _CAMERA_KEYS
         and all(keys_of(person) >= _PERSON_KEYS for person in people.values())
     )

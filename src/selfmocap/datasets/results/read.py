@@ -105,7 +105,8 @@ def read_result(
     on_smpl = smpl is not None
     carrier = body if smpl is None else smpl
     rest_joints = _rest_joints(carrier, on_smpl)
-    result, warnings = _read(path, rest_joints, image_size, carrier, on_smpl)
+    result = _read(path, rest_joints, image_size, carrier, on_smpl)
+    warnings = []
     if on_smpl and (result.model == "smplx") != (len(carrier.vertex_joint) == _SMPLX_VERTICES):
         raise ValueError(
             f"{path}: the shape is {'SMPL-X' if result.model == 'smplx' else 'SMPL'}'s, found a model file with "
@@ -120,10 +121,8 @@ def read_result(
         warnings.append(
             f"{result.system}: the file has no frame rate; {_DEFAULT_FPS:g} frames a second are assumed"
         )
-    motions = [
-        _motion(path, result, person, carrier, on_smpl, frame_times)
-        for person in _sorted(path, result.people)
-    ]
+    people = [person.in_order() for person in result.people]
+    motions = [_motion(path, result, person, carrier, on_smpl, frame_times) for person in people]
     return ReadMotions(result.system, sorted(motions, key=len, reverse=True), result.camera.kind, warnings)
 
 
@@ -134,33 +133,18 @@ def _rest_joints(body: Body, on_smpl: bool) -> RestJoints:
     return lambda betas: exact.shape(betas.double()).joints if on_smpl else mean
 
 
-def _sorted(path: Path, people: list[ResultPerson]) -> list[ResultPerson]:
-    """Sort the frames of each person."""
-    whole = []
-    for person in people:
-        order = person.frame_index.argsort()
-        fields = {name: getattr(person, name) for name in vars(person)}
-        rows = {
-            name: value[order]
-            for name, value in fields.items()
-            if isinstance(value, Tensor) and name != "betas"
-        }
-        whole.append(ResultPerson(**(fields | rows)))
-    return whole
-
-
 # ---- reading ---------------------------------------------------------------------------------------------------
 
 
 def _read(
     path: Path, rest_joints: RestJoints, image_size: tuple[int, int] | None, body: Body, on_smpl: bool
-) -> tuple[SystemResult, list[str]]:
+) -> SystemResult:
     if path.is_dir():
-        return _read_folder(path, rest_joints, image_size), []
+        return _read_folder(path, rest_joints, image_size)
     with existing_file(path).open("rb") as file:
         start = file.read(4096)
     if start.lstrip().startswith(b"HIERARCHY"):
-        return _read_bvh(path, body, on_smpl), []
+        return _read_bvh(path, body, on_smpl)
     try:
         data = read_pickled_file(path)
     except ValueError as error:
@@ -168,11 +152,24 @@ def _read(
     if keys_of(data) >= _AMASS_KEYS or keys_of(data) >= _AMASS_PARTS:
         return _read_amass(path, rest_joints)
     if is_easymocap(data):
-        return read_easymocap(ResultSource(path, {0: data}, rest_joints, image_size)), []
+        return _checked(read_easymocap, ResultSource(path, {0: data}, rest_joints, image_size))
     for reader in _READERS:
         if reader.matches(data):
-            return reader.read(ResultSource(path, data, rest_joints, image_size)), []
+            return _checked(reader.read, ResultSource(path, data, rest_joints, image_size))
     raise ValueError(f"{path}: {_found(data)}; expected the result of one of: {_known()}")
+
+
+def _checked(read: Callable[[ResultSource], SystemResult], source: ResultSource) -> SystemResult:
+    """Read a result; where its structure is another than the system's, raise ValueError that names the file."""
+    try:
+        return read(source)
+    except (TypeError, KeyError, IndexError, AttributeError, OverflowError, ValueError) as error:
+        if isinstance(error, ValueError) and str(source.path) in str(error):
+            raise
+        raise ValueError(
+            f"{source.path}: expected what the system writes, found a value of another structure ({error}); run the "
+            "system again"
+        ) from error
 
 
 def _known() -> str:
@@ -196,11 +193,11 @@ def _all_keys(data: Any, depth: int) -> set[Any]:
 
 def _read_folder(path: Path, rest_joints: RestJoints, image_size: tuple[int, int] | None) -> SystemResult:
     if tram_tracks(path):
-        return read_tram(ResultSource(path, None, rest_joints, image_size))
+        return _checked(read_tram, ResultSource(path, None, rest_joints, image_size))
     files = easymocap_frames(path)
     if files and is_easymocap(read_json(files[0])):
         frames = {int(file.stem): read_json(file) for file in files}
-        return read_easymocap(ResultSource(path, frames, rest_joints, image_size))
+        return _checked(read_easymocap, ResultSource(path, frames, rest_joints, image_size))
     raise ValueError(f"{path}: expected a folder of TRAM or EasyMocap, found another; give the result's file")
 
 
@@ -223,12 +220,12 @@ def _read_bvh(path: Path, body: Body, on_smpl: bool) -> SystemResult:
     return result_of_world("BVH", [person], fps=recording.fps)
 
 
-def _read_amass(path: Path, rest_joints: RestJoints) -> tuple[SystemResult, list[str]]:
+def _read_amass(path: Path, rest_joints: RestJoints) -> SystemResult:
     found = read_amass(path)
     p_world_root = (found.transl + rest_joints(found.betas)[0]) @ found.R_world_file.T
     person = ResultPerson("1", torch.arange(len(found)), found.betas, found.R_parent_joint, p_world_root)
     model = "smplx" if found.model == "smplx" else "smpl"
-    return result_of_world("AMASS", [person], model, found.fps), []
+    return result_of_world("AMASS", [person], model, found.fps)
 
 
 # ---- motions ---------------------------------------------------------------------------------------------------
@@ -250,12 +247,15 @@ def _motion(
     has_shape = on_smpl or result.system == "BVH"
     betas = person.betas if has_shape else torch.zeros(body.num_betas, dtype=torch.float64)
     index = person.frame_index
-    if frame_times is not None and index[-1] >= len(frame_times):
+    if frame_times is None or result.fps is not None:
+        times = index.double() / (result.fps or _DEFAULT_FPS)
+    elif index[-1] < len(frame_times):
+        times = frame_times[index]
+    else:
         raise ValueError(
             f"{path}: person {person.name} is in frame {int(index[-1])}, but the video has {len(frame_times)} frames; "
             "give the video that the system saw"
         )
-    times = index.double() / (result.fps or _DEFAULT_FPS) if frame_times is None else frame_times[index]
     return Motion.from_parameters(
         body,
         BodyParameters(betas, R, p).to(body.v_template.dtype),
@@ -268,8 +268,8 @@ def _motion(
 
 
 def _camera(result: SystemResult, person: ResultPerson) -> Camera:
-    """Return the static camera at the origin that is level, or the result's camera of each frame; one for all frames
-    if it does not move."""
+    """Return the result's camera of each frame, one for all frames if it does not move; without a world the level
+    camera at the origin."""
     seen = result.camera
     if person.R_cam_world is None or person.t_cam_world is None:
         level = torch.diag(torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64))

@@ -1,7 +1,7 @@
 """The people of another system's result, and the values that its file holds."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,6 +42,12 @@ class ResultPerson:
     """Camera of each frame, where the system has a world, which is y up; else the camera is taken to be static."""
     t_cam_world: Float[Tensor, "time 3"] | None = None
     """Metres."""
+
+    def in_order(self) -> "ResultPerson":
+        """Return the person with frames in ascending order."""
+        order = self.frame_index.argsort()
+        by_frame = {name: value for name, value in vars(self).items() if name not in ("name", "betas")}
+        return replace(self, **{n: None if value is None else value[order] for n, value in by_frame.items()})
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +147,7 @@ def rotations_from_matrices(
 ) -> Float[Tensor, "time 24 3 3"]:
     """Return `R_parent_joint` from rotation matrices (time, joints, 3, 3). Raises ValueError for other matrices."""
     R = tensor(numbers(source, value, key, (frames, joints, 3, 3)))
-    nearest = roma.special_procrustes(R)
+    nearest: Any = roma.special_procrustes(R)
     if float((nearest - R).abs().max()) > _ROTATION_TOLERANCE:
         raise ValueError(
             f"{source.path}: {key} contains matrices that are not rotations; run the system again"
@@ -179,9 +185,7 @@ def person_in_camera_and_world(
     """Add the camera in which the root, as the system has it in its world, is where it has it in the camera frame."""
     R = person.R_parent_joint[:, 0] @ R_world_root.mT
     t = person.p_cam_root - (R @ p_world_root[..., None])[..., 0]
-    return ResultPerson(
-        person.name, person.frame_index, person.betas, person.R_parent_joint, person.p_cam_root, R, t
-    )
+    return replace(person, R_cam_world=R, t_cam_world=t)
 
 
 # ---- results without a camera ----------------------------------------------------------------------------------
@@ -204,13 +208,8 @@ def result_of_world(
         R = person.R_parent_joint.clone()
         R[:, 0] = R_cam_world @ R[:, 0]
         p = person.p_cam_root @ R_cam_world.T + t_cam_world
-        frames = len(p)
-        seen.append(
-            ResultPerson(
-                person.name, person.frame_index, person.betas, R, p,
-                R_cam_world.expand(frames, 3, 3), t_cam_world.expand(frames, 3),
-            )
-        )  # fmt: skip
+        cameras = R_cam_world.expand(len(p), 3, 3), t_cam_world.expand(len(p), 3)
+        seen.append(ResultPerson(person.name, person.frame_index, person.betas, R, p, *cameras))
     width, height = _VIEWING_SIZE
     middle = torch.tensor([(width - 1) / 2, (height - 1) / 2], dtype=torch.float64)
     camera = ResultCamera(torch.full((2,), 1.2 * width).double(), middle, _VIEWING_SIZE, "none")
