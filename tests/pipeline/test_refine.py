@@ -14,6 +14,7 @@ from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.named_poses import named_pose
 from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
 from selfmocap.cli.main import main
+from selfmocap.datasets.results.read import read_result
 from selfmocap.geometry.camera import Camera
 from selfmocap.pipeline import refine
 from selfmocap.pipeline.postprocessing.rebuild import keypoint_body
@@ -177,5 +178,10 @@ def test_export_of_a_result_writes_every_person(tmp_path: Path, body: Body, caps
         assert (folder / "motion.bvh").is_file() and (folder / "motion.csv").is_file()
     printed = capsys.readouterr().err
     assert "30 frames a second are assumed" in printed and "mean shape" in printed
+    own = tmp_path / "out" / "person-2" / "motion.npz"
+    read = read_result(own, body, frame_times=torch.arange(FRAMES).double())
+    assert read.system == "selfmocap" and len(read.motions[0]) == FRAMES
+    with pytest.raises(ValueError, match="but the video has 3 frames"):
+        read_result(own, body, frame_times=torch.arange(3).double())
     dump_like_joblib({"a": Evil()}, tmp_path / "evil.pkl")
     assert run("export", tmp_path / "evil.pkl", "--out", tmp_path / "evil") == 2

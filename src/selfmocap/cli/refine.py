@@ -19,7 +19,7 @@ def refine_command(
     """Refine another system's result on its video: smoother, on the floor, and checked on held-out keypoints.
 
     Args:
-        result: Result of PHALP, 4D-Humans, WHAM, GVHMR, TRAM, PromptHMR, ROMP, BEV or VIBE.
+        result: Result of PHALP, 4D-Humans, WHAM, GVHMR, TRAM, PromptHMR, ROMP, BEV or VIBE, or a motion.npz.
         video: The video that the system saw.
         out: Output folder. An interrupted run resumes there.
     """

@@ -56,7 +56,7 @@ from selfmocap.visualization.overlay import write_overlay_video
 from selfmocap.visualization.report.page import write_report
 from selfmocap.visualization.report.residuals import residual_curves
 
-_STAGES_VERSION = 3
+STAGES_VERSION = 3
 """Version of the stages' results in `.capture`."""
 
 StageOutput = tuple[dict[str, Any], Sequence[Path]]
@@ -64,7 +64,7 @@ StageOutput = tuple[dict[str, Any], Sequence[Path]]
 
 
 @dataclass(frozen=True)
-class _Job:
+class CaptureJob:
     """A capture's inputs, and the record of its stages."""
 
     video: Path
@@ -124,24 +124,24 @@ def _capture(
     settings = ObserveConfig(people=config.people, quality=config.quality, input=config.input)
     files = observe(video, out, settings, progress)
     release_free_memory()
-    _remove_partial_files(out)
+    remove_partial_files(out)
 
-    stages = StageCache(out / ".capture", out / "report.json", _STAGES_VERSION)
+    stages = StageCache(out / ".capture", out / "report.json", STAGES_VERSION)
     stages.discard_other_versions()
-    job = _Job(video, name, out, config, progress, torch_device, sha256_of_path(weights_file), stages)
-    observed = _observed(out)
+    job = CaptureJob(video, name, out, config, progress, torch_device, sha256_of_path(weights_file), stages)
+    observed = load_observed(out)
     lens, people, cameras = _load_people(job, [path.parent for path in files], observed, lens)
     config.check_people(len(people))
     chosen = _choose(job, people, _adapt(job, people, observed))
     choices = [PersonChoice(**choice) for choice in chosen.result["people"]]
     estimates = [_refine(job, *one, chosen) for one in zip(people, choices, strict=True)]
-    load = functools.partial(_load_motion, job, when="after")
+    load = functools.partial(load_after, job)
     cameras = [place_in_world(stages, camera, load, estimates) for camera in cameras]
     return finish_capture(job, cameras, choices, estimates, observed, lens)
 
 
 def finish_capture(
-    job: _Job,
+    job: CaptureJob,
     cameras: list[ShotCamera],
     choices: list[PersonChoice],
     estimates: list[StageRecord],
@@ -158,7 +158,9 @@ def finish_capture(
         for person, choice, estimate in zip(people, choices, estimates, strict=True)
     ]
     motions = [Motion.load(person.folder / "motion.npz") for person in people]
-    export_people(job.stages, motions, processed, _body(), job.out, job.config.formats, job.config.options)
+    export_people(
+        job.stages, motions, processed, default_body(), job.out, job.config.formats, job.config.options
+    )
     _draw(job, motions, processed, lens.lens)
     measured = [_measure(job, *one) for one in zip(people, motions, estimates, processed, strict=True)]
     report = capture_report(
@@ -170,7 +172,7 @@ def finish_capture(
     return motions
 
 
-def _remove_partial_files(out: Path) -> None:
+def remove_partial_files(out: Path) -> None:
     """Delete the temporary files of a killed run."""
     for folder in (out, *out.glob("person-*")):
         for stems in ("motion*", "scene", "overlay", "report", "observations"):
@@ -182,27 +184,27 @@ def _remove_partial_files(out: Path) -> None:
 
 
 @functools.cache
-def _body() -> Body:
+def default_body() -> Body:
     return Body.load()
 
 
 @functools.cache
-def _small_body() -> Body:
-    return keypoint_body(_body())
+def _smalldefault_body() -> Body:
+    return keypoint_body(default_body())
 
 
 @functools.lru_cache(maxsize=1)
 def _load_solver(weights_file: Path, sha256: str, device: torch.device, max_frames: int) -> Solver:
     """Load the models; `sha256` is that of the weights file, so that a replaced file is loaded again."""
-    return Solver(load_estimator(weights_file)[0].to(device), _body().to(device), device, max_frames)
+    return Solver(load_estimator(weights_file)[0].to(device), default_body().to(device), device, max_frames)
 
 
-def _solver(job: _Job) -> Solver:
+def _solver(job: CaptureJob) -> Solver:
     max_frames = SAMPLE_FRAMES[job.config.quality]
     return _load_solver(job.config.weights_file, job.weights_sha256, job.device, max_frames)
 
 
-def _load_adapted(job: _Job, name: str) -> Estimator | None:
+def _load_adapted(job: CaptureJob, name: str) -> Estimator | None:
     """Load a network that was adapted to this video; None where the quality does not adapt."""
     return load_estimator(job.file(name))[0].to(job.device) if EPOCHS[job.config.quality] else None
 
@@ -210,13 +212,13 @@ def _load_adapted(job: _Job, name: str) -> Estimator | None:
 # ---- the stages -----------------------------------------------------------------------------------------------
 
 
-def _observed(out: Path) -> StageRecord:
+def load_observed(out: Path) -> StageRecord:
     """Return the observations as a stage that others follow."""
     report = read_json(out / "observations.json")
     return StageRecord("observe", fingerprint(report["settings"]), report, report["stages"][-1]["seconds"])
 
 
-def _model_needs(job: _Job, people: list[CapturedPerson]) -> dict[str, Any]:
+def _model_needs(job: CaptureJob, people: list[CapturedPerson]) -> dict[str, Any]:
     return {
         "version": __version__,
         "weights": job.weights_sha256,
@@ -226,7 +228,7 @@ def _model_needs(job: _Job, people: list[CapturedPerson]) -> dict[str, Any]:
 
 
 def _load_people(
-    job: _Job, folders: list[Path], observed: StageRecord, lens: LensChoice
+    job: CaptureJob, folders: list[Path], observed: StageRecord, lens: LensChoice
 ) -> tuple[LensChoice, list[CapturedPerson], list[ShotCamera]]:
     """Load the people as seen through the lens, and find the camera of each shot with people. Where the lens is a
     default, it is estimated from the people before one static camera."""
@@ -240,7 +242,7 @@ def _load_people(
         return lens, people, cameras
 
     def compute() -> StageOutput:
-        return estimate_lens(lens, [person.observations for person in people], _body()).as_json(), []
+        return estimate_lens(lens, [person.observations for person in people], default_body()).as_json(), []
 
     stage = job.stages.run("lens", {"version": __version__, "default": lens.as_json()}, [observed], compute)
     estimate = LensChoice.from_json(stage.result)
@@ -248,7 +250,7 @@ def _load_people(
     return estimate, people, [replace(cameras[0], people=people)]
 
 
-def _adapt(job: _Job, people: list[CapturedPerson], observed: StageRecord) -> StageRecord:
+def _adapt(job: CaptureJob, people: list[CapturedPerson], observed: StageRecord) -> StageRecord:
     """Adapt the network to the video; with a quality that does not adapt, return the stage before."""
     epochs = EPOCHS[job.config.quality]
     if not epochs:
@@ -267,7 +269,7 @@ def _adapt(job: _Job, people: list[CapturedPerson], observed: StageRecord) -> St
     )
 
 
-def _choose(job: _Job, people: list[CapturedPerson], adapted: StageRecord) -> StageRecord:
+def _choose(job: CaptureJob, people: list[CapturedPerson], adapted: StageRecord) -> StageRecord:
     refinements = [asdict(config) for config in (FitConfig(), REFINE, REFINE_LOW_SMOOTHNESS)]
 
     def compute() -> StageOutput:
@@ -278,7 +280,9 @@ def _choose(job: _Job, people: list[CapturedPerson], adapted: StageRecord) -> St
     return job.stages.run("choose", {**_model_needs(job, people), "refine": refinements}, [adapted], compute)
 
 
-def _refine(job: _Job, person: CapturedPerson, choice: PersonChoice, chosen: StageRecord) -> StageRecord:
+def _refine(
+    job: CaptureJob, person: CapturedPerson, choice: PersonChoice, chosen: StageRecord
+) -> StageRecord:
     def compute() -> StageOutput:
         path = job.file(f"person-{person.number}.npz")
         network = _load_adapted(job, "refit.safetensors")
@@ -288,7 +292,7 @@ def _refine(job: _Job, person: CapturedPerson, choice: PersonChoice, chosen: Sta
     return job.stages.run(f"refine-{person.number}", {}, [chosen], compute)
 
 
-def _level(job: _Job, camera: ShotCamera, estimates: list[StageRecord]) -> StageRecord | None:
+def _level(job: CaptureJob, camera: ShotCamera, estimates: list[StageRecord]) -> StageRecord | None:
     """Find the vertical of all people of a shot together, and before a static camera their statures by their common
     floor; None for a camera whose path is unknown."""
     if not camera.is_path_known:
@@ -298,10 +302,10 @@ def _level(job: _Job, camera: ShotCamera, estimates: list[StageRecord]) -> Stage
 
     def compute() -> StageOutput:
         motions = [_load_motion(job, person, "after") for person in people]
-        R_level_world = level_rotation(motions, _body())
+        R_level_world = level_rotation(motions, default_body())
         seen, statures = [person.observations for person in people], known
         if camera.is_static:
-            statures = shared_floor_statures(motions, _body(), R_level_world, seen, known)
+            statures = shared_floor_statures(motions, default_body(), R_level_world, seen, known)
         by_number = {str(person.number): metres for person, metres in zip(people, statures, strict=True)}
         return {"R_level_world": R_level_world.tolist(), "statures": by_number}, []
 
@@ -311,7 +315,7 @@ def _level(job: _Job, camera: ShotCamera, estimates: list[StageRecord]) -> Stage
 
 
 def _postprocess(
-    job: _Job,
+    job: CaptureJob,
     person: CapturedPerson,
     choice: PersonChoice,
     estimate: StageRecord,
@@ -326,7 +330,7 @@ def _postprocess(
         R_level_world = None if level is None else torch.tensor(level.result["R_level_world"])
         number = person.number
         metres = job.config.stature_of(number) if level is None else level.result["statures"][str(number)]
-        motion = postprocess(motion, _body(), metres, confidence, level is not None, R_level_world)
+        motion = postprocess(motion, default_body(), metres, confidence, level is not None, R_level_world)
         replace(motion, provenance=_provenance(job, choice) | motion.provenance).save(path)
         return {}, [path]
 
@@ -335,17 +339,22 @@ def _postprocess(
     return job.stages.run(f"postprocess-{person.number}", needs, after, compute)
 
 
-def _provenance(job: _Job, choice: PersonChoice) -> dict[str, Any]:
+def _provenance(job: CaptureJob, choice: PersonChoice) -> dict[str, Any]:
     selected = {name: value for name, value in asdict(choice).items() if name != "betas"}
     settings = recorded_settings(job.config)
     return {"version": __version__, "weights": job.weights_sha256, "settings": settings, **selected}
 
 
-def _load_motion(job: _Job, person: CapturedPerson, when: str) -> Motion:
+def load_after(job: CaptureJob, person: CapturedPerson) -> Motion:
+    """Load a person's motion after refinement, before post-processing."""
+    return _load_motion(job, person, "after")
+
+
+def _load_motion(job: CaptureJob, person: CapturedPerson, when: str) -> Motion:
     """Load a person's motion `before` adaptation and refinement or `after` them."""
     estimate = Estimate.load(job.file(f"person-{person.number}.npz"))
     return Motion.from_parameters(
-        _small_body(),
+        _smalldefault_body(),
         to_world(getattr(estimate, when), person.camera),
         person.camera,
         person.observations.image_size,
@@ -355,22 +364,26 @@ def _load_motion(job: _Job, person: CapturedPerson, when: str) -> Motion:
     )
 
 
-def _draw(job: _Job, motions: list[Motion], processed: list[StageRecord], lens: Lens) -> None:
+def _draw(job: CaptureJob, motions: list[Motion], processed: list[StageRecord], lens: Lens) -> None:
     def compute() -> StageOutput:
         path = job.out / "overlay.mp4"
         progress = functools.partial(job.progress, "draw")
-        write_overlay_video(path, open_video(job.video, job.config.input), motions, _body(), progress, lens)
+        write_overlay_video(
+            path, open_video(job.video, job.config.input), motions, default_body(), progress, lens
+        )
         return {}, [path]
 
     job.stages.run("draw", {}, processed, compute)
 
 
 def _measure(
-    job: _Job, person: CapturedPerson, motion: Motion, estimate: StageRecord, processed: StageRecord
+    job: CaptureJob, person: CapturedPerson, motion: Motion, estimate: StageRecord, processed: StageRecord
 ) -> StageRecord:
     def compute() -> StageOutput:
         height = job.config.stature_of(person.number)
-        result = person_diagnostics(_load_motion(job, person, "before"), motion, person, _body(), height)
+        result = person_diagnostics(
+            _load_motion(job, person, "before"), motion, person, default_body(), height
+        )
         job.progress("measure", person.number, person.number)
         return result, []
 
@@ -378,7 +391,7 @@ def _measure(
 
 
 def _write_page(
-    job: _Job,
+    job: CaptureJob,
     people: list[CapturedPerson],
     motions: list[Motion],
     after: list[StageRecord],
@@ -396,7 +409,7 @@ def _write_page(
             entry | {when: entry[when] | {"keypoint_px_by_frame": px} for when, px in curve.items()}
             for entry, curve in zip(report["people"], curves, strict=True)
         ]
-        write_report(path, motions, _body(), report | {"people": detailed}, job.out / "overlay.mp4")
+        write_report(path, motions, default_body(), report | {"people": detailed}, job.out / "overlay.mp4")
         return {}, [path]
 
     job.stages.run("page", {"report": report, "exports": list(job.config.formats)}, after, compute)

@@ -113,12 +113,12 @@ class RefineConfig:
     quality: Quality = "balanced"
     """Detectors: `fast`, `balanced` or `best`, each more exact and slower."""
     focal: float | None = None
-    """Focal length, px; None is the result's, or 1.2 times the longer side of the image for a result without one."""
-    height: float | None = None
-    """The person's stature, metres, which sets the scale."""
+    """Focal length, px; None is the result's, or for a result without one the usual one of such a video."""
+    height: float | str | None = None
+    """Statures, metres, which set the scale: one value a person, with commas between them."""
     static_camera: Literal["auto", "yes", "no"] = "auto"
-    """Whether the camera is static. Ground alignment and foot locking need a static camera. `auto` measures the motion
-    of the background."""
+    """Whether the camera is static; `auto` decides by the background. The path of a camera that moves is the result's,
+    or measured for a result without one."""
     formats: tuple[str, ...] = DEFAULT_FORMATS
     """Formats to export: bvh, glb, usd, amass, smpl, csv, trc."""
     options: ExportOptions = field(default_factory=ExportOptions)

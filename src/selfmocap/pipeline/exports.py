@@ -37,7 +37,12 @@ def export_people(
             )
         if motion.camera.R_cam_world.ndim > 2:
             file = out / person / CAMERA_FILE
-            stages.run(f"export-{person.removeprefix('person-')}-camera", {}, [stage], lambda f=file, m=motion: _write_camera(f, m))
+            stages.run(
+                f"export-{person.removeprefix('person-')}-camera",
+                {},
+                [stage],
+                lambda f=file, m=motion: _write_camera(f, m),
+            )
     for name in dict.fromkeys(formats):
         if name in SCENE_FORMATS:
             stages.run(

@@ -27,7 +27,7 @@ from selfmocap.models.temporal_inference import load_temporal
 from selfmocap.pipeline.planted_feet import depth_changes, estimate_focal
 from selfmocap.tracking.observations import Observations
 
-FocalSource = Literal["option", "calibration", "metadata", "estimate", "default"]
+FocalSource = Literal["option", "calibration", "metadata", "estimate", "default", "result"]
 
 _FOV_SPREAD, _EQUIVALENT_SPREAD = 0.02, 0.03
 """Relative uncertainty of an angle of view and of a 35 mm equivalent: they are given in whole numbers."""

@@ -1,6 +1,8 @@
 """Refine the result of another system on its video: observe the people, fit the given bodies to what is observed, and
 go on as a capture does: level, smooth, put on the floor, export, draw, report."""
 
+import functools
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from selfmocap.body_model.motion import Motion
 from selfmocap.datasets.results.read import ReadMotions, read_result
 from selfmocap.export.smpl_fit import fit_parameters
 from selfmocap.geometry.camera import Camera
+from selfmocap.geometry.lens import Lens
 from selfmocap.io.files import sha256_of_path
 from selfmocap.io.memory import release_free_memory
 from selfmocap.io.progress import ProgressCallback, no_progress
@@ -22,16 +25,18 @@ from selfmocap.io.video import Video, open_video
 from selfmocap.io.video_source import VideoInput, local_video, source_name
 from selfmocap.models.inference import default_camera
 from selfmocap.pipeline.capture import (
-    _STAGES_VERSION,
+    STAGES_VERSION,
+    CaptureJob,
     StageOutput,
-    _body,
-    _is_camera_static,
-    _Job,
-    _observed,
-    _remove_partial_files,
+    default_body,
     finish_capture,
+    load_after,
+    load_observed,
+    remove_partial_files,
 )
 from selfmocap.pipeline.config import CaptureConfig, RefineConfig
+from selfmocap.pipeline.lens_choice import LensChoice
+from selfmocap.pipeline.moving_camera import ShotCamera, find_cameras, place_in_world
 from selfmocap.pipeline.result_refinement import GivenBodies, in_camera, match_people, refine_bodies
 from selfmocap.pipeline.samples import CapturedPerson
 from selfmocap.pipeline.solve import Estimate, PersonChoice
@@ -69,8 +74,8 @@ def _refine_result(
     settings = ObserveConfig(people="all", quality=config.quality, input=config.input)
     files = observe(path, observed_folder, settings, progress)
     release_free_memory()
-    _remove_partial_files(out)
-    observed = _with_warnings(_observed(observed_folder), read.warnings)
+    remove_partial_files(out)
+    observed = load_observed(observed_folder)
     seen = [Observations.load(file, images=()) for file in files]
     camera = _camera(read, seen[0], config.focal)
     given = [in_camera(motion, camera, video.size) for motion in read.motions]
@@ -80,32 +85,45 @@ def _refine_result(
             f"{result}: none of its {len(given)} people is where a person is seen in {name}; give the video that the "
             f"system saw, or see {observed_folder / 'observations.mp4'}"
         )
-    stages = StageCache(out / ".capture", out / "report.json", _STAGES_VERSION)
+    observed = _of_result(observed, [other for _, other in pairs], read.warnings)
+    stages = StageCache(out / ".capture", out / "report.json", STAGES_VERSION)
     stages.discard_other_versions()
     tracks = result / "hps"  # TRAM's.
     source = f"{read.system} result sha256:{sha256_of_path(tracks if tracks.is_dir() else result)}"
-    job = _Job(path, name, out, _capture_config(config), progress, torch.device("cpu"), source, stages)
+    job = CaptureJob(path, name, out, _capture_config(config), progress, torch.device("cpu"), source, stages)
+    lens = LensChoice(_lens(camera, video.size), "result" if config.focal is None else "option", 0.0)
     people = [
-        _person(number, out, given[one].frame_index, files[other], camera)
+        _person(number, out, given[one].frame_index, files[other], lens.lens)
         for number, (one, other) in enumerate(pairs, start=1)
     ]
-    static = _is_camera_static(job, people, observed)
-    people = people if static else [
-        replace(person, camera=_moving_camera(read.motions[one], person, camera))
-        for person, (one, _) in zip(people, pairs, strict=True)
-    ]  # fmt: skip
-    job = replace(job, config=replace(job.config, static_camera="yes" if static else "no"))
+    cameras = find_cameras(
+        stages, lambda: open_video(path, config.input), people, observed, job.config, progress
+    )
+    motion_of = {person.number: read.motions[one] for person, (one, _) in zip(people, pairs, strict=True)}
     estimates = [
         _refine(job, person, given[one], config, observed)
         for person, (one, _) in zip(people, pairs, strict=True)
     ]
+    cameras = [_place(job, camera, motion_of, estimates) for camera in cameras]
     choices = [PersonChoice(**stage.result["choice"]) for stage in estimates]
-    return finish_capture(job, people, choices, estimates, observed)
+    return finish_capture(job, cameras, choices, estimates, observed, lens)
+
+
+def _place(
+    job: CaptureJob, camera: ShotCamera, motion_of: Mapping[int, Motion], estimates: list[StageRecord]
+) -> ShotCamera:
+    """Give the people of a moving camera its poses: the result's own where it has them, else the measured ones."""
+    if camera.is_static:
+        return camera
+    if any(motion_of[person.number].camera.R_cam_world.ndim == 2 for person in camera.people):
+        return place_in_world(job.stages, camera, functools.partial(load_after, job), estimates)
+    people = [replace(one, camera=_moving_camera(motion_of[one.number], one)) for one in camera.people]
+    return replace(camera, people=people)
 
 
 def _read(result: Path, video: Video, config: RefineConfig) -> ReadMotions:
     """Read the result as motions of the embedded body."""
-    body, smpl_file = _body(), config.options.smpl_model
+    body, smpl_file = default_body(), config.options.smpl_model
     smpl = None if smpl_file is None else Body.load(smpl_file)
     read = read_result(result, body, smpl, torch.from_numpy(video.times), video.size)
     if read.camera_kind == "none":
@@ -119,17 +137,20 @@ def _read(result: Path, video: Video, config: RefineConfig) -> ReadMotions:
 
 
 def _on_body(motion: Motion, smpl: Body, body: Body) -> Motion:
+    if motion.body == body.identity:
+        return motion
     return Motion.from_parameters(
         body, fit_parameters(motion.parameters, smpl, body).to(torch.float32), motion.camera, motion.image_size,
         motion.frame_times, motion.frame_index, provenance=motion.provenance,
     )  # fmt: skip
 
 
-def _with_warnings(observed: StageRecord, warnings: list[str]) -> StageRecord:
-    """Add what is to be known of the result to the warnings of the video, for the report."""
+def _of_result(observed: StageRecord, people: list[int], warnings: list[str]) -> StageRecord:
+    """Keep the people of the result, in its order, and add what is to be known of it to the video's warnings."""
     video = observed.result["video"]
     video = video | {"warnings": [*video.get("warnings", ()), *warnings]}
-    return replace(observed, result=observed.result | {"video": video})
+    kept = [observed.result["people"][one] | {"perhaps_person": None} for one in people]
+    return replace(observed, result=observed.result | {"video": video, "people": kept})
 
 
 def _camera(read: ReadMotions, observations: Observations, focal: float | None) -> Camera:
@@ -148,26 +169,30 @@ def _capture_config(config: RefineConfig) -> CaptureConfig:
     return CaptureConfig(people="all", **{name: getattr(config, name) for name in shared})
 
 
-def _person(number: int, out: Path, frame_index: torch.Tensor, file: Path, camera: Camera) -> CapturedPerson:
+def _lens(camera: Camera, size: tuple[int, int]) -> Lens:
+    fx, fy = camera.focal.tolist()
+    x, y = camera.center.tolist()
+    return Lens(size, (fx, fy), (x, y))
+
+
+def _person(number: int, out: Path, frame_index: torch.Tensor, file: Path, lens: Lens) -> CapturedPerson:
     """Write the observations of the frames in which the result has the person, and return the person."""
     folder = out / f"person-{number}"
     folder.mkdir(parents=True, exist_ok=True)
     whole = Observations.load(file)
     whole[torch.isin(whole.frame_index, frame_index)].save(folder / "observations.npz")
-    return replace(CapturedPerson.load(number, folder, None), camera=camera)
+    return CapturedPerson.load(number, folder, lens)
 
 
-def _moving_camera(motion: Motion, person: CapturedPerson, camera: Camera) -> Camera:
-    """Return the result's camera of each frame of a person, if it moves."""
-    moving = motion.camera
-    if moving.R_cam_world.ndim == 2:
-        return camera
+def _moving_camera(motion: Motion, person: CapturedPerson) -> Camera:
+    """Return the result's camera of each frame of a person."""
     rows = torch.searchsorted(motion.frame_index, person.observations.frame_index)
-    return replace(camera, R_cam_world=moving.R_cam_world[rows], t_cam_world=moving.t_cam_world[rows])
+    moving = motion.camera
+    return replace(person.camera, R_cam_world=moving.R_cam_world[rows], t_cam_world=moving.t_cam_world[rows])
 
 
 def _refine(
-    job: _Job,
+    job: CaptureJob,
     person: CapturedPerson,
     given: GivenBodies,
     config: RefineConfig,
@@ -177,7 +202,7 @@ def _refine(
 
     def compute() -> StageOutput:
         before = given.at(person.observations.frame_index)
-        found = refine_bodies(_body(), before, person.observations, person.camera, fitting)
+        found = refine_bodies(default_body(), before, person.observations, person.camera, fitting)
         path = job.file(f"person-{person.number}.npz")
         Estimate(before, found.bodies).save(path)
         px = [value if value == value else None for value in (found.before_px, found.after_px)]
@@ -190,7 +215,6 @@ def _refine(
         "result": job.weights_sha256,
         "smpl": None if config.options.smpl_model is None else sha256_of_path(config.options.smpl_model),
         "focal": person.camera.focal.tolist(),
-        "static": job.config.static_camera,
         "fit": asdict(fitting),
     }
     return job.stages.run(f"refine-{person.number}", needs, [observed], compute)

@@ -1,13 +1,13 @@
 """Read the result of another system, recognised by what its file holds, as motions of a body."""
 
-import logging
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from selfmocap.body_model.body import Body, BodyParameters
@@ -37,6 +37,7 @@ from selfmocap.datasets.retargeting.retarget import retarget
 from selfmocap.datasets.retargeting.straighten import straightened
 from selfmocap.geometry.camera import Camera
 from selfmocap.io.files import existing_file, read_json
+from selfmocap.io.npz import npz_names
 from selfmocap.io.pickled_files import read_pickled_file
 
 _DEFAULT_FPS = 30.0
@@ -44,8 +45,6 @@ _SMPLX_VERTICES = 10475
 _STATIC_TOLERANCE = 1e-6
 _AMASS_KEYS = {"poses", "trans", "betas", "gender"}
 _AMASS_PARTS = {"root_orient", "pose_body", "trans", "betas", "gender"}
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -102,6 +101,8 @@ def read_result(
     `frame_times` (s) and `image_size` (width, height; px) are those of the video. Raises FileNotFoundError, or
     ValueError that names the file, what is wrong and, for an unknown file, what was found and what is known."""
     path = Path(path)
+    if is_motion_file(path):
+        return _own_motion(path, body, frame_times)
     on_smpl = smpl is not None
     carrier = body if smpl is None else smpl
     rest_joints = _rest_joints(carrier, on_smpl)
@@ -124,6 +125,30 @@ def read_result(
     people = [person.in_order() for person in result.people]
     motions = [_motion(path, result, person, carrier, on_smpl, frame_times) for person in people]
     return ReadMotions(result.system, sorted(motions, key=len, reverse=True), result.camera.kind, warnings)
+
+
+def is_motion_file(path: Path) -> bool:
+    """Test whether a file is a motion.npz."""
+    return path.is_file() and zipfile.is_zipfile(path) and {"joint_names", "rotations"} <= npz_names(path)
+
+
+def _own_motion(path: Path, body: Body, frame_times: Float[Tensor, " time"] | None) -> ReadMotions:
+    motion = Motion.load(path)
+    if motion.body != body.identity:
+        raise ValueError(f"{path}: expected a motion of the body {body.identity}, found one of {motion.body}")
+    if frame_times is not None:
+        _check_frames(path, "1", motion.frame_index, frame_times)
+    return ReadMotions("selfmocap", [motion], "perspective", [])
+
+
+def _check_frames(
+    path: Path, name: str, index: Int[Tensor, " frames"], frame_times: Float[Tensor, " time"]
+) -> None:
+    if index[-1] >= len(frame_times):
+        raise ValueError(
+            f"{path}: person {name} is in frame {int(index[-1])}, but the video has {len(frame_times)} frames; give "
+            "the video that the system saw"
+        )
 
 
 def _rest_joints(body: Body, on_smpl: bool) -> RestJoints:
@@ -249,13 +274,9 @@ def _motion(
     index = person.frame_index
     if frame_times is None or result.fps is not None:
         times = index.double() / (result.fps or _DEFAULT_FPS)
-    elif index[-1] < len(frame_times):
-        times = frame_times[index]
     else:
-        raise ValueError(
-            f"{path}: person {person.name} is in frame {int(index[-1])}, but the video has {len(frame_times)} frames; "
-            "give the video that the system saw"
-        )
+        _check_frames(path, person.name, index, frame_times)
+        times = frame_times[index]
     return Motion.from_parameters(
         body,
         BodyParameters(betas, R, p).to(body.v_template.dtype),
