@@ -36,7 +36,7 @@ from selfmocap.pipeline.lens_choice import LensChoice, choose_lens, estimate_len
 from selfmocap.pipeline.moving_camera import ShotCamera, find_cameras, place_in_world
 from selfmocap.pipeline.postprocessing.confidence import joint_confidence
 from selfmocap.pipeline.postprocessing.ground import level_rotation
-from selfmocap.pipeline.postprocessing.postprocess import postprocess
+from selfmocap.pipeline.postprocessing.postprocess import POSTPROCESS_VERSION, postprocess
 from selfmocap.pipeline.postprocessing.rebuild import keypoint_body
 from selfmocap.pipeline.samples import CapturedPerson, load_people
 from selfmocap.pipeline.shared_floor import shared_floor_statures
@@ -330,11 +330,24 @@ def _postprocess(
         R_level_world = None if level is None else torch.tensor(level.result["R_level_world"])
         number = person.number
         metres = job.config.stature_of(number) if level is None else level.result["statures"][str(number)]
-        motion = postprocess(motion, default_body(), metres, confidence, level is not None, R_level_world)
+        motion = postprocess(
+            motion,
+            default_body(),
+            metres,
+            confidence,
+            level is not None,
+            R_level_world,
+            person.observations,
+            job.config.postprocess,
+        )
         replace(motion, provenance=_provenance(job, choice) | motion.provenance).save(path)
         return {}, [path]
 
-    needs = {"settings": recorded_settings(job.config), "in_world": level is not None}
+    needs = {
+        "settings": recorded_settings(job.config),
+        "in_world": level is not None,
+        "procedure": POSTPROCESS_VERSION,
+    }
     after = [estimate] if level is None else [estimate, level]
     return job.stages.run(f"postprocess-{person.number}", needs, after, compute)
 

@@ -22,6 +22,28 @@ these stages do not grow with a longer video."""
 
 
 @dataclass(frozen=True)
+class PostprocessConfig:
+    """Settings of post-processing. Raises ValueError for an invalid value."""
+
+    smoothing: float = 1.0
+    """Strength of the smoothing, from 0 (none) to 1. Less is used where it would move the person off their
+    keypoints."""
+    ground: Literal["on", "off"] = "on"
+    """Turn the world upright and put the person on the ground, if the camera is static. `off` leaves the world as the
+    camera sees it, and feet unlocked."""
+    feet: Literal["auto", "off"] = "auto"
+    """Lock feet to the ground while they are in contact, as far as the person stays on their keypoints."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.smoothing <= 1:
+            raise ValueError(f"smoothing: {self.smoothing}; expected 0 (none) to 1")
+        if self.ground not in ("on", "off"):
+            raise ValueError(f"ground: {self.ground!r}; expected on or off")
+        if self.feet not in ("auto", "off"):
+            raise ValueError(f"feet: {self.feet!r}; expected auto or off")
+
+
+@dataclass(frozen=True)
 class CaptureConfig:
     """Settings of a capture. Raises ValueError for an invalid value."""
 
@@ -44,6 +66,8 @@ class CaptureConfig:
     static_camera: Literal["auto", "yes", "no"] = "auto"
     """Whether the camera is static. `auto` decides by the background. The path of a camera that moves is estimated from
     the background, which takes some time: `yes` avoids it."""
+    postprocess: PostprocessConfig = field(default_factory=PostprocessConfig)
+    """Settings of post-processing."""
     formats: tuple[str, ...] = DEFAULT_FORMATS
     """Formats to export: bvh, glb, usd, amass, smpl, csv, trc."""
     options: ExportOptions = field(default_factory=ExportOptions)

@@ -34,6 +34,7 @@ def person_diagnostics(
     return {
         "before": motion_diagnostics(before, person, body),
         "after": motion_diagnostics(after, person, body),
+        "pops": after.provenance["postprocessing"]["pops"],
         "low_confidence_ranges": low_confidence_ranges(after, person.observations),
         "stature": round(float(stature(body, after.parameters.betas)), 3),
         "stature_from": "height" if height is not None else "floor" if is_scaled else "proportions",

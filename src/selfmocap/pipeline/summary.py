@@ -65,6 +65,7 @@ def capture_report(
             "refined": choice.refined,
             "before": {**stage.result["before"], "heldout_reprojection_px": _rounded(choice.before_px)},
             "after": {**stage.result["after"], "heldout_reprojection_px": _rounded(choice.after_px)},
+            "pops": stage.result["pops"],
             **{name: stage.result[name] for name in ("stature", "stature_from", "low_confidence_ranges")},
         }
         for person, choice, stage, seen in zip(

@@ -20,7 +20,7 @@ from selfmocap.body_model.motion import Motion
 from selfmocap.geometry.tensors import map_chunked, true_runs
 from selfmocap.pipeline.postprocessing.foot_contact import FOOT_POINTS, find_contacts
 from selfmocap.pipeline.postprocessing.ground import standing_frames
-from selfmocap.pipeline.postprocessing.leg_ik import LEGS, world_rotation
+from selfmocap.pipeline.postprocessing.legs import LEGS, world_rotation
 from selfmocap.pipeline.postprocessing.rebuild import consecutive_slices, keypoints_world, with_parameters
 from selfmocap.pipeline.postprocessing.smoothing import whittaker
 
@@ -36,11 +36,11 @@ _SWING_WEIGHT = 0.05
 """Weight of a frame between two steps, relative to one in a step."""
 
 
-def flatten_soles(motion: Motion, body: Body, heights: Float[Tensor, "4"]) -> Motion:
+def flatten_soles(motion: Motion, body: Body, heights: Float[Tensor, "4"], strength: float = 1.0) -> Motion:
     """Turn the feet of a standing person about the ankle by the pitch that their soles have in a step, the more the
     higher the camera is above the feet.
 
-    The world's y is up. `heights` are the `rest_heights` of foot_contact."""
+    The world's y is up. `heights` are the `rest_heights` of foot_contact. `strength` is the fraction of the turn."""
     contacts, standing = find_contacts(motion), standing_frames(motion, body)
     points = keypoints_world(motion, FOOT_POINTS).double()
     rest_joints = body.shape(motion.parameters.betas).joints
@@ -60,7 +60,7 @@ def flatten_soles(motion: Motion, body: Body, heights: Float[Tensor, "4"]) -> Mo
             for start, end in true_runs(contacts[:, columns].any(1) & standing)
         ]
         across = torch.linalg.cross(toe - heel, torch.tensor([[0.0, 1.0, 0.0]]).double())
-        rotvec = torch.nn.functional.normalize(across, dim=-1) * _smooth_angles(motion, steps)
+        rotvec = torch.nn.functional.normalize(across, dim=-1) * strength * _smooth_angles(motion, steps)
         R_world_knee = map_chunked(partial(world_rotation, rest_joints, leg.knee), R, p)
         R = R.clone()
         R[:, leg.ankle] = (

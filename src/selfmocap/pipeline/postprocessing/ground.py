@@ -97,7 +97,7 @@ def _mean_upright(motions: Sequence[Motion], body: Body) -> Float[Tensor, "3"]:
     for motion in motions:
         joints = motion.camera.to_world(motion.joints_cam).double()
         upright = torch.nn.functional.normalize(
-            _centre_of_mass(joints) - joints[:, _FOOT_JOINTS].mean(1), dim=-1
+            centre_of_mass(joints) - joints[:, _FOOT_JOINTS].mean(1), dim=-1
         )
         standing = standing_frames(motion, body) & (upright[:, 1] > _MIN_UPRIGHT_COSINE)
         up += upright[standing].sum(0) / nominal_fps(motion.frame_index, motion.frame_times)
@@ -110,7 +110,8 @@ def _ankles_to_head(joints: Float[Tensor, "*batch 24 3"]) -> Float[Tensor, "*bat
     return (joints[..., JOINT["head"], :] - ankles).norm(dim=-1)
 
 
-def _centre_of_mass(joints: Float[Tensor, "time 24 3"]) -> Float[Tensor, "time 3"]:
+def centre_of_mass(joints: Float[Tensor, "time 24 3"]) -> Float[Tensor, "time 3"]:
+    """Compute the centre of mass of the body's segments, in the frame of the joints."""
     parts = [
         mass * (joints[:, JOINT[one]] + joints[:, JOINT[other]]) / 2 for one, other, mass in _BODY_SEGMENTS
     ]

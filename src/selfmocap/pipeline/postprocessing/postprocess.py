@@ -1,6 +1,10 @@
-"""Post-process a motion: scale, fill gaps, smooth, level, and lock feet to the ground."""
+"""Post-process a motion: scale, fill gaps, smooth, level, and lock feet to the ground.
 
-from dataclasses import replace
+A stage that could move the person off their keypoints, or make joints pop, is used as strongly as `acceptance` allows.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -9,16 +13,26 @@ from torch import Tensor
 from selfmocap.body_model.body import Body
 from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
-from selfmocap.pipeline.postprocessing.depth import correct_depth
+from selfmocap.pipeline.config import PostprocessConfig
+from selfmocap.pipeline.postprocessing.acceptance import MotionMeasures, first_accepted
 from selfmocap.pipeline.postprocessing.flat_feet import flatten_soles
-from selfmocap.pipeline.postprocessing.foot_contact import find_contacts, rest_heights
-from selfmocap.pipeline.postprocessing.foot_lock import lock_feet
+from selfmocap.pipeline.postprocessing.flight import correct_flight_depth
+from selfmocap.pipeline.postprocessing.foot_contact import find_contacts, rest_heights, seen_contacts
+from selfmocap.pipeline.postprocessing.foot_lock import ACROSS_NOISE, lock_feet
 from selfmocap.pipeline.postprocessing.gaps import fill_gaps
 from selfmocap.pipeline.postprocessing.ground import level_motion, place_on_ground
+from selfmocap.pipeline.postprocessing.joint_angles import pop_metrics
 from selfmocap.pipeline.postprocessing.rebuild import keypoint_body
 from selfmocap.pipeline.postprocessing.scale import scale_to_stature
 from selfmocap.pipeline.postprocessing.smoothing import smooth
-from selfmocap.pipeline.postprocessing.smoothness_metrics import smoothness_metrics
+from selfmocap.pipeline.postprocessing.smoothness_metrics import foot_slide_mm, jitter, smoothness_metrics
+from selfmocap.tracking.observations import Observations
+
+POSTPROCESS_VERSION = 2
+"""Raised when the same settings give another motion."""
+_SMOOTHING_STRENGTHS = (1.0, 0.75, 0.5, 0.25)
+_SOLE_STRENGTHS = (1.0, 0.5)
+_FEET_STRENGTHS = (1.0, 0.5, 0.25, 0.1, 0.03)
 
 
 def postprocess(
@@ -28,31 +42,95 @@ def postprocess(
     joint_confidence: Float[Tensor, "time 24"] | None = None,
     in_world: bool = True,
     R_level_world: Float[Tensor, "3 3"] | None = None,
+    observations: Observations | None = None,
+    config: PostprocessConfig | None = None,
 ) -> Motion:
     """Scale the motion to a stature (metres) if one is given, fill short gaps, and smooth. With `in_world`, the camera
     is static or its path is known: also turn the world's y up, move the ground to y = 0, and lock feet to it.
 
     `joint_confidence` in [0, 1] weights the smoothing; by default each frame's confidence serves for all joints.
     `R_level_world` is the `ground.level_rotation` of all people in the video, by default that of this motion alone.
-    `provenance["postprocessing"]` has the smoothness metrics before and after.
+    `observations` are what each stage is checked against; without them, by smoothness alone.
+    `provenance["postprocessing"]` has the measures before and after, and the strength of each stage that was kept.
 
     Raises ValueError for a stature out of range, a body that is not the motion's, or a body without COCO-23
     keypoints."""
     _check_body(motion, body)
-    before = smoothness_metrics(motion)
-    small = keypoint_body(body)
-    if stature is not None:
-        motion = scale_to_stature(motion, body, stature)
-    filled = fill_gaps(motion, small)
-    motion = smooth(filled, small, _spread_confidence(joint_confidence, motion, filled))
-    if in_world:
-        heights = rest_heights(body, motion.parameters.betas)
-        motion = flatten_soles(level_motion(motion, body, R_level_world), small, heights)
-        motion = place_on_ground(motion, small, heights)
-        motion = correct_depth(motion, small, find_contacts(motion), heights)
-        motion = lock_feet(motion, small, find_contacts(motion), heights)
-    record = {"before": before, "after": smoothness_metrics(motion), "stature": stature}
-    return replace(motion, provenance=motion.provenance | {"postprocessing": record})
+    scaled = motion if stature is None else scale_to_stature(motion, body, stature)
+    filled = fill_gaps(scaled, keypoint_body(body))
+    confidence = _spread_confidence(joint_confidence, motion, filled)
+    processed, strengths = filled, {}
+    for stage in postprocess_stages(
+        filled, body, confidence, in_world, R_level_world, observations, config or PostprocessConfig()
+    ):
+        processed = stage.motion
+        strengths |= {} if stage.strength is None else {stage.name: stage.strength}
+    record = {
+        "before": smoothness_metrics(motion),
+        "after": smoothness_metrics(processed),
+        "pops": {"before": pop_metrics(motion), "after": pop_metrics(processed)},
+        "stages": strengths,
+        "stature": stature,
+    }
+    return replace(processed, provenance=processed.provenance | {"postprocessing": record})
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """The motion after a stage."""
+
+    name: str
+    motion: Motion
+    strength: float | None = None
+    """Strength that was accepted, 0 if none was; None for a stage that cannot make the motion worse."""
+
+
+def postprocess_stages(
+    filled: Motion,
+    body: Body,
+    joint_confidence: Float[Tensor, "time 24"] | None,
+    in_world: bool,
+    R_level_world: Float[Tensor, "3 3"] | None,
+    observations: Observations | None,
+    config: PostprocessConfig,
+) -> Iterator[Stage]:
+    """Yield the motion after each stage that follows the filling of gaps. The arguments are those of `postprocess`."""
+    small, reference = keypoint_body(body), MotionMeasures.of(filled, observations)
+
+    def no_worse(one: Motion) -> bool:
+        return MotionMeasures.of(one, observations).no_worse_than(reference)
+
+    strengths = [config.smoothing * s for s in _SMOOTHING_STRENGTHS if config.smoothing]
+    strength, motion = first_accepted(
+        ((s, smooth(filled, small, joint_confidence, s)) for s in strengths),
+        lambda one: jitter(one) < jitter(filled) and no_worse(one),
+        filled,
+    )
+    yield Stage("smooth", motion, strength)
+    if not in_world or config.ground == "off":
+        return
+    heights = rest_heights(body, motion.parameters.betas)
+    level = level_motion(motion, body, R_level_world)
+    yield Stage("level", level)
+    soles = ((s, flatten_soles(level, small, heights, s)) for s in _SOLE_STRENGTHS)
+    strength, motion = first_accepted(soles, no_worse, level)
+    yield Stage("soles", motion, strength)
+    motion = place_on_ground(motion, small, heights)
+    yield Stage("ground", motion)
+    in_flight = correct_flight_depth(motion, small, find_contacts(motion), heights)
+    strength, motion = first_accepted([(1.0, in_flight)], no_worse, motion)
+    yield Stage("flight", motion, strength)
+    if config.feet == "off":
+        return
+    contacts, unlocked = find_contacts(motion), motion
+    if joint_confidence is not None:
+        contacts = seen_contacts(contacts, joint_confidence)
+    locked = ((s, lock_feet(unlocked, small, contacts, heights, s * ACROSS_NOISE)) for s in _FEET_STRENGTHS)
+    slide = foot_slide_mm(unlocked, contacts)
+    strength, motion = first_accepted(
+        locked, lambda one: foot_slide_mm(one, contacts) < slide and no_worse(one), unlocked
+    )
+    yield Stage("feet", motion, strength)
 
 
 def _check_body(motion: Motion, body: Body) -> None:
