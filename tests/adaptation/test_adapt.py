@@ -304,6 +304,27 @@ def test_refinement_finds_the_stature(body: Body, data: FittingData, truth: Body
     assert torch.equal(held.betas, average.betas)
 
 
+def test_a_knee_that_no_muscle_moves_so_fast_is_penalised(body: Body, data: FittingData) -> None:
+    """A knee bends by 20 degrees for one frame: accelerations of 20, 40 and 20 degrees/frame^2, of which 5 are free."""
+    weights = LossWeights(keypoints=0.0, smoothness=0.0, pose=0.0, betas=0.0, flexion=1.0)
+    R = torch.eye(3).repeat(len(data), 24, 1, 1)
+    bent = torch.full((len(data),), 40.0)
+    bent[10] = 60
+    knee = torch.nn.functional.pad(bent.deg2rad()[:, None], (0, 2))
+    R[:, JOINT["left_knee"]] = roma.rotvec_to_rotmat(knee)
+    R.requires_grad_()
+    still = BodyParameters(torch.zeros(len(data), 16), R, torch.tensor([0.0, 0.0, 4.0]).expand(len(data), 3))
+    penalty = objective(body, still, data, weights)["flexion"]
+    expected = torch.tensor([15.0, 35.0, 15.0]).square() / 4
+    assert torch.allclose(penalty[9:12], expected, rtol=0.1)
+    assert penalty[:9].abs().max() < 1e-3 and penalty[12:].abs().max() < 1e-3
+    penalty.sum().backward()
+    assert (
+        R.grad is not None and torch.isfinite(R.grad).all() and R.grad[10, JOINT["left_knee"]].abs().max() > 0
+    )
+    assert REFINE.weights.flexion > 0 and LossWeights().flexion == 0
+
+
 @pytest.mark.slow
 def test_only_fast_motion_is_refined_with_low_smoothness(body: Body, clips: list) -> None:
     seen, inputs, calm = clips[0]

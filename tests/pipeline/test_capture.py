@@ -94,6 +94,9 @@ def test_a_capture_writes_the_documented_files(captured: Path, weights: Path) ->
         assert person["segments"] == [[0, pytest.approx((FRAMES - 1) / 30, abs=0.2)]]
         assert person["after"]["heldout_reprojection_px"] <= person["before"]["heldout_reprojection_px"]
         assert {"keypoint_px", "mask_iou", "flow_px", "jitter", "foot_slide_mm"} < person["after"].keys()
+        pops = person["pops"]
+        assert pops["after"]["largest_deg"] <= pops["before"]["largest_deg"] + 3
+        assert pops["after"]["fraction"] <= pops["before"]["fraction"]
     motion = Motion.load(out / "person-1" / "motion.npz")
     assert motion.provenance["weights"] == load_network(weights)[1]["sha256"]
     with av.open(str(out / "overlay.mp4")) as overlay:

@@ -25,7 +25,7 @@ from selfmocap.geometry.camera import translation_from_crop, translation_to_crop
 from selfmocap.geometry.rotations import matrix_from_6d, matrix_to_6d
 from selfmocap.models.frame import R_CAM_UPRIGHT
 
-_UNSMOOTHED_WEIGHTS = replace(KEYPOINTS_ONLY, shape=0.0, betas=1.5, closeness=0.1)
+_UNSMOOTHED_WEIGHTS = replace(KEYPOINTS_ONLY, shape=0.0, betas=1.5, flexion=0.01, closeness=0.1)
 REFINEMENT_WEIGHTS = replace(_UNSMOOTHED_WEIGHTS, smoothness=0.1)
 """Loss weights of a refinement of a network's estimate."""
 _SHAPE_LEARNING_RATE = 0.02

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from selfmocap.body_model.body import Body, BodyParameters, forward_kinematics
+from selfmocap.body_model.hinges import REFERENCE_FPS, flexion_deg
 from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS, WITH_JOINTS, keypoint_set
 from selfmocap.geometry.camera import Camera, project, to_crop
 from selfmocap.geometry.tensors import concat, weighted_sum
@@ -28,7 +29,8 @@ _RUN_FRAMES = 10
 _HALF_WEIGHT = ("eye", "ear")
 """Keypoints that a detector finds by the appearance of a head, not by its bones."""
 _ACCELERATION_SCALE_MM = 3.0
-_REFERENCE_FPS = 30.0
+_FREE_FLEXION_ACCELERATION_DEG = 5.0
+"""Degrees per frame^2 at 30 frames a second. Knees and elbows of people seldom exceed it."""
 _MAX_CLIP_WEIGHT = 5.0
 """Greatest factor, and inverse of the smallest, by which `balance_clips` scales the confidence of a clip."""
 
@@ -56,6 +58,8 @@ class LossWeights:
     """Mean square of the betas: of a frame, or of a clip in direct fitting. Without it depth drifts."""
     smoothness: float = 0.01
     """Charbonnier penalty of joint accelerations, mm per frame^2 at 30 frames a second."""
+    flexion: float = 0.0
+    """Squared excess of the accelerations of knees and elbows, (degrees per frame^2 at 30 frames a second)^2."""
     pose: float = 0.3
     """Negative log-likelihood of the pose, see `pose_prior.PosePrior`."""
     closeness: float = 0.0
@@ -235,6 +239,8 @@ def objective(
         terms["keypoints"] = robust_keypoint_loss(pixels, observed, observations.keypoint_confidence).mean(-1)
     if weights.smoothness:
         terms["smoothness"] = _acceleration_penalty(body, parameters, data)
+    if weights.flexion:
+        terms["flexion"] = _flexion_penalty(body, parameters, data)
     if weights.pose:
         terms["pose"] = PosePrior.load().to(parameters.R_parent_joint)(parameters.R_parent_joint)
     terms["betas"] = parameters.betas.square().mean(-1)
@@ -312,10 +318,29 @@ def _acceleration_penalty(
     depth = parameters.p_world_root[..., 2:]
     path = torch.cat([parameters.p_world_root[..., :2] / depth, depth.log()], dim=-1)
     acceleration = limbs.diff(n=2, dim=0) + (depth[1:-1].detach() * path.diff(n=2, dim=0)).unsqueeze(-2)
-    a_mm = 1000 * acceleration * (data.fps[1:-1, None, None] / _REFERENCE_FPS) ** 2
+    a_mm = 1000 * acceleration * (data.fps[1:-1, None, None] / REFERENCE_FPS) ** 2
     squared = a_mm.square().sum(-1) / _ACCELERATION_SCALE_MM**2
     penalty = (_ACCELERATION_SCALE_MM * squared / ((1 + squared).sqrt() + 1)).mean(-1)
+    return _at_middle_frames(penalty, data)
+
+
+def _flexion_penalty(body: Body, parameters: BodyParameters, data: FittingData) -> Float[Tensor, " time"]:
+    """Compute the squared excess of the hinges' acceleration over what muscles do, mean over hinges.
+
+    A leg that is hidden for a moment is else bent and straightened within a frame by a detector's guesses. The gradient
+    reaches the motion alone."""
+    joints = body.shape(parameters.betas.detach()).joints
+    _, limbs = forward_kinematics(
+        parameters.R_parent_joint, joints, torch.zeros_like(parameters.p_world_root)
+    )
+    acceleration = flexion_deg(limbs).diff(n=2, dim=0) * (data.fps[1:-1, None] / REFERENCE_FPS) ** 2
+    excess = (acceleration.abs() - _FREE_FLEXION_ACCELERATION_DEG).clamp_min(0)
+    return _at_middle_frames(excess.square().mean(-1), data)
+
+
+def _at_middle_frames(penalty: Float[Tensor, " inner"], data: FittingData) -> Float[Tensor, " time"]:
+    """Return the penalty of each three successive frames at the middle one; 0 at others."""
     follows = data.has_next[:-2] & data.has_next[1:-1]
-    padded = torch.zeros(len(limbs)).to(limbs)
+    padded = torch.zeros(len(data)).to(penalty)
     padded[1:-1] = torch.where(follows, penalty, 0.0)
     return padded

@@ -61,19 +61,18 @@ class MotionMeasures:
 def keypoint_distance_px(motion: Motion, observations: Observations) -> float:
     """Compute the median distance of the projected body from the visible COCO-23 keypoints, px of the image; NaN
     without any."""
-    distances = keypoint_distances_px(motion, observations)
-    return float(distances[~distances.isnan()].median()) if not distances.isnan().all() else float("nan")
+    return float(keypoint_offsets_px(motion, observations).norm(dim=-1).nanmedian())
 
 
-def keypoint_distances_px(motion: Motion, observations: Observations) -> Float[Tensor, "time 23"]:
-    """Compute the distance of each keypoint of the projected body from the observed one, px of the image; NaN where it
-    is not visible."""
+def keypoint_offsets_px(motion: Motion, observations: Observations) -> Float[Tensor, "time 23 2"]:
+    """Compute the vector from each observed keypoint to the projected body's, px of the image; NaN where it is not
+    visible."""
     observations = observations.in_set(DEFAULT_KEYPOINTS.name)
     rows = torch.searchsorted(observations.frame_index, motion.frame_index).clamp(max=len(observations) - 1)
     observed = observations.frame_index[rows] == motion.frame_index
     visible = observed[:, None] & (observations.keypoint_confidence[rows] >= VISIBLE)
     pixels = project(motion.keypoints_cam, motion.camera.focal, motion.camera.center)
-    return torch.where(visible, (pixels - observations.keypoints[rows]).norm(dim=-1), torch.nan)
+    return torch.where(visible[..., None], pixels - observations.keypoints[rows], torch.nan)
 
 
 def first_accepted(

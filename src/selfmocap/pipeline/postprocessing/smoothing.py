@@ -41,9 +41,13 @@ _SPEED_SECONDS = 0.1
 """The cutoff follows the greatest speed from this long before a frame to this long after it."""
 _HELD_HZ = 0.02
 """Frequency of the changes that are halved where a person is still."""
-_STILL_SPEED, _STILL_CUTOFF_HZ = 0.02, 1.0
-"""m/s across the image, mean of the joints, below which a person stands still, and the cutoff frequency of the signal
-whose speed it is. The errors of detected keypoints move a person so fast."""
+_STILL_SPEED, _STILL_CUTOFF_HZ = 0.03, 1.0
+"""Greatest speed of a joint across the image, m/s, below which a person stands still, and the cutoff frequency of the
+signal whose speed it is. The errors of detected keypoints move a person so fast."""
+_ARMS, _HEAD = ("elbow", "wrist", "hand"), ("collar", "shoulder", "neck", "head")
+_SHOWING_STILLNESS = [j for j, name in enumerate(JOINT_NAMES) if name.rpartition("_")[2] not in _ARMS]
+_HELD_STILL = [j for j, name in enumerate(JOINT_NAMES) if name.rpartition("_")[2] not in _ARMS + _HEAD]
+"""Trunk and legs. Arms and head also move while a person stands still."""
 _MIN_CUTOFF_FRACTION = 0.002
 """Lowest cutoff as a fraction of the frame rate; below it, the equations are ill-conditioned."""
 _MIN_STEP = 0.1
@@ -81,9 +85,8 @@ def smooth(
         cutoffs = _cutoffs(quaternions, path, weights[rows], fps, times[rows]) / strength
         still = _stillness(_direction_and_log_depth(motion.joints_cam[rows]), weights[rows], fps, times[rows])
         for joint in range(24):
-            y = whittaker(
-                quaternions[:, joint], weights[rows, joint], cutoffs[:, joint], fps, times[rows], still
-            )
+            y, held = quaternions[:, joint], still if joint in _HELD_STILL else None
+            y = whittaker(y, weights[rows, joint], cutoffs[:, joint], fps, times[rows], held)
             unit = torch.from_numpy(y / np.linalg.norm(y, axis=-1, keepdims=True))
             R[rows, joint] = roma.unitquat_to_rotmat(unit).to(R)
         speed = math.exp(np.median(path[:, 2])) * _speed(path[:, 2:], weights[rows, 0], fps, times[rows])
@@ -112,9 +115,10 @@ def _stillness(joints: np.ndarray, weights: np.ndarray, fps: float, times: np.nd
     `joints` are `_direction_and_log_depth` (time, 24, 3)."""
     if len(joints) < 2:
         return np.zeros(len(joints))
-    across = whittaker(joints[..., :2].reshape(len(joints), -1), weights[:, 0], _STILL_CUTOFF_HZ, fps, times)
-    velocity = np.gradient(across, times, axis=0).reshape(*joints.shape[:2], 2)
-    speed = math.exp(np.median(joints[..., 2])) * np.linalg.norm(velocity, axis=-1).mean(1)
+    across = joints[:, _SHOWING_STILLNESS, :2].reshape(len(joints), -1)
+    across = whittaker(across, weights[:, 0], _STILL_CUTOFF_HZ, fps, times)
+    velocity = np.gradient(across, times, axis=0).reshape(len(joints), -1, 2)
+    speed = math.exp(np.median(joints[..., 2])) * np.linalg.norm(velocity, axis=-1).max(1)
     return np.maximum(1 - (speed / _STILL_SPEED) ** 2, 0)
 
 
