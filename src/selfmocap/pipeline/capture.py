@@ -7,7 +7,7 @@ in memory, not the images.
 
 import functools
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +17,24 @@ import torch
 from selfmocap._version import __version__
 from selfmocap.adaptation.adapt import AdaptConfig
 from selfmocap.adaptation.fit import REFINE, REFINE_LOW_SMOOTHNESS, FitConfig
-from selfmocap.body_model.body import Body
 from selfmocap.body_model.motion import Motion
 from selfmocap.geometry.lens import Lens
-from selfmocap.io.atomic import remove_temporaries
-from selfmocap.io.files import existing_file, read_json, sha256_of_path, write_json
+from selfmocap.io.files import existing_file, sha256_of_path, write_json
 from selfmocap.io.memory import release_free_memory
 from selfmocap.io.progress import ProgressCallback, no_progress
-from selfmocap.io.stage_cache import StageCache, StageRecord, fingerprint
+from selfmocap.io.stage_cache import StageCache, StageRecord
 from selfmocap.io.video import Video, open_video
 from selfmocap.io.video_source import VideoInput, local_video, source_name
 from selfmocap.models.estimator import Estimator, load_estimator, save_estimator
-from selfmocap.models.inference import mean_confidence, to_world
+from selfmocap.pipeline.capture_job import (
+    STAGES_VERSION,
+    CaptureJob,
+    StageOutput,
+    default_body,
+    load_motion,
+    load_observed,
+    remove_partial_files,
+)
 from selfmocap.pipeline.config import EPOCHS, SAMPLE_FRAMES, CaptureConfig, recorded_settings
 from selfmocap.pipeline.diagnostics import person_diagnostics
 from selfmocap.pipeline.exports import export_people
@@ -37,11 +43,9 @@ from selfmocap.pipeline.moving_camera import ShotCamera, find_cameras, place_in_
 from selfmocap.pipeline.postprocessing.confidence import joint_confidence
 from selfmocap.pipeline.postprocessing.ground import level_rotation
 from selfmocap.pipeline.postprocessing.postprocess import POSTPROCESS_VERSION, postprocess
-from selfmocap.pipeline.postprocessing.rebuild import keypoint_body
 from selfmocap.pipeline.samples import CapturedPerson, load_people
 from selfmocap.pipeline.shared_floor import shared_floor_statures
 from selfmocap.pipeline.solve import (
-    Estimate,
     PersonChoice,
     Solver,
     adapt_to_video,
@@ -55,31 +59,6 @@ from selfmocap.tracking.observe import observe
 from selfmocap.visualization.overlay import write_overlay_video
 from selfmocap.visualization.report.page import write_report
 from selfmocap.visualization.report.residuals import residual_curves
-
-STAGES_VERSION = 3
-"""Version of the stages' results in `.capture`."""
-
-StageOutput = tuple[dict[str, Any], Sequence[Path]]
-"""A stage's result (JSON data) and the files that it wrote."""
-
-
-@dataclass(frozen=True)
-class CaptureJob:
-    """A capture's inputs, and the record of its stages."""
-
-    video: Path
-    name: str
-    """Name of the video's source."""
-    out: Path
-    config: CaptureConfig
-    progress: ProgressCallback
-    device: torch.device
-    weights_sha256: str
-    stages: StageCache
-
-    def file(self, name: str) -> Path:
-        """A stage's intermediate file."""
-        return self.stages.folder / name
 
 
 def capture(
@@ -135,7 +114,7 @@ def _capture(
     chosen = _choose(job, people, _adapt(job, people, observed))
     choices = [PersonChoice(**choice) for choice in chosen.result["people"]]
     estimates = [_refine(job, *one, chosen) for one in zip(people, choices, strict=True)]
-    load = functools.partial(load_after, job)
+    load = functools.partial(load_motion, job, when="after")
     cameras = [place_in_world(stages, camera, load, estimates) for camera in cameras]
     return finish_capture(job, cameras, choices, estimates, observed, lens)
 
@@ -172,25 +151,7 @@ def finish_capture(
     return motions
 
 
-def remove_partial_files(out: Path) -> None:
-    """Delete the temporary files of a killed run."""
-    for folder in (out, *out.glob("person-*")):
-        for stems in ("motion*", "scene", "overlay", "report", "observations"):
-            remove_temporaries(folder, stems)
-    remove_temporaries(out / ".capture")
-
-
 # ---- models, loaded when a stage first needs them, and kept for the next video of the process -----------------
-
-
-@functools.cache
-def default_body() -> Body:
-    return Body.load()
-
-
-@functools.cache
-def _smalldefault_body() -> Body:
-    return keypoint_body(default_body())
 
 
 @functools.lru_cache(maxsize=1)
@@ -210,12 +171,6 @@ def _load_adapted(job: CaptureJob, name: str) -> Estimator | None:
 
 
 # ---- the stages -----------------------------------------------------------------------------------------------
-
-
-def load_observed(out: Path) -> StageRecord:
-    """Return the observations as a stage that others follow."""
-    report = read_json(out / "observations.json")
-    return StageRecord("observe", fingerprint(report["settings"]), report, report["stages"][-1]["seconds"])
 
 
 def _model_needs(job: CaptureJob, people: list[CapturedPerson]) -> dict[str, Any]:
@@ -301,7 +256,7 @@ def _level(job: CaptureJob, camera: ShotCamera, estimates: list[StageRecord]) ->
     known = [job.config.stature_of(person.number) for person in people]
 
     def compute() -> StageOutput:
-        motions = [_load_motion(job, person, "after") for person in people]
+        motions = [load_motion(job, person, "after") for person in people]
         R_level_world = level_rotation(motions, default_body())
         seen, statures = [person.observations for person in people], known
         if camera.is_static:
@@ -325,29 +280,20 @@ def _postprocess(
 
     def compute() -> StageOutput:
         path = person.folder / "motion.npz"
-        motion = _load_motion(job, person, "after")
+        motion = load_motion(job, person, "after")
         confidence = joint_confidence(person.observations, motion.frame_index)
         R_level_world = None if level is None else torch.tensor(level.result["R_level_world"])
-        number = person.number
+        number, seen, settings = person.number, person.observations, job.config.postprocess
         metres = job.config.stature_of(number) if level is None else level.result["statures"][str(number)]
+        in_world = level is not None
         motion = postprocess(
-            motion,
-            default_body(),
-            metres,
-            confidence,
-            level is not None,
-            R_level_world,
-            person.observations,
-            job.config.postprocess,
+            motion, default_body(), metres, confidence, in_world, R_level_world, seen, settings
         )
         replace(motion, provenance=_provenance(job, choice) | motion.provenance).save(path)
         return {}, [path]
 
-    needs = {
-        "settings": recorded_settings(job.config),
-        "in_world": level is not None,
-        "procedure": POSTPROCESS_VERSION,
-    }
+    needs = {"settings": recorded_settings(job.config), "in_world": level is not None}
+    needs |= {"procedure": POSTPROCESS_VERSION}
     after = [estimate] if level is None else [estimate, level]
     return job.stages.run(f"postprocess-{person.number}", needs, after, compute)
 
@@ -356,25 +302,6 @@ def _provenance(job: CaptureJob, choice: PersonChoice) -> dict[str, Any]:
     selected = {name: value for name, value in asdict(choice).items() if name != "betas"}
     settings = recorded_settings(job.config)
     return {"version": __version__, "weights": job.weights_sha256, "settings": settings, **selected}
-
-
-def load_after(job: CaptureJob, person: CapturedPerson) -> Motion:
-    """Load a person's motion after refinement, before post-processing."""
-    return _load_motion(job, person, "after")
-
-
-def _load_motion(job: CaptureJob, person: CapturedPerson, when: str) -> Motion:
-    """Load a person's motion `before` adaptation and refinement or `after` them."""
-    estimate = Estimate.load(job.file(f"person-{person.number}.npz"))
-    return Motion.from_parameters(
-        _smalldefault_body(),
-        to_world(getattr(estimate, when), person.camera),
-        person.camera,
-        person.observations.image_size,
-        person.observations.frame_times,
-        person.observations.frame_index,
-        mean_confidence(person.observations.keypoint_confidence),
-    )
 
 
 def _draw(job: CaptureJob, motions: list[Motion], processed: list[StageRecord], lens: Lens) -> None:
@@ -395,7 +322,7 @@ def _measure(
     def compute() -> StageOutput:
         height = job.config.stature_of(person.number)
         result = person_diagnostics(
-            _load_motion(job, person, "before"), motion, person, default_body(), height
+            load_motion(job, person, "before"), motion, person, default_body(), height
         )
         job.progress("measure", person.number, person.number)
         return result, []
@@ -415,7 +342,7 @@ def _write_page(
     def compute() -> StageOutput:
         path = job.out / "report.html"
         curves = [
-            residual_curves(_load_motion(job, person, "before"), motion, person.observations)
+            residual_curves(load_motion(job, person, "before"), motion, person.observations)
             for person, motion in zip(people, motions, strict=True)
         ]
         detailed = [

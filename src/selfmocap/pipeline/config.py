@@ -121,12 +121,9 @@ class CaptureConfig:
 def recorded_settings(config: CaptureConfig) -> dict[str, str]:
     """Return the settings that the motion depends on; the weights are identified by their SHA-256 instead."""
     others = {"weights", "formats", "options"}
-    # Former versions had neither.
-    others |= {
-        name
-        for name, default in (("input", InputOptions()), ("lens", LensOptions()))
-        if getattr(config, name) == default
-    }
+    # Former versions had none of these.
+    default = CaptureConfig()
+    others |= {n for n in ("input", "lens", "postprocess") if getattr(config, n) == getattr(default, n)}
     return {name: str(value) for name, value in vars(config).items() if name not in others}
 
 

@@ -24,13 +24,13 @@ from selfmocap.io.stage_cache import StageCache, StageRecord
 from selfmocap.io.video import Video, open_video
 from selfmocap.io.video_source import VideoInput, local_video, source_name
 from selfmocap.models.inference import default_camera
-from selfmocap.pipeline.capture import (
+from selfmocap.pipeline.capture import finish_capture
+from selfmocap.pipeline.capture_job import (
     STAGES_VERSION,
     CaptureJob,
     StageOutput,
     default_body,
-    finish_capture,
-    load_after,
+    load_motion,
     load_observed,
     remove_partial_files,
 )
@@ -116,7 +116,9 @@ def _place(
     if camera.is_static:
         return camera
     if any(motion_of[person.number].camera.R_cam_world.ndim == 2 for person in camera.people):
-        return place_in_world(job.stages, camera, functools.partial(load_after, job), estimates)
+        return place_in_world(
+            job.stages, camera, functools.partial(load_motion, job, when="after"), estimates
+        )
     people = [replace(one, camera=_moving_camera(motion_of[one.number], one)) for one in camera.people]
     return replace(camera, people=people)
 
