@@ -142,9 +142,10 @@ def measure_camera(
     """Find out whether the camera is static (unless it may not be) in the frames `shown` of the video, and write the
     path of one that moves to `file`.
 
-    Returns JSON data: `static`; `shift` and `certainty` of `BackgroundMotion`, None where not measured; and of a path
-    `kinds`, `shot_starts`, `known_fraction`, `inlier_fraction`, `error_px`, `focal_ratio` and `loops`."""
-    result: dict[str, Any] = {"static": False, "shift": None, "certainty": None}
+    Returns JSON data: `static`; the `shift` of `BackgroundMotion`, None where not measured; `certainty`, the fraction of
+    the background's points that agree; and of a path `kinds`, `shot_starts`, `known_fraction`, `error_px`,
+    `focal_ratio` and `loops`."""
+    result: dict[str, Any] = {"static": False, "shift": None}
     if may_be_static:
         every = max(len(shown) // SAMPLED_FRAMES, 1)
         motion = background_motion(_frames(video, people, shown[::every], lambda *_: None))
@@ -157,10 +158,10 @@ def measure_camera(
     path = estimate_camera_path(_frames(video, people, shown, progress), focal, center)
     path.after(shown.start).save(file)
     return result | {
+        "certainty": round(path.inlier_fraction, 3),
         "kinds": list(path.kinds),
         "shot_starts": (path.shot_starts + shown.start).tolist(),
         "known_fraction": round(float(path.known.mean()), 3),
-        "inlier_fraction": round(path.inlier_fraction, 3),
         "error_px": round(path.error_px, 3),
         "focal_ratio": [round(ratio, 3) for ratio in path.focal_ratio],
         "loops": path.loops,
