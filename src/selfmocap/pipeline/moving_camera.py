@@ -142,8 +142,8 @@ def measure_camera(
     """Find out whether the camera is static (unless it may not be) in the frames `shown` of the video, and write the
     path of one that moves to `file`.
 
-    Returns JSON data: `static`; the `shift` of `BackgroundMotion`, None where not measured; `certainty`, the fraction of
-    the background's points that agree; and of a path `kinds`, `shot_starts`, `known_fraction`, `error_px`,
+    Returns JSON data: `static`; the `shift` of `BackgroundMotion`, None where not measured; `certainty`, the fraction
+    of the background's points that agree; and of a path `kinds`, `shot_starts`, `known_fraction`, `error_px`,
     `focal_ratio` and `loops`."""
     result: dict[str, Any] = {"static": False, "shift": None}
     if may_be_static:

@@ -22,6 +22,8 @@ _MAX_LOG_FOCAL = np.log(6.0)
 _MIN_SHARED = 20
 """Points that two keyframes must share."""
 _MIN_POINT_SIGHTINGS = 3
+_MIN_EXTENT = 0.03
+"""Length of a path over the distance of half of the points."""
 _MEDIAN_OF_NOISE = 1.18
 """Median length of a two-dimensional error of standard deviation one."""
 _MIN_NOISE_PX = 0.05
@@ -83,8 +85,15 @@ def _explains(error_px: np.ndarray, seen: Sightings) -> bool:
 
 def _is_better(moves: ShotStructure, turns: ShotStructure, focal_px: float) -> bool:
     """Decide by the Bayesian information criterion (Schwarz 1978) whether translations and depths, which a turning
-    camera does not need, are worth their number. The noise is that of the moving camera."""
-    if not moves.known.all():
+    camera does not need, are worth their number. The noise is that of the moving camera.
+
+    Of a path that is short beside the distance of the background, people show no scale: the turning camera is kept."""
+    places = moves.structure.points
+    eyes = -np.einsum("nji,nj->ni", moves.structure.R, moves.structure.t)
+    near = np.abs(places[:, 3]) * np.linalg.norm(np.ptp(eyes, axis=0)) > _MIN_EXTENT * np.linalg.norm(
+        places[:, :3], axis=1
+    )
+    if not moves.known.all() or near.mean() < 0.5:
         return False
     noise = max(moves.error_px / _MEDIAN_OF_NOISE, _MIN_NOISE_PX)
     costs = [
