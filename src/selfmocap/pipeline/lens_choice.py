@@ -37,7 +37,7 @@ _MAX_FRAMES = 1800
 _ASPECT_TOLERANCE = 0.01
 _MAX_OFF_CENTER = 0.25
 """Fraction of a side by which a principal point may lie off the middle: else the calibration is of another size."""
-_MIN_INVERTIBLE = 0.9
+_MIN_INVERTIBLE = 0.5
 """Fraction of the image that a calibration must be able to undistort."""
 
 
@@ -82,11 +82,7 @@ def choose_lens(video: Video, focal: float | None, options: LensOptions) -> Lens
     Raises InputError for a calibration that cannot be read or is of other images."""
     size = video.size
     if options.calib is not None:
-        found = read_calibration(options.calib)
-        notes = (
-            () if found.size else (f"{options.calib} names no image size; it is taken to be of {size} px",)
-        )
-        return LensChoice(calibrated_lens(found, video, options.calib), "calibration", 0.0, notes)
+        return _calibrated(read_calibration(options.calib), video, options.calib)
     for px, spread in _given(size, focal, options):
         return LensChoice(Lens.pinhole(px, size), "option", spread)
     found, note = read_focal_metadata(video.path)
@@ -156,11 +152,22 @@ def _crop_notes(origin: str, is_video: bool) -> tuple[str, ...]:
 # ---- calibration ----------------------------------------------------------------------------------------------
 
 
+def _calibrated(found: Intrinsics, video: Video, source: str) -> LensChoice:
+    """Choose a calibrated lens, with a sentence for each doubt about it."""
+    lens, notes = calibrated_lens(found, video, source), []
+    if found.size is None:
+        notes.append(f"{source} names no image size; it is taken to be of {video.size} px")
+    if _invertible_fraction(lens) < 1:
+        notes.append(f"{source}: {_not_inverted(lens)}; keypoints there do not count")
+    return LensChoice(lens, "calibration", 0.0, tuple(notes))
+
+
 def calibrated_lens(found: Intrinsics, video: Video, source: str) -> Lens:
     """Fit a calibration to the frames of a video as they are shown.
 
     A calibration of another resolution of the same shape is scaled. One of the frames before a quarter turn is turned
-    with them. Raises InputError for another shape, or where the distortion cannot be inverted."""
+    with them. Raises InputError for another shape, or where the distortion cannot be
+    inverted in half of the image."""
     lens = Lens(found.size or video.size, found.focal, found.center, found.distortion, found.model)
     width, height = video.size
     if video.rotation in (90, 270) and _has_shape(lens.size, (height, width)) and width != height:
@@ -180,14 +187,22 @@ def calibrated_lens(found: Intrinsics, video: Video, source: str) -> Lens:
             f"{source}: expected a principal point near the middle of {lens.size} px, found {lens.center}; "
             "add the image size (image_width, image_height) of the calibration to the file"
         )
-    x, y = (torch.linspace(0, side - 1, 17) for side in video.size)
-    valid = lens.undistort(torch.cartesian_prod(x, y)).isfinite().all(-1).float().mean()
-    if valid < _MIN_INVERTIBLE:
-        raise InputError(
-            f"{source}: the distortion cannot be inverted in {100 * (1 - float(valid)):.0f} % of the image; "
-            "calibrate with points up to the corners, or with fewer coefficients"
-        )
+    if _invertible_fraction(lens) < _MIN_INVERTIBLE:
+        raise InputError(f"{source}: {_not_inverted(lens)}")
     return lens
+
+
+def _invertible_fraction(lens: Lens) -> float:
+    """Compute the fraction of the image that can be undistorted."""
+    x, y = (torch.linspace(0, side - 1, 17) for side in lens.size)
+    return float(lens.undistort(torch.cartesian_prod(x, y)).isfinite().all(-1).float().mean())
+
+
+def _not_inverted(lens: Lens) -> str:
+    return (
+        f"the distortion cannot be inverted in {100 * (1 - _invertible_fraction(lens)):.0f} % of the image; calibrate "
+        "with points up to the corners, or with other coefficients"
+    )
 
 
 def _has_shape(size: tuple[int, int], other: tuple[int, int]) -> bool:
