@@ -127,7 +127,7 @@ def _read(result: Path, video: Video, config: RefineConfig) -> ReadMotions:
     """Read the result as motions of the embedded body."""
     body, smpl_file = default_body(), config.options.smpl_model
     smpl = None if smpl_file is None else Body.load(smpl_file)
-    read = read_result(result, body, smpl, torch.from_numpy(video.times), video.size)
+    read = read_result(result, body, smpl, torch.from_numpy(video.times), video.size, config.focal)
     if read.camera_kind == "none":
         raise ValueError(
             f"{result}: a result of {read.system} has no camera, so that it cannot be compared with a video; give the "

@@ -2,7 +2,7 @@
 
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +90,7 @@ def read_result(
     smpl: Body | None = None,
     frame_times: Float[Tensor, " time"] | None = None,
     image_size: tuple[int, int] | None = None,
+    focal: float | None = None,
 ) -> ReadMotions:
     """Read the people of another system's result as motions.
 
@@ -98,15 +99,17 @@ def read_result(
     SMPL have no meaning for it, so that lengths of bones, stature and the height of the feet are not the result's. A
     warning says so.
 
-    `frame_times` (s) and `image_size` (width, height; px) are those of the video. Raises FileNotFoundError, or
-    ValueError that names the file, what is wrong and, for an unknown file, what was found and what is known."""
+    `frame_times` (s), `image_size` (width, height; px) and `focal` (px) are those of the video. Raises
+    FileNotFoundError, or ValueError that names the file, what is wrong and, for an unknown file, what was found and
+    what is known."""
     path = Path(path)
     if is_motion_file(path):
         return _own_motion(path, body, frame_times)
     on_smpl = smpl is not None
     carrier = body if smpl is None else smpl
     rest_joints = _rest_joints(carrier, on_smpl)
-    result = _read(path, rest_joints, image_size, carrier, on_smpl)
+    source = ResultSource(path, None, rest_joints, image_size, focal)
+    result = _read(source, carrier, on_smpl)
     warnings = []
     if on_smpl and (result.model == "smplx") != (len(carrier.vertex_joint) == _SMPLX_VERTICES):
         raise ValueError(
@@ -161,11 +164,10 @@ def _rest_joints(body: Body, on_smpl: bool) -> RestJoints:
 # ---- reading ---------------------------------------------------------------------------------------------------
 
 
-def _read(
-    path: Path, rest_joints: RestJoints, image_size: tuple[int, int] | None, body: Body, on_smpl: bool
-) -> SystemResult:
+def _read(source: ResultSource, body: Body, on_smpl: bool) -> SystemResult:
+    path = source.path
     if path.is_dir():
-        return _read_folder(path, rest_joints, image_size)
+        return _read_folder(source)
     with existing_file(path).open("rb") as file:
         start = file.read(4096)
     if start.lstrip().startswith(b"HIERARCHY"):
@@ -175,12 +177,12 @@ def _read(
     except ValueError as error:
         raise ValueError(f"{error}. Results that are read: {_known()}") from error
     if keys_of(data) >= _AMASS_KEYS or keys_of(data) >= _AMASS_PARTS:
-        return _read_amass(path, rest_joints)
+        return _read_amass(path, source.rest_joints)
     if is_easymocap(data):
-        return _checked(read_easymocap, ResultSource(path, {0: data}, rest_joints, image_size))
+        return _checked(read_easymocap, replace(source, data={0: data}))
     for reader in _READERS:
         if reader.matches(data):
-            return _checked(reader.read, ResultSource(path, data, rest_joints, image_size))
+            return _checked(reader.read, replace(source, data=data))
     raise ValueError(f"{path}: {_found(data)}; expected the result of one of: {_known()}")
 
 
@@ -216,14 +218,16 @@ def _all_keys(data: Any, depth: int) -> set[Any]:
     return keys_of(data).union(*(_all_keys(value, depth - 1) for value in inner[:3])) if depth else set()
 
 
-def _read_folder(path: Path, rest_joints: RestJoints, image_size: tuple[int, int] | None) -> SystemResult:
-    if tram_tracks(path):
-        return _checked(read_tram, ResultSource(path, None, rest_joints, image_size))
-    files = easymocap_frames(path)
+def _read_folder(source: ResultSource) -> SystemResult:
+    if tram_tracks(source.path):
+        return _checked(read_tram, source)
+    files = easymocap_frames(source.path)
     if files and is_easymocap(read_json(files[0])):
         frames = {int(file.stem): read_json(file) for file in files}
-        return _checked(read_easymocap, ResultSource(path, frames, rest_joints, image_size))
-    raise ValueError(f"{path}: expected a folder of TRAM or EasyMocap, found another; give the result's file")
+        return _checked(read_easymocap, replace(source, data=frames))
+    raise ValueError(
+        f"{source.path}: expected a folder of TRAM or EasyMocap, found another; give the result's file"
+    )
 
 
 def _read_bvh(path: Path, body: Body, on_smpl: bool) -> SystemResult:

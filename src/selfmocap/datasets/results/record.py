@@ -89,6 +89,8 @@ class ResultSource:
     rest_joints: RestJoints
     image_size: tuple[int, int] | None
     """Width and height of the video, px; None without the video."""
+    focal: float | None = None
+    """Focal length that the user gives, px, for a system whose files have none."""
 
 
 def keys_of(value: Any) -> set[Any]:

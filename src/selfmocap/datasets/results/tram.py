@@ -54,7 +54,7 @@ def read_tram(source: ResultSource) -> SystemResult:
         raise ValueError(f"{file}: lacks {', '.join(missing)}; expected TRAM's camera")
     aligned = keys_of(camera) >= {"world_cam_R", "world_cam_T"}
     names = ("world_cam_R", "world_cam_T") if aligned else ("pred_cam_R", "pred_cam_T")
-    # Matrices of cameras from world to camera are stored as those from camera to world.
+    # `pred_cam_R` and `pred_cam_T` lead from the camera to the world.
     R_world_cam = tensor(numbers(source, camera[names[0]], names[0], (-1, 3, 3)))
     p_world_cam = tensor(numbers(source, camera[names[1]], names[1], (len(R_world_cam), 3)))
     if not aligned:

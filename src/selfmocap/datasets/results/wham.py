@@ -31,11 +31,11 @@ def is_wham(data: Any) -> bool:
 
 
 def read_wham(source: ResultSource) -> SystemResult:
-    """Read all people. The focal length, which the file does not hold, is the diagonal of the video (WHAM's default,
-    without `--calib`)."""
+    """Read all people. The focal length, which the file does not hold, is the user's, or the diagonal of the video:
+    WHAM's without `--calib`."""
     size = source.image_size or _DEFAULT_SIZE
     people = [_person(source, str(name), person) for name, person in source.data.items()]
-    return SystemResult("WHAM", camera_of_middle(source, np.hypot(*size), size), people)
+    return SystemResult("WHAM", camera_of_middle(source, source.focal or np.hypot(*size), size), people)
 
 
 def _person(source: ResultSource, name: str, data: dict[str, Any]) -> ResultPerson:
