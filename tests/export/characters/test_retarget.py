@@ -149,3 +149,25 @@ def test_twist_bones_share_the_twist(body: Body, tmp_path: Path) -> None:
 
     assert turned_deg(hand)[-1] == pytest.approx(60, abs=1)
     assert turned_deg(twist)[-1] == pytest.approx(30, abs=1.5)
+
+
+@pytest.mark.parametrize("make", RIGS.values(), ids=RIGS)
+def test_knees_do_not_pop(make: Callable[[], Rig], walk: Motion, body: Body, tmp_path: Path) -> None:
+    """The speed of a knee changes no more from frame to frame than the body's."""
+    rig = make()
+    played = retargeted(rig, walk, body, tmp_path)
+    p = joints_world(walk)
+    for side in ("left", "right"):
+        joints = [f"{side}_{part}" for part in ("hip", "knee", "ankle")]
+        ours = [played.position(rig.names[rig.joint_of[joint]]) for joint in joints]
+        expected = [p[:, JOINT[joint]] for joint in joints]
+        change, limit = (np.abs(np.diff(angles_deg(k - h, a - k), n=2)).max() for h, k, a in (ours, expected))
+        assert change < limit + 3
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3])
+def test_a_few_frames_are_enough(frames: int, walk: Motion, body: Body, tmp_path: Path) -> None:
+    rig = unreal_rig()
+    played = retargeted(rig, walk[:frames], body, tmp_path)
+    assert len(played.times) == frames
+    assert np.isfinite(played.skinned()).all()

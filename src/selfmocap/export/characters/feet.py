@@ -20,9 +20,12 @@ from selfmocap.export.characters.character import Character, rest_soles
 from selfmocap.export.characters.pose_transfer import Fit, PosedCharacter, pose_character
 from selfmocap.export.characters.source import SourceMotion
 
-_TOLERANCE = 0.005
+_TOLERANCE = 0.004
 """Metres from the floor that a planted sole may keep, so that straight legs stay straight."""
-_BLEND_SECONDS = 0.1
+_DEEPEST = 0.009
+"""Metres below the floor that no sole exceeds."""
+_TOUCH_SECONDS = 0.03
+"""Time over which the height of a planted foot is smoothed."""
 _END_FRACTION = 0.1
 """Of the length of a sole: its ends."""
 _OFFSET_SECONDS = 0.25
@@ -52,21 +55,14 @@ def plant_feet(
     """Return the rotations in the world and the path of the pelvis with the feet planted.
 
     `turned` and `root` are those of the transferred pose (`transfer_rotations`, `root_path`)."""
-    posed, fps = pose_character(character, turned, root), source.fps
-    soles = [_sole(character, posed, side) for side in HAND_SIDES]
-    planted = np.any(source.planted, axis=2)
-    rise = _rise(np.stack([sole[..., 1].min(1) for sole in soles], 1), planted, fit.unit, fps)
-    ends = [
-        _ends(sole, rest_soles(character, side), fit.forward)
-        for sole, side in zip(soles, HAND_SIDES, strict=True)
-    ]
-    offsets = np.stack([_offsets(end, source.planted[:, k], fps) for k, end in enumerate(ends)], 1)
-    offsets[..., 1] = rise
-    ankles = (
-        np.stack([posed.p_world[character.bones.joints[f"{side}_ankle"]] for side in HAND_SIDES], 1) + offsets
+    posed, planted = pose_character(character, turned, root), np.any(source.planted, axis=2)
+    root = root + _hip_shift(
+        character, posed, _foot_offsets(source, character, fit, posed), planted, source.fps
     )
-    root = root + _hip_shift(character, posed, offsets, planted, fps)
-    root -= _lowering(character, pose_character(character, turned, root), ankles, planted, fps)[:, None] * _UP
+    posed = pose_character(character, turned, root)
+    ankles = np.stack([posed.p_world[character.bones.joints[f"{side}_ankle"]] for side in HAND_SIDES], axis=1)
+    ankles += _foot_offsets(source, character, fit, posed)  # Those that the hips have not taken over.
+    root = root - _lowering(character, posed, ankles, planted, source.fps)[:, None] * _UP
     posed = pose_character(character, turned, root)
     bent = dict(turned)
     for k, side in enumerate(HAND_SIDES):
@@ -78,6 +74,19 @@ def plant_feet(
     return bent, root
 
 
+def _foot_offsets(
+    source: SourceMotion, character: Character, fit: Fit, posed: PosedCharacter
+) -> Float[ndarray, "time 2 3"]:
+    """Compute the offset of each foot over time that plants it."""
+    offsets = []
+    for k, side in enumerate(HAND_SIDES):
+        sole, planted = _sole(character, posed, side), source.planted[:, k]
+        offset = _slide(_ends(sole, rest_soles(character, side), fit.forward), planted, source.fps)
+        offset[:, 1] = _rise(sole[..., 1].min(1), planted.any(1), fit.unit, source.fps)
+        offsets.append(offset)
+    return np.stack(offsets, axis=1)
+
+
 def reach(
     leg: list[Float[ndarray, "time 3"]],
     ankle: Float[ndarray, "time 3"],
@@ -87,13 +96,16 @@ def reach(
     """Bend a leg so that its ankle reaches a position, and return the rotations of thigh and shin in the world.
 
     `leg` are hip, knee and ankle, `turned` the rotations before, `hinge` the axis about which the knee bends. The knee
-    bends in its own plane; the leg then turns by the smallest rotation. An ankle out of reach is approached."""
+    bends in its own plane; the leg then turns by the smallest rotation. A leg is not stretched beyond _MAX_REACH of its
+    length, unless it was before: there a knee would pop."""
     hip, knee, foot = leg
     thigh, shin = knee - hip, foot - knee
     lengths = np.linalg.norm(thigh, axis=1), np.linalg.norm(shin, axis=1)
     axis = np.cross(thigh, shin) / (lengths[0] * lengths[1])[:, None] + _HINGE_WEIGHT * hinge
     axis /= np.maximum(np.linalg.norm(axis, axis=1, keepdims=True), 1e-9)
     wanted = ankle - hip
+    longest = np.maximum(np.linalg.norm(foot - hip, axis=1), _MAX_REACH * (lengths[0] + lengths[1]))
+    wanted = wanted * np.minimum(1, longest / np.maximum(np.linalg.norm(wanted, axis=1), 1e-9))[:, None]
     bend = np.zeros(len(hip))
     for _ in range(3):  # The first step is exact where the axis is that of the bend.
         now = np.linalg.norm(thigh + _turn(axis, bend, shin), axis=1)
@@ -152,16 +164,18 @@ def _lowering(
 
 
 def _rise(
-    lowest: Float[ndarray, "time 2"], planted: Bool[ndarray, "time 2"], unit: float, fps: float
-) -> Float[ndarray, "time 2"]:
-    """Compute how far each foot has to rise from the height of the lowest point of its sole: a planted one to within
-    _TOLERANCE of the floor, others only out of the floor, with smooth transitions."""
-    width = 2 * max(1, round(_BLEND_SECONDS * fps)) + 1
-    share = scipy.ndimage.grey_dilation(planted.astype(float), (width, 1))
-    share = np.maximum(scipy.ndimage.uniform_filter1d(share, width, axis=0, mode="nearest"), planted)
-    tolerance = _TOLERANCE * unit
-    rise = np.clip(lowest, -tolerance, tolerance) - lowest
-    return np.where(rise > 0, rise, share * rise)
+    lowest: Float[ndarray, " time"], planted: Bool[ndarray, " time"], unit: float, fps: float
+) -> Float[ndarray, " time"]:
+    """Compute a smooth rise of a foot from the height of the lowest point of its sole: onto the floor where it is
+    planted, out of the floor where it sinks, and back to 0 in the air."""
+    tolerance, deepest = _TOLERANCE * unit, -_DEEPEST * unit
+    known = planted | (lowest < -tolerance)
+    wanted = np.clip(lowest, -tolerance, tolerance) - lowest
+    steps = np.zeros(len(lowest) - 1)
+    smooth = _solve(
+        known * (_TOUCH_SECONDS * fps) ** -4.0, wanted, steps, steps, (_OFFSET_SECONDS * fps) ** -4.0
+    )
+    return np.maximum(smooth, deepest - lowest)
 
 
 def _hip_shift(
@@ -191,11 +205,12 @@ def _hip_shift(
     )
 
 
-def _offsets(
+def _slide(
     ends: Float[ndarray, "time 2 3"], planted: Bool[ndarray, "time 2"], fps: float
 ) -> Float[ndarray, "time 3"]:
-    """Compute the offset of a foot over time that holds its planted ends, of both the one that moves less: a foot that
-    turns on its heel or its toes stands there."""
+    """Compute the offset of a foot along the floor that holds its planted ends, of both the one that moves less.
+
+    A foot that turns on its heel or its toes stands there."""
     moved = np.diff(ends, axis=0)
     length = np.linalg.norm(ends[:, 1] - ends[:, 0], axis=1).mean()
     stillness = 1 / ((moved**2).sum(-1) + (_STILL_FRACTION * length) ** 2)
