@@ -94,10 +94,10 @@ def detect(detector: PoseEnsemble, clip: SyntheticClip, truth: Truth) -> Detecte
 
 
 def drawn_errors(truth: Truth, seed: int) -> Detected:
-    """Draw the errors that training would give to a clip."""
+    """Draw the errors that training would give to a clip that is not exact."""
     rng, size = np.random.default_rng(seed), truth.size[None]
     keypoints, unoccluded, inside = (array[None] for array in truth)
-    errors = corrupt.sample_errors(rng, KeypointErrors(), 1, len(truth.keypoints))
+    errors = corrupt.sample_errors(rng, KeypointErrors(clean=0.0), 1, len(truth.keypoints))
     positions = corrupt.displaced_keypoints(errors, keypoints, size)
     positions = positions + corrupt.hidden_displacement(errors, unoccluded, size)
     distance = relative_distances(positions, keypoints, size)
