@@ -143,7 +143,7 @@ def test_another_export_repeats_no_other_stage(
 ) -> None:
     before = results(again / "out")["content"]
     for module, name in ((solve, "adapt"), (solve, "fit"), (capture, "postprocess"), (capture, "write_overlay_video"),
-                         (capture, "motion_diagnostics"), (capture, "load_estimator")):  # fmt: skip
+                         (capture, "person_diagnostics"), (capture, "load_estimator")):  # fmt: skip
         monkeypatch.setattr(module, name, None)
     assert redo(again, weights, "--formats", "csv", "trc", "glb", "--fps", "60") == 0
     after = results(again / "out")["content"]

@@ -215,6 +215,7 @@ def test_the_report_warns_of_partly_visible_people(standing: Motion, body: Body,
         [person],
         [choice],
         [measured],
+        [standing[:3]],
         [ShotCamera(1, [person], None)],
         LensChoice(person.lens, "default", 0.3, ("a note",)),
     )
@@ -260,8 +261,9 @@ def test_a_report_of_version_1_is_read_with_the_present_names(tmp_path: Path) ->
             "low_confidence_ranges": [[0, 2, "far"]],
         }
     ]
-    path.write_text(json.dumps(report))
-    assert read_report(path) == report
+    for version in (2, REPORT_VERSION):
+        path.write_text(json.dumps(report | {"version": version}))
+        assert read_report(path) == report
     for unreadable in ({**report, "version": 99}, {}):
         path.write_text(json.dumps(unreadable))
         with pytest.raises(ValueError, match="capture the video again"):

@@ -34,8 +34,8 @@ _MAX_FLOOR_RATIO = 1.25
 """Greatest ratio of the heights of the camera above the floors of two people."""
 _MAX_FOOT_HEIGHT, _MAX_OFF_FLOOR_FRACTION = 0.25, 0.3
 """Metres above or below the floor of a foot that stands, and fraction of the time."""
-_MIN_MASK_IOU = 0.5
-_MIN_BEST_CONFIDENCE = 0.6
+_MIN_MASK_IOU = 0.4
+_MIN_BEST_CONFIDENCE = 0.5
 """Mean confidence of the better half of the keypoints."""
 _LOST_SECONDS, _MIN_LOST_FRAMES = 0.2, 6
 """Time without detection after which a visible person is lost, and its least number of frames."""

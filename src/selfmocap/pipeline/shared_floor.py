@@ -42,7 +42,7 @@ _FLOOR_QUANTILE = 0.35
 """Quantile of the heights of contacts that is the floor: a person may stand on a step for most of the time."""
 _MIN_CONTACTS = 4
 _MAX_LOG_STD = 0.15
-"""Standard deviation of the logarithm of a stature above which the floor does not determine it."""
+"""Standard deviation of the logarithm of the ratio of two statures above which the floor does not determine it."""
 _HEIGHTS, _PITCHES = 161, 41
 """Size of the grid."""
 
@@ -188,9 +188,9 @@ def _parts(person: FloorPerson, pitch: np.ndarray, log_height: np.ndarray) -> tu
         log_part = np.log(prior) - 0.5 * (log_ratio - centre) ** 2 / total - 0.5 * np.log(2 * np.pi * total)
         gain = prior_spread**2 / total
         parts.append((log_part, centre + gain * (log_ratio - centre), gain * noise))
-    raise_ = np.exp(log_height) - drop * np.exp(own)
+    height = np.exp(log_height) - drop * np.exp(own)
     raised = np.where(
-        (raise_ > 0) & (raise_ < _MAX_RAISE), np.log(_RAISED_PRIOR * drop / _MAX_RAISE), -np.inf
+        (height > 0) & (height < _MAX_RAISE), np.log(_RAISED_PRIOR * drop / _MAX_RAISE), -np.inf
     )
     shape = np.broadcast_shapes(log_ratio.shape, noise.shape)
     parts.append((raised, np.full(shape, own), np.full(shape, spread**2)))

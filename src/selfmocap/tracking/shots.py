@@ -14,7 +14,7 @@ from selfmocap.tracking.camera_motion import GreyImage, show_different_scenes
 
 _FLASH_SECONDS = 0.15
 """Longest disturbance after which the same scene goes on."""
-_MIN_FLASH_FRAMES = 2
+_MIN_FLASH_FRAMES, _MAX_FLASH_FRAMES = 2, 30
 _SAME_PERSON_SIMILARITY = 0.85
 """Appearance similarity of two people from which they may be one person."""
 _SIMILARITY_MARGIN = 0.08
@@ -34,7 +34,7 @@ def shot_starts(thumbnails: Iterable[GreyImage], fps: float) -> Iterator[int]:
 
     Between two shots every frame shortly before the cut differs from the first one after it, and the last one before
     from every frame shortly after."""
-    reach = max(round(_FLASH_SECONDS * fps), _MIN_FLASH_FRAMES)
+    reach = min(max(round(_FLASH_SECONDS * fps), _MIN_FLASH_FRAMES), _MAX_FLASH_FRAMES)
     window: deque[GreyImage | None] = deque([None] * (2 * reach), maxlen=2 * reach)
     yield 0
     for frame, thumbnail in enumerate(chain(thumbnails, [None] * (reach - 1)), start=1 - reach):

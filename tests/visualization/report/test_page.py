@@ -148,13 +148,14 @@ def test_external_names_and_reasons_are_escaped(motion: Motion, body: Body, tmp_
         "video": {"path": f"clips/{HOSTILE.replace('/', '∕')}"},
         "stages": [{"name": HOSTILE, "seconds": 2.0}],
         "people": [{"low_confidence_ranges": [[3, 5, HOSTILE]]}],
+        "warnings": [f"the film is turned: {HOSTILE}"],
     }
     write_report(tmp_path / "report.html", [motion], body, report, None)
     shown = Page(tmp_path / "report.html")
     assert [tag for tag, _ in shown.tags].count("script") == 2
     assert "img" not in {tag for tag, _ in shown.tags}
     assert all(not key.startswith("on") for _, attributes in shown.tags for key in attributes)
-    assert HOSTILE in shown.visible
+    assert HOSTILE in shown.visible and f"the film is turned: {HOSTILE}" in shown.visible
     assert shown.playback["people"][0]["low_confidence_ranges"] == [[3, 5, HOSTILE]]
 
 
