@@ -129,6 +129,7 @@ def test_without_a_rigid_background_the_path_is_unknown() -> None:
         np.zeros(0, int), np.zeros(0, int), np.zeros((0, 2)), np.zeros(0, int), np.zeros(1, int), 3, 0, 1.0
     )
     empty = solve_path(nothing, FOCAL, CENTER)
+    np.testing.assert_array_equal(empty.R_cam_world, [np.diag([1.0, -1.0, -1.0])] * 3)
     assert empty.kinds == ("unknown",) and not empty.known.any() and not empty.p_world_cam.any()
     assert path.inlier_fraction < 0.9 or path.kinds == ("unknown",)
 

@@ -28,13 +28,13 @@ def estimate_camera_path(
     """Estimate the path of a camera of known focal length (px of the frame) from the background outside `people`.
 
     See `track_background` for the frames and masks. A shot whose background does not agree with one rigid world is
-    `unknown`: its camera stays where it was."""
+    `unknown`: its camera is level and static."""
     return solve_path(track_background(frames), focal_px, center_px)
 
 
 def solve_path(tracks: BackgroundTracks, focal_px: float, center_px: tuple[float, float]) -> CameraPath:
     """Estimate the path of the camera from the tracked background; see `estimate_camera_path`."""
-    R = np.tile(np.eye(3), (tracks.frames, 1, 1))
+    R = np.tile(np.diag([1.0, -1.0, -1.0]), (tracks.frames, 1, 1))
     eye, known = np.zeros((tracks.frames, 3)), np.zeros(tracks.frames, bool)
     kinds: list[CameraKind] = []
     solved: list[ShotStructure] = []
