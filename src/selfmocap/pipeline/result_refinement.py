@@ -32,6 +32,11 @@ from selfmocap.tracking.observations import Observations
 MIN_BOX_OVERLAP = 0.3
 """Smallest mean intersection over union of the boxes of a person of a result and of an observed person who are the
 same."""
+_RAY_NOISE = 0.1
+"""Distance of a point of the body from the ray of its keypoint at which its weight is halved, metres."""
+_PLACING_PRIOR = 1e-3
+"""Weight of the given position, relative to that of a certain keypoint."""
+_PLACING_ITERATIONS = 8
 _SAMPLE_FRAMES = 600
 """Frames on which the refinement is compared with the given bodies."""
 
@@ -159,12 +164,46 @@ def fit_if_better(
     Returns the bodies, which clips are fitted, and the held-out errors of `start` and of the kept bodies, px of the 128
     px crop."""
     before = heldout_reprojection_px(body, start, split)
-    after = heldout_reprojection_px(body, fit(body, start, split, config), split)
+    after = heldout_reprojection_px(body, fit(body, place(body, start, split), split, config), split)
     better = after < before
     if not better.any():
         return start, better, before, before
-    fitted = select_frames(better[full.clip], fit(body, start, full, config), start)
+    fitted = select_frames(better[full.clip], fit(body, place(body, start, full), full, config), start)
     return fitted, better, before, torch.where(better, after, before)
+
+
+def place(body: Body, bodies: BodyParameters, data: FittingData) -> BodyParameters:
+    """Move bodies, in their poses, to where the keypoints see them: robust least squares with Cauchy weights.
+
+    In each frame the position is determined by the rays through the keypoints. Of its distance, only the median ratio
+    to the given distance is used, for the whole clip, because a wrong pose changes it from frame to frame. Direct
+    fitting alone does not correct it: the losses of keypoints far away are flat, and it changes the pose instead."""
+    name = data.observations.keypoint_set
+    points = body.keypoint_proxy(name)
+    at_origin = replace(bodies, p_world_root=torch.zeros_like(bodies.p_world_root))
+    with torch.no_grad():
+        offsets = points.regressors[name].weights @ points.pose(at_origin).vertices
+    inputs, given = data.inputs, bodies.p_world_root
+    rays = (data.observations.keypoints - inputs.center[:, None]) / inputs.focal[:, None]
+    sideways = rays * offsets[..., 2:] - offsets[..., :2]
+    design = torch.zeros(*rays.shape, 3)
+    design[..., 0, 0] = design[..., 1, 1] = 1.0
+    design[..., 2] = -rays
+    p = given
+    for _ in range(_PLACING_ITERATIONS):
+        residual = (design @ p[:, None, :, None])[..., 0] - sideways
+        weight = data.observations.keypoint_confidence / (1 + (residual.norm(dim=-1) / _RAY_NOISE) ** 2)
+        weighted = design * weight[..., None, None]
+        normal = torch.einsum("tkai,tkaj->tij", weighted, design) + _PLACING_PRIOR * torch.eye(3)
+        right = torch.einsum("tkai,tka->ti", weighted, sideways) + _PLACING_PRIOR * given
+        p = torch.linalg.solve(normal, right)
+    ratio = torch.stack([(p / given)[data.clip == clip, 2].median() for clip in data.clip.unique()])[
+        data.clip
+    ]
+    depth = given[:, 2:] * ratio[:, None]
+    sums = (weight[..., None] * (rays * depth[:, None] + sideways)).sum(1) + _PLACING_PRIOR * given[:, :2]
+    across = sums / (weight.sum(1, keepdim=True) + _PLACING_PRIOR)
+    return replace(bodies, p_world_root=torch.cat([across, depth], dim=-1))
 
 
 def _fit_windows(
@@ -176,16 +215,14 @@ def _fit_windows(
     config: FitConfig,
 ) -> BodyParameters:
     """Fit all frames with a fixed shape, a window at a time; overlapping windows are blended."""
+    whole = gather_fitting_data([clip_for_fitting(observations, camera)])
+    start = rescale_depth_for_shape(body, _with_betas_by_frame(given), betas.expand(len(whole), -1))
+    start = place(body, start, whole)
     parts: list[BodyParameters] = []
-    done = 0
-    while done < len(observations):
-        rows = slice(max(done - WINDOW_OVERLAP, 0), done + REFINE_WINDOW)
-        data = gather_fitting_data([clip_for_fitting(observations[rows], camera)])
-        start = _with_betas_by_frame(given[rows])
-        start = rescale_depth_for_shape(body, start, betas.expand(len(data), -1))
-        fitted = fit(body, start, data, replace(config, free_shape=False))
-        parts = append_blended(parts, fitted, done - rows.start)
-        done += REFINE_WINDOW
+    for done in range(0, len(whole), REFINE_WINDOW):
+        rows = torch.arange(max(done - WINDOW_OVERLAP, 0), min(done + REFINE_WINDOW, len(whole)))
+        fitted = fit(body, start[rows], whole[rows], replace(config, free_shape=False))
+        parts = append_blended(parts, fitted, done - int(rows[0]))
     return concat(parts)
 
 
