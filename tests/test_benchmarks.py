@@ -27,6 +27,7 @@ SMALLEST = {
     "camera": "--clips 1 --frames 8 --moves walk",
     "capture": "VIDEO --seconds 0.6 --times 1 --quality fast --json",
     "capture_kills": "--kills 1 --json",
+    "characters": "MOTIONS --names turn-1 --seconds 1 --json",
     "detectors": "--people 1 --picture OUT/curves.png --json",
     "dynamics": "--frames 40 --rounds 1 --json",
     "ground": "MOTIONS --held-out bob --clips 1 --frames 30 --json",
