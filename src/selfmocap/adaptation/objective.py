@@ -237,10 +237,12 @@ def objective(
         pixels = _keypoints_px(body, parameters, data)
         observed = to_crop(observations.keypoints, observations.boxes)
         terms["keypoints"] = robust_keypoint_loss(pixels, observed, observations.keypoint_confidence).mean(-1)
+    if weights.smoothness or weights.flexion:
+        limbs = _joints_from_root(body, parameters)
     if weights.smoothness:
-        terms["smoothness"] = _acceleration_penalty(body, parameters, data)
+        terms["smoothness"] = _acceleration_penalty(limbs, parameters, data)
     if weights.flexion:
-        terms["flexion"] = _flexion_penalty(body, parameters, data)
+        terms["flexion"] = _flexion_penalty(limbs, data)
     if weights.pose:
         terms["pose"] = PosePrior.load().to(parameters.R_parent_joint)(parameters.R_parent_joint)
     terms["betas"] = parameters.betas.square().mean(-1)
@@ -304,17 +306,20 @@ def _keypoint_proxy(body: Body, name: str) -> Body:
     return body.keypoint_proxy(name)
 
 
+def _joints_from_root(body: Body, parameters: BodyParameters) -> Float[Tensor, "time 24 3"]:
+    """Compute the joints with the root at the origin. The shape is detached: a smaller body moves less."""
+    joints = body.shape(parameters.betas.detach()).joints
+    return forward_kinematics(parameters.R_parent_joint, joints, torch.zeros_like(parameters.p_world_root))[1]
+
+
 def _acceleration_penalty(
-    body: Body, parameters: BodyParameters, data: FittingData
+    limbs: Float[Tensor, "time 24 3"], parameters: BodyParameters, data: FittingData
 ) -> Float[Tensor, " time"]:
     """Compute the Charbonnier penalty of the joints' accelerations over three successive frames, mean over joints.
 
-    The gradient reaches the motion alone. A smaller, nearer body moves less for the same image, so that depth would
-    drift. Therefore the shape is detached, and the root's path is taken as direction and log depth, times the detached
+    `limbs` are the `_joints_from_root`. The gradient reaches the motion alone. A nearer body moves less for the same
+    image, so that depth would drift. Therefore the root's path is taken as direction and log depth, times the detached
     depth."""
-    joints = body.shape(parameters.betas.detach()).joints
-    origin = torch.zeros_like(parameters.p_world_root)
-    _, limbs = forward_kinematics(parameters.R_parent_joint, joints, origin)
     depth = parameters.p_world_root[..., 2:]
     path = torch.cat([parameters.p_world_root[..., :2] / depth, depth.log()], dim=-1)
     acceleration = limbs.diff(n=2, dim=0) + (depth[1:-1].detach() * path.diff(n=2, dim=0)).unsqueeze(-2)
@@ -324,15 +329,11 @@ def _acceleration_penalty(
     return _at_middle_frames(penalty, data)
 
 
-def _flexion_penalty(body: Body, parameters: BodyParameters, data: FittingData) -> Float[Tensor, " time"]:
+def _flexion_penalty(limbs: Float[Tensor, "time 24 3"], data: FittingData) -> Float[Tensor, " time"]:
     """Compute the squared excess of the hinges' acceleration over what muscles do, mean over hinges.
 
     A leg that is hidden for a moment is else bent and straightened within a frame by a detector's guesses. The gradient
-    reaches the motion alone."""
-    joints = body.shape(parameters.betas.detach()).joints
-    _, limbs = forward_kinematics(
-        parameters.R_parent_joint, joints, torch.zeros_like(parameters.p_world_root)
-    )
+    reaches the motion alone; `limbs` are the `_joints_from_root`."""
     acceleration = flexion_deg(limbs).diff(n=2, dim=0) * (data.fps[1:-1, None] / REFERENCE_FPS) ** 2
     excess = (acceleration.abs() - _FREE_FLEXION_ACCELERATION_DEG).clamp_min(0)
     return _at_middle_frames(excess.square().mean(-1), data)
