@@ -3,11 +3,11 @@ post-processing.
 
     python scripts/measure_postprocessing.py OUT [OUT ...]
 
-OUT is the output folder of a capture. Columns: `pops` is the share of frames in which a knee or an elbow accelerates by
-more than 10 degrees/frame^2 at 30 frames a second, and the largest such acceleration; `change` the largest change of
-their flexion between frames, degrees; `px` the median distance from the visible keypoints, and the median vertical
-offset of head and ankles (positive: the body is too low); `jitter` m/s^3; `slide` mm/frame; `soles` the lowest, median
-and highest height of the lower foot, metres.
+OUT is the output folder of a capture before a static camera. Columns: `pops` is the share of frames in which a knee
+or an elbow accelerates by more than 10 degrees/frame^2 at 30 frames a second, and the largest such acceleration;
+`change` the largest change of their flexion between frames, degrees; `px` the median distance from the visible
+keypoints, and the median vertical offset of head and ankles (positive: the body is too low); `jitter` m/s^3; `slide`
+mm/frame; `soles` the lowest, median and highest height of the lower foot, metres.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from selfmocap.body_model.body import Body
 from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
 from selfmocap.geometry.camera import Camera
+from selfmocap.geometry.lens import Lens
 from selfmocap.models.inference import mean_confidence, to_world
 from selfmocap.pipeline.config import PostprocessConfig
 from selfmocap.pipeline.postprocessing.acceptance import keypoint_distance_px, keypoint_offsets_px
@@ -76,12 +77,18 @@ def estimated(folder: Path, person: CapturedPerson, camera: Camera, body: Body) 
     }
 
 
+def lens_of(motion: Motion) -> Lens:
+    """Return the lens of a captured motion, without distortion."""
+    (fx, fy), (x, y) = motion.camera.focal.tolist(), motion.camera.center.tolist()
+    return Lens(motion.image_size, (fx, fy), (x, y))
+
+
 def measured(folder: Path, body: Body) -> Iterator[str]:
     """Yield the lines of a capture."""
     files = sorted(folder.glob("person-*/motion.npz"))
     captured = [Motion.load(file) for file in files]
     people = [
-        CapturedPerson.load(int(file.parent.name.split("-")[1]), file.parent, float(motion.camera.focal[0]))
+        CapturedPerson.load(int(file.parent.name.split("-")[1]), file.parent, lens_of(motion))
         for file, motion in zip(files, captured, strict=True)
     ]
     motions = [estimated(folder, person, person.camera, body) for person in people]

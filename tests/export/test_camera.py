@@ -17,8 +17,8 @@ from selfmocap.body_model.motion import Motion
 from selfmocap.export.camera import write_camera
 from selfmocap.export.options import ExportOptions
 from selfmocap.export.write import export_motion
-from tests.export.test_glb import TYPES, WIDTHS
 from tests.helpers.exported_files import wandering_motion
+from tests.helpers.played_gltf import TYPES, WIDTHS
 
 P_WORLD = torch.tensor([[0.3, 1.1, -0.4], [-0.6, 0.2, 0.5]])
 

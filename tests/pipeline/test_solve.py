@@ -196,6 +196,7 @@ def test_the_report_warns_of_partly_visible_people(standing: Motion, body: Body,
         {
             "before": {},
             "after": {},
+            "pops": {},
             "low_confidence_ranges": [[0, 2, "far"]],
             "stature": 1.7,
             "stature_from": "floor",

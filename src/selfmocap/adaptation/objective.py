@@ -239,9 +239,7 @@ def objective(
         terms["keypoints"] = robust_keypoint_loss(pixels, observed, observations.keypoint_confidence).mean(-1)
     if weights.smoothness or weights.flexion:
         limbs = _joints_from_root(body, parameters)
-    if weights.smoothness:
         terms["smoothness"] = _acceleration_penalty(limbs, parameters, data)
-    if weights.flexion:
         terms["flexion"] = _flexion_penalty(limbs, data)
     if weights.pose:
         terms["pose"] = PosePrior.load().to(parameters.R_parent_joint)(parameters.R_parent_joint)

@@ -12,7 +12,7 @@ import torch
 from selfmocap._version import __version__
 from selfmocap.body_model.body import Body
 from selfmocap.export.animated_skeleton import AnimatedSkeleton, animated_skeleton
-from selfmocap.export.camera_path import CameraPath, camera_of_segment
+from selfmocap.export.camera_track import CameraTrack, camera_of_segment
 from selfmocap.export.characters.gltf import write_glb_document
 from selfmocap.export.options import ExportOptions
 from selfmocap.export.segments import Segment
@@ -89,7 +89,7 @@ def write_glb(path: Path, segment: Segment, body: Body, options: ExportOptions) 
 
 
 def write_glb_scene(
-    path: Path, people: Mapping[str, Segment], body: Body, options: ExportOptions, camera: CameraPath | None
+    path: Path, people: Mapping[str, Segment], body: Body, options: ExportOptions, camera: CameraTrack | None
 ) -> None:
     """Write all people, and the camera, with one animation on the video's clock.
 
@@ -138,7 +138,7 @@ def _add_person(content: _Content, person: str, skeleton: AnimatedSkeleton, body
         content.add_track(first + joint, "rotation", time, quaternions[:, joint])
 
 
-def _add_camera(content: _Content, camera: CameraPath) -> dict[str, Any]:
+def _add_camera(content: _Content, camera: CameraTrack) -> dict[str, Any]:
     """Add the camera's node, animated if it moves, and return the entry of its lens."""
     node = {"name": "camera", "camera": 0, "translation": camera.p_world[0].tolist()}
     quaternions = continuous_quaternions(torch.from_numpy(camera.R_world_camera)).numpy()

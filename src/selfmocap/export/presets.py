@@ -1,7 +1,6 @@
 """Skeletons of other programs: names, bone axes and rest poses of their standard figures."""
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -9,8 +8,7 @@ from numpy import ndarray
 
 from selfmocap.body_model.skeleton import HAND_SIDES, JOINT_NAMES
 from selfmocap.export.names import joint_names
-
-Skeleton = Literal["smpl", "mixamo", "vrm", "unreal", "humanik"]
+from selfmocap.export.rig_options import Skeleton
 
 _Vector = tuple[int | float, int | float, int | float]
 _Axes = tuple[_Vector, _Vector]

@@ -1,11 +1,10 @@
-"""Options of exported skeletons and their animation."""
+"""Options of exported skeletons and their animation. This module imports nothing heavy: the command line is built from
+it."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
-from selfmocap.export.euler import ORDERS
-from selfmocap.export.presets import Skeleton
-
+Skeleton = Literal["smpl", "mixamo", "vrm", "unreal", "humanik"]
 EulerOrder = Literal["ZXY", "ZYX", "XYZ", "XZY", "YXZ", "YZX"]
 
 
@@ -34,7 +33,8 @@ class RigOptions:
         return self.origin == "camera" and not (self.in_place or self.t_pose)
 
     def __post_init__(self) -> None:
-        if self.euler_order not in ORDERS:
-            raise ValueError(f"euler_order: expected one of {', '.join(ORDERS)}, found {self.euler_order!r}")
+        if self.euler_order not in get_args(EulerOrder):
+            orders = ", ".join(get_args(EulerOrder))
+            raise ValueError(f"euler_order: expected one of {orders}, found {self.euler_order!r}")
         if self.prefix is not None and (not self.prefix.isprintable() or len(self.prefix) > 64):
             raise ValueError(f"prefix: expected at most 64 printable characters, found {self.prefix!r}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from selfmocap.body_model.body import Body
 from selfmocap.body_model.motion import Motion
-from selfmocap.export.camera_path import camera_path
+from selfmocap.export.camera_track import camera_track
 from selfmocap.export.formats import FORMAT_SUFFIXES, check_formats
 from selfmocap.export.glb import write_glb_scene
 from selfmocap.export.options import ExportOptions
@@ -44,5 +44,5 @@ def export_scene(
             resampled = name == "usd" or options.fps is not None
             parts = {p: part.at_rate(options.fps) if resampled else part for p, part in people.items()}
             paths.append(out / f"scene{FORMAT_SUFFIXES[name]}")
-            _WRITERS[name](paths[-1], parts, body, in_world, camera_path(list(motions.values())))
+            _WRITERS[name](paths[-1], parts, body, in_world, camera_track(list(motions.values())))
     return paths

@@ -14,7 +14,7 @@ from numpy import ndarray
 
 from selfmocap.body_model.body import Body
 from selfmocap.export.animated_skeleton import AnimatedSkeleton, animated_skeleton
-from selfmocap.export.camera_path import CameraPath, camera_of_segment
+from selfmocap.export.camera_track import CameraTrack, camera_of_segment
 from selfmocap.export.formats import usd_library
 from selfmocap.export.options import METRES, ExportOptions
 from selfmocap.export.rig import rotation_to_output
@@ -41,7 +41,7 @@ def write_usd(path: Path, segment: Segment, body: Body, options: ExportOptions) 
 
 
 def write_usd_scene(
-    path: Path, people: Mapping[str, Segment], body: Body, options: ExportOptions, camera: CameraPath | None
+    path: Path, people: Mapping[str, Segment], body: Body, options: ExportOptions, camera: CameraTrack | None
 ) -> None:
     """Write all people, and the camera, below `/scene` on the video's clock. Segments share one rate."""
     stage = _stage(next(iter(people.values())).fps, options)
@@ -144,7 +144,7 @@ def _time_codes(stage: Any, times: Float[ndarray, " time"]) -> list[float]:
     return np.where(np.abs(codes - codes.round()) < 1e-3, codes.round(), codes).tolist()
 
 
-def _define_camera(stage: Any, place: str, camera: CameraPath, options: ExportOptions) -> None:
+def _define_camera(stage: Any, place: str, camera: CameraTrack, options: ExportOptions) -> None:
     from pxr import Gf, UsdGeom  # pyright: ignore
 
     prim = UsdGeom.Camera.Define(stage, place)

@@ -26,9 +26,9 @@ from selfmocap.io.stage_cache import StageCache, StageRecord
 from selfmocap.io.video import Video, open_video
 from selfmocap.io.video_source import VideoInput, local_video, source_name
 from selfmocap.models.estimator import Estimator, load_estimator, save_estimator
-from selfmocap.pipeline.capture_job import (
+from selfmocap.pipeline.capture_run import (
     STAGES_VERSION,
-    CaptureJob,
+    CaptureRun,
     StageOutput,
     default_body,
     load_motion,
@@ -107,7 +107,7 @@ def _capture(
 
     stages = StageCache(out / ".capture", out / "report.json", STAGES_VERSION)
     stages.discard_other_versions()
-    job = CaptureJob(video, name, out, config, progress, torch_device, sha256_of_path(weights_file), stages)
+    job = CaptureRun(video, name, out, config, progress, torch_device, sha256_of_path(weights_file), stages)
     observed = load_observed(out)
     lens, people, cameras = _load_people(job, [path.parent for path in files], observed, lens)
     config.check_people(len(people))
@@ -120,7 +120,7 @@ def _capture(
 
 
 def finish_capture(
-    job: CaptureJob,
+    job: CaptureRun,
     cameras: list[ShotCamera],
     choices: list[PersonChoice],
     estimates: list[StageRecord],
@@ -160,12 +160,12 @@ def _load_solver(weights_file: Path, sha256: str, device: torch.device, max_fram
     return Solver(load_estimator(weights_file)[0].to(device), default_body().to(device), device, max_frames)
 
 
-def _solver(job: CaptureJob) -> Solver:
+def _solver(job: CaptureRun) -> Solver:
     max_frames = SAMPLE_FRAMES[job.config.quality]
     return _load_solver(job.config.weights_file, job.weights_sha256, job.device, max_frames)
 
 
-def _load_adapted(job: CaptureJob, name: str) -> Estimator | None:
+def _load_adapted(job: CaptureRun, name: str) -> Estimator | None:
     """Load a network that was adapted to this video; None where the quality does not adapt."""
     return load_estimator(job.file(name))[0].to(job.device) if EPOCHS[job.config.quality] else None
 
@@ -173,7 +173,7 @@ def _load_adapted(job: CaptureJob, name: str) -> Estimator | None:
 # ---- the stages -----------------------------------------------------------------------------------------------
 
 
-def _model_needs(job: CaptureJob, people: list[CapturedPerson]) -> dict[str, Any]:
+def _model_needs(job: CaptureRun, people: list[CapturedPerson]) -> dict[str, Any]:
     return {
         "version": __version__,
         "weights": job.weights_sha256,
@@ -183,7 +183,7 @@ def _model_needs(job: CaptureJob, people: list[CapturedPerson]) -> dict[str, Any
 
 
 def _load_people(
-    job: CaptureJob, folders: list[Path], observed: StageRecord, lens: LensChoice
+    job: CaptureRun, folders: list[Path], observed: StageRecord, lens: LensChoice
 ) -> tuple[LensChoice, list[CapturedPerson], list[ShotCamera]]:
     """Load the people as seen through the lens, and find the camera of each shot with people. Where the lens is a
     default, it is estimated from the people before one static camera."""
@@ -205,7 +205,7 @@ def _load_people(
     return estimate, people, [replace(cameras[0], people=people)]
 
 
-def _adapt(job: CaptureJob, people: list[CapturedPerson], observed: StageRecord) -> StageRecord:
+def _adapt(job: CaptureRun, people: list[CapturedPerson], observed: StageRecord) -> StageRecord:
     """Adapt the network to the video; with a quality that does not adapt, return the stage before."""
     epochs = EPOCHS[job.config.quality]
     if not epochs:
@@ -224,7 +224,7 @@ def _adapt(job: CaptureJob, people: list[CapturedPerson], observed: StageRecord)
     )
 
 
-def _choose(job: CaptureJob, people: list[CapturedPerson], adapted: StageRecord) -> StageRecord:
+def _choose(job: CaptureRun, people: list[CapturedPerson], adapted: StageRecord) -> StageRecord:
     refinements = [asdict(config) for config in (FitConfig(), REFINE, REFINE_LOW_SMOOTHNESS)]
 
     def compute() -> StageOutput:
@@ -236,7 +236,7 @@ def _choose(job: CaptureJob, people: list[CapturedPerson], adapted: StageRecord)
 
 
 def _refine(
-    job: CaptureJob, person: CapturedPerson, choice: PersonChoice, chosen: StageRecord
+    job: CaptureRun, person: CapturedPerson, choice: PersonChoice, chosen: StageRecord
 ) -> StageRecord:
     def compute() -> StageOutput:
         path = job.file(f"person-{person.number}.npz")
@@ -247,7 +247,7 @@ def _refine(
     return job.stages.run(f"refine-{person.number}", {}, [chosen], compute)
 
 
-def _level(job: CaptureJob, camera: ShotCamera, estimates: list[StageRecord]) -> StageRecord | None:
+def _level(job: CaptureRun, camera: ShotCamera, estimates: list[StageRecord]) -> StageRecord | None:
     """Find the vertical of all people of a shot together, and before a static camera their statures by their common
     floor; None for a camera whose path is unknown."""
     if not camera.is_path_known:
@@ -270,7 +270,7 @@ def _level(job: CaptureJob, camera: ShotCamera, estimates: list[StageRecord]) ->
 
 
 def _postprocess(
-    job: CaptureJob,
+    job: CaptureRun,
     person: CapturedPerson,
     choice: PersonChoice,
     estimate: StageRecord,
@@ -298,13 +298,13 @@ def _postprocess(
     return job.stages.run(f"postprocess-{person.number}", needs, after, compute)
 
 
-def _provenance(job: CaptureJob, choice: PersonChoice) -> dict[str, Any]:
+def _provenance(job: CaptureRun, choice: PersonChoice) -> dict[str, Any]:
     selected = {name: value for name, value in asdict(choice).items() if name != "betas"}
     settings = recorded_settings(job.config)
     return {"version": __version__, "weights": job.weights_sha256, "settings": settings, **selected}
 
 
-def _draw(job: CaptureJob, motions: list[Motion], processed: list[StageRecord], lens: Lens) -> None:
+def _draw(job: CaptureRun, motions: list[Motion], processed: list[StageRecord], lens: Lens) -> None:
     def compute() -> StageOutput:
         path = job.out / "overlay.mp4"
         progress = functools.partial(job.progress, "draw")
@@ -317,7 +317,7 @@ def _draw(job: CaptureJob, motions: list[Motion], processed: list[StageRecord], 
 
 
 def _measure(
-    job: CaptureJob, person: CapturedPerson, motion: Motion, estimate: StageRecord, processed: StageRecord
+    job: CaptureRun, person: CapturedPerson, motion: Motion, estimate: StageRecord, processed: StageRecord
 ) -> StageRecord:
     def compute() -> StageOutput:
         height = job.config.stature_of(person.number)
@@ -331,7 +331,7 @@ def _measure(
 
 
 def _write_page(
-    job: CaptureJob,
+    job: CaptureRun,
     people: list[CapturedPerson],
     motions: list[Motion],
     after: list[StageRecord],

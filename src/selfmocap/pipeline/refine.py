@@ -25,9 +25,9 @@ from selfmocap.io.video import Video, open_video
 from selfmocap.io.video_source import VideoInput, local_video, source_name
 from selfmocap.models.inference import default_camera
 from selfmocap.pipeline.capture import finish_capture
-from selfmocap.pipeline.capture_job import (
+from selfmocap.pipeline.capture_run import (
     STAGES_VERSION,
-    CaptureJob,
+    CaptureRun,
     StageOutput,
     default_body,
     load_motion,
@@ -90,7 +90,7 @@ def _refine_result(
     stages.discard_other_versions()
     tracks = result / "hps"  # TRAM's.
     source = f"{read.system} result sha256:{sha256_of_path(tracks if tracks.is_dir() else result)}"
-    job = CaptureJob(path, name, out, _capture_config(config), progress, torch.device("cpu"), source, stages)
+    job = CaptureRun(path, name, out, _capture_config(config), progress, torch.device("cpu"), source, stages)
     lens = LensChoice(_lens(camera, video.size), "result" if config.focal is None else "option", 0.0)
     people = [
         _person(number, out, given[one].frame_index, files[other], lens.lens)
@@ -110,7 +110,7 @@ def _refine_result(
 
 
 def _place(
-    job: CaptureJob, camera: ShotCamera, motion_of: Mapping[int, Motion], estimates: list[StageRecord]
+    job: CaptureRun, camera: ShotCamera, motion_of: Mapping[int, Motion], estimates: list[StageRecord]
 ) -> ShotCamera:
     """Give the people of a moving camera its poses: the result's own where it has them, else the measured ones."""
     if camera.is_static:
@@ -194,7 +194,7 @@ def _moving_camera(motion: Motion, person: CapturedPerson) -> Camera:
 
 
 def _refine(
-    job: CaptureJob,
+    job: CaptureRun,
     person: CapturedPerson,
     given: GivenBodies,
     config: RefineConfig,

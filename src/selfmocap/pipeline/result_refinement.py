@@ -37,6 +37,8 @@ _RAY_NOISE = 0.1
 _PLACING_PRIOR = 1e-3
 """Weight of the given position, relative to that of a certain keypoint."""
 _PLACING_ITERATIONS = 8
+_POSE_LOG_ERROR, _MIN_RATIO = 0.1, 0.1
+"""Error of the logarithm of the ratio by poses that are wrong by 0.25 rad a joint; least ratio."""
 _SAMPLE_FRAMES = 600
 """Frames on which the refinement is compared with the given bodies."""
 
@@ -176,8 +178,9 @@ def place(body: Body, bodies: BodyParameters, data: FittingData) -> BodyParamete
     """Move bodies, in their poses, to where the keypoints see them: robust least squares with Cauchy weights.
 
     In each frame the position is determined by the rays through the keypoints. Of its distance, only the median ratio
-    to the given distance is used, for the whole clip, because a wrong pose changes it from frame to frame. Direct
-    fitting alone does not correct it: the losses of keypoints far away are flat, and it changes the pose instead."""
+    to the given distance is used, for the whole clip, because a wrong pose changes it from frame to frame; and of that
+    only what exceeds the error that wrong poses cause. Direct fitting alone does not correct it: the losses of far
+    keypoints are flat, and it changes the pose instead."""
     name = data.observations.keypoint_set
     points = body.keypoint_proxy(name)
     at_origin = replace(bodies, p_world_root=torch.zeros_like(bodies.p_world_root))
@@ -189,7 +192,7 @@ def place(body: Body, bodies: BodyParameters, data: FittingData) -> BodyParamete
     design = torch.zeros(*rays.shape, 3)
     design[..., 0, 0] = design[..., 1, 1] = 1.0
     design[..., 2] = -rays
-    p = given
+    p, weight = given, data.observations.keypoint_confidence
     for _ in range(_PLACING_ITERATIONS):
         residual = (design @ p[:, None, :, None])[..., 0] - sideways
         weight = data.observations.keypoint_confidence / (1 + (residual.norm(dim=-1) / _RAY_NOISE) ** 2)
@@ -197,9 +200,9 @@ def place(body: Body, bodies: BodyParameters, data: FittingData) -> BodyParamete
         normal = torch.einsum("tkai,tkaj->tij", weighted, design) + _PLACING_PRIOR * torch.eye(3)
         right = torch.einsum("tkai,tka->ti", weighted, sideways) + _PLACING_PRIOR * given
         p = torch.linalg.solve(normal, right)
-    ratio = torch.stack([(p / given)[data.clip == clip, 2].median() for clip in data.clip.unique()])[
-        data.clip
-    ]
+    by_frame = (p / given)[:, 2].clamp_min(_MIN_RATIO).log()
+    by_clip = torch.stack([by_frame[data.clip == clip].median() for clip in data.clip.unique()])
+    ratio = torch.nn.functional.softshrink(by_clip, _POSE_LOG_ERROR).exp()[data.clip]
     depth = given[:, 2:] * ratio[:, None]
     sums = (weight[..., None] * (rays * depth[:, None] + sideways)).sum(1) + _PLACING_PRIOR * given[:, :2]
     across = sums / (weight.sum(1, keepdim=True) + _PLACING_PRIOR)

@@ -82,7 +82,7 @@ def _foot_offsets(
     for k, side in enumerate(HAND_SIDES):
         sole, planted = _sole(character, posed, side), source.planted[:, k]
         offset = _slide(_ends(sole, rest_soles(character, side), fit.forward), planted, source.fps)
-        offset[:, 1] = _rise(sole[..., 1].min(1), planted.any(1), fit.unit, source.fps)
+        offset[:, 1] = _rise(sole[..., 1].min(1), np.logical_or.reduce(planted, axis=1), fit.unit, source.fps)
         offsets.append(offset)
     return np.stack(offsets, axis=1)
 

@@ -28,7 +28,7 @@ StageOutput = tuple[dict[str, Any], Sequence[Path]]
 
 
 @dataclass(frozen=True)
-class CaptureJob:
+class CaptureRun:
     """A capture's inputs, and the record of its stages."""
 
     video: Path
@@ -71,7 +71,7 @@ def load_observed(out: Path) -> StageRecord:
     return StageRecord("observe", fingerprint(report["settings"]), report, report["stages"][-1]["seconds"])
 
 
-def load_motion(job: CaptureJob, person: CapturedPerson, when: Literal["before", "after"]) -> Motion:
+def load_motion(job: CaptureRun, person: CapturedPerson, when: Literal["before", "after"]) -> Motion:
     """Load a person's motion `before` adaptation and refinement or `after` them."""
     estimate = Estimate.load(job.file(f"person-{person.number}.npz"))
     return Motion.from_parameters(

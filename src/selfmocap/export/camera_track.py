@@ -14,7 +14,7 @@ from selfmocap.geometry.camera import Camera
 
 
 @dataclass(frozen=True, eq=False)
-class CameraPath:
+class CameraTrack:
     """A pinhole camera in the world of the people: y up, metres."""
 
     times: Float[ndarray, " time"]
@@ -37,7 +37,7 @@ class CameraPath:
         return len(self.times) > 1
 
 
-def camera_path(motions: list[Motion]) -> CameraPath:
+def camera_track(motions: list[Motion]) -> CameraTrack:
     """Return the camera of a video's motions: that of all their frames, in the order of time.
 
     Programs place the image's centre on the axis of the lens: an offset of the camera's centre is left out."""
@@ -53,7 +53,7 @@ def camera_path(motions: list[Motion]) -> CameraPath:
     R_world_cam = R.double().mT.numpy()
     width, height = motions[0].image_size
     fx, fy = (float(f) for f in camera.focal)
-    return CameraPath(
+    return CameraTrack(
         times=times.double().numpy(),
         p_world=-np.einsum("tab,tb->ta", R_world_cam, t.double().numpy()),
         R_world_camera=R_world_cam * np.array([1.0, -1.0, -1.0]),
@@ -64,13 +64,13 @@ def camera_path(motions: list[Motion]) -> CameraPath:
     )
 
 
-def camera_of_segment(segment: Segment) -> CameraPath | None:
+def camera_of_segment(segment: Segment) -> CameraTrack | None:
     """Return the camera of a segment that moves; None for a static one."""
     view = segment.view
     if view is None:
         return None
     (fx, fy), (width, height) = view.focal, view.size
-    return CameraPath(
+    return CameraTrack(
         times=segment.times.double().numpy(),
         p_world=view.p_world_view.numpy(),
         R_world_camera=view.R_world_view.numpy(),
