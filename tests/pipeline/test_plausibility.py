@@ -111,6 +111,14 @@ def test_slow_motion_falls_slowly(walk: Motion, small: Body, slower: int, warns:
     assert not warns or f"--slow-motion {slower}" in (warning or "")
 
 
+def test_a_person_whose_feet_never_stand_does_not_fall(walk: Motion, small: Body) -> None:
+    """A slow rise and fall between moments on the ground is no flight if no foot stands before and after it."""
+    seconds = walk.frame_times.float()
+    height = 0.15 * (1 - torch.cos(2 * torch.pi * 2 * seconds / float(seconds[-1])))
+    path = torch.stack([3 * seconds, height, 0 * seconds], dim=1)
+    assert gravity_warning(person(moved(walk, small, path))) is None
+
+
 def test_people_on_one_floor(walk: Motion, small: Body, body: Body) -> None:
     up = torch.tensor([0.0, 1.0, 0.0])
 

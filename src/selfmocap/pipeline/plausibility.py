@@ -28,6 +28,8 @@ _GRAVITY = 9.81
 _FLIGHT_HEIGHT, _MIN_FLIGHT_RISE, _MIN_FLIGHT_FRAMES = 0.06, 0.08, 6
 """Height of the feet from which a person is in the air, metres; least rise of the pelvis and number of frames from
 which a fall is measured."""
+_TAKE_OFF_FRAMES, _MAX_MISFIT = 8, 0.1
+"""Frames around a flight in which feet touch the ground; largest deviation (rms) from a parabola, of the rise."""
 _MAX_GRAVITY_RATIO = 3.4
 """Greatest ratio of a measured acceleration and gravity, or its inverse: less than that of a film at half speed, 4."""
 _MAX_FLOOR_RATIO = 1.25
@@ -143,7 +145,9 @@ def gravity_warning(person: CheckedPerson) -> str | None:
 
 
 def _fall(motion: Motion) -> float | None:
-    """Measure the downward acceleration of the pelvis in flight, m/s^2, by parabolas; None without a clear flight."""
+    """Measure the downward acceleration of the pelvis in flight, m/s^2, by parabolas; None without a clear flight: feet
+    that are in contact shortly before and after it, and a path that is a parabola."""
+    contact = find_contacts(motion).any(1)
     lowest = keypoints_world(motion, FOOT_POINTS)[..., 1].amin(1)
     height = motion.camera.to_world(motion.joints_cam)[:, JOINT["pelvis"], 1].double().numpy()
     times = motion.frame_times.double().numpy()
@@ -151,11 +155,18 @@ def _fall(motion: Motion) -> float | None:
     for rows in consecutive_slices(motion):
         for start, end in true_runs(lowest[rows] > _FLIGHT_HEIGHT):
             flight = slice(rows.start + start, rows.start + end)
-            inside = rows.start < flight.start and flight.stop < rows.stop
-            if inside and end - start >= _MIN_FLIGHT_FRAMES and np.ptp(height[flight]) >= _MIN_FLIGHT_RISE:
-                found.append(
-                    -2 * float(np.polyfit(times[flight] - times[flight].mean(), height[flight], 2)[0])
-                )
+            before = contact[max(flight.start - _TAKE_OFF_FRAMES, rows.start) : flight.start]
+            after = contact[flight.stop : min(flight.stop + _TAKE_OFF_FRAMES, rows.stop)]
+            rise = np.ptp(height[flight])
+            if (
+                end - start < _MIN_FLIGHT_FRAMES
+                or rise < _MIN_FLIGHT_RISE
+                or not (before.any() and after.any())
+            ):
+                continue
+            parabola = np.polynomial.Polynomial.fit(times[flight], height[flight], 2)
+            if (height[flight] - parabola(times[flight])).std() < _MAX_MISFIT * rise:
+                found.append(-float(parabola.deriv(2)(0.0)))
     acceleration = float(np.median(found)) if found else 0.0
     return acceleration if acceleration > 0 else None
 
