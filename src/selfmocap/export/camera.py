@@ -1,6 +1,5 @@
 """The camera of a motion that moves, for exports: its pose over time in the world, and a JSON file of it."""
 
-import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,11 +30,6 @@ class MovingView:
     """Along x and y, px."""
     size: tuple[int, int]
     """Width and height of the image, px."""
-
-    @property
-    def vertical_angle(self) -> float:
-        """The vertical field of view, radians."""
-        return 2 * math.atan(self.size[1] / (2 * self.focal[1]))
 
     def __getitem__(self, frames: slice) -> "MovingView":
         return replace(self, R_world_view=self.R_world_view[frames], p_world_view=self.p_world_view[frames])

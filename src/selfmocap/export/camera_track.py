@@ -22,14 +22,21 @@ class CameraTrack:
     p_world: Float[ndarray, "time 3"]
     R_world_camera: Float[ndarray, "time 3 3"]
     """Axes of the camera as columns: x right, y up, z backwards (OpenGL's)."""
-    yfov: float
-    """Vertical angle of view, radians."""
-    aspect: float
-    """Width by height of the image."""
     focal: tuple[float, float]
     """px."""
     image_size: tuple[int, int]
     """px."""
+
+    @property
+    def yfov(self) -> float:
+        """Vertical angle of view, radians."""
+        return 2 * math.atan(self.image_size[1] / (2 * self.focal[1]))
+
+    @property
+    def aspect(self) -> float:
+        """Ratio of the horizontal to the vertical extent of the view at one distance."""
+        (fx, fy), (width, height) = self.focal, self.image_size
+        return width * fy / (height * fx)
 
     @property
     def moves(self) -> bool:
@@ -51,16 +58,13 @@ def camera_track(motions: list[Motion]) -> CameraTrack:
         order = np.unique(times.numpy(), return_index=True)[1]
         times, R, t = times[order], R[order], t[order]
     R_world_cam = R.double().mT.numpy()
-    width, height = motions[0].image_size
     fx, fy = (float(f) for f in camera.focal)
     return CameraTrack(
         times=times.double().numpy(),
         p_world=-np.einsum("tab,tb->ta", R_world_cam, t.double().numpy()),
         R_world_camera=R_world_cam * np.array([1.0, -1.0, -1.0]),
-        yfov=2 * math.atan(height / (2 * fy)),
-        aspect=width * fy / (height * fx),
         focal=(fx, fy),
-        image_size=(width, height),
+        image_size=motions[0].image_size,
     )
 
 
@@ -69,16 +73,8 @@ def camera_of_segment(segment: Segment) -> CameraTrack | None:
     view = segment.view
     if view is None:
         return None
-    (fx, fy), (width, height) = view.focal, view.size
-    return CameraTrack(
-        times=segment.times.double().numpy(),
-        p_world=view.p_world_view.numpy(),
-        R_world_camera=view.R_world_view.numpy(),
-        yfov=view.vertical_angle,
-        aspect=width * fy / (height * fx),
-        focal=view.focal,
-        image_size=view.size,
-    )
+    times, p_world, R_world_camera = segment.times.double(), view.p_world_view, view.R_world_view
+    return CameraTrack(times.numpy(), p_world.numpy(), R_world_camera.numpy(), view.focal, view.size)
 
 
 def _is_same_static(camera: Camera, other: Camera) -> bool:
