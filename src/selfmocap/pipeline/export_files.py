@@ -40,9 +40,9 @@ def export_files(
             motions[name] = Motion.load(file)
             paths += export_motion(motions[name], body, folder, formats, options)
         else:
-            written, told = _export_result(file, folder, formats, options, video, body)
+            written, notes = _export_result(file, folder, formats, options, video, body)
             paths += written
-            warnings += told
+            warnings += notes
     if len(motions) > 1:
         folder = files[0].resolve().parent.parent if out is None else out
         paths += export_scene(motions, body, folder, formats, options)

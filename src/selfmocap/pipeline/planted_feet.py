@@ -39,7 +39,7 @@ _MAX_FOOT_MOTION = 0.03
 _MIN_MOMENTS, _MIN_CORRELATION = 8.0, 0.6
 """Independent moments, and correlation of both changes, below which there is no estimate."""
 _MIN_CHANGE = 0.07
-"""Metres in _CHANGE_SECONDS: slower movement in depth (0.35 m/s) is not told from the network's errors."""
+"""Metres in _CHANGE_SECONDS: slower movement in depth (0.35 m/s) cannot be distinguished from the network's errors."""
 _GAIN = 1.15
 """True ratio over the measured one: the network flattens walking people; fitted to one subject, scored on
 others (docs/explanation/lens.md)."""

@@ -1,8 +1,8 @@
 """The depth of a person who is off the ground.
 
-In flight, the centre of mass moves evenly along the ground (Newton's first law), whatever it does upwards. The image
-shows the direction to it accurately, and its distance hardly. From a camera that looks down, a wrong distance takes
-height away from a jump: the person seems to move back instead of up.
+In flight, the centre of mass moves along the ground at constant velocity (Newton's first law), whatever it does up. The
+image shows the direction to it accurately, and its distance hardly. From a camera that looks down, a wrong distance
+takes height away from a jump: the person seems to move back instead of up.
 """
 
 import torch
@@ -29,8 +29,8 @@ _MAX_LOG_CORRECTION = 0.1
 def correct_flight_depth(
     motion: Motion, body: Body, contacts: Bool[Tensor, "time 4"], heights: Float[Tensor, "4"]
 ) -> Motion:
-    """Move the person along the rays of a static camera, so that between two contacts their centre of mass moves evenly
-    along the ground, as seen from the camera.
+    """Move the person along the rays of a static camera, so that between two contacts the distance of their centre of
+    mass along the ground changes at a constant rate.
 
     The world's y is up, and the ground is y = 0. `heights` are the `rest_heights` of foot_contact. Before a moving
     camera the motion is returned as it is."""
@@ -48,7 +48,7 @@ def correct_flight_depth(
                 continue
             if motion.frame_times[last] - motion.frame_times[first] > _MAX_SECONDS:
                 continue
-            log_ratio[first : last + 1] = _even_log_ratio(
+            log_ratio[first : last + 1] = _steady_log_ratio(
                 distance[first : last + 1], motion.frame_times[first : last + 1]
             )
     valid = (log_ratio.abs() < _MAX_LOG_CORRECTION) & (distance > _MIN_RAY_COSINE * ray.norm(dim=-1))
@@ -59,9 +59,9 @@ def correct_flight_depth(
     )
 
 
-def _even_log_ratio(
+def _steady_log_ratio(
     distance: Float64[Tensor, " time"], times: Float64[Tensor, " time"]
 ) -> Float64[Tensor, " time"]:
-    """Compute the log of the ratio of a distance that changes evenly over time to this one; 0 at both ends."""
+    """Compute the log of the ratio of a distance that changes at a constant rate to this one; 0 at both ends."""
     fraction = (times - times[0]) / (times[-1] - times[0])
     return (torch.lerp(distance[0], distance[-1], fraction) / distance).log()
