@@ -333,7 +333,9 @@ _COLUMNS = {
 def score_table(result: dict[str, Any]) -> Table:
     """Format the scores as a table; errors in mm."""
     columns = {name: title for name, title in _COLUMNS.items() if name in result["all"]}
-    table = Table(Column("clip", overflow="fold"), *columns.values())
+    table = Table(
+        Column("clip", overflow="fold"), *columns.values(), padding=0
+    )  # Ten columns fit 80 characters.
     for name, scores in [*result["clips"].items(), ("all", result["all"])]:
         table.add_row(name, *(_cell(column, scores.get(column)) for column in columns))
     for title in ("missing", "extra"):
