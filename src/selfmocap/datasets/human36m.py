@@ -1,7 +1,8 @@
 """Read joints and cameras of Human3.6M. Angles and SMPL parameters are not read: the set is for evaluation.
 
-Joints come from the widespread `data_3d_h36m.npz` (one dict by subject and action), cameras from the data set's own
-`metadata.xml`. The world is rotated from z up to y up."""
+Joints come from the data set's own `.cdf` files, from the widespread `.h5` copies of them, or from `data_3d_h36m.npz`
+(one dict by subject and action); cameras from the data set's own `metadata.xml`. The world is rotated from z up to y
+up."""
 
 import re
 import shutil
@@ -17,10 +18,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from selfmocap.datasets.human36m_files import read_cdf, read_h5
 from selfmocap.geometry.camera import Camera
 from selfmocap.geometry.rotations import R_YUP_ZUP
 from selfmocap.io.files import existing_file
 from selfmocap.io.pickles import MAX_PICKLE_BYTES, read_pickle
+from selfmocap.io.stray_files import is_stray
 from selfmocap.io.text import parse_numbers, read_text
 
 HUMAN36M_FPS = 50.0
@@ -105,6 +108,28 @@ def read_human36m_joints(path: Path | str) -> dict[str, dict[str, Float[Tensor, 
         }
         for subject, actions in positions.items()
     }
+
+
+def read_human36m_positions(folder: Path) -> dict[str, dict[str, Float[Tensor, "time 32 3"]]]:
+    """Read what `read_human36m_joints` returns from a folder, in the first form that it holds: `data_3d_h36m.npz`,
+    `S*/**/D3_Positions/*.cdf`, or `S*/**/3D_positions/*.h5`.
+
+    Raises FileNotFoundError if there is none of them, and ValueError that names the file and what is wrong."""
+    if found := sorted(folder.rglob("data_3d_h36m.npz")):
+        return read_human36m_joints(found[0])
+    for pattern, read in (("D3_Positions/*.cdf", read_cdf), ("3D_positions/*.h5", read_h5)):
+        files = sorted(path for path in folder.glob(f"S*/**/{pattern}") if not is_stray(path, folder))
+        subjects: dict[str, dict[str, Float[Tensor, "time 32 3"]]] = {}
+        for path in files:
+            subject, action = path.relative_to(folder).parts[0], path.stem.replace("_", " ")
+            joints = _joints(path, read(path).reshape(-1, 32, 3) / 1000, "positions")
+            subjects.setdefault(subject, {})[action] = joints
+        if subjects:
+            return subjects
+    raise FileNotFoundError(
+        f"{folder}: no joints of Human3.6M; expected data_3d_h36m.npz, S9/MyPoseFeatures/D3_Positions/*.cdf or "
+        "S9/MyPoses/3D_positions/*.h5"
+    )
 
 
 def _joints(path: Path, array: np.ndarray, what: str) -> Float[Tensor, "time 32 3"]:

@@ -20,7 +20,7 @@ PENN_ACTION_KEYPOINTS = KEYPOINT_SETS["coco-17"]
 MAX_LABEL_FILES = 100_000
 _MAX_BYTES = 1 << 26
 _PARTS = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
-_JOINTS = (None, *(f"{side}_{part}" for part in _PARTS for side in ("right", "left")))
+PENN_ACTION_COLUMNS = (None, *(f"{side}_{part}" for part in _PARTS for side in ("right", "left")))
 """Keypoint of each column; the first is the head."""
 _KEYS = ("x", "y", "visibility", "train", "dimensions", "nframes")
 _MAX_COORDINATE = 1e5
@@ -75,7 +75,7 @@ def read_penn_action(path: Path | str) -> PennActionClip:
         np.zeros((frames, len(PENN_ACTION_KEYPOINTS.names), 2)),
         np.zeros((frames, len(PENN_ACTION_KEYPOINTS.names)), bool),
     )
-    for column, name in enumerate(_JOINTS):
+    for column, name in enumerate(PENN_ACTION_COLUMNS):
         if name is not None:
             index = PENN_ACTION_KEYPOINTS.index(name)
             keypoints[:, index] = np.stack([x[:, column], y[:, column]], axis=1)
@@ -87,10 +87,10 @@ def read_penn_action(path: Path | str) -> PennActionClip:
 
 def _table(path: Path, arrays: dict[str, np.ndarray], key: str, frames: int) -> np.ndarray:
     array = arrays[key]
-    if array.dtype.kind not in "biuf" or array.shape != (frames, len(_JOINTS)):
+    if array.dtype.kind not in "biuf" or array.shape != (frames, len(PENN_ACTION_COLUMNS)):
         raise ValueError(
-            f"{path}: {key} is {array.dtype} of shape {array.shape}; expected numbers ({frames}, {len(_JOINTS)}), as "
-            "nframes says; unpack it again"
+            f"{path}: {key} is {array.dtype} of shape {array.shape}; expected numbers "
+            f"({frames}, {len(PENN_ACTION_COLUMNS)}), as nframes says; unpack it again"
         )
     if not (np.abs(array.astype(np.float64)) <= _MAX_COORDINATE).all():
         raise ValueError(

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.body_model.joint_limits import repair_rotations
+from selfmocap.body_model.model_files import SMPL_MEAN_PELVIS
 from selfmocap.body_model.skeleton import JOINT, JOINT_NAMES
 from selfmocap.datasets.retargeting.ground import lowest_height, put_on_ground
 from selfmocap.datasets.retargeting.skeletons import resample_motion
@@ -47,6 +48,11 @@ class SmplMotion:
         """Return the parameters for the SMPL model (of the same gender) that they were fitted with."""
         rest_pelvis = smpl.shape(self.betas.to(smpl.v_template)).joints[JOINT["pelvis"]]
         return self._placed(self.betas, rest_pelvis).to(smpl.v_template.dtype)
+
+    def on_mean_shape(self, body: Body) -> BodyParameters:
+        """Return the rotations on a body in its mean shape, with the pelvis where SMPL's mean body has it."""
+        pelvis = torch.tensor(SMPL_MEAN_PELVIS)
+        return self._placed(torch.zeros_like(self.betas), pelvis).to(body.v_template.dtype)
 
     def on_body(self, body: Body) -> BodyParameters:
         """Return the rotations and the path on a body of mean shape, whose rest pose is the same T, with its feet on y

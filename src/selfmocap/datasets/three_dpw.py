@@ -15,6 +15,12 @@ from selfmocap.io.pickles import read_pickle
 
 THREE_DPW_FPS = 30.0
 _KEYS = {"sequence", "poses", "trans", "betas", "genders", "cam_poses", "cam_intrinsics", "campose_valid"}
+OPENPOSE_18 = (
+    "nose", "neck", "right_shoulder", "right_elbow", "right_wrist", "left_shoulder", "left_elbow", "left_wrist",
+    "right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle", "right_eye", "left_eye",
+    "right_ear", "left_ear",
+)  # fmt: skip
+"""The keypoints of `poses2d`, in order."""
 _GENDERS = {"m": "male", "f": "female"}
 _BETAS = 10
 
@@ -28,6 +34,8 @@ class ThreeDPWPerson:
     """One camera per frame."""
     camera_valid: Bool[Tensor, " time"]
     """Frames whose camera was aligned with the image; the others are not for evaluation."""
+    keypoints: Float[Tensor, "time 18 3"] | None
+    """OPENPOSE_18 as detected: x and y, px, and the score; None for a file without them."""
 
 
 def read_three_dpw(path: Path | str) -> list[ThreeDPWPerson]:
@@ -81,7 +89,14 @@ def _person(path: Path, data: dict[str, Any], person: int) -> ThreeDPWPerson:
         t_cam_world=extrinsics[:, :3, 3],
     )
     valid = _numbers(path, data["campose_valid"][person], f"campose_valid[{person}]", (frames,)) > 0.5
-    return ThreeDPWPerson(motion, camera.to(torch.float32), torch.from_numpy(valid))
+    detected = data.get("poses2d")
+    keypoints = None
+    if detected is not None:
+        if not _is_list(detected) or len(detected) <= person:
+            raise ValueError(f"{path}: expected a list by person in poses2d; download it again")
+        shape = (frames, 3, len(OPENPOSE_18))
+        keypoints = torch.from_numpy(_numbers(path, detected[person], f"poses2d[{person}]", shape)).mT.float()
+    return ThreeDPWPerson(motion, camera.to(torch.float32), torch.from_numpy(valid), keypoints)
 
 
 def _numbers(path: Path, value: Any, key: str, shape: tuple[int, ...]) -> Float[np.ndarray, "*shape"]:

@@ -17,7 +17,6 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from selfmocap.body_model.body import Body
-from selfmocap.body_model.model_files import SMPL_MEAN_PELVIS
 from selfmocap.body_model.model_folder import find_model
 from selfmocap.body_model.motion import MOTION_FORMAT, Motion
 from selfmocap.body_model.skeleton import JOINT
@@ -96,13 +95,7 @@ class BodyModels:
     def of_smpl(self, motion: SmplMotion, camera: Camera | None) -> ScoredMotion:
         """Take SMPL parameters. Without the user's SMPL file they are applied to the default body in its mean shape."""
         body = self.default if self.smpl_model is None else Body.load(_model_file(self.smpl_model, motion))
-        if self.smpl_model is None:
-            motion = replace(motion, betas=torch.zeros_like(motion.betas))
-        parameters = motion.parameters(body)
-        if self.smpl_model is None:
-            offset = torch.tensor(SMPL_MEAN_PELVIS) - body.J_template[JOINT["pelvis"]]
-            p_world_root = parameters.p_world_root + offset @ motion.R_world_file.to(offset).T
-            parameters = replace(parameters, p_world_root=p_world_root)
+        parameters = motion.parameters(body) if self.smpl_model else motion.on_mean_shape(body)
         times = torch.arange(len(motion), dtype=torch.float64) / motion.fps
         posed = Motion.from_parameters(body, parameters, camera or _NO_CAMERA, (1, 1), times)
         note = "" if self.smpl_model else _MEAN_SHAPE_NOTE

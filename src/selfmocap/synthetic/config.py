@@ -6,7 +6,7 @@ from typing import Literal
 
 MAX_CLIP_FRAMES = 600
 
-Layout = Literal["selfmocap", "surreal"]
+Layout = Literal["selfmocap", "surreal", "human36m", "3dpw", "penn"]
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class SynthesizeConfig:
     clips: int = 8
     """Number of clips."""
     frames: int = 60
-    """Frames per clip, at 30 frames a second."""
+    """Frames per clip, at 30 frames a second (50 in the layout of Human3.6M)."""
     seed: int = 0
     """Seed of the clips."""
     motions: Path | None = None
@@ -24,7 +24,7 @@ class SynthesizeConfig:
     backgrounds: Path | None = None
     """Folder of images; None uses procedural ones."""
     layout: Layout = "selfmocap"
-    """Layout of the files: of this project, or of SURREAL."""
+    """Layout of the files: of this project, or of SURREAL, Human3.6M, 3DPW or Penn Action, for their readers."""
     workers: int = 1
     """Processes that make clips; 1 makes them in the main process. The clips do not depend on it."""
 

@@ -3,7 +3,7 @@
 import contextlib
 import multiprocessing
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -16,23 +16,13 @@ import torch
 
 from selfmocap.body_model.body import Body
 from selfmocap.datasets.motions_folder import load_motions
-from selfmocap.datasets.surreal import (
-    SURREAL_FOCAL,
-    SURREAL_GENDERS,
-    SURREAL_HEIGHT,
-    SURREAL_WIDTH,
-    to_surreal,
-)
-from selfmocap.io.atomic import atomic_write
 from selfmocap.io.cores import cap_workers
 from selfmocap.io.npz import write_npz
 from selfmocap.io.progress import ProgressCallback, no_progress
 from selfmocap.io.stage_cache import claim_folder
-from selfmocap.io.video_writer import write_video
-from selfmocap.synthetic.backgrounds import Backgrounds, load_backgrounds, procedural_backgrounds
+from selfmocap.synthetic.backgrounds import load_backgrounds, procedural_backgrounds
 from selfmocap.synthetic.cameras import CameraConfig
 from selfmocap.synthetic.clips import (
-    SyntheticClip,
     detected_observations,
     sample_clip,
     true_keypoints,
@@ -42,6 +32,11 @@ from selfmocap.synthetic.clips import (
 )
 from selfmocap.synthetic.config import Layout, SynthesizeConfig
 from selfmocap.synthetic.corrupt import CorruptionConfig
+from selfmocap.synthetic.layouts.human36m import collect_human36m, human36m_paths, write_human36m
+from selfmocap.synthetic.layouts.material import LayoutMaterial, write_film
+from selfmocap.synthetic.layouts.penn_action import penn_action_paths, write_penn_action
+from selfmocap.synthetic.layouts.surreal import surreal_paths, write_surreal
+from selfmocap.synthetic.layouts.three_dpw import three_dpw_paths, write_three_dpw
 from selfmocap.synthetic.motions import MotionClip, from_recording, procedural_motions
 
 SYNTHESIS_SETTINGS = "synthesis.json"
@@ -49,13 +44,6 @@ SYNTHESIS_SETTINGS = "synthesis.json"
 
 _SIZES = ((512, 384), (384, 512), (512, 288), (288, 512))
 _FPS = 30.0
-_SURREAL_BETAS = 10
-_ENCODING = {"crf": "18", "threads": "1"}
-"""x264 options: fine detail is kept, and the bytes do not depend on the number of threads."""
-_MAT_DESCRIPTION, _MAT_DESCRIPTION_SIZE = b"MATLAB 5.0 MAT-file written by selfmocap", 116
-"""Text at the beginning of a MAT file, and its bytes; scipy's has the date, so that equal clips would differ."""
-_BACKGROUND_DEPTH = 1e10
-"""Depth of the background in SURREAL's files, metres."""
 
 
 def synthesize(
@@ -65,7 +53,8 @@ def synthesize(
     interrupted run resumes. The clips depend only on the seed, the sizes and the two folders.
 
     `selfmocap`: clip_00000/ holds video.mp4, observations.npz (as detected), and truth/ with motion.npz,
-    observations.npz, keypoints.npz and pixels.npz. `surreal`: run0/clip_00000/ holds SURREAL's files.
+    observations.npz, keypoints.npz and pixels.npz. The other layouts hold the files of a data set, as the modules of
+    `synthetic.layouts` describe them.
 
     A script that asks for several workers needs `if __name__ == "__main__":`, since each worker imports the script.
 
@@ -76,11 +65,13 @@ def synthesize(
     with _one_thread():
         writer = _clip_writer(out, config)
         claim_folder(out / SYNTHESIS_SETTINGS, _claimed_settings(config))
-        missing = [index for index in range(config.clips) if not writer.folder(index).is_dir()]
+        missing = [index for index in range(config.clips) if not writer.is_written(index)]
         done = config.clips - len(missing)
         for _ in _write_clips(writer, config, missing):
             done += 1
             progress("synthesize", done, config.clips)
+        if config.layout == "human36m":
+            collect_human36m(out)
 
 
 def _claimed_settings(config: SynthesizeConfig) -> dict[str, Any]:
@@ -140,32 +131,43 @@ def _clip_writer(out: Path, config: SynthesizeConfig) -> "_ClipWriter":
     backgrounds = (
         procedural_backgrounds() if config.backgrounds is None else load_backgrounds(config.backgrounds)
     )
-    return _ClipWriter(out, config.frames, config.seed, config.layout, motions, backgrounds, body)
+    material = LayoutMaterial(config.frames, config.seed, motions, backgrounds, body)
+    return _ClipWriter(out, _LAYOUTS[config.layout], material)
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """How the files of a clip are written and named."""
+
+    write: Callable[[LayoutMaterial, int, Path], None]
+    """Writes the clip of an index below a folder."""
+    paths: Callable[[int], tuple[str, ...]]
+    """The clip's files or folders. A clip whose last one exists is complete."""
 
 
 @dataclass(frozen=True, eq=False)
 class _ClipWriter:
-    """Writes the clip of an index, which depends on the index and these settings only."""
+    """Writes the clip of an index, which depends on the index and the material only."""
 
     out: Path
-    frames: int
-    seed: int
-    layout: Layout
-    motions: Sequence[MotionClip]
-    backgrounds: Backgrounds
-    body: Body
+    layout: _Layout
+    material: LayoutMaterial
 
-    def folder(self, index: int) -> Path:
-        return (self.out / "run0" if self.layout == "surreal" else self.out) / f"clip_{index:05d}"
+    def is_written(self, index: int) -> bool:
+        return (self.out / self.layout.paths(index)[-1]).exists()
 
     def write(self, index: int) -> None:
-        folder = self.folder(index)
-        partial_folder = folder.with_name(f".{folder.name}.partial")
+        partial_folder = self.out / f".clip_{index:05d}.partial"
         shutil.rmtree(partial_folder, ignore_errors=True)
-        partial_folder.mkdir(parents=True)
-        write = _write_surreal if self.layout == "surreal" else _write_clip
-        write(self, index, partial_folder, folder.name)
-        partial_folder.rename(folder)
+        partial_folder.mkdir()
+        self.layout.write(self.material, index, partial_folder)
+        for path in self.layout.paths(index):
+            target = self.out / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if target.is_dir():
+                shutil.rmtree(target)
+            (partial_folder / path).replace(target)
+        shutil.rmtree(partial_folder)
 
 
 _worker_clip_writer = lru_cache(maxsize=1)(_clip_writer)
@@ -175,85 +177,43 @@ _worker_clip_writer = lru_cache(maxsize=1)(_clip_writer)
 # ---- layout of this project -----------------------------------------------------------------------------------
 
 
-def _write_clip(writer: _ClipWriter, index: int, folder: Path, name: str) -> None:
-    seeds = np.random.SeedSequence([writer.seed, index])
+def _clip_paths(index: int) -> tuple[str, ...]:
+    return (f"clip_{index:05d}",)
+
+
+def _write_clip(material: LayoutMaterial, index: int, out: Path) -> None:
+    (folder,) = (out / path for path in _clip_paths(index))
+    seeds = np.random.SeedSequence([material.seed, index])
     camera_seed, clip_seed, error_seed = seeds.spawn(3)
     size = _SIZES[np.random.default_rng(camera_seed).integers(len(_SIZES))]
     clip = sample_clip(
         clip_seed,
         CameraConfig(size=size),
-        writer.frames,
+        material.frames,
         _FPS,
-        writer.motions,
-        writer.backgrounds,
-        writer.body,
+        material.motions,
+        material.backgrounds,
+        material.body,
     )
-    pixels = true_pixels(clip, writer.body)
-    keypoints = true_keypoints(clip, writer.body, pixels["depth"])
-    truth = true_observations(clip, writer.body, keypoints)
+    pixels = true_pixels(clip, material.body)
+    keypoints = true_keypoints(clip, material.body, pixels["depth"])
+    truth = true_observations(clip, material.body, keypoints)
     rng = np.random.default_rng(error_seed)
-    (folder / "truth").mkdir()
-    true_motion(clip, writer.body, f"{writer.seed}/{index}").save(folder / "truth" / "motion.npz")
+    (folder / "truth").mkdir(parents=True)
+    true_motion(clip, material.body, f"{material.seed}/{index}").save(folder / "truth" / "motion.npz")
     truth.save(folder / "truth" / "observations.npz")
     write_npz(folder / "truth" / "keypoints.npz", keypoints)
     write_npz(folder / "truth" / "pixels.npz", pixels)
-    detected_observations(rng, clip, writer.body, truth, CorruptionConfig()).save(folder / "observations.npz")
-    _write_video(folder / "video.mp4", clip.images, _FPS)
-
-
-def _write_video(path: Path, film: np.ndarray, fps: float) -> None:
-    """Write frames (frames, height, width, 3) uint8 RGB with even sides as an mp4, atomically."""
-    write_video(path, ((None, image) for image in film), fps, _ENCODING, constant_rate=True)
-
-
-# ---- layout of SURREAL ----------------------------------------------------------------------------------------
-
-
-def _write_surreal(writer: _ClipWriter, index: int, folder: Path, name: str) -> None:
-    """Write SURREAL's files: `NAME_c0001.mp4`, `_info.mat`, `_segm.mat`, `_depth.mat` and `_gtflow.mat`, images
-    mirrored."""
-    seeds = np.random.SeedSequence([writer.seed, index])
-    cameras = CameraConfig(
-        size=(SURREAL_WIDTH, SURREAL_HEIGHT),
-        focal=(SURREAL_FOCAL / SURREAL_WIDTH, SURREAL_FOCAL / SURREAL_WIDTH),
-        distance=(5.0, 9.0),
+    detected_observations(rng, clip, material.body, truth, CorruptionConfig()).save(
+        folder / "observations.npz"
     )
-    clip = sample_clip(
-        seeds, cameras, writer.frames, _FPS, writer.motions, writer.backgrounds, writer.body, _SURREAL_BETAS
-    )
-    pixels = true_pixels(clip, writer.body)
-    stem = folder / f"{name}_c0001"
-    _save_mat(stem, "info", _surreal_info(clip, writer, f"{name}_c0001"))
-    flow = pixels["flow"][:, :, ::-1].astype(np.float32) * np.array([-1, 1], np.float32)
-    depth = np.where(np.isinf(pixels["depth"]), _BACKGROUND_DEPTH, pixels["depth"].astype(np.float32))
-    for kind, key, images in (("segm", "segm", pixels["parts"][:, :, ::-1]), ("depth", "depth", depth[:, :, ::-1]),
-                              ("gtflow", "gtflow", flow)):  # fmt: skip
-        _save_mat(stem, kind, {f"{key}_{i}": image for i, image in enumerate(images, start=1)})
-    _write_video(Path(f"{stem}.mp4"), np.ascontiguousarray(clip.images[:, :, ::-1]), _FPS)
+    write_film(folder / "video.mp4", clip.images, _FPS)
 
 
-def _surreal_info(clip: SyntheticClip, writer: _ClipWriter, sequence: str) -> dict[str, np.ndarray]:
-    motion = true_motion(clip, writer.body, f"{writer.seed}/{_clip_index(sequence)}")
-    distance = float(motion.joints_cam[:, 0, 2].mean())
-    info = to_surreal(
-        motion.parameters,
-        motion.camera.to_world(motion.joints_cam),
-        motion.camera,
-        SURREAL_GENDERS[0],
-        distance,
-    )
-    return info | {"sequence": np.array(sequence)}
-
-
-def _clip_index(sequence: str) -> int:
-    """Return the number in a clip's name, `clip_00012_c0001`."""
-    return int(sequence.split("_")[1])
-
-
-def _save_mat(stem: Path, kind: str, arrays: dict[str, np.ndarray]) -> None:
-    from scipy.io import savemat
-
-    with atomic_write(Path(f"{stem}_{kind}.mat")) as partial, partial.open("wb") as file:
-        savemat(file, arrays, do_compression=True)
-        file.seek(0)
-        file.write(_MAT_DESCRIPTION.ljust(_MAT_DESCRIPTION_SIZE))
+_LAYOUTS: dict[Layout, _Layout] = {
+    "selfmocap": _Layout(_write_clip, _clip_paths),
+    "surreal": _Layout(write_surreal, surreal_paths),
+    "human36m": _Layout(write_human36m, human36m_paths),
+    "3dpw": _Layout(write_three_dpw, three_dpw_paths),
+    "penn": _Layout(write_penn_action, penn_action_paths),
+}

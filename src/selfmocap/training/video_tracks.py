@@ -15,18 +15,12 @@ from scipy.ndimage import median_filter
 
 from selfmocap.body_model.frame_rates import median_fps
 from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
-from selfmocap.datasets.penn_action import (
-    PENN_ACTION_KEYPOINTS,
-    PennActionClip,
-    penn_action_label_files,
-    read_penn_action,
-)
+from selfmocap.datasets.labelled.penn_action import penn_action_observations
+from selfmocap.datasets.penn_action import penn_action_label_files, read_penn_action
 from selfmocap.datasets.shard_tracks import indexed_shards
-from selfmocap.io.clock import DEFAULT_FPS
 from selfmocap.io.progress import ProgressCallback
 from selfmocap.models.inference import default_camera
 from selfmocap.tracking.confidence import DETECTED
-from selfmocap.tracking.crop_boxes import smoothed_boxes
 from selfmocap.tracking.observations import Observations
 from selfmocap.training.temporal_data import (
     CLIP_FPS,
@@ -153,21 +147,6 @@ def load_tracks(
             f"enough; observe longer videos"
         )
     return tracks
-
-
-def penn_action_observations(video: PennActionClip) -> Observations:
-    """Convert labelled keypoints to observations, at the frame rate assumed for image folders."""
-    index, confidence = torch.arange(len(video)), video.visible.float()
-    boxes = smoothed_boxes(video.keypoints.numpy(), confidence.numpy(), index.numpy())
-    return Observations(
-        frame_index=index,
-        frame_times=index.double() / DEFAULT_FPS,
-        image_size=video.image_size,
-        boxes=torch.from_numpy(boxes),
-        keypoint_set=PENN_ACTION_KEYPOINTS.name,
-        keypoints=video.keypoints,
-        keypoint_confidence=confidence,
-    )
 
 
 def clean_tracks(observations: Observations) -> list[Observations]:

@@ -1,0 +1,1 @@
+"""Data sets as observations with their truth, from the user's own copies."""

@@ -1,0 +1,1 @@
+"""Synthetic people in the layouts of data sets."""
