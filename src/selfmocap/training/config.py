@@ -17,6 +17,19 @@ class FrameDataConfig:
     """Subjects of the recordings that are used for validation only."""
     validation_frames: int = 2000
     """Number of validation frames."""
+    surreal: Path | None = None
+    """SURREAL as unpacked (`SURREAL/data`), instead of synthetic people: `train` learns from its split `train` and
+    validates on `val`, `validate` takes `test`. In a folder without splits all clips are of each."""
+    surreal_frames: int = 10_000
+    """Frames of SURREAL to learn from, spread over its clips; the paper's release has as many pairs."""
+
+    def __post_init__(self) -> None:
+        if self.surreal is not None and (self.motions is not None or self.backgrounds is not None):
+            raise ValueError(
+                "people come from SURREAL or are synthetic: give --surreal, or --motions and --backgrounds"
+            )
+        if self.surreal_frames < 1:
+            raise ValueError(f"{self.surreal_frames} frames of SURREAL; expected at least 1")
 
 
 @dataclass(frozen=True)

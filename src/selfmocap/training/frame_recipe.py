@@ -27,6 +27,7 @@ from selfmocap.training.frame_data import (
 )
 from selfmocap.training.lifting_data import LiftingFrames, sample_pose_table
 from selfmocap.training.refined_examples import RefinedExamples, refine_examples
+from selfmocap.training.surreal_frames import SurrealFrames, load_surreal_frames
 from selfmocap.training.train_frame import (
     MICRO_BATCH_FRAMES,
     FrameBatch,
@@ -69,10 +70,14 @@ def train_frame_preset(
     initial, body = load_network(run.init_from)[0] if run.init_from else None, Body.load()
     corrector = _corrector(config.network, initial) if run.preset == "lifting" else None
     out.mkdir(parents=True, exist_ok=True)
-    augmented = _NUM_LIFTING_MOTIONS if corrector else NUM_AUGMENTED_MOTIONS
-    loaded = _load_data(data, body, out / "motions.npz", augmented, progress)
-    source, posed = frame_source(config.network, loaded, body), None
-    validation = validation_frames(loaded, body, bool(config.network.images), data.validation_frames)
+    posed = None
+    if data.surreal is not None:
+        source, validation = _surreal_data(run, config, data, body, progress)
+    else:
+        augmented = _NUM_LIFTING_MOTIONS if corrector else NUM_AUGMENTED_MOTIONS
+        loaded = _load_data(data, body, out / "motions.npz", augmented, progress)
+        source = frame_source(config.network, loaded, body)
+        validation = validation_frames(loaded, body, bool(config.network.images), data.validation_frames)
     if corrector:
         source = _lifting_frames(source, corrector, out / "examples.npz", run.resume, progress)
         with torch.no_grad():
@@ -119,6 +124,31 @@ def _counted(
         yield batch
 
 
+def _surreal_data(
+    run: FrameRunConfig,
+    config: FrameTrainConfig,
+    data: FrameDataConfig,
+    body: Body,
+    progress: ProgressCallback,
+) -> tuple[FrameSource, list[FrameBatch]]:
+    """Read training and validation frames of SURREAL. The paper's network gets exact keypoints as in the paper, the
+    others get detection errors."""
+    assert data.surreal is not None
+    if run.preset == "lifting":
+        raise ValueError("the preset lifting draws its own people; give --surreal with another preset")
+    errors = None if config.losses == "paper" else TRAINING_ERRORS
+    table = load_surreal_frames(data.surreal, "train", data.surreal_frames, config.network, body, progress)
+    has_validation = any((data.surreal / part / "val").is_dir() for part in ("", "cmu"))
+    validation = (
+        load_surreal_frames(
+            data.surreal, "val", data.validation_frames, config.network, body, progress
+        ).batches()
+        if has_validation
+        else []
+    )
+    return SurrealFrames(table, errors), validation
+
+
 def _load_data(
     config: FrameDataConfig, body: Body, cache: Path | None, augmented: int, progress: ProgressCallback
 ) -> FrameTrainingData:
@@ -148,8 +178,13 @@ def validate_frame_weights(
 ) -> dict[str, float]:
     """Compute the errors (mm) of a frame network's weights (default: the shipped ones) on synthetic people.
 
-    They move like the held-out recordings and have detection errors; they are the same for every network."""
+    They move like the held-out recordings and have detection errors; they are the same for every network. Those of
+    SURREAL have exact keypoints; their truth is the default body that fits SURREAL's joints."""
     (network, _), body = load_network(weights), Body.load()
+    if data.surreal is not None:
+        count = data.validation_frames
+        table = load_surreal_frames(data.surreal, "test", count, network.config, body, progress)
+        return validate_frame_network(network, body, table.batches())
     if not data.held_out and data.motions is not None:
         raise ValueError("no held-out subjects: name the subjects that the network was not trained on")
     loaded = _load_data(data, body, None, 0, progress)

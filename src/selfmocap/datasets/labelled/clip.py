@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from selfmocap.body_model.body import Body, BodyParameters, forward_kinematics
@@ -156,11 +156,12 @@ def keypoint_observations(
     keypoint_set: str,
     image_size: tuple[int, int],
     fps: float,
+    frame_index: Int[Tensor, " time"] | None = None,
 ) -> Observations:
-    """Make observations without images of all frames of a clip, in smoothed boxes (Kanazawa et al. 2019).
-
-    `visible` are confidences."""
-    index, confidence = torch.arange(len(keypoints)), visible.float()
+    """Make observations without images, in smoothed boxes (Kanazawa et al. 2019). `visible` are confidences; without
+    `frame_index` the frames are all of a clip."""
+    index = torch.arange(len(keypoints)) if frame_index is None else frame_index
+    confidence = visible.float()
     boxes = smoothed_boxes(keypoints.double().numpy(), confidence.numpy(), index.numpy())
     return Observations(
         frame_index=index,

@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
 from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS, WITH_JOINTS
@@ -67,7 +69,9 @@ def listed_files(files: list[Path], listing: Path) -> list[Path]:
     return chosen
 
 
-def surreal_clip(path: Path, body: Body, frames: slice, flow: bool = False) -> LabelledClip:
+def surreal_clip(
+    path: Path, body: Body, frames: slice | Int[Tensor, " frames"], flow: bool = False
+) -> LabelledClip:
     """Read frames of the clip whose `*_info.mat` is at `path`.
 
     The shape is that in which `body` has joints nearest to the clip's in all its frames; its points are the keypoints.
@@ -81,7 +85,7 @@ def surreal_clip(path: Path, body: Body, frames: slice, flow: bool = False) -> L
     camera = in_camera_frame(clip.camera)
     pixels = torch.cat([camera.project(points), clip.joints_2d[frames]], dim=1)
     observed = keypoint_observations(
-        pixels, inside_image(pixels, _SIZE), WITH_JOINTS.name, _SIZE, SURREAL_FPS
+        pixels, inside_image(pixels, _SIZE), WITH_JOINTS.name, _SIZE, SURREAL_FPS, chosen
     )
     stem = path.with_name(clip.name)
     images = list(video_images(Path(f"{stem}.mp4"), chosen.tolist(), flipped=True))
