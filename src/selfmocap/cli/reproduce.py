@@ -7,7 +7,12 @@ from tyro.conf import Positional, arg
 
 from selfmocap.cli.console import OUTPUT
 from selfmocap.cli.progress import show_progress
-from selfmocap.evaluation.paper.config import BenchmarkConfig, HmmrTrainingConfig, PaperExperiment
+from selfmocap.evaluation.paper.config import (
+    BenchmarkConfig,
+    HmmrTrainingConfig,
+    OwnDataConfig,
+    PaperExperiment,
+)
 
 
 def reproduce_command(
@@ -15,10 +20,11 @@ def reproduce_command(
     out: Annotated[Path, arg(aliases=["-o"])],
     benchmark: Annotated[BenchmarkConfig, arg(name="")],
     trainings: Annotated[HmmrTrainingConfig, arg(name="")],
+    data: Annotated[OwnDataConfig, arg(name="")],
     weights: Path | None = None,
     train: bool = False,
 ) -> None:
-    """Run an experiment of the papers on synthetic people.
+    """Run an experiment of the papers on synthetic people, or on the papers' data.
 
     Args:
         experiment: Table 1 (true keypoints), table 2 (another domain, detected keypoints), figure 3 (losses),
@@ -30,5 +36,5 @@ def reproduce_command(
     from selfmocap.evaluation.paper.reproduce import reproduce
 
     with show_progress() as progress:
-        reproduce(experiment, out, benchmark, weights, trainings if train else None, progress)
+        reproduce(experiment, out, benchmark, weights, trainings if train else None, data, progress)
     OUTPUT.print(f"[bold]{out / experiment}.json[/]")

@@ -51,6 +51,8 @@ class LabelledClip:
     smpl: SmplTruth | None = None
     scored: Bool[Tensor, " time"] | None = None
     """Frames that count; None for all."""
+    sequence: str | None = None
+    """Video, where several people are in one; None for `name`."""
 
     def __len__(self) -> int:
         return len(self.observations)
@@ -71,6 +73,19 @@ class LabelledClip:
             smpl=None if self.smpl is None else replace(self.smpl, parameters=self.smpl.parameters[frames]),
             scored=None if self.scored is None else self.scored[frames],
         )
+
+
+def spread(count: int, wanted: int | None) -> list[int]:
+    """Return `wanted` evenly spread indices of `count`, in order; None, or more than there are, returns all."""
+    wanted = min(count, wanted or count)
+    return [i * count // wanted for i in range(wanted)]
+
+
+def middle(count: int, wanted: int | None) -> slice:
+    """Return the `wanted` indices in the middle of `count`; None, or more than there are, returns all."""
+    wanted = min(count, wanted or count)
+    first = (count - wanted) // 2
+    return slice(first, first + wanted)
 
 
 def find_files(folder: Path, pattern: str, what: str) -> list[Path]:

@@ -23,6 +23,8 @@ from selfmocap.datasets.labelled.clip import (
     find_files,
     inside_image,
     keypoint_observations,
+    middle,
+    spread,
     video_images,
     with_crops,
     with_flow,
@@ -40,25 +42,32 @@ _IMAGE_SIZE = (1000, 1002)
 _SET = KEYPOINT_SETS["human36m-17"]
 
 
-def human36m_clips(folder: Path, max_frames: int | None = None, flow: bool = False) -> Iterator[LabelledClip]:
-    """Yield the clips of the test subjects before camera 60457274, or their middle `max_frames` frames.
+def human36m_clips(
+    folder: Path, max_frames: int | None = None, max_clips: int | None = None, flow: bool = False
+) -> Iterator[LabelledClip]:
+    """Yield the clips of the test subjects before camera 60457274: all, or `max_clips` evenly spread ones; all frames,
+    or the middle `max_frames`.
 
     Keypoints are the projected joints, without the lens' distortion. Crops, from images without distortion, and with
     `flow` the optical flow, exist where the set's videos do. Errors as in `read_human36m_positions`."""
     subjects = read_human36m_positions(folder)
     cameras = read_human36m_cameras(find_files(folder, "metadata.xml", "the metadata.xml of Human3.6M")[0])
-    if not set(subjects) & set(HUMAN36M_TEST_SUBJECTS):
+    recordings = [
+        (subject, action, joints)
+        for subject in HUMAN36M_TEST_SUBJECTS
+        for action, joints in subjects.get(subject, {}).items()
+    ]
+    if not recordings:
         raise ValueError(
             f"{folder}: expected the subjects {' and '.join(HUMAN36M_TEST_SUBJECTS)}, found {', '.join(subjects)}"
         )
-    for subject in HUMAN36M_TEST_SUBJECTS:
-        for action, joints in subjects.get(subject, {}).items():
-            rows = torch.arange(0, len(joints), _EVERY)
-            skipped = (len(rows) - min(len(rows), max_frames or len(rows))) // 2
-            rows = rows[skipped : len(rows) - skipped][:max_frames]
-            video = folder / subject / "Videos" / f"{action}.{HUMAN36M_TEST_CAMERA}.mp4"
-            camera = cameras[subject][HUMAN36M_TEST_CAMERA]
-            yield _clip(f"{subject}/{action}", joints[rows], rows, camera, video, flow)
+    for index in spread(len(recordings), max_clips):
+        subject, action, joints = recordings[index]
+        rows = torch.arange(0, len(joints), _EVERY)
+        rows = rows[middle(len(rows), max_frames)]
+        video = folder / subject / "Videos" / f"{action}.{HUMAN36M_TEST_CAMERA}.mp4"
+        camera = cameras[subject][HUMAN36M_TEST_CAMERA]
+        yield _clip(f"{subject}/{action}", joints[rows], rows, camera, video, flow)
 
 
 def _clip(

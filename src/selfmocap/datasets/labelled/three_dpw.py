@@ -1,6 +1,7 @@
 """3D Poses in the Wild (von Marcard et al. 2018) as labelled clips."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -41,7 +42,8 @@ def three_dpw_clips(folder: Path, default: Body, smpl_model: Path | None) -> Ite
     for path in find_files(test if test.is_dir() else folder, "*.pkl", "3DPW's sequenceFiles/test/*.pkl"):
         images = path.parents[2] / "imageFiles" / path.stem
         for person in read_three_dpw(path):
-            yield _clip(person, default, model(person.motion.gender), images)
+            clip = _clip(person, default, model(person.motion.gender), images)
+            yield replace(clip, sequence=path.stem)
 
 
 def _model(smpl_model: Path | None, gender: str) -> Body | None:

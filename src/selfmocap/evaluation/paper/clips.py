@@ -15,6 +15,7 @@ from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS, WITH_JOINTS, keypoi
 from selfmocap.datasets.motions_folder import Recording, load_motions
 from selfmocap.evaluation.paper.config import BenchmarkConfig
 from selfmocap.geometry.camera import Camera
+from selfmocap.geometry.tensors import concat
 from selfmocap.io.files import read_json_object, write_json
 from selfmocap.io.progress import ProgressCallback, no_progress
 from selfmocap.io.stage_cache import claim_folder, fingerprint
@@ -97,8 +98,8 @@ class BenchmarkClip:
     name: str
     observations: Observations
     camera: Camera
-    truth: BodyParameters
-    """One row per frame, in the camera frame."""
+    truth: BodyParameters | None
+    """One row per frame, in the camera frame; None for clips with true joints only."""
     fps: float = BENCHMARK_FPS
 
 
@@ -121,7 +122,7 @@ def benchmark_fitting_data(
 
 def benchmark_truth(clips: Sequence[BenchmarkClip]) -> BodyParameters:
     """Concatenate the truth of the clips, in the camera frame."""
-    return BodyParameters(*(torch.cat([getattr(c.truth, n) for c in clips]) for n in vars(clips[0].truth)))
+    return concat([clip.truth for clip in clips if clip.truth is not None])
 
 
 # ---- making and reading clips ---------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ class BenchmarkConfig:
     """Test clips of an experiment."""
 
     clips: int | None = None
-    """Number of clips; None is 24, and 64 for `hmmr`."""
+    """Number of clips; None is 24, and 64 for `hmmr`, which takes all of the papers' data."""
     frames: int | None = None
     """Frames per clip; None is 31, and 60 for `hmmr`."""
     seed: int = 0
@@ -50,6 +50,30 @@ class BenchmarkConfig:
         }
         sizes = {"clips": self.num_clips, "frames": self.num_frames}
         return asdict(self) | sizes | folders | {"held_out": list(self.held_out)}
+
+
+@dataclass(frozen=True)
+class OwnDataConfig:
+    """The papers' data, from your own copies, instead of synthetic people."""
+
+    surreal: Path | None = None
+    """For `table1`: SURREAL as unpacked (`SURREAL/data`)."""
+    surreal_list: Path | None = None
+    """Text file with names of clips of SURREAL, one a line (`run1_104_21_c0004.mp4`): the middle frame of each is
+    scored, as of the 493 of the literature. None takes `--clips` of the test split, in all their frames."""
+    human36m: Path | None = None
+    """For `table2` and `hmmr`: folder of Human3.6M with S9 and S11, as .cdf, .h5 or `data_3d_h36m.npz`, its
+    metadata.xml and, for images, S9/Videos."""
+    threedpw: Path | None = None
+    """For `hmmr`: folder of 3DPW with sequenceFiles and, for images, imageFiles."""
+    penn: Path | None = None
+    """For `hmmr`: folder of Penn Action with labels and, for images, frames."""
+    smpl_model: Path | None = None
+    """Your own SMPL file, or a folder with one per gender: for surfaces of SURREAL and joints of 3DPW."""
+
+    def folders(self) -> dict[str, Path]:
+        """Return the data that are given, by option."""
+        return {name: path for name, path in vars(self).items() if path is not None}
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,8 @@ class Experiment:
     """All keypoints."""
     split: FittingData
     """A fraction of the keypoints is held out."""
-    truth: BodyParameters
+    truth: BodyParameters | None
+    """None for clips with true joints only."""
     seed: int
 
     @classmethod
@@ -143,7 +144,8 @@ class Experiment:
             for fraction in (0.0, config.held_out_fraction)
         )
         networks = {"frame": frame, "temporal": temporal}
-        return cls(networks, body, config, full, split, benchmark_truth(clips), seed)
+        truth = benchmark_truth(clips) if all(clip.truth is not None for clip in clips) else None
+        return cls(networks, body, config, full, split, truth, seed)
 
 
 RowResults = Mapping[str, RowResult]
@@ -241,6 +243,7 @@ def _fitted_from_scratch(R: bool, T: bool, config: str) -> Row:
     def compute(experiment: Experiment, results: RowResults, progress: ProgressCallback) -> RowResult:
         start = random_start(experiment.full, experiment.body.num_betas, experiment.seed)
         if R:
+            assert experiment.truth is not None
             start = start_from_truth(start, experiment.truth, translation=T)
         return _fitted(experiment, start, config, progress)
 
