@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ from selfmocap.datasets.human36m import (
     JOINTS_17_OF_32,
     read_human36m_cameras,
     read_human36m_joints,
+    read_human36m_positions,
 )
+from selfmocap.datasets.human36m_files import read_cdf, read_h5
 from tests.helpers.recordings import Evil
 
 
@@ -55,3 +58,67 @@ def test_human36m_refuses_what_is_not_its_own(tmp_path: Path, capsys: pytest.Cap
     (tmp_path / "metadata.xml").write_text("<w0>[1 2 3]</w0>")
     with pytest.raises(ValueError, match="300"):
         read_human36m_cameras(tmp_path / "metadata.xml")
+
+
+def recorded(frames: int = 3) -> np.ndarray:
+    """(frames, 32, 3) mm, z up."""
+    return np.random.default_rng(0).uniform(-1000, 2000, (frames, 32, 3))
+
+
+def test_human36m_is_read_from_every_form(tmp_path: Path) -> None:
+    h5py, cdfwrite = pytest.importorskip("h5py"), pytest.importorskip("cdflib.cdfwrite")
+    positions = recorded()
+    forms = {form: tmp_path / form for form in ("npz", "h5", "cdf")}
+    forms["npz"].mkdir()
+    np.savez(forms["npz"] / "data_3d_h36m.npz", positions_3d={"S9": {"Walking 1": positions / 1000}})
+    h5 = forms["h5"] / "S9" / "MyPoses" / "3D_positions"
+    cdf = forms["cdf"] / "S9" / "MyPoseFeatures" / "D3_Positions"
+    for folder in (h5, cdf):
+        folder.mkdir(parents=True)
+    with h5py.File(h5 / "Walking_1.h5", "w") as file:
+        file["3D_positions"] = positions.reshape(3, 96).T
+    write_cdf(cdfwrite, cdf / "Walking 1.cdf", positions.reshape(1, 3, 96))
+    for folder in forms.values():
+        read = read_human36m_positions(folder)["S9"]["Walking 1"]
+        assert np.abs(read.numpy()[..., 1] - positions[..., 2] / 1000).max() < 1e-5
+        assert np.abs(read.numpy()[..., 2] + positions[..., 1] / 1000).max() < 1e-5
+
+
+def write_cdf(cdfwrite: Any, path: Path, pose: np.ndarray) -> None:
+    file = cdfwrite.CDF(str(path), cdf_spec={"Compressed": 0})
+    spec = {
+        "Variable": "Pose",
+        "Data_Type": 45,
+        "Num_Elements": 1,
+        "Rec_Vary": True,
+        "Dim_Sizes": list(pose.shape[1:]),
+    }
+    file.write_var(spec, var_data=pose)
+    file.close()
+
+
+def test_hostile_human36m_files_are_refused(tmp_path: Path) -> None:
+    h5py, cdfwrite = pytest.importorskip("h5py"), pytest.importorskip("cdflib.cdfwrite")
+    with h5py.File(tmp_path / "secret.h5", "w") as file:
+        file["data"] = recorded().reshape(3, 96).T
+    with h5py.File(tmp_path / "link.h5", "w") as file:
+        file["3D_positions"] = h5py.ExternalLink("secret.h5", "data")
+    with h5py.File(tmp_path / "outside.h5", "w") as file:
+        layout = h5py.VirtualLayout((96, 3))
+        layout[:] = h5py.VirtualSource("secret.h5", "data", (96, 3))
+        file.create_virtual_dataset("3D_positions", layout)
+    with h5py.File(tmp_path / "huge.h5", "w") as file:
+        file.create_dataset("3D_positions", (96, 1 << 40), "f8", chunks=(96, 64))
+    with h5py.File(tmp_path / "narrow.h5", "w") as file:
+        file["3D_positions"] = np.zeros((51, 3))
+    (tmp_path / "noise.h5").write_bytes(bytes(range(256)) * 8)
+    for name in ("link", "outside", "huge", "narrow", "noise"):
+        with pytest.raises(ValueError, match=rf"{name}.h5: expected"):
+            read_h5(tmp_path / f"{name}.h5")
+    (tmp_path / "noise.cdf").write_bytes(bytes.fromhex("cdf30001 0000ffff") + bytes(range(256)) * 8)
+    write_cdf(cdfwrite, tmp_path / "narrow.cdf", np.zeros((1, 3, 51)))
+    for name, match in (("noise", "expected a CDF file"), ("narrow", "expected 96 numbers a frame")):
+        with pytest.raises(ValueError, match=rf"{name}.cdf: .*{match}"):
+            read_cdf(tmp_path / f"{name}.cdf")
+    with pytest.raises(FileNotFoundError, match="no joints of Human3.6M"):
+        read_human36m_positions(tmp_path)

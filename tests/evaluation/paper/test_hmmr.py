@@ -29,6 +29,7 @@ from selfmocap.training.frame_data import TRAINING_ERRORS
 from selfmocap.training.temporal_data import SyntheticClips
 from selfmocap.training.temporal_recipe import read_motions, temporal_training_data, validation_clips
 from selfmocap.training.validate_temporal import hallucination_scores, surface_scores
+from tests.helpers.recordings import bvh_text, random_motion
 
 pytestmark = pytest.mark.slow
 
@@ -218,9 +219,24 @@ def test_a_larger_fraction_of_unlabelled_video_has_more_people(body: Body) -> No
     assert counts == {"unlabelled_25": 12, "unlabelled_50": 24, "unlabelled_100": 48}
 
 
+@pytest.mark.parametrize("held_out", [(), ("ann", "bob")])
+def test_a_folder_of_test_people_alone_is_scored(
+    weights: Path, body: Body, tmp_path: Path, held_out: tuple[str, ...]
+) -> None:
+    for subject in ("ann", "bob"):
+        (tmp_path / "people" / subject).mkdir(parents=True)
+        text = bvh_text(random_motion(90), body, fps=30.0)
+        (tmp_path / "people" / subject / "walk.bvh").write_text(text)
+    config = replace(TEST_SET, motions=tmp_path / "people", held_out=held_out)
+    result = reproduce_hmmr(tmp_path / "out", config, weights, no_progress)
+    assert result["rows"].keys() == SHIPPED
+    with pytest.raises(ValueError, match="no recordings of eve; its subjects are ann, bob"):
+        reproduce_hmmr(tmp_path / "out", replace(config, held_out=("eve",)), weights, no_progress)
+
+
 def test_invalid_settings_are_refused(weights: Path, tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
     with pytest.raises(ValueError, match="no subjects to test on"):
-        reproduce_hmmr(tmp_path, replace(TEST_SET, motions=tmp_path), weights, no_progress)
+        reproduce_hmmr(tmp_path, replace(TEST_SET, motions=tmp_path), weights, no_progress, QUICK)
     with pytest.raises(ValueError, match="give --frames 4 at least"):
         reproduce_hmmr(tmp_path, BenchmarkConfig(clips=2, frames=3), weights, no_progress)
     with pytest.raises(ValueError, match="0 seeds"):

@@ -47,7 +47,8 @@ def reproduce_hmmr_on_data(
     body, (network, about) = Body.load(), load_temporal(weights)
     cache = result_cache(out, "hmmr")
     options = [f"--{name.replace('_', '-')} {path.name}" for name, path in data.folders().items()]
-    header = result_header("hmmr", BenchmarkConfig(), _PROTOCOL, about["sha256"], options)
+    header = result_header("hmmr", BenchmarkConfig(), _PROTOCOL, about["sha256"])
+    header |= {"command": " ".join(["selfmocap reproduce hmmr", *options]), "benchmark": None}
     result = {"version": RESULTS_VERSION, "about": {**header, "seconds": 0.0}, "sets": {}}
     for name in ("threedpw", "human36m", "penn"):
         path = getattr(data, name)

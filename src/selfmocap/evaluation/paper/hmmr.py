@@ -11,6 +11,7 @@ import torch
 
 from selfmocap._version import __version__
 from selfmocap.body_model.body import Body
+from selfmocap.datasets.motions_folder import load_motions
 from selfmocap.evaluation.paper.config import BenchmarkConfig, HmmrTrainingConfig
 from selfmocap.evaluation.paper.hmmr_report import draw_unlabelled, hmmr_markdown
 from selfmocap.evaluation.paper.record import (
@@ -26,6 +27,7 @@ from selfmocap.io.stage_cache import StageCache, StageRecord, claim_scratch_fold
 from selfmocap.models.frame import Prediction
 from selfmocap.models.temporal import TemporalNetwork, unpack_theta
 from selfmocap.models.temporal_inference import load_temporal
+from selfmocap.synthetic.motions import from_recording
 from selfmocap.training.config import TemporalDataConfig
 from selfmocap.training.frame_data import TRAINING_ERRORS
 from selfmocap.training.temporal_data import CLIP_FPS, ClipBatch, SyntheticClips
@@ -114,7 +116,7 @@ def reproduce_hmmr(
         unlabelled_fraction=_UNLABELLED_FRACTION,
     )
     refinement = keypoint_refinement(network.frame, data.backgrounds)
-    motions = read_motions(data, 0, body, out / "motions.npz", progress)
+    motions = _read_motions(data, trainings is not None, body, out / "motions.npz", progress)
     clips = validation_clips(
         motions.validation, benchmark.num_clips, body, benchmark.num_frames, benchmark.seed, refinement
     )
@@ -134,15 +136,33 @@ def reproduce_hmmr(
 
 
 def _check(benchmark: BenchmarkConfig, network: TemporalNetwork) -> None:
-    if benchmark.motions is not None and not benchmark.held_out:
-        raise ValueError(
-            "no subjects to test on; name subjects that the network was not trained on (--held-out)"
-        )
     if benchmark.num_frames <= network.config.reach:
         raise ValueError(
             f"clips of {benchmark.num_frames} frames; the network predicts {network.config.reach} frames into past "
             f"and future; give --frames {network.config.reach + 1} at least"
         )
+
+
+def _read_motions(
+    data: TemporalDataConfig, trains: bool, body: Body, cache: Path, progress: ProgressCallback
+) -> TemporalMotions:
+    """Read the recordings. Without trainings all may be of people to test on: of the held-out subjects, else of all."""
+    if data.motions is None or trains:
+        if data.motions is not None and not data.held_out:
+            raise ValueError(
+                "no subjects to test on: the rows of --train learn from all; name some (--held-out)"
+            )
+        return read_motions(data, 0, body, cache, progress)
+    recordings = load_motions(data.motions, body, cache=cache, progress=progress)
+    subjects = {recording.subject for recording in recordings}
+    if unknown := sorted(set(data.held_out) - subjects):
+        raise ValueError(
+            f"{data.motions}: no recordings of {', '.join(unknown)}; its subjects are {', '.join(sorted(subjects))}"
+        )
+    wanted = data.held_out or subjects
+    return TemporalMotions(
+        [], [], [from_recording(recording, body) for recording in recordings if recording.subject in wanted]
+    )
 
 
 # ---- rows without training ------------------------------------------------------------------------------------
