@@ -21,6 +21,7 @@ COMMANDS = (
     "infer",
     "adapt",
     "evaluate",
+    "compare",
     "train",
     "validate",
     "reproduce",

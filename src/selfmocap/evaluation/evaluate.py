@@ -4,7 +4,7 @@ Each side is a `motion.npz`, an AMASS `.npz`, a 3DPW `.pkl`, or a folder of them
 in both folders; `person-N` and `truth` in the path do not count. People are matched by their positions."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -219,7 +219,7 @@ def first_names(clips: Mapping[str, Any]) -> str:
 def _score_clip(
     clip: str, estimates: list[ScoredMotion], people: list[ScoredMotion], scored: _ClipScores
 ) -> None:
-    pairs = _match_people(estimates, people)
+    pairs = match_people(estimates, people)
     scored.notes.update(motion.note for motion in (*estimates, *people) if motion.note)
     for row, person in enumerate(people):
         name = clip if len(people) == 1 else f"{clip}/{person.name}"
@@ -249,7 +249,7 @@ def _same_body(a: ScoredMotion, b: ScoredMotion) -> bool:
     return a.body is not None and b.body is not None and a.body.identity == b.body.identity
 
 
-def _match_people(estimates: list[ScoredMotion], people: list[ScoredMotion]) -> dict[int, int]:
+def match_people(estimates: Sequence[ScoredMotion], people: Sequence[ScoredMotion]) -> dict[int, int]:
     """Match each person's row to an estimate's, with the least total distance. Pairs without a common frame are left
     out."""
     costs = np.array([[_distance(estimate, person) for estimate in estimates] for person in people])

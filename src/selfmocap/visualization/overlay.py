@@ -41,7 +41,19 @@ def write_overlay_video(
     progress: Callable[[int, int], None] = lambda done, total: None,
     lens: Lens | None = None,
 ) -> None:
-    """Write an mp4 of the video with the body of every motion drawn into it, the nearest on top, atomically.
+    """Write an mp4 of the `overlay_images`, atomically."""
+    write_video(path, overlay_images(video, motions, body, progress, lens), video.fps)
+
+
+def overlay_images(
+    video: Video,
+    motions: Sequence[Motion],
+    body: Body,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    lens: Lens | None = None,
+) -> Iterator[tuple[float, UInt8[np.ndarray, "height width 3"]]]:
+    """Yield time and image of each frame of the video with the body of every motion drawn into it, the nearest on top.
+    Sides are cut to even numbers.
 
     A `lens` with distortion bends the bodies, whose camera is the undistorted one, as it bends the video. In the world
     of a moving camera, lines on the ground are drawn too, a metre apart, those of the first person in the frame. Memory
@@ -69,12 +81,9 @@ def write_overlay_video(
             image = draw_body(image, vertices, body.faces, motions[n].camera, colour, opacity)
         return frame.time, np.ascontiguousarray(image)
 
-    def images() -> Iterator[tuple[float, UInt8[np.ndarray, "height width 3"]]]:
-        for number, image in enumerate(map_in_threads(drawn, prefetched(video.frames())), start=1):
-            progress(number, video.declared_frames)
-            yield image
-
-    write_video(path, images(), video.fps)
+    for number, image in enumerate(map_in_threads(drawn, prefetched(video.frames())), start=1):
+        progress(number, video.declared_frames)
+        yield image
 
 
 def _posed(motion: Motion, body: Body) -> Float[Tensor, "time vertices 3"]:
