@@ -1,6 +1,6 @@
 """Human3.6M (Ionescu et al. 2014) as labelled clips: the test subjects at 25 frames a second, with true keypoints."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -86,9 +86,13 @@ def _clip(
     fps = HUMAN36M_FPS / _EVERY
     observed = _with_limbs(keypoint_observations(pixels, inside_image(pixels, size), _SET.name, size, fps))
     if has_video:
-        images = [_undistorted(image, lens) for image in video_images(video, rows.tolist())]
+        images: Iterable[RgbImage] = (
+            _undistorted(image, lens) for image in video_images(video, rows.tolist())
+        )
+        if flow:
+            kept = list(images)
+            observed, images = with_flow(observed, kept), kept
         observed = with_crops(observed, images)
-        observed = with_flow(observed, images) if flow else observed
     return LabelledClip(name, observed, camera, fps, _SET.name, joints)
 
 

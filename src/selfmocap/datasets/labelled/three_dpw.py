@@ -40,7 +40,7 @@ def three_dpw_clips(folder: Path, default: Body, smpl_model: Path | None) -> Ite
     test = folder / "sequenceFiles" / "test"
     model = cache(lambda gender: _model(smpl_model, gender))
     for path in find_files(test if test.is_dir() else folder, "*.pkl", "3DPW's sequenceFiles/test/*.pkl"):
-        images = path.parents[2] / "imageFiles" / path.stem
+        images = path.absolute().parent.parent.parent / "imageFiles" / path.stem
         for person in read_three_dpw(path):
             clip = _clip(person, default, model(person.motion.gender), images)
             yield replace(clip, sequence=path.stem)
