@@ -65,8 +65,8 @@ def write_human36m(material: LayoutMaterial, index: int, out: Path) -> None:
 
 
 def collect_human36m(out: Path) -> None:
-    """Write the joints of all clips, and the cameras, into the folder `out`. Those of each clip stay in `.positions`, for
-    runs that add clips."""
+    """Write the joints of all clips, and the cameras, into the folder `out`. A run that adds clips finds the joints of
+    the former ones in `.positions`."""
     subjects = {
         subject.name: {path.stem: np.load(path) for path in sorted(subject.glob("*.npy"))}
         for subject in sorted((out / _POSITIONS).iterdir())
