@@ -21,7 +21,7 @@ SYNTHETIC := out/demo/synthetic/clip_00000
 VIDEO ?= $(SYNTHETIC)/video.mp4
 demo: $(INSTALLED)
 ifeq ($(VIDEO),$(SYNTHETIC)/video.mp4)
-	$(BIN)/selfmocap synthesize --out out/demo/synthetic --clips 1 --frames 60 --seed 7
+	$(BIN)/selfmocap synthesize --out out/demo/synthetic --clips 1 --frames 60 --seed 7 --room static
 endif
 	$(BIN)/selfmocap capture "$(VIDEO)" --out out/demo
 	$(BIN)/selfmocap body --pose out/demo/person-1/motion.npz --out out/demo/person-1/first-frame.png

@@ -241,6 +241,17 @@ def npz_bytes(path: Path) -> bytes:
 
 
 @pytest.mark.slow
+def test_a_clip_in_a_room_has_the_motion_of_its_person_and_camera(tmp_path: Path) -> None:
+    synthesize(tmp_path, SynthesizeConfig(1, 8, 7, room="walk"))
+    clip = tmp_path / "clip_00000"
+    motion, video = Motion.load(clip / "truth" / "motion.npz"), open_video(clip / "video.mp4")
+    assert len(list(video.frames())) == len(motion.frame_times) == 8
+    eye = motion.camera.p_world_cam
+    assert 0.05 < (eye[-1] - eye[0]).norm() < 0.5  # 0.5 to 1.1 m/s.
+    with pytest.raises(ValueError, match="layout surreal"):
+        SynthesizeConfig(layout="surreal", room="walk")
+
+
 @pytest.mark.parametrize("layout", ["selfmocap", "surreal"])
 def test_clips_depend_neither_on_workers_nor_on_threads(
     material: dict[str, Path], tmp_path: Path, layout: Layout

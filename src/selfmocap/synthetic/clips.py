@@ -28,6 +28,7 @@ from selfmocap.synthetic.rendering import (
     sample_scene_background,
     select_images,
 )
+from selfmocap.synthetic.room_clips import RoomClip
 from selfmocap.synthetic.scene import Scene, figure_assets, ray_matrices, sample_scene
 from selfmocap.synthetic.shading import dressed_vertices, render_figures
 from selfmocap.synthetic.truth import (
@@ -108,7 +109,7 @@ def sample_clip(
 # ---- truth ----------------------------------------------------------------------------------------------------
 
 
-def true_motion(clip: SyntheticClip, body: Body, seed: str) -> Motion:
+def true_motion(clip: SyntheticClip | RoomClip, body: Body, seed: str) -> Motion:
     """Return the true motion in the world, with the camera of every frame."""
     camera, parameters = clip.scene.views.camera, clip.scene.parameters
     return Motion.from_parameters(

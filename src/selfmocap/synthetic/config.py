@@ -7,6 +7,7 @@ from typing import Literal
 MAX_CLIP_FRAMES = 600
 
 Layout = Literal["selfmocap", "surreal", "human36m", "3dpw", "penn"]
+CameraMove = Literal["static", "hand-held", "pan", "walk", "circle"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class SynthesizeConfig:
     """Folder of recordings (BVH, AMC, AMASS, 3DPW); None uses procedural motion."""
     backgrounds: Path | None = None
     """Folder of images; None uses procedural ones."""
+    room: CameraMove | None = None
+    """Film the person in a room, with a camera that moves so; None films before an image."""
     layout: Layout = "selfmocap"
     """Layout of the files: of this project, or of SURREAL, Human3.6M, 3DPW or Penn Action, for their readers."""
     workers: int = 1
@@ -32,4 +35,8 @@ class SynthesizeConfig:
         if self.clips < 1 or not 1 <= self.frames <= MAX_CLIP_FRAMES:
             raise ValueError(
                 f"{self.clips} clips of {self.frames} frames; expected at least one, of 1 to {MAX_CLIP_FRAMES} frames"
+            )
+        if self.room and self.layout != "selfmocap":
+            raise ValueError(
+                f"expected no room in the layout {self.layout}, found {self.room}; leave out one of them"
             )

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import get_args
 
 import numpy as np
 import roma
@@ -13,14 +13,14 @@ from selfmocap.geometry.camera import Camera
 from selfmocap.synthetic.appearance import AppearanceConfig
 from selfmocap.synthetic.camera_effects import compose_images, sample_camera_effects
 from selfmocap.synthetic.cameras import Views, running_mean, tremble
+from selfmocap.synthetic.config import CameraMove
 from selfmocap.synthetic.motions import MotionClip, sample_poses, scale_root_path
 from selfmocap.synthetic.rendering import full_image_windows, select_images
 from selfmocap.synthetic.rooms import render_room, sample_room
 from selfmocap.synthetic.scene import Scene, figure_assets, ground_shadows, pose_scene
 from selfmocap.synthetic.shading import render_figures
 
-CameraMove = Literal["static", "hand-held", "pan", "walk", "circle"]
-CAMERA_MOVES: tuple[CameraMove, ...] = ("static", "hand-held", "pan", "walk", "circle")
+CAMERA_MOVES: tuple[CameraMove, ...] = get_args(CameraMove)
 
 _FRAMES_PER_BATCH = 8
 _DISTANCE, _EYE_HEIGHT = (2.6, 4.5), (1.2, 1.7)

@@ -30,7 +30,7 @@ from selfmocap.synthetic.clips import (
     true_observations,
     true_pixels,
 )
-from selfmocap.synthetic.config import Layout, SynthesizeConfig
+from selfmocap.synthetic.config import CameraMove, Layout, SynthesizeConfig
 from selfmocap.synthetic.corrupt import CorruptionConfig
 from selfmocap.synthetic.layouts.human36m import collect_human36m, human36m_paths, write_human36m
 from selfmocap.synthetic.layouts.material import LayoutMaterial, write_film
@@ -38,11 +38,13 @@ from selfmocap.synthetic.layouts.penn_action import penn_action_paths, write_pen
 from selfmocap.synthetic.layouts.surreal import surreal_paths, write_surreal
 from selfmocap.synthetic.layouts.three_dpw import three_dpw_paths, write_three_dpw
 from selfmocap.synthetic.motions import MotionClip, from_recording, procedural_motions
+from selfmocap.synthetic.room_clips import sample_room_clip
 
 SYNTHESIS_SETTINGS = "synthesis.json"
 """File of the settings that a folder's clips are made with."""
 
 _SIZES = ((512, 384), (384, 512), (512, 288), (288, 512))
+_ROOM_SIZE = (640, 360)
 _FPS = 30.0
 
 
@@ -53,8 +55,8 @@ def synthesize(
     interrupted run resumes. The clips depend only on the seed, the sizes and the two folders.
 
     `selfmocap`: clip_00000/ holds video.mp4, observations.npz (as detected), and truth/ with motion.npz,
-    observations.npz, keypoints.npz and pixels.npz. The other layouts hold the files of a data set, as the modules of
-    `synthetic.layouts` describe them.
+    observations.npz, keypoints.npz and pixels.npz; in a room only video.mp4 and truth/motion.npz. The other layouts
+    hold the files of a data set, as the modules of `synthetic.layouts` describe them.
 
     A script that asks for several workers needs `if __name__ == "__main__":`, since each worker imports the script.
 
@@ -81,7 +83,7 @@ def _claimed_settings(config: SynthesizeConfig) -> dict[str, Any]:
         "layout": config.layout,
         "motions": config.motions and config.motions.name,
         "backgrounds": config.backgrounds and config.backgrounds.name,
-    }
+    } | ({"room": config.room} if config.room else {})
 
 
 @contextlib.contextmanager
@@ -132,7 +134,8 @@ def _clip_writer(out: Path, config: SynthesizeConfig) -> "_ClipWriter":
         procedural_backgrounds() if config.backgrounds is None else load_backgrounds(config.backgrounds)
     )
     material = LayoutMaterial(config.frames, config.seed, motions, backgrounds, body)
-    return _ClipWriter(out, _LAYOUTS[config.layout], material)
+    in_room = _Layout(partial(_write_in_room, config.room), _clip_paths) if config.room else None
+    return _ClipWriter(out, in_room or _LAYOUTS[config.layout], material)
 
 
 @dataclass(frozen=True)
@@ -207,6 +210,18 @@ def _write_clip(material: LayoutMaterial, index: int, out: Path) -> None:
     detected_observations(rng, clip, material.body, truth, CorruptionConfig()).save(
         folder / "observations.npz"
     )
+    write_film(folder / "video.mp4", clip.images, _FPS)
+
+
+def _write_in_room(move: CameraMove, material: LayoutMaterial, index: int, out: Path) -> None:
+    """Write `video.mp4` and `truth/motion.npz`; the floor is y = 0 of the world."""
+    (folder,) = (out / path for path in _clip_paths(index))
+    clip = sample_room_clip(
+        np.random.SeedSequence([material.seed, index]), move, material.frames, _ROOM_SIZE, material.motions,
+        material.backgrounds.images, material.body, _FPS,
+    )  # fmt: skip
+    (folder / "truth").mkdir(parents=True)
+    true_motion(clip, material.body, f"{material.seed}/{index}").save(folder / "truth" / "motion.npz")
     write_film(folder / "video.mp4", clip.images, _FPS)
 
 
