@@ -58,16 +58,13 @@ class RefinedExamples:
 def refine_examples(
     network: FrameNetwork, batches: Iterable[tuple[FrameInputs, BodyParameters]]
 ) -> RefinedExamples:
-    """Refine rendered people with the corrector of a network, in bfloat16."""
-    parts = []
-    for inputs, truth in batches:
-        with torch.autocast(inputs.boxes.device.type, torch.bfloat16):
-            refined = vars(inputs.with_refined(network.refine_keypoints(inputs)))
-        floats: dict[str, Any] = {
-            name: value if value is None else value.float() for name, value in refined.items()
-        }
-        parts.append(RefinedExamples(FrameInputs(**floats), truth))
-    return concat(parts)
+    """Refine rendered people with the corrector of a network, in float32: many processors emulate bfloat16."""
+    return concat(
+        [
+            RefinedExamples(inputs.with_refined(network.refine_keypoints(inputs)), truth)
+            for inputs, truth in batches
+        ]
+    )
 
 
 @dataclass(frozen=True, eq=False)
