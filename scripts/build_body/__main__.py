@@ -1,6 +1,7 @@
 """Build the embedded default body, write it, and print its report as JSON; see docs/explanation/body-model.md."""
 
 import argparse
+import hashlib
 import json
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from rich.console import Console
 from . import landmarks, packed, report
 from .cavities import without_cavities
 from .decimation import HalfMesh
+from .fingers import finger_arrays
 from .pose_blendshapes import fit_pose_blendshapes, gather_moments
 from .poses import mixed
 from .rig import JOINT_MIRROR, JOINT_NAMES, PARENTS, joint_of_bones, world_rotations
@@ -148,8 +150,19 @@ def held_out_landmarks(
     }
 
 
+def finger_file(fingers: packed.Arrays, body: Path) -> packed.Arrays:
+    """Return the arrays of the file of the fingers, which belongs to the written body."""
+    return {
+        "format": np.array("selfmocap-fingers"),
+        "version": np.array(1),
+        "license": np.array(LICENSE),
+        "body_sha256": np.array(hashlib.sha256(body.read_bytes()).hexdigest()),
+        **fingers,
+    }
+
+
 def build(model: anny.Anny, out: Path, console: Console) -> dict[str, Any]:
-    """Write the body to `out` and return the report on the file."""
+    """Write the body to `out`, its fingers to `fingers.npz` beside it, and return the report on the file."""
     original = read_source(model)
     source = made_symmetric(original)
     train = sample_population(model, source, POPULATION, seed=1)
@@ -184,6 +197,8 @@ def build(model: anny.Anny, out: Path, console: Console) -> dict[str, Any]:
     console.log("landmarks")
     few = np.concatenate([average, train[: LANDMARK_SAMPLES - 1]])
     packed.write(out, arrays | landmark_arrays(arrays, space, source, kept, few))
+
+    packed.write(out.with_name("fingers.npz"), finger_file(finger_arrays(body, space, skin, train), out))
 
     console.log("measuring the file")
     arrays = packed.read(out)

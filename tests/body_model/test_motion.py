@@ -97,7 +97,7 @@ def test_a_part_of_a_motion(motion: Motion) -> None:
             {"format": "selfmocap-observations"},
             "expected a selfmocap-motion file, found selfmocap-observations",
         ),
-        ({"version": 99}, "version 1 or older, found 99"),
+        ({"version": 99}, "version 2 or older, found 99"),
         ({"rotations": None}, "lacks rotations"),
         ({"confidence": np.ones(3)}, r"confidence has shape \(3,\), expected \(4\)"),
         ({"joint_names": np.array(["hip"] * 24)}, "SMPL's 24"),

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from selfmocap.body_model.model_files import BodyData, read_body
-from selfmocap.body_model.skeleton import KEYPOINT_SETS, keypoint_set
+from selfmocap.body_model.skeleton import JOINT_NAMES, KEYPOINT_SETS, keypoint_set
 from selfmocap.body_model.skinning import forward_kinematics, linear_blend_skinning
 
 
@@ -26,8 +26,9 @@ class BodyParameters:
 
     betas: Float[Tensor, "*#batch betas"]
     """Shape coefficients of the body; missing trailing coefficients are zero."""
-    R_parent_joint: Float[Tensor, "*#batch 24 3 3"]
-    """Rotation of each joint in the frame of its parent; the parent of the root is the world."""
+    R_parent_joint: Float[Tensor, "*#batch joints 3 3"]
+    """Rotation of each of the 24 joints (with fingers 54) in the frame of its parent; the parent of the root is the
+    world."""
     p_world_root: Float[Tensor, "*#batch 3"]
     """Position of the pelvis joint, metres."""
 
@@ -60,9 +61,9 @@ class Body:
     vertex_joint: Int[Tensor, " vertices"]
     """The joint with the largest skinning weight of each vertex."""
     v_template: Float[Tensor, " 3*vertices"]
-    J_template: Float[Tensor, "24 3"]
-    J_shapedirs: Float[Tensor, "betas 72"]
-    weights: Float[Tensor, "24 vertices"]
+    J_template: Float[Tensor, "joints 3"]
+    J_shapedirs: Float[Tensor, "betas 3*joints"]
+    weights: Float[Tensor, "joints vertices"]
     posedirs_coefficients: Float[Tensor, "207 rank"]
     blendshapes: Float[Tensor, "betas+rank 3*vertices"]
     """Shape blendshapes, one per beta, then pose blendshapes; one product applies both."""
@@ -141,7 +142,7 @@ class Body:
         return BodyParameters(
             betas=like.new_zeros(*batch, self.num_betas),
             R_parent_joint=torch.eye(3, dtype=like.dtype, device=like.device)
-            .expand(*batch, 24, 3, 3)
+            .expand(*batch, len(self.J_template), 3, 3)
             .clone(),
             p_world_root=like.new_zeros(*batch, 3),
         )
@@ -154,7 +155,7 @@ class Body:
                 f"{count} shape coefficients given, {self.identity.split()[0]} has {self.num_betas}; give fewer"
             )
         padded = torch.cat([betas, betas.new_zeros(*betas.shape[:-1], self.num_betas - count)], dim=-1)
-        joints = self.J_template + (padded @ self.J_shapedirs).unflatten(-1, (24, 3))
+        joints = self.J_template + (padded @ self.J_shapedirs).unflatten(-1, (-1, 3))
         return ShapedBody(self, padded, joints)
 
     def pose(self, parameters: BodyParameters) -> "PosedBody":
@@ -235,7 +236,7 @@ class ShapedBody:
 
     body: Body
     betas: Float[Tensor, "*batch betas"]
-    joints: Float[Tensor, "*batch 24 3"]
+    joints: Float[Tensor, "*batch joints 3"]
     """Joints, metres."""
 
     @property
@@ -247,12 +248,12 @@ class ShapedBody:
         )
 
     def pose(
-        self, R_parent_joint: Float[Tensor, "*#batch 24 3 3"], p_world_root: Float[Tensor, "*#batch 3"]
+        self, R_parent_joint: Float[Tensor, "*#batch joints 3 3"], p_world_root: Float[Tensor, "*#batch 3"]
     ) -> "PosedBody":
         """Apply a pose, with the pelvis joint at `p_world_root`."""
         body = self.body
         R_world_joint, p_world_joint = forward_kinematics(R_parent_joint, self.joints, p_world_root)
-        feature = (R_parent_joint[..., 1:, :, :] - torch.eye(3).to(R_parent_joint)).flatten(-3)
+        feature = (R_parent_joint[..., 1 : len(JOINT_NAMES), :, :] - torch.eye(3).to(R_parent_joint)).flatten(-3)
         pose_offsets = feature @ body.posedirs_coefficients
         betas = self.betas.expand(*torch.broadcast_shapes(self.betas.shape[:-1], pose_offsets.shape[:-1]), -1)
         coefficients = torch.cat([betas, pose_offsets.expand(*betas.shape[:-1], -1)], dim=-1)
@@ -261,7 +262,7 @@ class ShapedBody:
         transforms = torch.cat([R_world_joint.mT, t.unsqueeze(-2)], dim=-2).flatten(-2)
         rest = rest.expand(*transforms.shape[:-2], -1, -1)
         vertices = linear_blend_skinning(
-            transforms.reshape(-1, 24, 12), body.weights, rest.reshape(-1, *rest.shape[-2:])
+            transforms.reshape(-1, *transforms.shape[-2:]), body.weights, rest.reshape(-1, *rest.shape[-2:])
         )
         return PosedBody(vertices.view(rest.shape).mT, p_world_joint, R_world_joint)
 
@@ -280,9 +281,9 @@ class PosedBody:
 
     vertices: Float[Tensor, "*batch vertices 3"]
     """World frame, metres."""
-    joints: Float[Tensor, "*batch 24 3"]
+    joints: Float[Tensor, "*batch joints 3"]
     """World frame, metres: `p_world_joint`."""
-    R_world_joint: Float[Tensor, "*batch 24 3 3"]
+    R_world_joint: Float[Tensor, "*batch joints 3 3"]
 
 
 def _regressors(data: BodyData) -> dict[str, KeypointRegressor]:

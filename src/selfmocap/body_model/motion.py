@@ -12,7 +12,7 @@ from torch import Tensor
 
 from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.body_model.frame_rates import median_fps
-from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS, JOINT_NAMES
+from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS, FINGER_JOINT_NAMES, JOINT_NAMES
 from selfmocap.geometry.camera import Camera
 from selfmocap.io.npz import (
     NamedBytesIO,
@@ -24,7 +24,8 @@ from selfmocap.io.npz import (
     write_npz,
 )
 
-MOTION_FORMAT, MOTION_VERSION = "selfmocap-motion", 1
+MOTION_FORMAT, MOTION_VERSION = "selfmocap-motion", 2
+"""Version 2 has fingers. Motions without them are written as version 1, which former programs read."""
 
 _CHUNK_FRAMES = 256
 _FRAME_FIELDS = ("frame_index", "frame_times", "joints_cam", "keypoints_cam", "confidence", "filled")
@@ -46,6 +47,7 @@ _SHAPES: dict[str, tuple[str | int, ...]] = {
     "confidence": ("time",),
     "filled": ("time",),
 }
+_FINGER_SHAPES: dict[str, tuple[str | int, ...]] = {"fingers": ("time", 30, 3, 3), "finger_names": (30,)}
 _KINDS = dict.fromkeys(
     (
         "focal", "center", "betas", "rotations", "p_world_root", "joints_cam", "keypoints_cam", "frame_times",
@@ -82,6 +84,8 @@ class Motion:
     """Body of the parameters: its name and the SHA-256 of its file."""
     provenance: dict[str, Any]
     """Origin of this motion: version, weights, settings, measurements (JSON data)."""
+    fingers: Float[Tensor, "time 30 3 3"] | None = None
+    """Rotation of each of FINGER_JOINT_NAMES in the frame of its parent; None if the fingers rest."""
 
     @classmethod
     def from_parameters(
@@ -124,7 +128,17 @@ class Motion:
             camera = replace(
                 camera, R_cam_world=camera.R_cam_world[frames], t_cam_world=camera.t_cam_world[frames]
             )
-        return replace(self, parameters=self.parameters[frames], camera=camera, **chosen)
+        fingers = None if self.fingers is None else self.fingers[frames]
+        return replace(self, parameters=self.parameters[frames], camera=camera, fingers=fingers, **chosen)
+
+    @property
+    def all_parameters(self) -> BodyParameters:
+        """The parameters with the fingers as joints 24 to 53, for `fingers.with_fingers`; without fingers those of 24
+        joints."""
+        if self.fingers is None:
+            return self.parameters
+        R = torch.cat([self.parameters.R_parent_joint, self.fingers.to(self.parameters.R_parent_joint)], dim=1)
+        return replace(self.parameters, R_parent_joint=R)
 
     @property
     def fps(self) -> float:
@@ -142,14 +156,18 @@ class Motion:
             },
             **{name: getattr(self, name) for name in _FRAME_FIELDS},
         }
+        names: dict[str, Any] = {}
+        if self.fingers is not None:
+            tensors["fingers"], names["finger_names"] = self.fingers, np.array(FINGER_JOINT_NAMES)
         write_npz(
             path,
             {
                 "format": MOTION_FORMAT,
-                "version": MOTION_VERSION,
+                "version": 1 if self.fingers is None else MOTION_VERSION,
                 "body": self.body,
                 "joint_names": np.array(JOINT_NAMES),
                 "keypoint_names": np.array(DEFAULT_KEYPOINTS.names),
+                **names,
                 "image_size": np.array(self.image_size),
                 "provenance": json.dumps(self.provenance, sort_keys=True),
                 **{name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()},
@@ -160,16 +178,22 @@ class Motion:
     def load(cls, path: Path | str | NamedBytesIO) -> "Motion":
         """Read `motion.npz`. A ValueError names the problem of a damaged or foreign file."""
         arrays = read_npz(path)
-        check_format(path, arrays, MOTION_FORMAT, MOTION_VERSION, _SHAPES.keys() | _CAMERA_SHAPES)
+        fingers = _FINGER_SHAPES if _FINGER_SHAPES.keys() & arrays.keys() else {}
+        keys = _SHAPES.keys() | _CAMERA_SHAPES.keys() | fingers.keys()
+        check_format(path, arrays, MOTION_FORMAT, MOTION_VERSION, keys)
         moving = arrays["R_cam_world"].ndim > 2
         cameras = _CAMERA_SHAPES if moving else {name: shape[1:] for name, shape in _CAMERA_SHAPES.items()}
-        check_shapes(path, arrays, _SHAPES | cameras)
-        texts = ("format", "body", "joint_names", "keypoint_names", "provenance")
+        check_shapes(path, arrays, _SHAPES | cameras | fingers)
+        texts = ("format", "body", "joint_names", "keypoint_names", "provenance", "finger_names")
         check_numbers(path, arrays, arrays.keys() - set(texts))
-        check_kinds(path, arrays, _KINDS)
+        check_kinds(path, arrays, _KINDS | dict.fromkeys(fingers.keys() & {"fingers"}, "f"))
         if tuple(arrays["joint_names"]) != JOINT_NAMES:
             raise ValueError(
                 f"{path}: expected SMPL's 24 joints in SMPL's order, found {list(arrays['joint_names'])}"
+            )
+        if fingers and tuple(arrays["finger_names"]) != FINGER_JOINT_NAMES:
+            raise ValueError(
+                f"{path}: expected SMPL-H's 30 finger joints in its order, found {list(arrays['finger_names'])}"
             )
         tensors = {name: torch.from_numpy(arrays[name]) for name in arrays.keys() - set(texts)}
         width, height = (int(n) for n in arrays["image_size"])
@@ -179,6 +203,7 @@ class Motion:
             image_size=(width, height),
             body=str(arrays["body"]),
             provenance=_provenance(path, str(arrays["provenance"])),
+            fingers=tensors.get("fingers"),
             **{name: tensors[name] for name in _FRAME_FIELDS},
         )
 

@@ -15,6 +15,24 @@ JOINT_PARENTS = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 1
 
 JOINT = {name: index for index, name in enumerate(JOINT_NAMES)}
 
+HAND_SIDES = ("left", "right")
+"""The order of a person's hands."""
+
+FINGERS = ("index", "middle", "pinky", "ring", "thumb")
+"""The fingers in SMPL-H's order."""
+
+FINGER_JOINT_NAMES = tuple(f"{s}_{finger}{n}" for s in HAND_SIDES for finger in FINGERS for n in (1, 2, 3))
+"""The 30 finger joints in SMPL-H's order, from the palm to the tip. They follow SMPL's 24 joints in a body with
+fingers."""
+
+ALL_JOINT_NAMES = JOINT_NAMES + FINGER_JOINT_NAMES
+
+ALL_JOINT_PARENTS = JOINT_PARENTS + tuple(
+    JOINT[f"{name.split('_')[0]}_hand"] if name.endswith("1") else len(JOINT_NAMES) + row - 1
+    for row, name in enumerate(FINGER_JOINT_NAMES)
+)
+"""Parents of the joints of a body with fingers; the first joint of each finger is a child of the hand."""
+
 
 def mirrored_name(name: str) -> str:
     """Return the name of the same part on the other side of the person."""
@@ -185,8 +203,6 @@ HAND_KEYPOINTS = _keypoint_set(
 )
 """The keypoints of a hand in MediaPipe's order: the wrist, then three joints of each finger (cmc, mcp, ip of the
 thumb, mcp, pip, dip of the others) and its tip. Not one of KEYPOINT_SETS, which are those of whole bodies."""
-HAND_SIDES = ("left", "right")
-"""The order of a person's hands."""
 
 DEFAULT_KEYPOINTS = KEYPOINT_SETS["coco-23"]
 WITH_JOINTS = KEYPOINT_SETS["coco-23+smpl-24"]

@@ -14,10 +14,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from selfmocap.body_model.skeleton import JOINT_PARENTS
+from selfmocap.body_model.skeleton import ALL_JOINT_PARENTS
 from selfmocap.geometry.kernels import njit_cached, parallel_for, to_numpy
 
-_PARENTS = np.array(JOINT_PARENTS)
+_PARENTS = np.array(ALL_JOINT_PARENTS)
+"""Those of a body without fingers are the first ones."""
 
 _BLOCK = 256
 """Number of vertices whose blended transforms and weights fit into a core's first cache."""
@@ -30,40 +31,41 @@ _vectorised = partial(njit_cached, reassociate=True)
 
 
 def forward_kinematics(
-    R_parent_joint: Float[Tensor, "*#batch 24 3 3"],
-    rest_joints: Float[Tensor, "*#batch 24 3"],
+    R_parent_joint: Float[Tensor, "*#batch joints 3 3"],
+    rest_joints: Float[Tensor, "*#batch joints 3"],
     p_world_root: Float[Tensor, "*#batch 3"],
-) -> tuple[Float[Tensor, "*batch 24 3 3"], Float[Tensor, "*batch 24 3"]]:
+) -> tuple[Float[Tensor, "*batch joints 3 3"], Float[Tensor, "*batch joints 3"]]:
     """Compute `R_world_joint` and `p_world_joint` (metres) along the kinematic tree."""
     if R_parent_joint.device.type != "cpu":
         return forward_kinematics_by_joint(R_parent_joint, rest_joints, p_world_root)
+    joints = R_parent_joint.shape[-3]
     batch = torch.broadcast_shapes(R_parent_joint.shape[:-3], rest_joints.shape[:-2], p_world_root.shape[:-1])
     R_world, p_world = torch.ops.selfmocap.chain(
-        R_parent_joint.expand(*batch, 24, 3, 3).reshape(-1, 24, 3, 3),
-        rest_joints.expand(*batch, 24, 3).reshape(-1, 24, 3),
+        R_parent_joint.expand(*batch, joints, 3, 3).reshape(-1, joints, 3, 3),
+        rest_joints.expand(*batch, joints, 3).reshape(-1, joints, 3),
         p_world_root.expand(*batch, 3).reshape(-1, 3),
     )
-    return R_world.view(*batch, 24, 3, 3), p_world.view(*batch, 24, 3)
+    return R_world.view(*batch, joints, 3, 3), p_world.view(*batch, joints, 3)
 
 
 def forward_kinematics_by_joint(
-    R_parent_joint: Float[Tensor, "*#batch 24 3 3"],
-    rest_joints: Float[Tensor, "*#batch 24 3"],
+    R_parent_joint: Float[Tensor, "*#batch joints 3 3"],
+    rest_joints: Float[Tensor, "*#batch joints 3"],
     p_world_root: Float[Tensor, "*#batch 3"],
-) -> tuple[Float[Tensor, "*batch 24 3 3"], Float[Tensor, "*batch 24 3"]]:
+) -> tuple[Float[Tensor, "*batch joints 3 3"], Float[Tensor, "*batch joints 3"]]:
     """Compute `forward_kinematics` joint by joint in torch."""
-    parents = torch.tensor(JOINT_PARENTS[1:])
-    bones = rest_joints[..., 1:, :] - rest_joints[..., parents, :]
+    parents = ALL_JOINT_PARENTS[1 : R_parent_joint.shape[-3]]
+    bones = rest_joints[..., 1:, :] - rest_joints[..., list(parents), :]
     R_world, p_world = [R_parent_joint[..., 0, :, :]], [p_world_root]
-    for joint, parent in enumerate(JOINT_PARENTS[1:], start=1):
+    for joint, parent in enumerate(parents, start=1):
         R_world.append(R_world[parent] @ R_parent_joint[..., joint, :, :])
         p_world.append(p_world[parent] + (R_world[parent] @ bones[..., joint - 1, :, None]).squeeze(-1))
     return torch.stack(R_world, dim=-3), torch.stack(torch.broadcast_tensors(*p_world), dim=-2)
 
 
 def linear_blend_skinning(
-    transforms: Float[Tensor, "batch 24 12"],
-    weights: Float[Tensor, "24 vertices"],
+    transforms: Float[Tensor, "batch joints 12"],
+    weights: Float[Tensor, "joints vertices"],
     rest: Float[Tensor, "batch 3 vertices"],
 ) -> Float[Tensor, "batch 3 vertices"]:
     """Move each vertex by the weighted mean of the joints' affine transforms; one row per axis, metres.
@@ -78,12 +80,12 @@ def linear_blend_skinning(
 
 
 def linear_blend_skinning_by_axis(
-    transforms: Float[Tensor, "batch 24 12"],
-    weights: Float[Tensor, "24 vertices"],
+    transforms: Float[Tensor, "batch joints 12"],
+    weights: Float[Tensor, "joints vertices"],
     rest: Float[Tensor, "batch 3 vertices"],
 ) -> Float[Tensor, "batch 3 vertices"]:
     """Compute `linear_blend_skinning` in torch."""
-    blended = (transforms.mT.reshape(-1, 24) @ weights).view(len(transforms), 4, 3, weights.shape[1])
+    blended = (transforms.mT.flatten(0, 1) @ weights).view(len(transforms), 4, 3, weights.shape[1])
     *columns, vertices = blended.unbind(1)
     for column, coordinate in zip(columns, rest.unbind(1), strict=True):
         vertices = torch.addcmul(vertices, column, coordinate.unsqueeze(1))
@@ -96,7 +98,7 @@ def linear_blend_skinning_by_axis(
 def _chain(R_parent_joint: Tensor, rest_joints: Tensor, p_world_root: Tensor) -> tuple[Tensor, Tensor]:
     R_world, p_world = _chain_shapes(R_parent_joint, rest_joints, p_world_root)
     arrays = (to_numpy(x) for x in (R_parent_joint, rest_joints, p_world_root, R_world, p_world))
-    parallel_for(_fk_forward, len(R_world), _PARENTS, *arrays, min_per_thread=_MIN_CHAINS)
+    parallel_for(_fk_forward, len(R_world), _PARENTS[: R_world.shape[1]], *arrays, min_per_thread=_MIN_CHAINS)
     return R_world, p_world
 
 
@@ -106,7 +108,7 @@ def _chain_gradient(
     grad_R, grad_p = (x.clone(memory_format=torch.contiguous_format) for x in (grad_R_world, grad_p_world))
     grad_joints = torch.zeros_like(grad_p)
     arrays = (to_numpy(x) for x in (R_parent_joint, rest_joints, R_world, grad_R, grad_p, grad_joints))
-    parallel_for(_fk_backward, len(R_world), _PARENTS, *arrays, min_per_thread=_MIN_CHAINS)
+    parallel_for(_fk_backward, len(R_world), _PARENTS[: R_world.shape[1]], *arrays, min_per_thread=_MIN_CHAINS)
     return grad_R, grad_joints, grad_p[:, 0].clone()
 
 
