@@ -1,8 +1,8 @@
 """The fingers of the default body: 30 joints with their axes, limits and skinning, for a body that is asked for them.
 
-The rotation of a finger joint has three coordinates, a rotation vector in the joint's own axes: flexion towards the
-palm, spread towards the little finger, twist about the finger. They are equal for mirrored hands, and 0 in the body's
-rest pose, a relaxed hand.
+The rotation of a finger joint is a product of three, about the joint's own axes: flexion towards the palm, spread
+towards the little finger, twist about the finger. These three coordinates are equal for mirrored hands, and 0 in the
+body's rest pose, a relaxed hand.
 """
 
 import functools
@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from selfmocap.body_model.body import Body
+from selfmocap.body_model.body import Body, PosedBody, ShapedBody
 from selfmocap.body_model.skeleton import ALL_JOINT_NAMES, FINGER_JOINT_NAMES, FINGERS, HAND_SIDES, JOINT
 from selfmocap.geometry.rotations import shortest_arc
 from selfmocap.io.npz import check_format, read_npz
@@ -59,6 +59,10 @@ def _arrays() -> dict[str, np.ndarray]:
     return arrays
 
 
+def _tip_vertices() -> Tensor:
+    return torch.from_numpy(_arrays()["tips"].astype(np.int64))
+
+
 def has_fingers(body: Body) -> bool:
     """Return whether `with_fingers` can be applied to a body: to the default body only."""
     return body.identity.endswith(f"sha256:{_arrays()['body_sha256']}")
@@ -98,7 +102,7 @@ def finger_anatomy() -> FingerAnatomy:
     """Return the anatomy of the default body's fingers, float64."""
     body = with_fingers(Body.load()).to(torch.float64)
     joints = dict(zip(ALL_JOINT_NAMES, body.J_template, strict=True))
-    tips = body.v_template.unflatten(-1, (3, -1)).T[torch.from_numpy(_arrays()["tips"].astype(np.int64))]
+    tips = body.v_template.unflatten(-1, (3, -1)).T[_tip_vertices()]
     rows = []
     for (side, finger), tip in zip(((s, f) for s in HAND_SIDES for f in FINGERS), tips, strict=True):
         rows += _finger_rows(joints, side, finger, tip)
@@ -139,10 +143,26 @@ def _unit(v: Tensor) -> Tensor:
 def finger_rotations(coordinates: Float[Tensor, "*batch 30 3"]) -> Float[Tensor, "*batch 30 3 3"]:
     """Compute `R_parent_joint` of the finger joints from their coordinates, radians."""
     axes = finger_anatomy().axes.to(coordinates)
-    return roma.rotvec_to_rotmat((axes @ coordinates[..., None]).squeeze(-1))
+    return axes @ roma.euler_to_rotmat("XYZ", list(coordinates.unbind(-1))) @ axes.mT
 
 
 def finger_coordinates(R_parent_joint: Float[Tensor, "*batch 30 3 3"]) -> Float[Tensor, "*batch 30 3"]:
     """Compute the coordinates of finger joints, radians: the inverse of `finger_rotations`."""
     axes = finger_anatomy().axes.to(R_parent_joint)
-    return (axes.mT @ roma.rotmat_to_rotvec(R_parent_joint)[..., None]).squeeze(-1)
+    return roma.rotmat_to_euler("XYZ", axes.mT @ R_parent_joint @ axes)
+
+
+def hand_bones(shaped: ShapedBody) -> Float[Tensor, "2 5 4 3"]:
+    """Return the bones of both hands of a body with fingers in the rest pose, metres: for each finger from the wrist to
+    its first joint, between its joints, and to its end on the skin."""
+    joints, hands = shaped.joints, len(HAND_SIDES)
+    wrists = joints[[JOINT[f"{side}_wrist"] for side in HAND_SIDES]]
+    tips = shaped.rest.T[_tip_vertices()].view(hands, len(FINGERS), 1, 3)
+    points = torch.cat([joints[len(JOINT) :].view(hands, len(FINGERS), 3, 3), tips], dim=2)
+    return points.diff(dim=2, prepend=wrists[:, None, None].expand(-1, len(FINGERS), -1, -1))
+
+
+def fingertips(posed: PosedBody) -> dict[str, Float[Tensor, "*batch 3"]]:
+    """Return the ends of the fingers of the whole default body, `left_index_tip` and so on, metres."""
+    names = [f"{side}_{finger}_tip" for side in HAND_SIDES for finger in FINGERS]
+    return dict(zip(names, posed.vertices[..., _tip_vertices(), :].unbind(-2), strict=True))
