@@ -5,6 +5,7 @@ twist of its first joint and the flexion of the others. Only smoothness couples 
 is banded.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -17,9 +18,9 @@ from torch import Tensor
 from selfmocap.body_model.fingers import finger_anatomy
 from selfmocap.body_model.skeleton import FINGERS, HAND_SIDES
 
-_IMAGE_SIGMA, _POSITION_SIGMA = 0.04, 0.12
+_IMAGE_SIGMA, _POSITION_SIGMA = 0.06, 0.1
 """Errors of detected keypoints in the image and in space, in lengths of the palm; larger ones count as outliers."""
-_STEP_SIGMA = 0.25
+_STEP_SIGMA = 0.15
 """Change of an angle in 1/30 s, radians."""
 _REST_SIGMA, _WRIST_SIGMA = 1.5, 0.3
 """Distance of a finger from its rest pose, and of the wrist of an unseen hand from the body's, radians."""
@@ -98,13 +99,23 @@ def solve_hands(
 ) -> HandPose:
     """Fit hands with the given `bones` (in the rest pose, metres) to those seen.
 
+    The detected positions alone come first: an image fits a finger bent towards the camera and one bent away alike.
     `rates` are 1/30 s over the time from each frame to the next, 0 across gaps. `R_of_body` are the body's wrists,
     which unseen hands keep."""
-    pose, damping = start, 1e-3
-    system = _linearised(pose, seen, bones, rates, R_of_body)
+    def linearised(pose: HandPose) -> _System:
+        return _linearised(pose, data, bones, rates, R_of_body)
+
+    for data in (replace(seen, image=torch.zeros_like(seen.image)), seen):
+        start = _iterated(start, linearised, rates)
+    return start
+
+
+def _iterated(pose: HandPose, linearised: Callable[[HandPose], "_System"], rates: Float[Tensor, " steps"]) -> HandPose:
+    """Step while the loss falls (Levenberg-Marquardt)."""
+    system, damping = linearised(pose), 1e-3
     for _ in range(_MAX_STEPS):
         moved = pose.moved(_step(system, rates, damping))
-        tried = _linearised(moved, seen, bones, rates, R_of_body)
+        tried = linearised(moved)
         gain = 1 - tried.loss / max(system.loss, 1e-12)
         if gain > 0:
             pose, system, damping = moved, tried, damping / 5
@@ -192,11 +203,11 @@ def _data_terms(
     goal = seen.image
     image = image - image.mean(2, keepdim=True)
     size = (image * goal).sum((-1, -2)) / goal.square().sum((-1, -2)).clamp_min(1e-12)
+    terms = [(points - points.mean(2, keepdim=True) - seen.positions, jacobian, _POSITION_SIGMA)]
+    if goal.any():
+        terms.append((image - size[..., None, None] * goal, J_image, _IMAGE_SIGMA))
     loss, hessian, gradient = points.new_zeros(()), 0, 0
-    for residual, J, sigma in (
-        (image - size[..., None, None] * goal, J_image, _IMAGE_SIGMA),
-        (points - points.mean(2, keepdim=True) - seen.positions, jacobian, _POSITION_SIGMA),
-    ):
+    for residual, J, sigma in terms:
         residual, J = residual / (palm * sigma), (J - J.mean(2, keepdim=True)) / (palm * sigma)[..., None]
         root = (1 + residual.square().sum(-1)).sqrt()
         loss = loss + (2 * (root - 1).sum(-1) * seen.weight).sum()

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from selfmocap.body_model.body import Body, PosedBody, ShapedBody
+from selfmocap.body_model.body import Body, BodyParameters, PosedBody, ShapedBody
 from selfmocap.body_model.skeleton import ALL_JOINT_NAMES, FINGER_JOINT_NAMES, FINGERS, HAND_SIDES, JOINT
 from selfmocap.geometry.rotations import shortest_arc
 from selfmocap.io.npz import check_format, read_npz
@@ -97,6 +97,11 @@ def with_fingers(body: Body) -> Body:
     )
 
 
+def body_for(parameters: BodyParameters, body: Body) -> Body:
+    """Return the body with as many joints as the parameters have: with fingers, or unchanged."""
+    return with_fingers(body) if parameters.R_parent_joint.shape[-3] > len(body.weights) else body
+
+
 @functools.cache
 def finger_anatomy() -> FingerAnatomy:
     """Return the anatomy of the default body's fingers, float64."""
@@ -150,6 +155,14 @@ def finger_coordinates(R_parent_joint: Float[Tensor, "*batch 30 3 3"]) -> Float[
     """Compute the coordinates of finger joints, radians: the inverse of `finger_rotations`."""
     axes = finger_anatomy().axes.to(R_parent_joint)
     return roma.rotmat_to_euler("XYZ", axes.mT @ R_parent_joint @ axes)
+
+
+def relative_to_straight(R_parent_joint: Float[Tensor, "*batch 30 3 3"]) -> Float[Tensor, "*batch 30 3 3"]:
+    """Convert rotations of finger joints from the body's rest pose to straight fingers, SMPL-H's rest pose."""
+    R = R_parent_joint.unflatten(-3, (-1, 3))
+    straight = finger_anatomy().R_straight.to(R).unflatten(0, (-1, 3))
+    above = torch.cat([torch.eye(3).to(R).expand_as(straight[:, :1]), straight[:, :-1]], dim=1)
+    return (above @ R @ straight.mT).flatten(-4, -3)
 
 
 def hand_bones(shaped: ShapedBody) -> Float[Tensor, "2 5 4 3"]:

@@ -33,6 +33,8 @@ ALL_JOINT_PARENTS = JOINT_PARENTS + tuple(
 )
 """Parents of the joints of a body with fingers; the first joint of each finger is a child of the hand."""
 
+ALL_JOINTS = {name: index for index, name in enumerate(ALL_JOINT_NAMES)}
+
 
 def mirrored_name(name: str) -> str:
     """Return the name of the same part on the other side of the person."""

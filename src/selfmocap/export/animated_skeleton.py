@@ -8,9 +8,18 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from selfmocap.body_model.body import Body, BodyParameters
-from selfmocap.body_model.skeleton import HAND_SIDES, JOINT, JOINT_NAMES, JOINT_PARENTS
+from selfmocap.body_model.fingers import body_for
+from selfmocap.body_model.skeleton import (
+    ALL_JOINT_NAMES,
+    ALL_JOINT_PARENTS,
+    ALL_JOINTS,
+    FINGER_JOINT_NAMES,
+    HAND_SIDES,
+    JOINT,
+    JOINT_PARENTS,
+)
 from selfmocap.body_model.skinning import forward_kinematics
-from selfmocap.export.characters.alignment import aligned_axes, limb_directions
+from selfmocap.export.characters.alignment import aligned_axes, arc, limb_directions
 from selfmocap.export.names import joint_names
 from selfmocap.export.options import METRES, ExportOptions, Unit, UpAxis
 from selfmocap.export.presets import PRESETS, SkeletonPreset, preset_names
@@ -61,23 +70,26 @@ def animated_skeleton(segment: Segment, body: Body, options: ExportOptions, unit
     While the body rests in its T-pose, the joints have the preset's axes, turned by the smallest rotations that align
     the bones of its arms and legs with the body's. In the rest pose they have exactly the preset's. The body's joint
     at the knuckles, which only SMPL has, becomes part of the wrist."""
-    preset, rig = PRESETS[options.rig.skeleton], options.rig
-    labels = preset_names(preset, rig.prefix)
+    preset, rig, body = PRESETS[options.rig.skeleton], options.rig, body_for(segment.parameters, body)
+    all_joints = ALL_JOINT_NAMES[: len(body.weights)]
+    labels = preset_names(preset, rig.prefix, all_joints)
     if rig.skeleton == "smpl" and options.names != "smpl":
-        labels = dict(zip(JOINT_NAMES, joint_names(options.names), strict=True))
-    joints = [JOINT[name] for name in labels]
+        labels = dict(zip(all_joints, joint_names(options.names), strict=False))
+    joints = [ALL_JOINTS[name] for name in labels]
     shaped = body.to(torch.float64).shape(segment.parameters.betas)
     rest = shaped.joints.numpy()
     segment = _prepared(segment, float(shaped.rest[1].min()), rest, rig)
-    axes = {name: preset.joint_axes(name) for name in labels}
+    axes = {name: preset.joint_axes(name) for name in labels if name in JOINT}
     of_body = limb_directions({name: rest[index] for name, index in JOINT.items()})
     aligned = aligned_axes(axes, preset.limb_directions() or of_body, of_body)
+    for name in labels.keys() & set(FINGER_JOINT_NAMES):
+        axes[name], aligned[name] = _finger_axes(name, axes, aligned, body) if preset.axes else (np.eye(3),) * 2
     P, A = (np.stack([table[name] for name in labels]) for table in (axes, aligned))
     R_body, _ = forward_kinematics(
         segment.parameters.R_parent_joint, shaped.joints, segment.parameters.p_world_root
     )
     R_world = R_body[:, joints].numpy() @ A
-    parents = [joints.index(JOINT_PARENTS[j]) if j else -1 for j in joints]
+    parents = [_parent(joint, joints) for joint in joints]
     p_rest, vertices = _rest_pose(P @ A.swapaxes(1, 2), joints, parents, rest, shaped.rest.T.numpy(), body)
     hips = segment.parameters.p_world_root.numpy()
     shift = hips[0] * [1, 0, 1] - p_rest[0] * [1, 0, 1] - [0, vertices[:, 1].min(), 0]
@@ -100,7 +112,7 @@ def animated_skeleton(segment: Segment, body: Body, options: ExportOptions, unit
     return _in_output(skeleton, options, not preset.axes, METRES[options.unit or unit])
 
 
-def _prepared(segment: Segment, sole: float, rest: Float[ndarray, "24 3"], rig: RigOptions) -> Segment:
+def _prepared(segment: Segment, sole: float, rest: Float[ndarray, "all_joints 3"], rig: RigOptions) -> Segment:
     """Apply the options of the path, and prepend the T-pose."""
     parameters = segment.parameters
     p = parameters.p_world_root
@@ -116,7 +128,7 @@ def _prepared(segment: Segment, sole: float, rest: Float[ndarray, "24 3"], rig: 
     return Segment(
         BodyParameters(
             parameters.betas,
-            torch.cat([torch.eye(3, dtype=R.dtype).expand(1, 24, 3, 3), R]),
+            torch.cat([torch.eye(3, dtype=R.dtype).expand_as(R[:1]), R]),
             torch.cat([standing, p]),
         ),
         times=torch.cat([segment.times[:1], segment.times + 1 / segment.fps]),
@@ -126,11 +138,31 @@ def _prepared(segment: Segment, sole: float, rest: Float[ndarray, "24 3"], rig: 
     )
 
 
+def _parent(joint: int, joints: list[int]) -> int:
+    """Return the row of the nearest joint above that the skeleton has, -1 for the first."""
+    above = ALL_JOINT_PARENTS[joint]
+    while above >= 0 and above not in joints:
+        above = ALL_JOINT_PARENTS[above]
+    return joints.index(above) if above >= 0 else -1
+
+
+def _finger_axes(
+    name: str, axes: dict[str, ndarray], aligned: dict[str, ndarray], body: Body
+) -> tuple[Float[ndarray, "3 3"], Float[ndarray, "3 3"]]:
+    """Return the axes of a finger joint in the skeleton's rest pose and in the body's: the wrist's, turned by the
+    smallest rotation that aligns them with the finger's bone."""
+    wrist, rest = f"{name.split('_')[0]}_wrist", body.J_template.double().numpy()
+    row = min(ALL_JOINTS[name], ALL_JOINTS[f"{name[:-1]}2"])
+    hand, finger = rest[ALL_JOINT_PARENTS[ALL_JOINTS[f"{name[:-1]}1"]]] - rest[JOINT[wrist]], rest[row + 1] - rest[row]
+    in_body = arc(hand, finger) @ aligned[wrist]
+    return axes[wrist] @ aligned[wrist].T @ in_body, in_body
+
+
 def _rest_pose(
     Q: Float[ndarray, "joints 3 3"],
     joints: list[int],
     parents: list[int],
-    rest: Float[ndarray, "24 3"],
+    rest: Float[ndarray, "all_joints 3"],
     vertices: Float[ndarray, "vertices 3"],
     body: Body,
 ) -> tuple[Float[ndarray, "joints 3"], Float[ndarray, "vertices 3"]]:

@@ -1,8 +1,8 @@
-"""Names of SMPL's 24 joints in other programs."""
+"""Names of the body's joints in other programs."""
 
 from typing import Literal
 
-from selfmocap.body_model.skeleton import JOINT_NAMES
+from selfmocap.body_model.skeleton import ALL_JOINT_NAMES, FINGERS
 
 Naming = Literal["smpl", "mixamo"]
 
@@ -16,11 +16,11 @@ _MIXAMO = {
 
 
 def joint_names(naming: Naming) -> tuple[str, ...]:
-    """Return the 24 names in SMPL's order: `L_Knee` as in SMPL's own files, or `mixamorig:LeftLeg`."""
+    """Return the names of ALL_JOINT_NAMES: `L_Knee` as in SMPL's own files, or `mixamorig:LeftLeg`."""
     name_of = {"smpl": _smpl_name, "mixamo": _mixamo_name}
     if naming not in name_of:
         raise ValueError(f"no joint naming {naming!r}; choose from {', '.join(name_of)}")
-    return tuple(name_of[naming](joint) for joint in JOINT_NAMES)
+    return tuple(name_of[naming](joint) for joint in ALL_JOINT_NAMES)
 
 
 def _smpl_name(joint: str) -> str:
@@ -30,4 +30,5 @@ def _smpl_name(joint: str) -> str:
 
 def _mixamo_name(joint: str) -> str:
     side, _, part = joint.rpartition("_")
-    return f"mixamorig:{side.capitalize()}{_MIXAMO[part]}"
+    name = f"Hand{part.capitalize()}" if part.rstrip("123") in FINGERS else _MIXAMO[part]
+    return f"mixamorig:{side.capitalize()}{name}"

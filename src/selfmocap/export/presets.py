@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from selfmocap.body_model.skeleton import HAND_SIDES, JOINT_NAMES
+from selfmocap.body_model.skeleton import ALL_JOINT_NAMES, FINGERS, HAND_SIDES, JOINT_NAMES
 from selfmocap.export.names import joint_names
 from selfmocap.export.rig_options import Skeleton
 
@@ -54,11 +54,13 @@ class SkeletonPreset:
         return directions
 
 
-def preset_names(preset: SkeletonPreset, prefix: str | None) -> dict[str, str]:
-    """Return the name of each joint of a preset, in the body's order, with its own prefix or another."""
+def preset_names(
+    preset: SkeletonPreset, prefix: str | None, joints: tuple[str, ...] = JOINT_NAMES
+) -> dict[str, str]:
+    """Return the name of those of the body's joints that a preset has, with its own prefix or another."""
     return {
         joint: (preset.prefix if prefix is None else prefix) + preset.names[joint]
-        for joint in JOINT_NAMES
+        for joint in joints
         if joint in preset.names
     }
 
@@ -97,8 +99,23 @@ _UNREAL = {
 _LIMB_PARTS = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 _ARM: _Axes = ((0, 0, -1), (1, 0, 0))
 
+_FINGERS_OF = {
+    "humanik": {f"{finger}{n}": f"{{S}}Hand{finger.capitalize()}{n}" for finger in FINGERS for n in (1, 2, 3)},
+    "unreal": {f"{finger}{n}": f"{finger}_0{n}_{{l}}" for finger in FINGERS for n in (1, 2, 3)},
+    "vrm": {
+        f"{finger}{n}": f"{{s}}{'Little' if finger == 'pinky' else finger.capitalize()}{part}"
+        for finger in FINGERS
+        for n, part in enumerate(
+            ("Metacarpal", "Proximal", "Distal") if finger == "thumb" else ("Proximal", "Intermediate", "Distal"), 1
+        )
+    },
+}
+_HUMANIK |= _both(**_FINGERS_OF["humanik"])
+_VRM |= _both(**_FINGERS_OF["vrm"])
+_UNREAL |= _both(**_FINGERS_OF["unreal"])
+
 PRESETS: dict[Skeleton, SkeletonPreset] = {
-    "smpl": SkeletonPreset(dict(zip(JOINT_NAMES, joint_names("smpl"), strict=True))),
+    "smpl": SkeletonPreset(dict(zip(ALL_JOINT_NAMES, joint_names("smpl"), strict=True))),
     "humanik": SkeletonPreset(_HUMANIK),
     "vrm": SkeletonPreset(_VRM),
     "mixamo": SkeletonPreset(

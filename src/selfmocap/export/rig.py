@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from selfmocap.body_model.body import Body
+from selfmocap.body_model.fingers import body_for
 from selfmocap.export.names import joint_names
 from selfmocap.export.options import METRES, ExportOptions, Unit, UpAxis
 from selfmocap.export.segments import Segment
@@ -19,10 +20,10 @@ class ExportRig:
     """The skeleton of one person's shape with its motion, in float64; the rest axes of every joint are the world's."""
 
     names: tuple[str, ...]
-    rest_joints: Float[Tensor, "24 3"]
+    rest_joints: Float[Tensor, "joints 3"]
     """In the T-pose, at the position that the file of the body model gives it."""
     rest_vertices: Float[Tensor, "vertices 3"]
-    R_parent_joint: Float[Tensor, "time 24 3 3"]
+    R_parent_joint: Float[Tensor, "time joints 3 3"]
     """The parent of the root is the world."""
     p_world_root: Float[Tensor, "time 3"]
     times: Float[Tensor, " time"]
@@ -46,9 +47,9 @@ def export_rig(segment: Segment, body: Body, options: ExportOptions, unit: Unit)
     R_out_world = rotation_to_output(options)
     metres = METRES[options.unit or unit]
     R = segment.parameters.R_parent_joint
-    shaped = body.to(torch.float64).shape(segment.parameters.betas)
+    shaped = body_for(segment.parameters, body).to(torch.float64).shape(segment.parameters.betas)
     return ExportRig(
-        names=joint_names(options.names),
+        names=joint_names(options.names)[: R.shape[1]],
         rest_joints=shaped.joints @ R_out_world.T / metres,
         rest_vertices=shaped.rest.T @ R_out_world.T / metres,
         R_parent_joint=R

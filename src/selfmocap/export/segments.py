@@ -83,7 +83,7 @@ def split_into_segments(motion: Motion) -> list[Segment]:
     if len(motion) == 0:
         raise ValueError("expected a motion with frames, found none; there is nothing to export")
     times = motion.frame_times.double().cpu()
-    parameters = motion.parameters.to("cpu")
+    parameters = motion.all_parameters.to("cpu")
     whole = Segment(
         parameters=BodyParameters(
             parameters.betas.double(),
@@ -99,7 +99,7 @@ def split_into_segments(motion: Motion) -> list[Segment]:
     return [_slice(whole, slice(*run)) for run in runs_between(times.diff() > LONGEST_GAP + 1e-6)]
 
 
-def _nearest_rotations(R: Float[Tensor, "time 24 3 3"]) -> Float[Tensor, "time 24 3 3"]:
+def _nearest_rotations(R: Float[Tensor, "time joints 3 3"]) -> Float[Tensor, "time joints 3 3"]:
     return torch.as_tensor(roma.special_procrustes(R.double()))
 
 

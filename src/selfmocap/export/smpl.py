@@ -10,9 +10,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from selfmocap.body_model.body import Body
+from selfmocap.body_model.fingers import has_fingers, relative_to_straight
 from selfmocap.body_model.model_files import SMPL_MEAN_PELVIS, USER_BETAS
 from selfmocap.body_model.motion import Motion
-from selfmocap.body_model.skeleton import JOINT
+from selfmocap.body_model.skeleton import FINGERS, HAND_SIDES, JOINT
 from selfmocap.export.segments import Segment
 from selfmocap.export.smpl_fit import fit_parameters
 from selfmocap.geometry.rotations import R_ZUP_YUP
@@ -25,7 +26,17 @@ def fit_to_smpl(motion: Motion, body: Body, model: Body) -> Motion:
     """Convert a motion to an SMPL model, with one shape for all frames; return a motion of that model unchanged."""
     if model.identity == body.identity:
         return motion
-    return replace(motion, parameters=fit_parameters(motion.parameters, body, model), body=model.identity)
+    parameters = fit_parameters(motion.parameters, body, model)
+    fingers = None if motion.fingers is None else _straightened(motion.all_parameters.R_parent_joint, body)
+    return replace(motion, parameters=parameters, body=model.identity, fingers=fingers)
+
+
+def _straightened(R: Float[Tensor, "time 54 3 3"], body: Body) -> Float[Tensor, "time 30 3 3"]:
+    """Return finger rotations for SMPL-H, which rests with straight fingers and has no joints of the hands."""
+    fingers = R[:, len(JOINT) :].unflatten(1, (len(HAND_SIDES), len(FINGERS), -1)).clone()
+    hands = [JOINT[f"{side}_hand"] for side in HAND_SIDES]
+    fingers[:, :, :, 0] = R[:, hands, None] @ fingers[:, :, :, 0]
+    return relative_to_straight(fingers.flatten(1, 3)) if has_fingers(body) else fingers.flatten(1, 3)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,14 +65,20 @@ def _shape(segment: Segment, body: Body) -> _SmplShape:
 def write_smpl(path: Path, segment: Segment, body: Body) -> None:
     """Write `global_orient` (T, 3), `body_pose` (T, 69), both rotation vectors, `betas` and `transl` (T, 3), metres.
 
-    The world is the motion's, y up. The times, rate and confidence of the frames are written too."""
+    With fingers also `left_hand_pose` and `right_hand_pose` (T, 45), rotation vectors from straight fingers in the
+    order of SMPL-H and SMPL-X (`use_pca=False`, `flat_hand_mean=True`). The world is the motion's, y up. The times, rate and confidence of the frames are written too."""
     smpl, parameters = _shape(segment, body), segment.parameters
-    rotvec = roma.rotmat_to_rotvec(parameters.R_parent_joint).flatten(1).numpy()
+    rotvec = roma.rotmat_to_rotvec(parameters.R_parent_joint[:, : len(JOINT)]).flatten(1).numpy()
+    hands = {
+        f"{side}_hand_pose": pose.flatten(1).numpy().astype(np.float32)
+        for side, pose in zip(HAND_SIDES, _hand_poses(segment, body), strict=False)
+    }
     write_npz(
         path,
         {
             "global_orient": rotvec[:, :3].astype(np.float32),
             "body_pose": rotvec[:, 3:].astype(np.float32),
+            **hands,
             "betas": smpl.betas.astype(np.float32),
             "transl": (parameters.p_world_root - smpl.rest_pelvis).numpy().astype(np.float32),
             "gender": "neutral",
@@ -74,8 +91,14 @@ def write_smpl(path: Path, segment: Segment, body: Body) -> None:
     )
 
 
+def _hand_poses(segment: Segment, body: Body) -> tuple[Float[Tensor, "time 15 3"], ...]:
+    """Return the rotation vectors of the finger joints of both hands from straight fingers; none without fingers."""
+    R = segment.parameters.R_parent_joint
+    return () if R.shape[1] == len(JOINT) else roma.rotmat_to_rotvec(_straightened(R, body)).chunk(2, dim=1)
+
+
 def write_amass(path: Path, segment: Segment, body: Body) -> None:
-    """Write a segment at its constant rate with AMASS' keys, z up, for SMPL-H with straight fingers.
+    """Write a segment at its constant rate with AMASS' keys, z up, for SMPL-H. Fingers that rest are straight.
 
     SMPL's two hand joints, which SMPL-H does not have, are left out."""
     smpl, parameters = _shape(segment, body), segment.parameters
@@ -84,6 +107,8 @@ def write_amass(path: Path, segment: Segment, body: Body) -> None:
     poses = np.zeros((len(segment), _AMASS_JOINTS, 3))
     shared = JOINT["left_hand"]
     poses[:, :shared] = roma.rotmat_to_rotvec(R[:, :shared]).numpy()
+    for side, pose in enumerate(_hand_poses(segment, body)):
+        poses[:, shared + 15 * side : shared + 15 * (side + 1)] = pose.numpy()
     betas = np.zeros(_AMASS_BETAS)
     betas[: len(smpl.betas)] = smpl.betas
     write_npz(

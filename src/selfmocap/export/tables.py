@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from selfmocap.body_model.body import Body, forward_kinematics
+from selfmocap.body_model.fingers import body_for
 from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
 from selfmocap.export.euler import ORDERS, continuous_euler
 from selfmocap.export.options import METRES, ExportOptions
@@ -50,7 +51,7 @@ def write_csv(path: Path, segment: Segment, body: Body, options: ExportOptions) 
 def write_trc(path: Path, segment: Segment, body: Body, options: ExportOptions) -> None:
     """Write a segment at its constant rate as OpenSim's markers; the default unit is mm.
 
-    Markers are the centres of the 24 joints, and the COCO-23 points on the skin if the body has them."""
+    Markers are the centres of the joints, and the COCO-23 points on the skin if the body has them."""
     skeleton = export_rig(segment, body, options, unit="mm")
     points, names = _joints(skeleton), list(skeleton.names)
     if DEFAULT_KEYPOINTS.name in body.regressors:
@@ -78,14 +79,14 @@ def write_trc(path: Path, segment: Segment, body: Body, options: ExportOptions) 
         temporary.write_text("\n".join(lines) + "\n", encoding="ascii")
 
 
-def _joints(skeleton: ExportRig) -> Float[Tensor, "time 24 3"]:
+def _joints(skeleton: ExportRig) -> Float[Tensor, "time joints 3"]:
     return forward_kinematics(skeleton.R_parent_joint, skeleton.rest_joints, skeleton.p_world_root)[1]
 
 
 def _surface_points(segment: Segment, body: Body) -> Float[Tensor, "time 23 3"]:
     """Compute the COCO-23 points in the world, metres; some frames at a time, to need little memory."""
     used = torch.unique(body.regressors[DEFAULT_KEYPOINTS.name].vertices)
-    small = body.with_vertices(used).to(torch.float64)
+    small = body_for(segment.parameters, body).with_vertices(used).to(torch.float64)
     shaped, parameters = small.shape(segment.parameters.betas), segment.parameters
     parts = zip(
         parameters.R_parent_joint.split(_CHUNK_FRAMES),

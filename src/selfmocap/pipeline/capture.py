@@ -17,6 +17,7 @@ import torch
 from selfmocap._version import __version__
 from selfmocap.adaptation.adapt import AdaptConfig
 from selfmocap.adaptation.fit import REFINE, REFINE_LOW_SMOOTHNESS, FitConfig
+from selfmocap.adaptation.hand_pose import fit_hands
 from selfmocap.body_model.motion import Motion
 from selfmocap.geometry.lens import Lens
 from selfmocap.io.files import existing_file, sha256_of_path, write_json
@@ -289,6 +290,7 @@ def _postprocess(
         motion = postprocess(
             motion, default_body(), metres, confidence, in_world, R_level_world, seen, settings
         )
+        motion = fit_hands(motion, default_body(), seen)
         replace(motion, provenance=_provenance(job, choice) | motion.provenance).save(path)
         return {}, [path]
 

@@ -11,6 +11,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from selfmocap.body_model.body import Body
+from selfmocap.body_model.fingers import body_for
 from selfmocap.body_model.motion import Motion
 from selfmocap.geometry.camera import Camera
 from selfmocap.geometry.lens import Lens
@@ -89,7 +90,7 @@ def overlay_images(
 def _posed(motion: Motion, body: Body) -> Float[Tensor, "time vertices 3"]:
     """Return vertices in the camera frame, metres."""
     with torch.no_grad():
-        return motion.camera.to_camera(body.pose(motion.parameters).vertices)
+        return motion.camera.to_camera(body_for(motion.all_parameters, body).pose(motion.all_parameters).vertices)
 
 
 def _camera_of(motion: Motion, row: int) -> Camera:

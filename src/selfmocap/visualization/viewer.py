@@ -15,7 +15,8 @@ import roma
 import torch
 from jaxtyping import UInt8
 
-from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.body_model.body import Body
+from selfmocap.body_model.fingers import body_for
 from selfmocap.body_model.motion import Motion
 from selfmocap.io.video import open_video
 from selfmocap.visualization.overlay import PERSON_COLOURS
@@ -174,12 +175,9 @@ def _frustum(scene: Any, motion: Motion) -> Any:
 
 
 def _vertices(motion: Motion, row: int, body: Body) -> np.ndarray:
-    parameters = motion.parameters
+    parameters = motion[[row]].all_parameters
     with torch.no_grad():
-        posed = body.pose(
-            BodyParameters(parameters.betas, parameters.R_parent_joint[row], parameters.p_world_root[row])
-        )
-    return posed.vertices.numpy()
+        return body_for(parameters, body).pose(parameters).vertices[0].numpy()
 
 
 def _make_image_at(path: Path) -> Callable[[float], _Image]:

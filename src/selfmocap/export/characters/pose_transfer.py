@@ -46,7 +46,7 @@ class Fit:
     """The direction that the character faces in its world."""
 
 
-def fit_rest_pose(character: Character, rest: Float[ndarray, "24 3"]) -> Fit:
+def fit_rest_pose(character: Character, rest: Float[ndarray, "joints 3"]) -> Fit:
     """Align the rest pose of a character with the body's. Raises ValueError for a rest pose that is not a person's."""
     world = world_transforms(character.parents, character.local)
     bones = character.bones

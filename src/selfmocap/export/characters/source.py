@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from selfmocap.body_model.body import Body
+from selfmocap.body_model.fingers import body_for
 from selfmocap.body_model.skeleton import HAND_SIDES, JOINT
 from selfmocap.body_model.skinning import forward_kinematics
 from selfmocap.export.segments import Segment
@@ -30,10 +31,10 @@ class SourceMotion:
 
     times: Float[ndarray, " time"]
     fps: float
-    R_world_joint: Float[ndarray, "time 24 3 3"]
-    p_world_joint: Float[ndarray, "time 24 3"]
+    R_world_joint: Float[ndarray, "time joints 3 3"]
+    p_world_joint: Float[ndarray, "time joints 3"]
     """With the floor on which the soles stand at y = 0."""
-    rest: Float[ndarray, "24 3"]
+    rest: Float[ndarray, "joints 3"]
     """Joints in the T-pose with the soles at y = 0; x left, z forward."""
     planted: Bool[ndarray, "time 2 2"]
     """Whether the heel and the front of each foot stand."""
@@ -41,7 +42,8 @@ class SourceMotion:
 
 def source_motion(segment: Segment, body: Body) -> SourceMotion:
     """Return the joints and soles of a segment."""
-    parameters, body = segment.parameters, body.to(torch.float64)
+    parameters = segment.parameters
+    body = body_for(parameters, body).to(torch.float64)
     shaped = body.shape(parameters.betas)
     R, p = forward_kinematics(parameters.R_parent_joint, shaped.joints, parameters.p_world_root)
     vertices = shaped.rest.T

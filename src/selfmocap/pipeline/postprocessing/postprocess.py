@@ -28,7 +28,7 @@ from selfmocap.pipeline.postprocessing.smoothing import smooth
 from selfmocap.pipeline.postprocessing.smoothness_metrics import foot_slide_mm, jitter, smoothness_metrics
 from selfmocap.tracking.observations import Observations
 
-POSTPROCESS_VERSION = 2
+POSTPROCESS_VERSION = 3
 """Raised when the same settings give another motion."""
 _SMOOTHING_STRENGTHS = (1.0, 0.75, 0.5, 0.25)
 _SOLE_STRENGTHS = (1.0, 0.5)

@@ -5,6 +5,7 @@ Every array is `{"type", "data"}`: little-endian numbers in base64. `playback.js
 
 import base64
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 
 from selfmocap.body_model.body import Body
+from selfmocap.body_model.fingers import body_for
 from selfmocap.body_model.motion import Motion
-from selfmocap.body_model.skeleton import JOINT_NAMES, JOINT_PARENTS
+from selfmocap.body_model.skeleton import ALL_JOINT_NAMES, ALL_JOINT_PARENTS, JOINT_NAMES
 from selfmocap.export.options import ExportOptions
 from selfmocap.export.rig import export_rig
 from selfmocap.export.segments import concat_segments, split_into_segments
@@ -47,12 +49,13 @@ def playback(motions: Sequence[Motion], body: Body, keypoint_px: Sequence[Residu
     every = -(-int(observed[-1] - observed[0] + 1) // MAX_SHOWN_FRAMES)
     index = np.arange(observed[0], observed[-1] + 1, every)
     time = np.interp(index, observed, times[first])
-    people = [_person(m, body, index, of_m) for m, of_m in zip(motions, keypoint_px, strict=True)]
+    joints = len(JOINT_NAMES if all(m.fingers is None for m in motions) else ALL_JOINT_NAMES)
+    people = [_person(m, body, index, of_m, joints) for m, of_m in zip(motions, keypoint_px, strict=True)]
     return {
         "every": every,
         "frames": {"index": index.tolist(), "time": time.round(4).tolist()},
-        "joints": JOINT_NAMES,
-        "parents": JOINT_PARENTS,
+        "joints": ALL_JOINT_NAMES[:joints],
+        "parents": ALL_JOINT_PARENTS[:joints],
         "pose_offsets": MAX_POSE_OFFSETS,
         "faces": packed(body.faces.numpy(), "uint16" if len(body.vertex_joint) <= 1 << 16 else "uint32"),
         "people": [{"number": number, **data} for number, data in enumerate(people, 1) if data],
@@ -65,16 +68,18 @@ def packed(array: np.ndarray, kind: str) -> dict[str, str]:
 
 
 def _person(
-    whole: Motion, body: Body, index: Int[np.ndarray, " shown"], keypoint_px: Residuals
+    whole: Motion, body: Body, index: Int[np.ndarray, " shown"], keypoint_px: Residuals, joints: int
 ) -> dict[str, Any] | None:
     kept = np.isin(whole.frame_index.numpy(), index)
     if not kept.any():
         return None
     motion = whole[kept]
+    if joints > len(JOINT_NAMES) and motion.fingers is None:
+        motion = replace(motion, fingers=torch.eye(3).expand(len(motion), joints - len(JOINT_NAMES), 3, 3))
     row = np.full(len(index), -1)
     row[np.searchsorted(index, motion.frame_index.numpy())] = np.arange(len(motion))
     skeleton = export_rig(concat_segments(split_into_segments(motion)), body, ExportOptions(), unit="m")
-    weights = body.weights.double().T.numpy()
+    weights = body_for(motion.all_parameters, body).weights.double().T.numpy()
     return {
         "row": packed(row, "int16"),
         "camera": _camera(motion),
