@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import roma
 import torch
 
 from selfmocap.body_model.body import Body
@@ -58,6 +59,31 @@ def test_the_file_has_the_documented_keys_and_shapes(motion: Motion, tmp_path: P
         "R_cam_world": (3, 3), "t_cam_world": (3,), "focal": (2,), "center": (2,), "image_size": (2,),
         "frame_index": (4,), "frame_times": (4,), "confidence": (4,), "filled": (4,), "provenance": (),
     }  # fmt: skip
+
+
+def test_fingers_are_saved_in_version_2_and_other_motions_as_before(motion: Motion, tmp_path: Path) -> None:
+    frames = len(motion)
+    turns = torch.randn(frames, 30, 3, generator=torch.Generator().manual_seed(0))
+    with_fingers = replace(motion, fingers=roma.rotvec_to_rotmat(turns))
+    for one, name in ((motion, "without.npz"), (with_fingers, "with.npz")):
+        one.save(tmp_path / name)
+    without, arrays = read_npz(tmp_path / "without.npz"), read_npz(tmp_path / "with.npz")
+    assert int(without["version"]) == 1 and int(arrays["version"]) == 2
+    assert arrays.keys() - without.keys() == {"fingers", "finger_names"}
+    assert Motion.load(tmp_path / "without.npz").fingers is None
+    loaded = Motion.load(tmp_path / "with.npz")[1:3]
+    assert loaded.fingers is not None and with_fingers.fingers is not None
+    assert loaded.fingers.equal(with_fingers.fingers[1:3])
+    assert loaded.all_parameters.R_parent_joint[:, 24:].equal(loaded.fingers)
+    assert motion.all_parameters is motion.parameters
+    for change, match in (
+        ({"fingers": arrays["fingers"][:, :29]}, "fingers has shape"),
+        ({"finger_names": arrays["finger_names"][::-1]}, "30 finger joints"),
+        ({"fingers": arrays["fingers"].astype(np.int64)}, "fingers is of type"),
+    ):
+        write_npz(tmp_path / "damaged.npz", arrays | change)
+        with pytest.raises(ValueError, match=match):
+            Motion.load(tmp_path / "damaged.npz")
 
 
 def test_derived_points_are_the_bodys_in_the_camera_frame(motion: Motion, body: Body) -> None:
