@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from selfmocap.body_model.skeleton import HAND_SIDES
+from selfmocap.body_model.skeleton import FINGER_JOINT_NAMES, HAND_SIDES
+from selfmocap.export.characters.fingers import find_fingers
 
 _PARTS = {
     "hip": ("upleg", "upperleg", "legupper", "thigh", "femur", "hip"),
@@ -40,6 +41,8 @@ class Bones:
     """From above the pelvis up to the bone that carries the arms."""
     neck: tuple[int, ...]
     """Between that bone and the head."""
+    fingers: Mapping[str, int] = field(default_factory=dict)
+    """By the body's name of the finger joint, those that the skeleton has."""
 
 
 def recognise_bones(names: Sequence[str], parents: Sequence[int], given: Mapping[str, int]) -> Bones:
@@ -49,7 +52,8 @@ def recognise_bones(names: Sequence[str], parents: Sequence[int], given: Mapping
     nearest common ancestor of both thighs and the head, the chest that of both arms and the head, the collar bone the
     first bone on the way from there to the arm. Raises ValueError that lists what is missing and the names there
     are."""
-    joints = _named_limbs(names, parents) | dict(given)
+    joints = _named_limbs(names, parents)
+    joints |= {name: node for name, node in given.items() if name not in FINGER_JOINT_NAMES}
     if missing := [name for name in _REQUIRED if name not in joints]:
         listed = ", ".join(name for name in names if name)[:1500]
         raise ValueError(
@@ -78,7 +82,8 @@ def recognise_bones(names: Sequence[str], parents: Sequence[int], given: Mapping
         if between:
             joints.setdefault(f"{side}_collar", between[0])
     spine = (*_between(chest, pelvis, parents), chest) if chest != pelvis else ()
-    return Bones(joints, spine, _between(joints["head"], chest, parents))
+    fingers = find_fingers(names, parents, joints, given)
+    return Bones(joints, spine, _between(joints["head"], chest, parents), fingers)
 
 
 def _named_limbs(names: Sequence[str], parents: Sequence[int]) -> dict[str, int]:

@@ -1,6 +1,7 @@
 """Read the character of a BVH file, and write its animation."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,8 @@ def bvh_character(path: Path, text: BvhText, given: Mapping[str, str]) -> Charac
             f"{path}: expected the hips as the root, with position channels, and rotation channels for each bone; "
             f"found the root {names[0]!r}, and no rotation channels for {', '.join(still) or 'none'}"
         )
+    movable = {f: n for f, n in bones.fingers.items() if _rotation_order(text.joints[n].channels) is not None}
+    bones = replace(bones, fingers=movable)
     up = person_rotation(bones, world_transforms(parents, local)[:, :3, 3])[:, 1]
     local[0, :3, :3] = arc(up, _UP)
     return Character(

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from selfmocap.body_model.skeleton import HAND_SIDES, JOINT
+from selfmocap.body_model.skeleton import ALL_JOINTS, HAND_SIDES, JOINT
 from selfmocap.export.characters.alignment import aligned_axes, arc, limb_directions, rotation_about
 from selfmocap.export.characters.character import (
     Character,
@@ -17,6 +17,7 @@ from selfmocap.export.characters.character import (
     rotation_part,
     world_transforms,
 )
+from selfmocap.export.characters.fingers import aligned_fingers
 from selfmocap.export.characters.source import SourceMotion
 
 _TWIST_WORDS = ("twist", "roll")
@@ -53,7 +54,7 @@ def fit_rest_pose(character: Character, rest: Float[ndarray, "joints 3"]) -> Fit
     R_world_person = person_rotation(bones, world[:, :3, 3])
     p_person = world[:, :3, 3] @ R_world_person
     nodes = dict(bones.joints) | {f"spine{k}": node for k, node in enumerate(bones.spine)}
-    nodes |= {f"neck{k}": node for k, node in enumerate(bones.neck)}
+    nodes |= {f"neck{k}": node for k, node in enumerate(bones.neck)} | dict(bones.fingers)
     R = {name: R_world_person.T @ rotation_part(world[node]) for name, node in nodes.items()}
     points = {name: p_person[node] for name, node in bones.joints.items()}
     for side in HAND_SIDES:
@@ -61,6 +62,8 @@ def fit_rest_pose(character: Character, rest: Float[ndarray, "joints 3"]) -> Fit
             points[f"{side}_hand"] = p_person[fingers].mean(0)
     body = {name: rest[index] for name, index in JOINT.items()}
     axes = aligned_axes(R, limb_directions(points), limb_directions(body))
+    if len(rest) > len(JOINT):
+        axes |= aligned_fingers(bones.fingers, R, p_person, axes, rest)
     ankles = [p_person[bones.joints[f"{side}_ankle"], 1] for side in HAND_SIDES]
     soles = np.concatenate([rest_soles(character, side) for side in HAND_SIDES]) @ R_world_person[:, 1]
     scale = _leg_length(points) / _leg_length(body)
@@ -80,6 +83,9 @@ def transfer_rotations(
     R_body = {name: source.R_world_joint[:, index] for name, index in JOINT.items()}
     bones = character.bones
     turned = {node: R_body[name] @ fit.axes[name] for name, node in bones.joints.items()}
+    if source.R_world_joint.shape[1] > len(JOINT):
+        for name, node in bones.fingers.items():
+            turned[node] = source.R_world_joint[:, ALL_JOINTS[name]] @ fit.axes[name]
     back = [R_body[name] for name in ("pelvis", "spine1", "spine2", "spine3")]
     for k, node in enumerate(bones.spine):
         turned[node] = _along(back, (k + 1) / len(bones.spine)) @ fit.axes[f"spine{k}"]
@@ -195,7 +201,7 @@ def _knuckles(character: Character, wrist: int) -> list[int]:
 
 def _needed(character: Character) -> set[int]:
     bones = character.bones
-    nodes = {*bones.joints.values(), *bones.spine, *bones.neck}
+    nodes = {*bones.joints.values(), *bones.spine, *bones.neck, *bones.fingers.values()}
     nodes |= {node for parts in character.soles.values() for node, _ in parts}
     needed = set()
     for node in nodes:

@@ -26,7 +26,7 @@ def retarget_onto(segment: Segment, body: Body, character: Character) -> Charact
     """Return the character moving like the body in a segment.
 
     Bones of arms and legs point where the body's do. Hips are scaled by the length of the legs, feet are planted.
-    Bones that the body lacks, such as fingers, keep their rest pose."""
+    Fingers point where the body's do, if the segment has fingers. Bones that the body lacks keep their rest pose."""
     source = source_motion(segment, body)
     fit = fit_rest_pose(character, source.rest)
     turned = transfer_rotations(source, character, fit)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from selfmocap._version import __version__
-from selfmocap.body_model.skeleton import HAND_SIDES
+from selfmocap.body_model.skeleton import FINGERS, HAND_SIDES
 from selfmocap.export.characters.animation import CharacterAnimation
 from selfmocap.export.characters.character import Character
 from selfmocap.export.characters.gltf import Gltf, write_glb_document
@@ -16,7 +16,19 @@ _VRM_PARTS = {
 VRM_JOINTS = {"hips": "pelvis", "head": "head"} | {
     f"{side}{bone}": f"{side}_{part}" for side in HAND_SIDES for bone, part in _VRM_PARTS.items()
 }
-"""The body's joint of each bone of VRM's humanoid."""
+"""The body's joint of each bone of VRM's humanoid, but for the fingers."""
+_VRM_FINGERS = {
+    f"{side}{'Little' if finger == 'pinky' else finger.capitalize()}{part}": f"{side}_{finger}{number}"
+    for side in HAND_SIDES
+    for finger in FINGERS
+    for number, part in enumerate(("Proximal", "Intermediate", "Distal"), 1)
+}
+_VRM_1_THUMBS = {
+    f"{side}Thumb{part}": f"{side}_thumb{number}"
+    for side in HAND_SIDES
+    for number, part in enumerate(("Metacarpal", "Proximal", "Distal"), 1)
+}
+"""In VRM 0.x the bones of thumbs are named as those of the other fingers."""
 
 
 def write_vrma(path: Path, gltf: Gltf, animation: CharacterAnimation, character: Character) -> None:
@@ -68,4 +80,7 @@ def _human_bones(gltf: Gltf, count: int) -> dict[str, int]:
 
 def vrm_joints(gltf: Gltf, count: int) -> dict[str, int]:
     """Return the node of each of the body's joints that the humanoid of a VRM names; none if the file is no VRM."""
-    return {VRM_JOINTS[b]: node for b, node in _human_bones(gltf, count).items() if b in VRM_JOINTS}
+    bones = _human_bones(gltf, count)
+    thumbs = _VRM_1_THUMBS if _VRM_1_THUMBS.keys() & bones.keys() - _VRM_FINGERS.keys() else {}
+    joints = VRM_JOINTS | _VRM_FINGERS | thumbs
+    return {joints[bone]: node for bone, node in bones.items() if bone in joints}
