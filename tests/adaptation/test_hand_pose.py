@@ -52,7 +52,9 @@ def test_exact_observations_give_the_true_hands(rigid: Motion, body: Body) -> No
     estimate = fit_hands(rigid, body, observe_hands(truth, body, seed=0, error=1e-4, depth_error=1e-4))
     assert estimate.fingers is not None and truth.fingers is not None
     resting = torch.eye(3).expand_as(truth.fingers)
-    assert angles_deg(estimate.fingers, truth.fingers).mean() < 0.2 * angles_deg(resting, truth.fingers).mean()
+    assert (
+        angles_deg(estimate.fingers, truth.fingers).mean() < 0.2 * angles_deg(resting, truth.fingers).mean()
+    )
     assert angles_deg(hands_in_world(estimate, body), hands_in_world(truth, body)).mean() < 5
     full = with_fingers(body)
     tips, true_tips = (

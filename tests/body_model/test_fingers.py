@@ -33,7 +33,9 @@ def full(body: Body) -> Body:
     return with_fingers(body)
 
 
-def posed_hand(full: Body, coordinates: torch.Tensor) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+def posed_hand(
+    full: Body, coordinates: torch.Tensor
+) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     """The joints and fingertips of the rest pose with some finger coordinates."""
     rest = full.rest_parameters()
     R = torch.cat([rest.R_parent_joint[: len(JOINT_NAMES)], finger_rotations(coordinates).float()])
@@ -123,7 +125,9 @@ def test_bones_lead_from_the_wrist_to_the_fingertips(body: Body, full: Body) -> 
 def test_only_the_whole_default_body_has_fingers(body: Body, full: Body) -> None:
     assert has_fingers(body) and not has_fingers(replace(body, identity="other sha256:0"))
     assert body_for(body.rest_parameters(), body) is body
-    assert len(body_for(full.rest_parameters(), body).weights) == len(body_for(full.rest_parameters(), full).weights)
+    assert len(body_for(full.rest_parameters(), body).weights) == len(
+        body_for(full.rest_parameters(), full).weights
+    )
     for other in (replace(body, identity="other sha256:0"), body.with_vertices(torch.arange(10)), full):
         with pytest.raises(ValueError, match="whole default body"):
             with_fingers(other)

@@ -102,7 +102,9 @@ def test_smpl_and_amass_files_give_the_fingers_from_straight_ones(
     assert error.rad2deg().max() < 0.1
 
 
-def test_tables_have_the_finger_joints(motion: Motion, joints: np.ndarray, body: Body, tmp_path: Path) -> None:
+def test_tables_have_the_finger_joints(
+    motion: Motion, joints: np.ndarray, body: Body, tmp_path: Path
+) -> None:
     csv, trc = export_motion(motion, body, tmp_path, ["csv", "trc"])
     table = np.genfromtxt(csv, delimiter=",", names=True)
     np.testing.assert_allclose(table["R_Pinky3_x_m"], joints[:, ALL_JOINTS["right_pinky3"], 0], atol=1e-5)
@@ -127,11 +129,18 @@ def test_retargeting_points_the_fingers_as_the_bodys(
     options = ExportOptions(rig=RigOptions(skeleton=skeleton))
     (character,) = export_motion(other, body, tmp_path, ["glb"], options)
     retarget_files({"retargeted": motion}, body, character, tmp_path / "out.glb")
-    played, labels = PlayedGltf(tmp_path / "out.glb", "retargeted"), preset_names(PRESETS[skeleton], None, ALL_JOINT_NAMES)
+    played, labels = (
+        PlayedGltf(tmp_path / "out.glb", "retargeted"),
+        preset_names(PRESETS[skeleton], None, ALL_JOINT_NAMES),
+    )
     for finger in ("left_index", "right_middle", "left_thumb", "right_pinky"):
         for n in (1, 2):
             ends = [f"{finger}{n}", f"{finger}{n + 1}"]
             found = played.position(labels[ends[1]]) - played.position(labels[ends[0]])
             expected = joints[:, ALL_JOINTS[ends[1]]] - joints[:, ALL_JOINTS[ends[0]]]
-            cosine = (found * expected).sum(-1) / np.linalg.norm(found, axis=-1) / np.linalg.norm(expected, axis=-1)
+            cosine = (
+                (found * expected).sum(-1)
+                / np.linalg.norm(found, axis=-1)
+                / np.linalg.norm(expected, axis=-1)
+            )
             assert np.degrees(np.arccos(cosine.clip(-1, 1))).max() < 1.0, ends

@@ -82,7 +82,8 @@ def _seen_hands(
     rows = torch.searchsorted(observations.frame_index, motion.frame_index).clamp_max(len(observations) - 1)
     observed = (observations.frame_index[rows] == motion.frame_index)[:, None]
     confidence, keypoints, positions = (
-        getattr(observations, f"hand_{name}")[rows].double() for name in ("confidence", "keypoints", "positions")
+        getattr(observations, f"hand_{name}")[rows].double()
+        for name in ("confidence", "keypoints", "positions")
     )
     order, camera = [HAND_KEYPOINTS.index("wrist"), *_KEYPOINTS], motion.camera.to(torch.float64)
     rays = (keypoints[:, :, order] - camera.center) / camera.focal

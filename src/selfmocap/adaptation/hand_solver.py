@@ -7,6 +7,7 @@ is banded.
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from functools import partial
 
 import numpy as np
 import roma
@@ -86,7 +87,9 @@ class HandPose:
 
 def _limits() -> tuple[Float[Tensor, "2 25"], Float[Tensor, "2 25"]]:
     anatomy = finger_anatomy()
-    low, high = (x.view(len(HAND_SIDES), len(FINGERS), 9)[..., _FREE].flatten(1) for x in (anatomy.low, anatomy.high))
+    low, high = (
+        x.view(len(HAND_SIDES), len(FINGERS), 9)[..., _FREE].flatten(1) for x in (anatomy.low, anatomy.high)
+    )
     return low, high
 
 
@@ -102,15 +105,17 @@ def solve_hands(
     The detected positions alone come first: an image fits a finger bent towards the camera and one bent away alike.
     `rates` are 1/30 s over the time from each frame to the next, 0 across gaps. `R_of_body` are the body's wrists,
     which unseen hands keep."""
-    def linearised(pose: HandPose) -> _System:
-        return _linearised(pose, data, bones, rates, R_of_body)
 
-    for data in (replace(seen, image=torch.zeros_like(seen.image)), seen):
-        start = _iterated(start, linearised, rates)
-    return start
+    pose = start
+    for hands in (replace(seen, image=torch.zeros_like(seen.image)), seen):
+        linearised = partial(_linearised, seen=hands, bones=bones, rates=rates, R_of_body=R_of_body)
+        pose = _iterated(pose, linearised, rates)
+    return pose
 
 
-def _iterated(pose: HandPose, linearised: Callable[[HandPose], "_System"], rates: Float[Tensor, " steps"]) -> HandPose:
+def _iterated(
+    pose: HandPose, linearised: Callable[[HandPose], "_System"], rates: Float[Tensor, " steps"]
+) -> HandPose:
     """Step while the loss falls (Levenberg-Marquardt)."""
     system, damping = linearised(pose), 1e-3
     for _ in range(_MAX_STEPS):
@@ -167,7 +172,9 @@ def _linearised(
     strength[1:] += smooth
     hessian.diagonal(dim1=-2, dim2=-1).add_(strength)
     low, high = _limits()
-    pressed = ((pose.free <= low) & (gradient[..., _WRIST:] >= 0)) | ((pose.free >= high) & (gradient[..., _WRIST:] <= 0))
+    pressed = ((pose.free <= low) & (gradient[..., _WRIST:] >= 0)) | (
+        (pose.free >= high) & (gradient[..., _WRIST:] <= 0)
+    )
     free = torch.nn.functional.pad(~pressed, (_WRIST, 0), value=True)
     return _System(float(loss), hessian, gradient, free)
 
@@ -185,7 +192,9 @@ def _step(system: _System, rates: Float[Tensor, " steps"], damping: float) -> Fl
             bands[k, :, : _HAND - k] = hessian.diagonal(-k, -2, -1).numpy()
         bands[_HAND, :-1] = (-(rates / _STEP_SIGMA).square()[:, None] * free[:-1] * free[1:]).numpy()
         right = -(system.gradient[:, side] * free).reshape(-1).numpy()
-        steps.append(torch.from_numpy(solveh_banded(bands.reshape(_HAND + 1, -1), right, lower=True)).view(time, _HAND))
+        steps.append(
+            torch.from_numpy(solveh_banded(bands.reshape(_HAND + 1, -1), right, lower=True)).view(time, _HAND)
+        )
     return torch.stack(steps, dim=1)
 
 
@@ -218,7 +227,9 @@ def _data_terms(
 
 
 def _points(
-    R_view_wrist: Float[Tensor, "time 2 3 3"], free: Float[Tensor, "time 2 25"], bones: Float[Tensor, "2 5 4 3"]
+    R_view_wrist: Float[Tensor, "time 2 3 3"],
+    free: Float[Tensor, "time 2 25"],
+    bones: Float[Tensor, "2 5 4 3"],
 ) -> tuple[Float[Tensor, "time 2 21 3"], Float[Tensor, "time 2 21 3 28"]]:
     """Compute the keypoints of both hands from the wrist, metres, and their derivatives."""
     axes = finger_anatomy().axes.view(len(HAND_SIDES), len(FINGERS), 3, 3, 3)[:, :, 0]
@@ -237,7 +248,9 @@ def _points(
     fingers = torch.stack(chain, dim=3)
     jacobian = fingers.new_zeros(*fingers.shape, len(FINGERS), len(_FREE))
     for column, (axis, pivot) in enumerate(turns):
-        moved = torch.linalg.cross(axis[..., None, :], fingers[..., pivot + 1 :, :] - fingers[..., pivot, None, :])
+        moved = torch.linalg.cross(
+            axis[..., None, :], fingers[..., pivot + 1 :, :] - fingers[..., pivot, None, :]
+        )
         for finger in range(len(FINGERS)):
             jacobian[:, :, finger, pivot + 1 :, :, finger, column] = moved[:, :, finger]
     points = torch.nn.functional.pad(fingers.flatten(2, 3), (0, 0, 1, 0))

@@ -253,7 +253,9 @@ class ShapedBody:
         """Apply a pose, with the pelvis joint at `p_world_root`."""
         body = self.body
         R_world_joint, p_world_joint = forward_kinematics(R_parent_joint, self.joints, p_world_root)
-        feature = (R_parent_joint[..., 1 : len(JOINT_NAMES), :, :] - torch.eye(3).to(R_parent_joint)).flatten(-3)
+        feature = (R_parent_joint[..., 1 : len(JOINT_NAMES), :, :] - torch.eye(3).to(R_parent_joint)).flatten(
+            -3
+        )
         pose_offsets = feature @ body.posedirs_coefficients
         betas = self.betas.expand(*torch.broadcast_shapes(self.betas.shape[:-1], pose_offsets.shape[:-1]), -1)
         coefficients = torch.cat([betas, pose_offsets.expand(*betas.shape[:-1], -1)], dim=-1)

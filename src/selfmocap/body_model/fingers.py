@@ -26,7 +26,11 @@ _KEYS = {"body_sha256", "J_template", "J_shapedirs", "vertices", "weights_joint"
 
 _FIXED = (0, 0)
 _FINGER_LIMITS_DEG = ((-30, 95), (-20, 20), _FIXED), ((-5, 115), _FIXED, _FIXED), ((-15, 85), _FIXED, _FIXED)
-_THUMB_LIMITS_DEG = ((-35, 45), (-40, 40), (-30, 30)), ((-15, 70), _FIXED, _FIXED), ((-25, 85), _FIXED, _FIXED)
+_THUMB_LIMITS_DEG = (
+    ((-35, 45), (-40, 40), (-30, 30)),
+    ((-15, 70), _FIXED, _FIXED),
+    ((-25, 85), _FIXED, _FIXED),
+)
 """Ranges of the three joints from the palm to the tip, degrees: flexion from the straight finger, spread and twist from
 the rest pose. From the norms of the American Academy of Orthopaedic Surgeons (flexion 90, 100 and 90; thumb 50 and 80),
 somewhat widened."""

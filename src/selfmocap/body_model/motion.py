@@ -137,7 +137,9 @@ class Motion:
         joints."""
         if self.fingers is None:
             return self.parameters
-        R = torch.cat([self.parameters.R_parent_joint, self.fingers.to(self.parameters.R_parent_joint)], dim=1)
+        R = torch.cat(
+            [self.parameters.R_parent_joint, self.fingers.to(self.parameters.R_parent_joint)], dim=1
+        )
         return replace(self.parameters, R_parent_joint=R)
 
     @property

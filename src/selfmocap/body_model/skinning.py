@@ -18,7 +18,6 @@ from selfmocap.body_model.skeleton import ALL_JOINT_PARENTS
 from selfmocap.geometry.kernels import njit_cached, parallel_for, to_numpy
 
 _PARENTS = np.array(ALL_JOINT_PARENTS)
-"""Those of a body without fingers are the first ones."""
 
 _BLOCK = 256
 """Number of vertices whose blended transforms and weights fit into a core's first cache."""
@@ -98,7 +97,7 @@ def linear_blend_skinning_by_axis(
 def _chain(R_parent_joint: Tensor, rest_joints: Tensor, p_world_root: Tensor) -> tuple[Tensor, Tensor]:
     R_world, p_world = _chain_shapes(R_parent_joint, rest_joints, p_world_root)
     arrays = (to_numpy(x) for x in (R_parent_joint, rest_joints, p_world_root, R_world, p_world))
-    parallel_for(_fk_forward, len(R_world), _PARENTS[: R_world.shape[1]], *arrays, min_per_thread=_MIN_CHAINS)
+    parallel_for(_fk_forward, len(R_world), _PARENTS, *arrays, min_per_thread=_MIN_CHAINS)
     return R_world, p_world
 
 
@@ -108,7 +107,7 @@ def _chain_gradient(
     grad_R, grad_p = (x.clone(memory_format=torch.contiguous_format) for x in (grad_R_world, grad_p_world))
     grad_joints = torch.zeros_like(grad_p)
     arrays = (to_numpy(x) for x in (R_parent_joint, rest_joints, R_world, grad_R, grad_p, grad_joints))
-    parallel_for(_fk_backward, len(R_world), _PARENTS[: R_world.shape[1]], *arrays, min_per_thread=_MIN_CHAINS)
+    parallel_for(_fk_backward, len(R_world), _PARENTS, *arrays, min_per_thread=_MIN_CHAINS)
     return grad_R, grad_joints, grad_p[:, 0].clone()
 
 
@@ -228,7 +227,7 @@ def _fk_forward(first, last, parents, R_parent_joint, rest_joints, p_world_root,
             p_world[n, 0, i] = p_world_root[n, i]
             for k in range(3):
                 R_world[n, 0, i, k] = R_parent_joint[n, 0, i, k]
-        for joint in range(1, len(parents)):
+        for joint in range(1, R_world.shape[1]):
             parent = parents[joint]
             for i in range(3):
                 position = p_world[n, parent, i]
@@ -248,7 +247,7 @@ def _fk_backward(first, last, parents, R_parent_joint, rest_joints, R_world, gra
 
     The gradient of the root's position is the first row of `grad_p`."""
     for n in range(first, last):
-        for joint in range(len(parents) - 1, 0, -1):
+        for joint in range(R_world.shape[1] - 1, 0, -1):
             parent = parents[joint]
             turned = grad_R[n, joint].copy()
             grad_R[n, joint] = 0

@@ -83,7 +83,9 @@ def animated_skeleton(segment: Segment, body: Body, options: ExportOptions, unit
     of_body = limb_directions({name: rest[index] for name, index in JOINT.items()})
     aligned = aligned_axes(axes, preset.limb_directions() or of_body, of_body)
     for name in labels.keys() & set(FINGER_JOINT_NAMES):
-        axes[name], aligned[name] = _finger_axes(name, axes, aligned, body) if preset.axes else (np.eye(3),) * 2
+        axes[name], aligned[name] = (
+            _finger_axes(name, axes, aligned, body) if preset.axes else (np.eye(3),) * 2
+        )
     P, A = (np.stack([table[name] for name in labels]) for table in (axes, aligned))
     R_body, _ = forward_kinematics(
         segment.parameters.R_parent_joint, shaped.joints, segment.parameters.p_world_root
@@ -112,7 +114,9 @@ def animated_skeleton(segment: Segment, body: Body, options: ExportOptions, unit
     return _in_output(skeleton, options, not preset.axes, METRES[options.unit or unit])
 
 
-def _prepared(segment: Segment, sole: float, rest: Float[ndarray, "all_joints 3"], rig: RigOptions) -> Segment:
+def _prepared(
+    segment: Segment, sole: float, rest: Float[ndarray, "all_joints 3"], rig: RigOptions
+) -> Segment:
     """Apply the options of the path, and prepend the T-pose."""
     parameters = segment.parameters
     p = parameters.p_world_root
@@ -153,7 +157,10 @@ def _finger_axes(
     smallest rotation that aligns them with the finger's bone."""
     wrist, rest = f"{name.split('_')[0]}_wrist", body.J_template.double().numpy()
     row = min(ALL_JOINTS[name], ALL_JOINTS[f"{name[:-1]}2"])
-    hand, finger = rest[ALL_JOINT_PARENTS[ALL_JOINTS[f"{name[:-1]}1"]]] - rest[JOINT[wrist]], rest[row + 1] - rest[row]
+    hand, finger = (
+        rest[ALL_JOINT_PARENTS[ALL_JOINTS[f"{name[:-1]}1"]]] - rest[JOINT[wrist]],
+        rest[row + 1] - rest[row],
+    )
     in_body = arc(hand, finger) @ aligned[wrist]
     return axes[wrist] @ aligned[wrist].T @ in_body, in_body
 

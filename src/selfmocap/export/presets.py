@@ -100,13 +100,18 @@ _LIMB_PARTS = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 _ARM: _Axes = ((0, 0, -1), (1, 0, 0))
 
 _FINGERS_OF = {
-    "humanik": {f"{finger}{n}": f"{{S}}Hand{finger.capitalize()}{n}" for finger in FINGERS for n in (1, 2, 3)},
+    "humanik": {
+        f"{finger}{n}": f"{{S}}Hand{finger.capitalize()}{n}" for finger in FINGERS for n in (1, 2, 3)
+    },
     "unreal": {f"{finger}{n}": f"{finger}_0{n}_{{l}}" for finger in FINGERS for n in (1, 2, 3)},
     "vrm": {
         f"{finger}{n}": f"{{s}}{'Little' if finger == 'pinky' else finger.capitalize()}{part}"
         for finger in FINGERS
         for n, part in enumerate(
-            ("Metacarpal", "Proximal", "Distal") if finger == "thumb" else ("Proximal", "Intermediate", "Distal"), 1
+            ("Metacarpal", "Proximal", "Distal")
+            if finger == "thumb"
+            else ("Proximal", "Intermediate", "Distal"),
+            1,
         )
     },
 }

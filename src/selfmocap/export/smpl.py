@@ -65,8 +65,9 @@ def _shape(segment: Segment, body: Body) -> _SmplShape:
 def write_smpl(path: Path, segment: Segment, body: Body) -> None:
     """Write `global_orient` (T, 3), `body_pose` (T, 69), both rotation vectors, `betas` and `transl` (T, 3), metres.
 
-    With fingers also `left_hand_pose` and `right_hand_pose` (T, 45), rotation vectors from straight fingers in the
-    order of SMPL-H and SMPL-X (`use_pca=False`, `flat_hand_mean=True`). The world is the motion's, y up. The times, rate and confidence of the frames are written too."""
+    With fingers also `left_hand_pose` and `right_hand_pose` (T, 45): rotation vectors from straight fingers, in the
+    order of SMPL-H and SMPL-X (`use_pca=False`, `flat_hand_mean=True`). The world is the motion's, y up. The times,
+    rate and confidence of the frames are written too."""
     smpl, parameters = _shape(segment, body), segment.parameters
     rotvec = roma.rotmat_to_rotvec(parameters.R_parent_joint[:, : len(JOINT)]).flatten(1).numpy()
     hands = {

@@ -46,7 +46,9 @@ def move_hands(motion: Motion, body: Body, seed: int) -> Motion:
     return replace(motion, parameters=parameters, joints_cam=joints, keypoints_cam=keypoints, fingers=fingers)
 
 
-def _waves(time: Float[Tensor, " time"], count: int, generator: torch.Generator) -> Float[Tensor, "time count"]:
+def _waves(
+    time: Float[Tensor, " time"], count: int, generator: torch.Generator
+) -> Float[Tensor, "time count"]:
     """Return sums of sine waves with standard deviation 1."""
     hertz, phase = _MAX_HERTZ * torch.rand(2, _WAVES, count, generator=generator, dtype=time.dtype)
     angle = 2 * torch.pi * (time[:, None, None] * hertz + phase / _MAX_HERTZ)
@@ -70,7 +72,9 @@ def hand_keypoints_cam(motion: Motion, body: Body) -> Float[Tensor, "time 2 21 3
     return motion.camera.to_camera(points.flatten(1, 2)).view(points.shape)
 
 
-def observe_hands(motion: Motion, body: Body, seed: int, error: float = 0.06, depth_error: float = 0.15) -> Observations:
+def observe_hands(
+    motion: Motion, body: Body, seed: int, error: float = 0.06, depth_error: float = 0.15
+) -> Observations:
     """Return observations of a motion's hands like a detector's, without other keypoints.
 
     `error` in the image and `depth_error` along the line of sight are standard deviations in lengths of the palm, half

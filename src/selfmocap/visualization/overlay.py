@@ -90,7 +90,9 @@ def overlay_images(
 def _posed(motion: Motion, body: Body) -> Float[Tensor, "time vertices 3"]:
     """Return vertices in the camera frame, metres."""
     with torch.no_grad():
-        return motion.camera.to_camera(body_for(motion.all_parameters, body).pose(motion.all_parameters).vertices)
+        return motion.camera.to_camera(
+            body_for(motion.all_parameters, body).pose(motion.all_parameters).vertices
+        )
 
 
 def _camera_of(motion: Motion, row: int) -> Camera:

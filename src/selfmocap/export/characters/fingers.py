@@ -2,14 +2,25 @@
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from selfmocap.body_model.skeleton import ALL_JOINT_PARENTS, ALL_JOINTS, FINGER_JOINT_NAMES, FINGERS, HAND_SIDES
+from selfmocap.body_model.skeleton import (
+    ALL_JOINT_PARENTS,
+    ALL_JOINTS,
+    FINGER_JOINT_NAMES,
+    FINGERS,
+    HAND_SIDES,
+)
 from selfmocap.export.characters.alignment import arc
 
-_NAMES = {"thumb": ("thumb",), "index": ("index",), "middle": ("mid",), "ring": ("ring",), "pinky": ("pinky", "little")}
+_NAMES = {
+    "thumb": ("thumb",),
+    "index": ("index",),
+    "middle": ("mid",),
+    "ring": ("ring",),
+    "pinky": ("pinky", "little"),
+}
 """Parts of the names of each finger's bones, in lower case."""
 _IN_PALM = ("carpal", "palm")
 _PHALANGES = 3
