@@ -32,6 +32,7 @@ SMALLEST = {
     "dynamics": "--frames 40 --rounds 1 --json",
     "ground": "MOTIONS --held-out bob --clips 1 --frames 30 --json",
     "lens": "MOTIONS --clips 1 --frames 24 --travel 0 --json",
+    "hands": "--clips 1 --frames 8 --errors 0.03 --json",
     "input_ablation": "--motions MOTIONS --held-out bob --frames 4",
     "lifting": "--motions MOTIONS --held-out bob --frames 32 --examples 512",
     "refine_results": "MOTIONS --clips 1 --frames 8 --steps 2 --kinds scaled",
