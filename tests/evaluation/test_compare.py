@@ -17,7 +17,7 @@ from tests.helpers.exported_files import wandering_motion
 
 pytestmark = pytest.mark.slow
 
-FRAMES = 6
+FRAMES = 3
 
 
 def shifted(body: Body, motion: Motion, metres: float) -> Motion:

@@ -16,7 +16,7 @@ from selfmocap.evaluation.evaluate import (
     ScoredMotion,
     files_by_clip,
     first_names,
-    match_people,
+    match_estimates,
     read_scored_motions,
     score_motion,
 )
@@ -150,7 +150,7 @@ def _own_scores(system: ComparedSystem) -> dict[str, Any]:
 
 def _scores(estimates: Sequence[ScoredMotion], people: Sequence[ScoredMotion]) -> dict[str, Any] | None:
     """Compute mean scores of the estimates against the people that they match; None if none matches."""
-    pairs = match_people(estimates, people)
+    pairs = match_estimates(estimates, people)
     errors = [score_motion(estimates[column], people[row]) for row, column in pairs.items()]
     if not errors:
         return None
@@ -179,7 +179,7 @@ def _page_notes(result: dict[str, Any]) -> list[str]:
     ]
 
 
-def _cell(value: float | None) -> str:
+def _cell(value: float | int | None) -> str:
     if value is None:
         return "-"
     return str(value) if isinstance(value, int) else f"{value:.1f}"

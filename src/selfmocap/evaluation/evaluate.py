@@ -219,7 +219,7 @@ def first_names(clips: Mapping[str, Any]) -> str:
 def _score_clip(
     clip: str, estimates: list[ScoredMotion], people: list[ScoredMotion], scored: _ClipScores
 ) -> None:
-    pairs = match_people(estimates, people)
+    pairs = match_estimates(estimates, people)
     scored.notes.update(motion.note for motion in (*estimates, *people) if motion.note)
     for row, person in enumerate(people):
         name = clip if len(people) == 1 else f"{clip}/{person.name}"
@@ -249,7 +249,7 @@ def _same_body(a: ScoredMotion, b: ScoredMotion) -> bool:
     return a.body is not None and b.body is not None and a.body.identity == b.body.identity
 
 
-def match_people(estimates: Sequence[ScoredMotion], people: Sequence[ScoredMotion]) -> dict[int, int]:
+def match_estimates(estimates: Sequence[ScoredMotion], people: Sequence[ScoredMotion]) -> dict[int, int]:
     """Match each person's row to an estimate's, with the least total distance. Pairs without a common frame are left
     out."""
     costs = np.array([[_distance(estimate, person) for estimate in estimates] for person in people])

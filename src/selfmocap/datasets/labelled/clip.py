@@ -189,6 +189,6 @@ def keypoint_observations(
     )
 
 
-def inside_image(pixels: Float[Tensor, "*batch 2"], image_size: tuple[int, int]) -> Bool[Tensor, "*batch"]:
+def in_frame(pixels: Float[Tensor, "*batch 2"], image_size: tuple[int, int]) -> Bool[Tensor, "*batch"]:
     """Test whether pixels lie in an image of this width and height."""
     return ((pixels > -0.5) & (pixels < torch.tensor(image_size) - 0.5)).all(-1)

@@ -21,7 +21,7 @@ from selfmocap.datasets.human36m import (
 from selfmocap.datasets.labelled.clip import (
     LabelledClip,
     find_files,
-    inside_image,
+    in_frame,
     keypoint_observations,
     middle,
     spread,
@@ -84,7 +84,7 @@ def _clip(
     size = open_video(video).size if has_video else _IMAGE_SIZE
     pixels = camera.project(joints)
     fps = HUMAN36M_FPS / _EVERY
-    observed = _with_limbs(keypoint_observations(pixels, inside_image(pixels, size), _SET.name, size, fps))
+    observed = _with_limbs(keypoint_observations(pixels, in_frame(pixels, size), _SET.name, size, fps))
     if has_video:
         images: Iterable[RgbImage] = (
             _undistorted(image, lens) for image in video_images(video, rows.tolist())

@@ -16,7 +16,7 @@ from selfmocap.datasets.labelled.clip import (
     SmplTruth,
     find_files,
     fit_betas,
-    inside_image,
+    in_frame,
     keypoint_observations,
     video_images,
     with_crops,
@@ -85,7 +85,7 @@ def surreal_clip(
     camera = in_camera_frame(clip.camera)
     pixels = torch.cat([camera.project(points), clip.joints_2d[frames]], dim=1)
     observed = keypoint_observations(
-        pixels, inside_image(pixels, _SIZE), WITH_JOINTS.name, _SIZE, SURREAL_FPS, chosen
+        pixels, in_frame(pixels, _SIZE), WITH_JOINTS.name, _SIZE, SURREAL_FPS, chosen
     )
     stem = path.with_name(clip.name)
     images = list(video_images(Path(f"{stem}.mp4"), chosen.tolist(), flipped=True))
