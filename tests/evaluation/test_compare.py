@@ -11,32 +11,34 @@ import torch
 from selfmocap.body_model.body import Body
 from selfmocap.body_model.motion import Motion
 from selfmocap.cli.main import main
+from selfmocap.geometry.camera import Camera
 from selfmocap.io.video import open_video
 from selfmocap.io.video_writer import write_video
 from tests.helpers.exported_files import wandering_motion
 
 pytestmark = pytest.mark.slow
 
-FRAMES = 3
+FRAMES, SIZE = 3, (320, 180)
 
 
-def shifted(body: Body, motion: Motion, metres: float) -> Motion:
-    """Move a motion to the side."""
+def filmed(body: Body, motion: Motion, metres: float) -> Motion:
+    """Move a motion to the side, before a camera of few pixels."""
     root = motion.parameters.p_world_root + torch.tensor([metres, 0.0, 0.0])
-    parameters = replace(motion.parameters, p_world_root=root)
-    return Motion.from_parameters(body, parameters, motion.camera, motion.image_size, motion.frame_times)
+    parameters, camera = replace(motion.parameters, p_world_root=root), Camera.looking_along_z(300.0, *SIZE)
+    return Motion.from_parameters(body, parameters, camera, SIZE, motion.frame_times)
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory, body: Body) -> Path:
     """A video, a capture's folder, another result that is 0.2 m to the side in fewer frames, and the truth."""
-    root, motion = tmp_path_factory.mktemp("results"), wandering_motion(body, FRAMES)
-    frames = ((None, np.full((720, 1280, 3), 90, np.uint8)) for _ in range(FRAMES))
+    root, moving = tmp_path_factory.mktemp("results"), wandering_motion(body, FRAMES)
+    motion = filmed(body, moving, 0.0)
+    frames = ((None, np.full((*SIZE[::-1], 3), 90, np.uint8)) for _ in range(FRAMES))
     write_video(root / "video.mp4", frames, 30.0)
     for path, one in (("ours/person-1", motion), ("truth", motion)):
         (root / path).mkdir(parents=True)
         one.save(root / path / "motion.npz")
-    shifted(body, motion, 0.2)[:-1].save(root / "theirs.npz")
+    filmed(body, moving, 0.2)[:-1].save(root / "theirs.npz")
     return root
 
 
@@ -62,10 +64,10 @@ def test_results_are_compared_with_each_other_and_with_the_truth(
         assert scores["absolute_mpjpe_mm"] == pytest.approx(200, abs=0.1)
         assert scores["mpjpe_mm"] == pytest.approx(0, abs=0.01) and scores["missing_frames"] == 1
     film = open_video(tmp_path / "compare.mp4")
-    assert film.size == (2 * 1280, 720) and film.declared_frames == FRAMES
+    assert film.size == (2 * SIZE[0], SIZE[1]) and film.declared_frames == FRAMES
     last = list(film.frames())[-1].image.astype(int)
     drawn = np.abs(last - 90).max(-1) > 40
-    assert drawn[:, :1280].sum() > 2000 and drawn[:, 1280:].sum() == 0
+    assert drawn[:, : SIZE[0]].sum() > 200 and drawn[:, SIZE[0] :].sum() == 0
     page = (tmp_path / "compare.html").read_text()
     assert "A: ours" in page and "B: theirs.npz (selfmocap)" in page and "200.0 mm with translation" in page
     assert "per joint with translation" in capsys.readouterr().out
