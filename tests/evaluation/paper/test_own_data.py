@@ -252,7 +252,7 @@ def test_tables_run_on_their_data(
     rows = result["rows"]
     assert rows.keys() == {row for row in ROWS if table == "table1" or "_R" not in row}
     assert rows["pretrained"]["frames"] == (1 if table == "table1" else 3)
-    assert 5 < rows["pretrained"]["mpjpe_mm"] < 300 < rows["optimisation"]["absolute_mpjpe_mm"]
+    assert 5 < rows["pretrained"]["mpjpe_mm"] < 600 < rows["optimisation"]["absolute_mpjpe_mm"]
     assert ("mpjpe_14_mm" in rows["pretrained"]) == (table == "table2")
     text = (tmp_path / f"{table}.md").read_text()
     assert "| *pretrained, the paper* | 1" in text and f"{option} {layout}" in text
