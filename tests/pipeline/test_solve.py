@@ -28,17 +28,17 @@ from selfmocap.pipeline.diagnostics import (
 )
 from selfmocap.pipeline.lens_choice import LensChoice
 from selfmocap.pipeline.moving_camera import ShotCamera
-from selfmocap.pipeline.samples import SAMPLE_BLOCK, CapturedPerson, sample_frames, spread_rows
+from selfmocap.pipeline.samples import SAMPLE_BLOCK, CapturedPerson, sample_frames
 from selfmocap.pipeline.solve import Estimate, PersonChoice
 from selfmocap.pipeline.summary import REPORT_VERSION, capture_report, read_report
-from selfmocap.tracking.observations import Observations
+from selfmocap.tracking.observations import Observations, spread_rows
 
 # ---- samples and windows --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("count", "most"), [(7, 20), (20, 20), (41, 20), (1000, 100), (18000, 1500)])
 def test_a_sample_is_spread_from_the_first_frame_to_the_last(count: int, most: int) -> None:
-    rows = spread_rows(count, most)
+    rows = spread_rows(count, most, SAMPLE_BLOCK)
     assert len(rows) <= max(most, SAMPLE_BLOCK)
     assert (rows.diff() >= 1).all()
     assert rows[0] == 0

@@ -12,9 +12,9 @@ from PIL import Image
 from selfmocap.body_model.skeleton import HAND_KEYPOINTS, keypoint_set
 from selfmocap.io.video import InputError, open_video
 from selfmocap.tracking import tracking_pass
-from selfmocap.tracking.config import ObserveConfig
+from selfmocap.tracking.config import FLOW_BLOCK, ObserveConfig
 from selfmocap.tracking.left_right_swaps import SWAP_STATES
-from selfmocap.tracking.observations import Observations
+from selfmocap.tracking.observations import Observations, spread_rows
 from selfmocap.tracking.observe import observe
 from tests.conftest import SHARED_DATA
 from tests.helpers.stick_figures import BLUE, COCO, HEIGHT, RED, WIDTH, Places, scene, stick
@@ -145,6 +145,20 @@ def test_an_interrupted_run_resumes_to_the_same_result(
     assert stages
     (only,) = observe(video, tmp_path / "out", replace(settings, people="largest"))
     assert only.is_file() and not (tmp_path / "out" / "person-2" / "observations.npz").exists()
+
+
+def test_flow_is_measured_in_the_wanted_frames_and_no_overlay_is_drawn(tmp_path: Path) -> None:
+    video, keypoints = write_clip(tmp_path)
+    settings = ObserveConfig(keypoints=keypoints, flow_frames=20, overlay=False)
+    (path,) = observe(video, tmp_path / "out", settings)
+    measured = Observations.load(path).flow_confidence.flatten(1).any(1).nonzero().squeeze(1)
+    assert measured.tolist() == spread_rows(40, 20, FLOW_BLOCK)[:-1].tolist(), (
+        "the last frame has no next one"
+    )
+    assert observe(video, tmp_path / "out", settings, lambda *_: pytest.fail("observed again")) == [path]
+    assert not (tmp_path / "out" / "observations.mp4").exists()
+    with pytest.raises(ValueError, match="flow_frames: 5; expected at least 10"):
+        ObserveConfig(flow_frames=5)
 
 
 def test_an_unfinished_run_of_another_version_is_started_again(

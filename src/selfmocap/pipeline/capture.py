@@ -37,7 +37,7 @@ from selfmocap.pipeline.capture_run import (
     remove_partial_files,
 )
 from selfmocap.pipeline.config import EPOCHS, SAMPLE_FRAMES, CaptureConfig, recorded_settings
-from selfmocap.pipeline.diagnostics import person_diagnostics
+from selfmocap.pipeline.diagnostics import MAX_IMAGE_FRAMES, person_diagnostics
 from selfmocap.pipeline.exports import export_people
 from selfmocap.pipeline.lens_choice import LensChoice, choose_lens, estimate_lens
 from selfmocap.pipeline.moving_camera import ShotCamera, find_cameras, place_in_world
@@ -56,7 +56,8 @@ from selfmocap.pipeline.solve import (
 )
 from selfmocap.pipeline.summary import capture_report
 from selfmocap.tracking.config import ObserveConfig
-from selfmocap.tracking.observe import observe
+from selfmocap.tracking.observe import OVERLAY_FILE, observe
+from selfmocap.tracking.overlay import write_overlay
 from selfmocap.visualization.overlay import write_overlay_video
 from selfmocap.visualization.report.page import write_report
 from selfmocap.visualization.report.residuals import residual_curves
@@ -101,7 +102,9 @@ def _capture(
 ) -> list[Motion]:
     weights_file = existing_file(config.weights_file)
     lens = choose_lens(open_video(video, config.input), config.focal, config.lens)
-    settings = ObserveConfig(people=config.people, quality=config.quality, input=config.input)
+    settings = ObserveConfig(
+        config.people, quality=config.quality, flow_frames=MAX_IMAGE_FRAMES, overlay=False, input=config.input
+    )
     files = observe(video, out, settings, progress)
     release_free_memory()
     remove_partial_files(out)
@@ -142,6 +145,7 @@ def finish_capture(
         job.stages, motions, processed, default_body(), job.out, job.config.formats, job.config.options
     )
     _draw(job, motions, processed, lens.lens)
+    _draw_observations(job, people, observed)
     measured = [_measure(job, *one) for one in zip(people, motions, estimates, processed, strict=True)]
     report = capture_report(
         job.name, observed, job.stages.finished.values(), people, choices, measured, motions, cameras, lens
@@ -307,6 +311,9 @@ def _provenance(job: CaptureRun, choice: PersonChoice) -> dict[str, Any]:
 
 
 def _draw(job: CaptureRun, motions: list[Motion], processed: list[StageRecord], lens: Lens) -> None:
+    if job.config.overlay == "none":
+        return
+
     def compute() -> StageOutput:
         path = job.out / "overlay.mp4"
         progress = functools.partial(job.progress, "draw")
@@ -316,6 +323,19 @@ def _draw(job: CaptureRun, motions: list[Motion], processed: list[StageRecord], 
         return {}, [path]
 
     job.stages.run("draw", {}, processed, compute)
+
+
+def _draw_observations(job: CaptureRun, people: list[CapturedPerson], observed: StageRecord) -> None:
+    if job.config.overlay != "all":
+        return
+
+    def compute() -> StageOutput:
+        path = job.out / OVERLAY_FILE
+        files = [person.observations_file for person in people]
+        write_overlay(path, open_video(job.video, job.config.input), files, job.progress)
+        return {}, [path]
+
+    job.stages.run("observations", {}, [observed], compute)
 
 
 def _measure(
@@ -351,7 +371,9 @@ def _write_page(
             entry | {when: entry[when] | {"keypoint_px_by_frame": px} for when, px in curve.items()}
             for entry, curve in zip(report["people"], curves, strict=True)
         ]
-        write_report(path, motions, default_body(), report | {"people": detailed}, job.out / "overlay.mp4")
+        overlay = None if job.config.overlay == "none" else job.out / "overlay.mp4"
+        write_report(path, motions, default_body(), report | {"people": detailed}, overlay)
         return {}, [path]
 
-    job.stages.run("page", {"report": report, "exports": list(job.config.formats)}, after, compute)
+    needs = {"report": report, "exports": list(job.config.formats), "overlay": job.config.overlay}
+    job.stages.run("page", needs, after, compute)

@@ -72,6 +72,8 @@ class CaptureConfig:
     """Formats to export: bvh, glb, usd, amass, smpl, csv, trc."""
     options: ExportOptions = field(default_factory=ExportOptions)
     """Options of the exported files."""
+    overlay: Literal["none", "bodies", "all"] = "bodies"
+    """Videos to draw: overlay.mp4 with the `bodies`, and with `all` also observations.mp4 with what was detected."""
     input: InputOptions = field(default_factory=InputOptions)
     """Options of reading the video."""
 
@@ -79,6 +81,8 @@ class CaptureConfig:
         check_formats(self.formats)
         if self.quality not in EPOCHS:
             raise ValueError(f"quality: {self.quality!r}; expected {', '.join(EPOCHS)}")
+        if self.overlay not in ("none", "bodies", "all"):
+            raise ValueError(f"overlay: {self.overlay!r}; expected none, bodies or all")
         check_lens(self.focal, self.lens)
         for metres in self.statures:
             if not MIN_STATURE <= metres <= MAX_STATURE:
@@ -106,7 +110,7 @@ class CaptureConfig:
         if len(self.statures) > people:
             raise ValueError(
                 f"--height has {len(self.statures)} values ({self.height}), and {people} people are captured; "
-                "give at most one value a person, in the order of their numbers in observations.mp4"
+                "give at most one value a person, in the order of their numbers in observations.mp4 (see --overlay all)"
             )
 
     @property
@@ -120,7 +124,7 @@ class CaptureConfig:
 
 def recorded_settings(config: CaptureConfig) -> dict[str, str]:
     """Return the settings that the motion depends on; the weights are identified by their SHA-256 instead."""
-    others = {"weights", "formats", "options"}
+    others = {"weights", "formats", "options", "overlay"}
     # Former versions had none of these.
     default = CaptureConfig()
     others |= {n for n in ("input", "lens", "postprocess") if getattr(config, n) == getattr(default, n)}

@@ -15,12 +15,13 @@ from selfmocap.losses.reprojection import body_mask, has_next_frame, reproject
 from selfmocap.losses.self_supervised import compare, intersection_over_union
 from selfmocap.pipeline.postprocessing.scale import stature
 from selfmocap.pipeline.postprocessing.smoothness_metrics import smoothness_metrics
-from selfmocap.pipeline.samples import CapturedPerson, spread_rows
+from selfmocap.pipeline.samples import CapturedPerson
 from selfmocap.tracking.confidence import VISIBLE
-from selfmocap.tracking.observations import Observations
+from selfmocap.tracking.config import FLOW_BLOCK
+from selfmocap.tracking.observations import Observations, spread_rows
 
-_MAX_IMAGE_FRAMES, _IMAGE_BLOCK = 120, 10
-"""Frames whose masks and flow are compared, and how many of them are consecutive."""
+MAX_IMAGE_FRAMES = 120
+"""Frames whose masks and flow are compared."""
 _MAX_RESIDUAL_PX = 8.0
 """A frame with a larger residual, or a confidence below VISIBLE, is reported by `low_confidence_ranges`."""
 
@@ -48,7 +49,7 @@ def motion_diagnostics(motion: Motion, person: CapturedPerson, body: Body) -> di
     `flow_px` (px of the crop per frame) are means over some frames, None without masks or flow. The others are the
     `smoothness_metrics`."""
     px, confidence = keypoint_residuals_px(motion, person.observations)
-    rows = spread_rows(len(person.observations), _MAX_IMAGE_FRAMES, _IMAGE_BLOCK)
+    rows = spread_rows(len(person.observations), MAX_IMAGE_FRAMES, FLOW_BLOCK)
     iou, flow_px = _image_scores(motion, person.rows(rows), body)
     return {
         "keypoint_px": _rounded((px * confidence).sum() / confidence.sum()),
@@ -80,7 +81,7 @@ def _image_scores(motion: Motion, observations: Observations, body: Body) -> tup
     observations = observations.in_set(DEFAULT_KEYPOINTS.name)
     motion = motion[torch.isin(motion.frame_index, observations.frame_index)]
     overlaps, flows = [], []
-    for rows in torch.arange(len(motion)).split(_IMAGE_BLOCK):
+    for rows in torch.arange(len(motion)).split(FLOW_BLOCK):
         estimate, observed = motion[rows], observations[rows]
         if observed.masks is not None:
             certain = (

@@ -226,7 +226,7 @@ def doubt_warning(person: CheckedPerson) -> str | None:
         return None
     return (
         f"{person.name}: the detector doubts (mean confidence {confidence:.2f} of the better half of the keypoints); "
-        "it may be no person: look at observations.mp4, and try --quality best, or fewer --people"
+        "it may be no person: look at observations.mp4 (see --overlay all), and try --quality best, or fewer --people"
     )
 
 
@@ -242,8 +242,8 @@ def lost_warning(person: CheckedPerson, others: Sequence[CheckedPerson]) -> str 
         rivals = [one.observations for one in others if one is not person]
         if _is_inside(seen, row) and not any(_touches(seen, row, other, frame) for other in rivals):
             return (
-                f"{person.name} is lost after frame {frame} although plainly visible there; look at observations.mp4, "
-                "and try --quality best"
+                f"{person.name} is lost after frame {frame} although plainly visible there; "
+                "look at observations.mp4 (see --overlay all), and try --quality best"
             )
     return None
 

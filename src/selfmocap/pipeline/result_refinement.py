@@ -24,7 +24,7 @@ from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
 from selfmocap.geometry.camera import NEAREST_DEPTH, Camera, project
 from selfmocap.geometry.tensors import concat
 from selfmocap.models.frame import FrameInputs
-from selfmocap.pipeline.samples import spread_rows
+from selfmocap.pipeline.samples import SAMPLE_BLOCK
 from selfmocap.pipeline.solve import REFINE_WINDOW, WINDOW_OVERLAP, append_blended
 from selfmocap.tracking.confidence import VISIBLE
 from selfmocap.tracking.observations import Observations
@@ -146,7 +146,7 @@ def refine_bodies(
     The fit without a tenth of the keypoints is compared with the given bodies on that tenth. Only if its error is
     smaller, the fit to all keypoints is kept."""
     config = config or FitConfig()
-    rows = spread_rows(len(observations), _SAMPLE_FRAMES)
+    rows = spread_rows(len(observations), _SAMPLE_FRAMES, SAMPLE_BLOCK)
     split, full = split_and_full([clip_for_fitting(observations[rows], camera)])
     fitted, better, before, after = fit_if_better(
         body, _with_betas_by_frame(given[rows]), split, full, config

@@ -14,7 +14,13 @@ from selfmocap.geometry.camera import Camera
 from selfmocap.geometry.lens import Lens
 from selfmocap.models.estimator import Estimator, frame_network_of
 from selfmocap.models.inference import network_inputs
-from selfmocap.tracking.observations import IMAGE_FIELDS, Observations, iterate_windows, load_rows
+from selfmocap.tracking.observations import (
+    IMAGE_FIELDS,
+    Observations,
+    iterate_windows,
+    load_rows,
+    spread_rows,
+)
 from selfmocap.tracking.undistortion import undistort_observations
 
 SAMPLE_BLOCK = 30
@@ -94,15 +100,7 @@ def sample_frames(
     clips = []
     for person in people:
         frames = len(person.observations)
-        rows = spread_rows(frames, max(max_frames * frames // total, SAMPLE_BLOCK))
+        rows = spread_rows(frames, max(max_frames * frames // total, SAMPLE_BLOCK), SAMPLE_BLOCK)
         clips.append(person.clip(person.rows(rows, images), network))
     split, full = split_and_full(clips)
     return split.to(device), full.to(device)
-
-
-def spread_rows(count: int, max_rows: int, block: int = SAMPLE_BLOCK) -> Int[Tensor, " rows"]:
-    """Return all rows of `count`, or blocks of consecutive rows at even distances, about `max_rows` in all."""
-    if count <= max_rows:
-        return torch.arange(count)
-    starts = torch.linspace(0, count - block, max(max_rows // block, 1)).round().long()
-    return (starts[:, None] + torch.arange(block)).flatten().unique()

@@ -15,6 +15,7 @@ from selfmocap.io.progress import ProgressCallback
 from selfmocap.io.spool import Spool
 from selfmocap.io.stopwatch import Stopwatch
 from selfmocap.io.video import Frame, Video
+from selfmocap.tracking.config import FLOW_BLOCK
 from selfmocap.tracking.crop_boxes import smoothed_boxes
 from selfmocap.tracking.detections_store import (
     TrackedDetection,
@@ -28,6 +29,7 @@ from selfmocap.tracking.detectors.window import RgbImage, crop_window
 from selfmocap.tracking.hand_pass import HandSpools, detect_hands
 from selfmocap.tracking.left_right_swaps import undo_swaps
 from selfmocap.tracking.masks import Mask, box_window, person_mask
+from selfmocap.tracking.observations import spread_rows
 from selfmocap.tracking.optical_flow import WORK_SIZE, CropFlow, FlowMethod, crop_flow
 from selfmocap.tracking.precomputed import PrecomputedFlow, PrecomputedMasks
 
@@ -134,6 +136,8 @@ class CropSources:
     masks: PrecomputedMasks | None
     """None for the detector's masks."""
     flow: PrecomputedFlow | FlowMethod
+    flow_frames: int | None
+    """See `ObserveConfig`."""
     hands: HandDetector | None
     """None where the keypoints of the body do not say where hands are."""
 
@@ -156,16 +160,24 @@ def extract_crops(
     starts = [int(p.frame_index[len(s.crops)]) for p, s in people if len(s.crops) < len(p.frame_index)]
     if not starts:
         return
+    flow_rows = [_flow_rows(person, sources.flow_frames) for person, _ in people]
     detections_by_frame = _detections_by_frame(folder, min(starts))
     for frame, following in _pairs(watch.timed("decode", prefetched(video.frames(min(starts))))):
         detections = next(detections_by_frame, [])
         if following is not None and following.index in shot_starts:
             following = None
-        for person, spools in people:
+        for (person, spools), rows in zip(people, flow_rows, strict=True):
             row = person.row(frame.index)
             if row is not None and row == len(spools.crops):
-                _append_row(frame, following, detections, person, row, spools, sources, watch)
+                after = following if row in rows else None
+                _append_row(frame, after, detections, person, row, spools, sources, watch)
         progress("crops, masks and flow", frame.index + 1, video.declared_frames)
+
+
+def _flow_rows(person: TrackedPerson, max_frames: int | None) -> set[int]:
+    """Return the rows of a person in which flow is measured."""
+    count = len(person.frame_index)
+    return set(spread_rows(count, count if max_frames is None else max_frames, FLOW_BLOCK).tolist())
 
 
 def _detections_by_frame(folder: Path, first: int) -> Iterator[list[TrackedDetection]]:
@@ -261,7 +273,7 @@ def _flow(
     large: RgbImage,
     source: PrecomputedFlow | FlowMethod,
 ) -> CropFlow:
-    """Compute the flow of a crop to the next frame; of confidence 0 in the last frame and where a frame is damaged."""
+    """Compute the flow of a crop to the next frame; of confidence 0 without one, and where a frame is damaged."""
     side = (CROP_SIZE, CROP_SIZE)
     unknown = CropFlow(np.zeros((*side, 2), np.float32), np.zeros(side, np.float32), np.nan, np.nan)
     if following is None or frame.corrupt or following.corrupt:

@@ -238,6 +238,14 @@ def load_rows(
     return concat_observations(parts)
 
 
+def spread_rows(count: int, max_rows: int, block: int) -> Int[Tensor, " rows"]:
+    """Return all rows of `count`, or blocks of consecutive rows at even distances, about `max_rows` in all."""
+    if count <= max_rows:
+        return torch.arange(count)
+    starts = torch.linspace(0, count - block, max(max_rows // block, 1)).round().long()
+    return (starts[:, None] + torch.arange(block)).flatten().unique()
+
+
 def _tensors(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     """Convert the arrays of a file to tensors; masks are unpacked, flow is converted to single precision."""
     unpacked = {

@@ -2,8 +2,6 @@
 
 import logging
 import shutil
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,13 +10,11 @@ import numpy as np
 
 from selfmocap.body_model.skeleton import HAND_SIDES, KeypointSet
 from selfmocap.io.files import InputError, printable_path, read_json_object, sha256_of_path, write_json
-from selfmocap.io.input_options import InputOptions
 from selfmocap.io.memory import peak_memory_gb
-from selfmocap.io.prefetch import prefetched
 from selfmocap.io.progress import ProgressCallback, no_progress
 from selfmocap.io.spool import write_npz_from_spools
 from selfmocap.io.stopwatch import Stopwatch
-from selfmocap.io.video import Frame, Video, open_video
+from selfmocap.io.video import Video, open_video
 from selfmocap.io.video_source import VideoInput, local_video
 from selfmocap.tracking.config import ObserveConfig
 from selfmocap.tracking.crop_pass import (
@@ -36,10 +32,11 @@ from selfmocap.tracking.hand_pass import has_hand_places
 from selfmocap.tracking.left_right_swaps import SWAP_STATES
 from selfmocap.tracking.observations import OBSERVATIONS_FORMAT, OBSERVATIONS_VERSION
 from selfmocap.tracking.optical_flow import FlowMethod, dis_flow, raft_flow
-from selfmocap.tracking.overlay import PersonOverlay, write_overlay
+from selfmocap.tracking.overlay import write_overlay
 from selfmocap.tracking.precomputed import PrecomputedFlow, PrecomputedKeypoints, PrecomputedMasks
 from selfmocap.tracking.tracking_pass import TrackingResult, track_video
 
+OVERLAY_FILE = "observations.mp4"
 _INTERMEDIATE_VERSION = 5
 """Version of the intermediate files in `.observe`; a run does not resume after files of another version."""
 _REPORT_VERSION = 4
@@ -60,9 +57,10 @@ def observe(
 
     The video is a path, an open binary file, or `-` for standard input.
 
-    Also writes `observations.mp4` (the video with the observations drawn on it) and, last, `observations.json` (counts,
-    timings). An interrupted run is resumed; a finished one with the same video and settings is not repeated. Memory
-    does not grow with the video beyond a kilobyte per frame and person.
+    Also writes `observations.mp4` (the video with the observations drawn on it, if asked for) and, last,
+    `observations.json` (counts, timings). An interrupted run is resumed; a finished one with the same video and
+    settings is not repeated.
+    Memory does not grow with the video beyond a kilobyte per frame and person.
 
     Raises FileNotFoundError or InputError if the video or a precomputed file cannot be read or no person is tracked;
     ImportError if an optional detector is not installed."""
@@ -76,8 +74,10 @@ def _observe(
     video: Video, out: Path, settings: ObserveConfig, max_people: int | None, progress: ProgressCallback
 ) -> list[Path]:
     fingerprint = {"video": sha256_of_path(video.path), **_plain(settings)}
-    if (finished := _finished(out, fingerprint)) is not None:
+    drawn = not settings.overlay or (out / OVERLAY_FILE).is_file()
+    if drawn and (finished := _finished(out, fingerprint)) is not None:
         return finished
+    (out / OVERLAY_FILE).unlink(missing_ok=True)
     detector = (
         PrecomputedKeypoints(settings.keypoints)
         if settings.keypoints
@@ -86,6 +86,7 @@ def _observe(
     sources = CropSources(
         masks=PrecomputedMasks(settings.masks) if settings.masks else None,
         flow=PrecomputedFlow(settings.flow_folder) if settings.flow_folder else _flow_method(settings.flow),
+        flow_frames=settings.flow_frames,
         hands=HandDetector() if has_hand_places(detector.points) else None,
     )
     parts, watch = _parts_folder(out, fingerprint), Stopwatch()
@@ -102,13 +103,11 @@ def _observe(
     people = [(person, open_spools(parts, person, has_masks, sources.hands is not None)) for person in people]
     starts = {shot.first_frame for shot in result.shots}
     extract_crops(video, people, parts, sources, watch, progress, starts)
-    with ThreadPoolExecutor(1) as pool:
-        writing = [pool.submit(_write, parts, video, *person, detector.points) for person in people]
+    with watch.stage("write"):
+        written = [_write(parts, video, *person, detector.points) for person in people]
+    if settings.overlay:
         with watch.stage("overlay"):
-            frames = _overlay_frames(video, people, progress)
-            write_overlay(out / "observations.mp4", frames, detector.points, video.fps)
-        with watch.stage("write"):
-            written = [path.result() for path in writing]
+            write_overlay(out / OVERLAY_FILE, video, written, progress)
     paths = [
         _move(path, out / f"person-{person.number}")
         for path, (person, _) in zip(written, people, strict=True)
@@ -138,8 +137,11 @@ def _flow_method(name: str) -> FlowMethod:
 def _plain(settings: ObserveConfig) -> dict[str, Any]:
     """Convert settings to JSON data, paths to the hashes of their files."""
     values = asdict(settings)
-    if settings.input == InputOptions():
-        del values["input"]  # Former versions had none.
+    del values["overlay"]
+    # Former versions had none of these.
+    for name in ("input", "flow_frames"):
+        if getattr(settings, name) == getattr(ObserveConfig(), name):
+            del values[name]
     for name in ("keypoints", "masks", "flow_folder"):
         values[name] = sha256_of_path(values[name]) if values[name] else None
     return values | {"person_box": list(settings.person_box) if settings.person_box else None}
@@ -191,6 +193,7 @@ def _write(
         "keypoint_set": points.name,
         "keypoints": person.keypoints.astype(np.float32),
         "keypoint_confidence": person.confidence.astype(np.float32),
+        "swapped": person.swaps > 0,
     }
     write_npz_from_spools(path, arrays, spools.observed())
     return path
@@ -199,33 +202,6 @@ def _write(
 def _move(path: Path, folder: Path) -> Path:
     folder.mkdir(exist_ok=True)
     return path.replace(folder / "observations.npz")
-
-
-def _overlay_frames(
-    video: Video, people: list[tuple[TrackedPerson, PersonSpools]], progress: ProgressCallback
-) -> Iterator[tuple[Frame, list[PersonOverlay]]]:
-    """Yield each frame with what is drawn on it."""
-    for frame in prefetched(video.frames()):
-        yield (
-            frame,
-            [_person_overlay(p, s, row) for p, s in people if (row := p.row(frame.index)) is not None],
-        )
-        progress("overlay", frame.index + 1, video.declared_frames)
-
-
-def _person_overlay(person: TrackedPerson, spools: PersonSpools, row: int) -> PersonOverlay:
-    packed = None if spools.masks is None else spools.masks.read(row, row + 1)[0]
-    return PersonOverlay(
-        number=person.number,
-        box=person.boxes[row],
-        keypoints=person.keypoints[row],
-        confidence=person.confidence[row],
-        swapped=bool(person.swaps[row]),
-        mask=None if packed is None else np.unpackbits(packed, axis=-1).astype(bool),
-        flow=spools.flow.read(row, row + 1)[0],
-        flow_confidence=spools.flow_confidence.read(row, row + 1)[0],
-        hands=None if spools.hands is None else spools.hands.read(row),
-    )
 
 
 def _write_report(

@@ -1,19 +1,23 @@
 """Draw observations over the video: boxes, identities, keypoints, masks, flow, hands."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from selfmocap.body_model.skeleton import HAND_KEYPOINTS, KeypointSet
+from selfmocap.body_model.skeleton import HAND_KEYPOINTS, KeypointSet, keypoint_set
 from selfmocap.geometry.camera import CROP_SIZE
-from selfmocap.io.video import Frame
+from selfmocap.io.npz import read_npz
+from selfmocap.io.prefetch import prefetched
+from selfmocap.io.progress import ProgressCallback, no_progress
+from selfmocap.io.video import Video
 from selfmocap.io.video_writer import write_video
 from selfmocap.tracking.confidence import DETECTED, VISIBLE
 from selfmocap.tracking.detectors.window import RgbImage
 from selfmocap.tracking.hand_pass import Hands
+from selfmocap.tracking.observations import Observations, iterate_windows
 
 _COLOURS = (
     (255, 176, 0),
@@ -25,6 +29,8 @@ _COLOURS = (
     (140, 210, 40),
 )
 _MAX_SIDE_PX = 1280
+_WINDOW = 64
+"""Frames whose observations are read at once."""
 _ARROW_STEP_PX = 16
 """Distance between two arrows of flow, px of the crop."""
 _ARROW_SCALE = 2
@@ -53,11 +59,51 @@ class PersonOverlay:
 
 
 def write_overlay(
-    path: Path, drawn: Iterator[tuple[Frame, list[PersonOverlay]]], points: KeypointSet, fps: float
+    path: Path, video: Video, files: Sequence[Path], progress: ProgressCallback = no_progress
 ) -> None:
-    """Write the frames as an mp4, with their people drawn on them (see `write_video`)."""
-    images = ((frame.time, draw_people(frame.image, people, points)) for frame, people in drawn)
-    write_video(path, images, fps)
+    """Write the video as an mp4 with the people of `observations.npz` files, the first with the number 1, drawn on it
+    (see `write_video`)."""
+    points = keypoint_set(Observations.load(files[0], images=()).keypoint_set)
+    people = [_overlays(number, file) for number, file in enumerate(files, start=1)]
+
+    def images() -> Iterator[tuple[float, RgbImage]]:
+        following = [next(person, None) for person in people]
+        for frame in prefetched(video.frames()):
+            present = []
+            for index, item in enumerate(following):
+                if item is not None and item[0] == frame.index:
+                    present.append(item[1])
+                    following[index] = next(people[index], None)
+            yield frame.time, draw_people(frame.image, present, points)
+            progress("overlay", frame.index + 1, video.declared_frames)
+
+    write_video(path, images(), video.fps)
+
+
+def _overlays(number: int, file: Path) -> Iterator[tuple[int, PersonOverlay]]:
+    """Yield each frame of a person with what is drawn in it."""
+    swapped = read_npz(file, {"swapped"}).get("swapped")
+    for begin, seen in iterate_windows(file, _WINDOW, images=("masks", "flow", "flow_confidence")):
+        hands = (seen.hand_keypoints, seen.hand_positions, seen.hand_confidence)
+        for row, frame in enumerate(seen.frame_index.tolist()):
+            yield (
+                frame,
+                PersonOverlay(
+                    number=number,
+                    box=seen.boxes[row].numpy(),
+                    keypoints=seen.keypoints[row].numpy(),
+                    confidence=seen.keypoint_confidence[row].numpy(),
+                    swapped=swapped is not None and bool(swapped[begin + row]),
+                    mask=None if seen.masks is None else seen.masks[row].numpy(),
+                    flow=None if seen.flow is None else seen.flow[row].numpy(),
+                    flow_confidence=None
+                    if seen.flow_confidence is None
+                    else seen.flow_confidence[row].numpy(),
+                    hands=None
+                    if hands[0] is None
+                    else Hands(*(part[row].numpy() for part in hands if part is not None)),
+                ),
+            )
 
 
 def draw_people(image: RgbImage, people: list[PersonOverlay], points: KeypointSet) -> RgbImage:

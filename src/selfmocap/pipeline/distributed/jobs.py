@@ -80,7 +80,8 @@ class CaptureJob:
         with download(self.source, path.parent, lambda done: progress("download", done, 0)) as video:
             people = capture(video, path, self.config, progress, self.device)
         shutil.rmtree(path / ".capture")
-        write_thumbnail(path / "overlay.mp4", out, self.name)
+        if self.config.overlay != "none":
+            write_thumbnail(path / "overlay.mp4", out, self.name)
         report = read_report(path / "report.json")
         frames, fps = report["video"]["frames"], report["video"]["fps"]
         return {
