@@ -153,6 +153,20 @@ def test_another_export_repeats_no_other_stage(
 
 
 @pytest.mark.slow
+def test_videos_are_drawn_where_asked_for_without_repeating_other_stages(
+    again: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module, name in ((solve, "adapt"), (solve, "fit"), (capture, "postprocess")):
+        monkeypatch.setattr(module, name, None)
+    assert redo(again, weights, "--formats", "bvh", "--overlay", "all") == 0
+    with av.open(str(again / "out" / "observations.mp4")) as drawn:
+        assert sum(1 for _ in drawn.decode(video=0)) == FRAMES
+    assert "<video" in (again / "out" / "report.html").read_text()
+    assert redo(again, weights, "--formats", "bvh", "--overlay", "none") == 0
+    assert "<video" not in (again / "out" / "report.html").read_text()
+
+
+@pytest.mark.slow
 def test_another_height_repeats_postprocessing_but_not_adaptation(
     again: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

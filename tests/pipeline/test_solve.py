@@ -203,7 +203,7 @@ def test_the_report_warns_of_partly_visible_people(standing: Motion, body: Body,
         },
         0.5,
     )
-    choice = PersonChoice(False, True, False, [0.0] * 16, None, 1.00001)
+    choice = PersonChoice(False, True, False, (0.0,) * 16, None, 1.00001)
     seen_in_shots = {
         "video": video,
         "shots": [{"first_frame": 0, "last_frame": 1}, {"first_frame": 2, "last_frame": 2}],

@@ -128,7 +128,7 @@ def _train(
     """Train a copy of `network`, whose estimate is `first` with the clips' `shapes`."""
     config = _fit_windows(network, config)
     adapted = copy.deepcopy(network).eval().requires_grad_(True)
-    optimizer = torch.optim.Adam(adapted.parameters(), lr=config.learning_rate, betas=(0.9, 0.99))
+    optimizer = torch.optim.Adam(adapted.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), fused=True)
     generator = torch.Generator().manual_seed(config.seed)
     per_epoch = max(1, round(len(data) / (config.window * config.windows)))
     steps = config.epochs * per_epoch

@@ -144,7 +144,7 @@ def rescale_depth_for_shape(
 def _optimizer(config: FitConfig, frames: list[Tensor], shapes: list[Tensor]) -> torch.optim.Optimizer:
     if config.optimizer == "adam":
         groups = [{"params": frames}, {"params": shapes, "lr": _SHAPE_LEARNING_RATE}]
-        return torch.optim.Adam(groups, lr=config.learning_rate, betas=(0.9, 0.99))
+        return torch.optim.Adam(groups, lr=config.learning_rate, betas=(0.9, 0.99), fused=True)
     return torch.optim.SGD(frames + shapes, lr=config.learning_rate)
 
 

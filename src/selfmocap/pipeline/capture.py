@@ -116,7 +116,7 @@ def _capture(
     lens, people, cameras = _load_people(job, [path.parent for path in files], observed, lens)
     config.check_people(len(people))
     chosen = _choose(job, people, _adapt(job, people, observed))
-    choices = [PersonChoice(**choice) for choice in chosen.result["people"]]
+    choices = [PersonChoice.from_json(choice) for choice in chosen.result["people"]]
     estimates = [_refine(job, *one, chosen) for one in zip(people, choices, strict=True)]
     load = functools.partial(load_motion, job, when="after")
     cameras = [place_in_world(stages, camera, load, estimates) for camera in cameras]
@@ -235,7 +235,7 @@ def _choose(job: CaptureRun, people: list[CapturedPerson], adapted: StageRecord)
     def compute() -> StageOutput:
         network = _load_adapted(job, "adapted.safetensors")
         choices = select_models(_solver(job), network, people, job.progress)
-        return {"people": [asdict(choice) for choice in choices]}, []
+        return {"people": [choice.as_json() for choice in choices]}, []
 
     return job.stages.run("choose", {**_model_needs(job, people), "refine": refinements}, [adapted], compute)
 

@@ -105,7 +105,7 @@ def _refine_result(
         for person, (one, _) in zip(people, pairs, strict=True)
     ]
     cameras = [_place(job, camera, motion_of, estimates) for camera in cameras]
-    choices = [PersonChoice(**stage.result["choice"]) for stage in estimates]
+    choices = [PersonChoice.from_json(stage.result["choice"]) for stage in estimates]
     return finish_capture(job, cameras, choices, estimates, observed, lens)
 
 
@@ -208,9 +208,9 @@ def _refine(
         path = job.file(f"person-{person.number}.npz")
         Estimate(before, found.bodies).save(path)
         px = [value if value == value else None for value in (found.before_px, found.after_px)]
-        choice = PersonChoice(False, found.refined, False, found.bodies.betas.tolist(), *px)
+        choice = PersonChoice(False, found.refined, False, tuple(found.bodies.betas.tolist()), *px)
         job.progress("refine", person.number, person.number)
-        return {"choice": asdict(choice)}, [path]
+        return {"choice": choice.as_json()}, [path]
 
     needs: dict[str, Any] = {
         "version": __version__,

@@ -4,8 +4,9 @@ The network adapts to a sample of their frames. On the same sample, held-out key
 refinements for each person. The selected ones are then applied to all frames, a window at a time."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -70,12 +71,21 @@ class PersonChoice:
     """Refine the network's estimate."""
     low_smoothness: bool
     """Refine an accepted estimate with `REFINE_LOW_SMOOTHNESS`."""
-    betas: list[float]
+    betas: tuple[float, ...]
     """The shape of the whole clip."""
     before_px: float | None
     """Held-out error of the original network, px of the 128 px crop; None without held-out keypoints."""
     after_px: float | None
     """Held-out error of the selected estimate."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return JSON data for `from_json`."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "PersonChoice":
+        """Read the data of `as_json`."""
+        return cls(**data | {"betas": tuple(data["betas"])})
 
     @property
     def refinement(self) -> FitConfig:
@@ -153,7 +163,7 @@ def _select(solver: Solver, adapted: Estimator | None, data: FittingData) -> Per
         accepted,
         refined,
         low_smoothness,
-        estimate.betas[0].tolist(),
+        tuple(estimate.betas[0].tolist()),
         before if before == before else None,
         after if after == after else None,
     )

@@ -63,16 +63,16 @@ def _refine(
     """Move each point (fractions of the window) to the mean of its heatmap around it, if the heatmap peaks there.
 
     The refinement of MediaPipe's graph; without it, keypoints are 8 to 9 px of 256 off."""
-    size = heatmaps.shape[0]
-    refined = points.copy()
+    size, reach = heatmaps.shape[0], np.arange(-_REFINEMENT_REACH, _REFINEMENT_REACH + 1)
     cells = np.floor(points * size).astype(int)
-    for n in np.flatnonzero(((cells >= 0) & (cells < size)).all(axis=-1)):
-        column, row = cells[n]
-        left, top = max(column - _REFINEMENT_REACH, 0), max(row - _REFINEMENT_REACH, 0)
-        window = heatmaps[top : row + _REFINEMENT_REACH + 1, left : column + _REFINEMENT_REACH + 1, n]
-        weights = sigmoid(window)
-        if weights.max() >= _MIN_PEAK:
-            down, across = np.indices(weights.shape)
-            mean = [((across + left) * weights).sum(), ((down + top) * weights).sum()]
-            refined[n] = np.array(mean) / (weights.sum() * size)
-    return refined
+    columns, rows = cells[:, :1] + reach, cells[:, 1:] + reach
+    across, down = columns.clip(0, size - 1)[:, None, :], rows.clip(0, size - 1)[:, :, None]
+    known = (across == columns[:, None, :]) & (down == rows[:, :, None])
+    weights = known * sigmoid(heatmaps[down, across, np.arange(len(points))[:, None, None]])
+    total = weights.sum(axis=(1, 2))
+    peaks = ((cells >= 0) & (cells < size)).all(axis=-1) & (weights.max(axis=(1, 2)) >= _MIN_PEAK)
+    sums = np.stack(
+        [np.einsum("nij,nj->n", weights, columns), np.einsum("nij,ni->n", weights, rows)], axis=-1
+    )
+    refined = sums / np.where(peaks, total * size, 1)[:, None]
+    return np.where(peaks[:, None], refined, points).astype(points.dtype)
