@@ -1,8 +1,10 @@
 """Draw observations over the video: boxes, identities, keypoints, masks, flow, hands."""
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -84,26 +86,29 @@ def _overlays(number: int, file: Path) -> Iterator[tuple[int, PersonOverlay]]:
     """Yield each frame of a person with what is drawn in it."""
     swapped = read_npz(file, {"swapped"}).get("swapped")
     for begin, seen in iterate_windows(file, _WINDOW, images=("masks", "flow", "flow_confidence")):
-        hands = (seen.hand_keypoints, seen.hand_positions, seen.hand_confidence)
         for row, frame in enumerate(seen.frame_index.tolist()):
+            of_row = functools.partial(_of_row, seen, row)
+            hands = Hands(of_row("hand_keypoints"), of_row("hand_positions"), of_row("hand_confidence"))
             yield (
                 frame,
                 PersonOverlay(
-                    number=number,
-                    box=seen.boxes[row].numpy(),
-                    keypoints=seen.keypoints[row].numpy(),
-                    confidence=seen.keypoint_confidence[row].numpy(),
-                    swapped=swapped is not None and bool(swapped[begin + row]),
-                    mask=None if seen.masks is None else seen.masks[row].numpy(),
-                    flow=None if seen.flow is None else seen.flow[row].numpy(),
-                    flow_confidence=None
-                    if seen.flow_confidence is None
-                    else seen.flow_confidence[row].numpy(),
-                    hands=None
-                    if hands[0] is None
-                    else Hands(*(part[row].numpy() for part in hands if part is not None)),
+                    number,
+                    of_row("boxes"),
+                    of_row("keypoints"),
+                    of_row("keypoint_confidence"),
+                    swapped is not None and bool(swapped[begin + row]),
+                    of_row("masks"),
+                    of_row("flow"),
+                    of_row("flow_confidence"),
+                    None if seen.hand_keypoints is None else hands,
                 ),
             )
+
+
+def _of_row(observations: Observations, row: int, name: str) -> Any:
+    """Return a field of one frame; None if it was not measured."""
+    values = getattr(observations, name)
+    return None if values is None else values[row].numpy()
 
 
 def draw_people(image: RgbImage, people: list[PersonOverlay], points: KeypointSet) -> RgbImage:
