@@ -13,8 +13,9 @@ from typing import Any
 
 from selfmocap.io.progress import ProgressCallback
 from selfmocap.pipeline.distributed.cluster import cluster
-from selfmocap.pipeline.distributed.jobs import WORK, recover
+from selfmocap.pipeline.distributed.jobs import WORK
 from selfmocap.pipeline.distributed.manifest import Manifest
+from selfmocap.pipeline.distributed.output import FolderOutput
 from selfmocap.pipeline.distributed.schedule import Tally, WorkerPool, run_all
 
 
@@ -73,8 +74,9 @@ class Niceness(Pause):
 def run(jobs: Iterable[Pause], pool: WorkerPool, out: Path) -> Tally:
     (out / WORK).mkdir(parents=True, exist_ok=True)
     with Manifest(out / "manifest.jsonl", {}) as manifest:
-        recover(out, manifest)
-        return run_all(jobs, pool, out, manifest, lambda tally, working: None)
+        output = FolderOutput(out)
+        output.recover(manifest)
+        return run_all(jobs, pool, output, manifest, lambda tally, working: None)
 
 
 def results(out: Path) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from rich.console import Console
@@ -22,7 +21,7 @@ _MAX_JOB_BARS = 8
 
 def capture_many_command(
     sources: Annotated[Positional[tuple[str, ...]], arg(metavar="SOURCES")],
-    out: Annotated[Path, arg(aliases=["-o"])],
+    out: Annotated[str, arg(aliases=["-o"], metavar="PATH|URL")],
     batch: Annotated[BatchConfig, arg(name="")],
     config: Annotated[CaptureConfig, arg(name="")],
 ) -> int:
@@ -30,7 +29,8 @@ def capture_many_command(
 
     Args:
         sources: Videos, folders, globs, .txt lists with one source per line, or URLs (http, https, s3, gs).
-        out: Output folder that all machines can read and write. An interrupted run resumes there.
+        out: Output folder that all machines can read and write, or a URL (s3://bucket/folder, gs://...). An interrupted
+            run resumes there.
     """
     from selfmocap.pipeline.distributed.many import capture_many
 

@@ -9,7 +9,7 @@ import random
 import tarfile
 import tempfile
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,9 +43,9 @@ class PseudoLabel:
     motion: Motion
 
 
-def write_shard(path: Path, captures: Sequence[Path], progress: ProgressCallback) -> int:
+def write_shard(path: Path, captures: Iterable[Path], progress: ProgressCallback) -> int:
     """Write the samples of captures (folders with `person-N`) to a shard, and return their number. The same captures
-    give the same bytes."""
+    give the same bytes. A capture is read before the next is asked for."""
     count = 0
     with atomic_write(path) as partial, tarfile.open(partial, "w", format=tarfile.USTAR_FORMAT) as tar:
         for done, capture in enumerate(captures, start=1):
@@ -57,7 +57,7 @@ def write_shard(path: Path, captures: Sequence[Path], progress: ProgressCallback
                         member.size = len(data)
                         tar.addfile(member, io.BytesIO(data))
                     count += 1
-            progress("label", done, len(captures))
+            progress("label", done, 0)
     return count
 
 

@@ -13,6 +13,9 @@ from selfmocap.tracking.config import Quality
 
 MIN_STATURE, MAX_STATURE = 0.5, 2.6
 """Metres."""
+RESULT_KINDS = ("motion", "exports", "observations", "overlay", "observed", "report")
+"""Kinds of files of a capture's result: motion.npz, the exports, observations.npz, overlay.mp4, observations.mp4 and
+report.html."""
 
 EPOCHS: dict[Quality, int] = {"fast": 0, "balanced": 80, "best": 240}
 """Epochs of adaptation."""
@@ -210,7 +213,26 @@ class BatchConfig:
     """Also write WebDataset shards of 2D tracks, masks and motions, for training."""
     retry: bool = False
     """Also retry videos that failed twice."""
+    keep: str = ",".join(RESULT_KINDS)
+    """Kinds of files to keep, with commas between them: motion,exports,observations,overlay,observed,report. What is
+    not kept is not drawn. report.json is always kept."""
+    scratch: Path | None = None
+    """Folder of each machine for unfinished captures and downloads where --out is a bucket; None is the system's
+    temporary folder."""
+
+    @property
+    def kept(self) -> frozenset[str]:
+        """The kinds of files to keep."""
+        return frozenset(self.keep.split(","))
 
     def __post_init__(self) -> None:
+        if not self.kept <= set(RESULT_KINDS):
+            raise ValueError(
+                f"keep: {self.keep!r}; expected some of {','.join(RESULT_KINDS)}, with commas between them"
+            )
+        if self.pseudo_labels and not {"motion", "observations"} <= self.kept:
+            raise ValueError(
+                f"pseudo-labels need motion and observations, found --keep {self.keep}; keep both"
+            )
         if self.workers is not None and self.workers < 1:
             raise ValueError(f"{self.workers} workers; expected at least 1")

@@ -9,9 +9,10 @@ from unittest.mock import patch
 
 import pytest
 
-from selfmocap.pipeline.distributed import jobs, sources
-from selfmocap.pipeline.distributed.jobs import WORK, recover, run_job
+from selfmocap.pipeline.distributed import scratch, sources
+from selfmocap.pipeline.distributed.jobs import WORK, run_job
 from selfmocap.pipeline.distributed.manifest import Manifest
+from selfmocap.pipeline.distributed.output import FolderOutput
 from selfmocap.pipeline.distributed.schedule import MAX_ATTEMPTS, JobProgress, Outcome, Tally, run_all
 from selfmocap.pipeline.distributed.sources import VideoSource, download, find_videos
 from tests.helpers.bulk_jobs import Pause, results, run
@@ -236,7 +237,9 @@ def test_broken_jobs_are_given_up_and_the_others_done(tmp_path: Path) -> None:
     mended = [Pause(clip.name) for clip in clips]
     with Manifest(tmp_path / "manifest.jsonl", {}) as manifest:
         manifest.failures.clear()
-        assert run_all(mended, LocalPool(tmp_path), tmp_path, manifest, lambda *_: None).done == 4
+        assert (
+            run_all(mended, LocalPool(tmp_path), FolderOutput(tmp_path), manifest, lambda *_: None).done == 4
+        )
     with Manifest(tmp_path / "manifest.jsonl", {}) as manifest:
         assert not manifest.failures
 
@@ -301,8 +304,8 @@ def test_a_driver_killed_between_any_two_steps_is_resumed(tmp_path: Path, step: 
 def test_one_process_at_a_time_works_on_a_job(tmp_path: Path) -> None:
     (tmp_path / WORK).mkdir()
     with (
-        patch.object(jobs, "_LOCK_TIMEOUT", 0.3),
-        jobs._locked(tmp_path / WORK / "clip.lock"),
+        patch.object(scratch, "_LOCK_TIMEOUT", 0.3),
+        scratch.locked(tmp_path / WORK / "clip.lock"),
         pytest.raises(OSError, match="clip is locked by another process"),
     ):
         run_job(Pause("clip"), tmp_path, lambda *_: None)
@@ -313,5 +316,6 @@ def test_one_process_at_a_time_works_on_a_job(tmp_path: Path) -> None:
 def test_recovery_of_an_empty_folder_does_nothing(tmp_path: Path) -> None:
     (tmp_path / WORK).mkdir()
     with Manifest(tmp_path / "manifest.jsonl", {}) as manifest:
-        recover(tmp_path, manifest)
-        assert run_all([], LocalPool(tmp_path), tmp_path, manifest, lambda *_: None) == Tally(all_found=True)
+        output = FolderOutput(tmp_path)
+        output.recover(manifest)
+        assert run_all([], LocalPool(tmp_path), output, manifest, lambda *_: None) == Tally(all_found=True)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from selfmocap._version import __version__
+from selfmocap.pipeline.distributed.bucket import Bucket, OutputError
 from selfmocap.pipeline.distributed.jobs import Job, run_job
 from selfmocap.pipeline.distributed.schedule import JobProgress, Outcome
 
@@ -48,7 +49,7 @@ class _Worker:
         """Return the program's version and the machine's name."""
         return __version__, socket.gethostname()
 
-    def run(self, job: Job, out: Path) -> None:
+    def run(self, job: Job, out: Path | Bucket) -> None:
         self.reports, self.latest = 0, ("start", 0, 0)
 
         def progress(stage: str, done: int, total: int) -> None:
@@ -65,7 +66,7 @@ class RayPool:
     """A `schedule.WorkerPool` of Ray actors. Ray restarts a worker that dies, on any machine with room."""
 
     def __init__(
-        self, ray: Any, make_worker: Callable[[], Any], count: int, out: Path, on_gpus: bool = False
+        self, ray: Any, make_worker: Callable[[], Any], count: int, out: Path | Bucket, on_gpus: bool = False
     ) -> None:
         self.ray, self.make_worker, self.out, self.on_gpus = ray, make_worker, out, on_gpus
         self.hosts: dict[Any, str] = {}
@@ -159,6 +160,8 @@ class RayPool:
         try:
             self.ray.get(ref)
         except self.ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, OutputError):
+                raise OutputError(str(error.cause)) from error
             failure = f"{type(error.cause).__name__}: {_one_line(error.cause)}"
         except self.ray.exceptions.RayActorError as error:
             self._await_start(worker)
@@ -177,7 +180,7 @@ def _one_line(error: object) -> str:
 
 
 @contextlib.contextmanager
-def cluster(out: Path, address: str | None, workers: int | None) -> Iterator[RayPool]:
+def cluster(out: Path | Bucket, address: str | None, workers: int | None) -> Iterator[RayPool]:
     """Start workers on the cluster at `address` (`auto` or `ray://host:port`), or on this machine.
 
     Their number is `workers`, else one per GPU, else one per core. The first jobs begin while others still start.
@@ -233,7 +236,7 @@ def _import_ray() -> Any:
     return ray
 
 
-def _start_pool(ray: Any, out: Path, workers: int | None) -> RayPool:
+def _start_pool(ray: Any, out: Path | Bucket, workers: int | None) -> RayPool:
     resources = ray.cluster_resources()
     gpus = int(resources.get("GPU", 0))
     actor = ray.remote(concurrency_groups={_STATUS: 1})(_Worker).options(

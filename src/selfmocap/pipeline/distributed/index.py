@@ -35,11 +35,11 @@ def scores(report: dict[str, Any]) -> dict[str, float | None]:
     return {name: max(values, default=None) for name, values in known.items()}
 
 
-def write_thumbnail(overlay: Path, out: Path, name: str) -> None:
-    """Write the middle frame of a clip's overlay into the index of the batch in `out`."""
+def write_thumbnail(path: Path, out: Path, name: str) -> None:
+    """Write the middle frame of a video into the index of the batch in `out`."""
     from PIL import Image
 
-    video = open_video(overlay)
+    video = open_video(path)
     frame = next(islice(video.frames(), video.declared_frames // 2, None))
     image = Image.fromarray(np.ascontiguousarray(frame.image))
     image.thumbnail((4 * THUMBNAIL_HEIGHT, THUMBNAIL_HEIGHT))
@@ -51,15 +51,16 @@ def write_thumbnail(overlay: Path, out: Path, name: str) -> None:
 class BatchIndex:
     """The index of a batch's folder, which grows with the manifest."""
 
-    def __init__(self, out: Path, lines: Iterable[dict[str, Any]]) -> None:
-        """Write the page, and the rows of the manifest's `lines` of earlier runs."""
+    def __init__(self, out: Path, lines: Iterable[dict[str, Any]], clip_page: str = "report.html") -> None:
+        """Write the page, and the rows of the manifest's `lines` of earlier runs. `clip_page` is the file of a result
+        that the page links to."""
         self.out, self.num_rows, self.is_flushed = out, 0, True
         self.tail: list[list[Any]] = []
         """The rows of the last file, which is not full."""
         (out / INDEX).mkdir(exist_ok=True)
         page = (files("selfmocap.visualization") / "batch_index.html").read_text(encoding="utf-8")
         with atomic_write(out / "index.html") as partial:
-            partial.write_text(page, encoding="utf-8")
+            partial.write_text(page.replace("CLIP_PAGE", clip_page), encoding="utf-8")
         self.csv = (out / "index.csv").open("w", newline="", encoding="utf-8")
         self.writer = csv.writer(self.csv)
         self.writer.writerow(COLUMNS)

@@ -1,12 +1,14 @@
 """The jobs of a worker. A result is made in a work folder, and is complete when its record lies beside it."""
 
 import contextlib
-import fcntl
+import errno
+import functools
 import hashlib
 import json
 import os
 import shutil
 import socket
+import tempfile
 import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -15,20 +17,31 @@ from typing import Any, Protocol, runtime_checkable
 
 from selfmocap._version import __version__
 from selfmocap.datasets.pseudo_labels import write_shard
-from selfmocap.io.atomic import remove_temporaries
-from selfmocap.io.files import read_json, write_json
+from selfmocap.io.files import write_json
 from selfmocap.io.progress import ProgressCallback
 from selfmocap.pipeline.capture import capture
-from selfmocap.pipeline.config import CaptureConfig
-from selfmocap.pipeline.distributed.index import scores, write_thumbnail
-from selfmocap.pipeline.distributed.manifest import Manifest
+from selfmocap.pipeline.config import RESULT_KINDS, CaptureConfig
+from selfmocap.pipeline.distributed.bucket import Bucket, OutputError
+from selfmocap.pipeline.distributed.index import INDEX, scores, write_thumbnail
+from selfmocap.pipeline.distributed.scratch import locked, scratch_folder
 from selfmocap.pipeline.distributed.sources import VideoSource, download
 from selfmocap.pipeline.summary import read_report
 
 WORK, SHARDS = ".work", "pseudo-labels"
-_LOCK_TIMEOUT = 60.0
-"""Seconds to wait for the process of a killed run to end."""
-_LOCK_POLL = 0.2
+_MIN_FREE_BYTES = 1 << 20
+"""Less free space is the reason of a failure, whatever the error says."""
+_RECORD = "record"
+"""The kind of files that are always kept."""
+_KIND_OF_FILE = {
+    "motion.npz": "motion",
+    "observations.npz": "observations",
+    "overlay.mp4": "overlay",
+    "observations.mp4": "observed",
+    "report.html": "report",
+    "report.json": _RECORD,
+    "observations.json": _RECORD,
+}
+"""Kind of a file of a result by its name; all others are `exports`."""
 
 
 @runtime_checkable
@@ -62,6 +75,7 @@ class CaptureJob:
     video: VideoSource
     config: CaptureConfig
     device: str = "cpu"
+    kept: Collection[str] = RESULT_KINDS
 
     @property
     def name(self) -> str:
@@ -76,12 +90,15 @@ class CaptureJob:
         return Path(self.name)
 
     def make(self, path: Path, out: Path, progress: ProgressCallback) -> dict[str, Any]:
-        """Write what `selfmocap capture` writes, except its record of stages."""
+        """Write what `selfmocap capture` writes and is kept, except its record of stages."""
         with download(self.source, path.parent, lambda done: progress("download", done, 0)) as video:
             people = capture(video, path, self.config, progress, self.device)
+            overlay = path / "overlay.mp4"
+            write_thumbnail(overlay if overlay.is_file() else video, out, self.name)
         shutil.rmtree(path / ".capture")
-        if self.config.overlay != "none":
-            write_thumbnail(path / "overlay.mp4", out, self.name)
+        for file in path.rglob("*"):
+            if file.is_file() and _KIND_OF_FILE.get(file.name, "exports") not in {*self.kept, _RECORD}:
+                file.unlink()
         report = read_report(path / "report.json")
         frames, fps = report["video"]["frames"], report["video"]["fps"]
         return {
@@ -100,6 +117,8 @@ class ShardJob:
 
     clips: Sequence[str]
     """Names of captures."""
+    bucket: Bucket | None = None
+    """Where the captures are, if not in the output folder."""
 
     @property
     def name(self) -> str:
@@ -115,19 +134,57 @@ class ShardJob:
 
     def make(self, path: Path, out: Path, progress: ProgressCallback) -> dict[str, Any]:
         """Write a tar file, see `datasets.pseudo_labels`."""
-        samples = write_shard(path, [out / clip for clip in self.clips], progress)
+
+        def report(stage: str, done: int, total: int) -> None:
+            progress(stage, done, len(self.clips))
+
+        samples = write_shard(path, self._captures(out), report)
         return {"samples": samples, "bytes": path.stat().st_size, "clips": list(self.clips)}
 
+    def _captures(self, out: Path) -> Iterator[Path]:
+        """Give the folder of each capture; a copy of one in a bucket exists until the next is asked for."""
+        if self.bucket is None:
+            yield from (out / clip for clip in self.clips)
+            return
+        for clip in self.clips:
+            with tempfile.TemporaryDirectory(dir=out) as folder:
+                for name in self.bucket.find(clip):
+                    if Path(name).name in ("motion.npz", "observations.npz"):
+                        (Path(folder) / name).parent.mkdir(parents=True, exist_ok=True)
+                        self.bucket.download(name, Path(folder) / name)
+                yield Path(folder) / clip
 
-def run_job(job: Job, out: Path, progress: ProgressCallback) -> None:
-    """Do a job in `out/.work` unless it is complete there. Resume what a killed process left; wait for a process that
-    still works on it."""
-    path, record = _work_paths(out, job.name)
-    with _locked(path.with_name(f"{job.name}.lock")):
+
+def run_job(job: Job, out: Path | Bucket, progress: ProgressCallback) -> None:
+    """Do a job unless it is complete. Resume what a killed process left; wait for a process that still works on it.
+
+    In a folder the result is made in `out/.work`, where `FolderOutput` takes it from. For a bucket it is made in a
+    folder of this machine and uploaded, its record last. Raises OutputError where nothing can be written."""
+    if isinstance(out, Path):
+        _run_in_folder(job, out, progress)
+        return
+    with scratch_folder(out, job.name) as folder:
+        (folder / WORK).mkdir(exist_ok=True)
+        _run_in_folder(job, folder, progress)
+        path, record = work_paths(folder, job.name)
+        upload = functools.partial(progress, "upload")
+        if path.is_dir():
+            out.upload_folder(path, job.result.as_posix(), "report.json", upload)
+        else:
+            out.upload(path, job.result.as_posix())
+        if (folder / INDEX).is_dir():
+            out.upload_folder(folder / INDEX, INDEX, "", upload)
+        out.upload(record, f"{WORK}/{record.name}")
+
+
+def _run_in_folder(job: Job, out: Path, progress: ProgressCallback) -> None:
+    path, record = work_paths(out, job.name)
+    with locked(path.with_name(f"{job.name}.lock")):
         if record.is_file():
             return
         began = time.perf_counter()
-        details = job.make(path, out, progress)
+        with _named_full_disk(out):
+            details = job.make(path, out, progress)
         line = {
             "name": job.name,
             "state": "done",
@@ -142,50 +199,25 @@ def run_job(job: Job, out: Path, progress: ProgressCallback) -> None:
         write_json(record, line)
 
 
-def commit(out: Path, manifest: Manifest, names: Collection[str], recorded: Collection[str] = ()) -> None:
-    """Record complete results in the manifest, except those `recorded` there, and move them from `out/.work` to their
-    final paths. If killed between any two steps, it can be repeated."""
-    lines = {name: read_json(_work_paths(out, name)[1]) for name in names}
-    if new := [line for name, line in lines.items() if name not in recorded]:
-        manifest.add(*new)
-    for name, line in lines.items():
-        path, record = _work_paths(out, name)
-        if path.exists():
-            path.replace(out / line["result"])
-        record.unlink()
-        path.with_name(f"{name}.lock").unlink(missing_ok=True)
+@contextlib.contextmanager
+def _named_full_disk(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        is_full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+        if is_full or shutil.disk_usage(folder).free < _MIN_FREE_BYTES:
+            raise OutputError(
+                f"no space is left in {folder} on {socket.gethostname()}: free some, or choose another "
+                "folder; then run the command again to resume"
+            ) from error
+        raise
 
 
-def recover(out: Path, manifest: Manifest) -> None:
-    """Commit the results that a killed driver had not committed."""
-    remove_temporaries(out / WORK)
-    names = {path.name.removesuffix(".done") for path in (out / WORK).glob("*.done")}
-    done = (line["name"] for line in manifest.lines() if line.get("state") == "done")
-    commit(out, manifest, names, recorded=names.intersection(done))
-
-
-def manifest_settings(config: CaptureConfig) -> dict[str, Any]:
+def manifest_settings(config: CaptureConfig, kept: Collection[str]) -> dict[str, Any]:
     """Return the settings of a batch's captures as JSON data, for the manifest's header."""
-    return json.loads(json.dumps(asdict(config), default=str))
+    return json.loads(json.dumps({**asdict(config), "keep": sorted(kept)}, default=str))
 
 
-def _work_paths(out: Path, name: str) -> tuple[Path, Path]:
+def work_paths(out: Path, name: str) -> tuple[Path, Path]:
     """Return the paths of a job's unfinished result and of its record."""
     return out / WORK / name, out / WORK / f"{name}.done"
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("wb") as file:
-        end = time.monotonic() + _LOCK_TIMEOUT
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > end:
-                    raise BlockingIOError(
-                        f"{path.stem} is locked by another process for {_LOCK_TIMEOUT:.0f} s; end it first"
-                    ) from None
-                time.sleep(_LOCK_POLL)
-        yield

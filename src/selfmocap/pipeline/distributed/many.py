@@ -1,5 +1,6 @@
 """Capture many videos, and pack pseudo-labels of the captures into shards."""
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -11,12 +12,15 @@ from selfmocap.datasets.pseudo_labels import SHARD_INDEX
 from selfmocap.io.atomic import atomic_write
 from selfmocap.io.files import existing_file
 from selfmocap.pipeline.config import BatchConfig, CaptureConfig
+from selfmocap.pipeline.distributed.bucket import Bucket
+from selfmocap.pipeline.distributed.bucket_output import bucket_output
 from selfmocap.pipeline.distributed.cluster import cluster
 from selfmocap.pipeline.distributed.index import BatchIndex
-from selfmocap.pipeline.distributed.jobs import SHARDS, WORK, CaptureJob, ShardJob, manifest_settings, recover
+from selfmocap.pipeline.distributed.jobs import SHARDS, WORK, CaptureJob, ShardJob, manifest_settings
 from selfmocap.pipeline.distributed.manifest import Failure, Manifest
+from selfmocap.pipeline.distributed.output import BatchOutput, FolderOutput
 from selfmocap.pipeline.distributed.schedule import JobProgress, Tally, WorkerPool, run_all
-from selfmocap.pipeline.distributed.sources import find_videos
+from selfmocap.pipeline.distributed.sources import find_videos, is_url
 
 CLIPS_PER_SHARD = 256
 """Some hundred MB of pseudo-labels."""
@@ -33,41 +37,70 @@ def capture_many(
     progress: BatchCallback = lambda kind, tally, jobs: None,
 ) -> tuple[Tally, list[Failure]]:
     """Capture all videos of the sources (see `find_videos`) into `out/NAME`, on a Ray cluster or on this machine. Each
-    result equals that of `capture`.
+    result equals that of `capture`. `out` is a folder, or the URL of one in a bucket (`s3://bucket/folder`).
 
     With `batch.pseudo_labels`, also write shards of all captures in `out` into `out/pseudo-labels`. Captures that are
     done are not repeated; videos that failed twice are attempted again only with `batch.retry`. `out/manifest.jsonl`
-    records every result and failure; `out/index.html` and `out/index.csv` show them during the run.
+    (in a bucket its parts in `out/manifest`) records every result and failure; `out/index.html` and `out/index.csv` show
+    them during the run.
 
     Returns the tally of the captures, and the failures. Raises ImportError where Ray is missing, OSError where no
-    cluster is reached, ValueError or FileNotFoundError where a source or `out` cannot be used."""
-    config, out = _with_absolute_paths(config or CaptureConfig()), Path(out).expanduser().absolute()
-    batch = batch or BatchConfig()
+    cluster is reached or `out` cannot be written, ValueError or FileNotFoundError where a source or `out` cannot be
+    used."""
+    batch, config = batch or BatchConfig(), config or CaptureConfig()
     if batch.pseudo_labels and config.lens.calib:
         raise ValueError(
             "found --pseudo-labels and --calib; pseudo-labels hold observations as measured: capture without --calib"
         )
+    if config.overlay != CaptureConfig().overlay:
+        raise ValueError("found --overlay; capture-many draws what --keep names")
+    config = _kept_only(_with_absolute_paths(config), batch)
+    settings = manifest_settings(config, batch.kept)
+    defaults = manifest_settings(_kept_only(CaptureConfig(), BatchConfig()), BatchConfig().kept)
     videos = find_videos(sources)
-    (out / WORK).mkdir(parents=True, exist_ok=True)
-    defaults = manifest_settings(CaptureConfig())
-    with Manifest(out / "manifest.jsonl", manifest_settings(config), defaults) as manifest:
-        recover(out, manifest)
+    with _open_output(str(out), batch) as output, contextlib.ExitStack() as stack:
+        manifest = stack.enter_context(Manifest(output.folder / "manifest.jsonl", settings, defaults))
+        output.recover(manifest)
         if batch.retry:
             manifest.failures.clear()
-        with BatchIndex(out, manifest.lines()) as index, cluster(out, batch.address, batch.workers) as pool:
-            manifest.on_line = index.add
+        clip_page = "report.html" if "report" in batch.kept else "report.json"
+        index = stack.enter_context(BatchIndex(output.folder, manifest.lines(), clip_page))
+        manifest.on_line = index.add
+        output.publish(at_once=True)
+        pool = stack.enter_context(cluster(output.for_workers, batch.address, batch.workers))
 
-            def show(tally: Tally, jobs: JobProgress) -> None:
-                index.flush()
-                progress("capture", tally, jobs)
+        def show(tally: Tally, jobs: JobProgress) -> None:
+            index.flush()
+            output.publish()
+            progress("capture", tally, jobs)
 
-            device = "cuda" if pool.on_gpus else "cpu"
-            jobs = (CaptureJob(video, config, device) for video in videos)
-            tally = run_all(jobs, pool, out, manifest, show)
-            failed = set(tally.failed)
-            if batch.pseudo_labels:
-                failed |= _write_shards(pool, out, manifest, progress)
-        return tally, [manifest.failures[name] for name in sorted(failed)]
+        device = "cuda" if pool.on_gpus else "cpu"
+        jobs = (CaptureJob(video, config, device, batch.kept) for video in videos)
+        tally = run_all(jobs, pool, output, manifest, show)
+        failed = set(tally.failed)
+        if batch.pseudo_labels:
+            failed |= _write_shards(pool, output, manifest, progress)
+        index.flush()
+        output.publish(at_once=True)
+    return tally, [manifest.failures[name] for name in sorted(failed)]
+
+
+@contextlib.contextmanager
+def _open_output(out: str, batch: BatchConfig) -> Iterator[BatchOutput]:
+    if is_url(out) and not out.startswith("file://"):
+        scratch = batch.scratch and batch.scratch.expanduser().absolute()
+        with bucket_output(Bucket(out.rstrip("/"), scratch)) as output:
+            yield output
+        return
+    folder = Path(out.removeprefix("file://")).expanduser().absolute()
+    (folder / WORK).mkdir(parents=True, exist_ok=True)
+    yield FolderOutput(folder)
+
+
+def _kept_only(config: CaptureConfig, batch: BatchConfig) -> CaptureConfig:
+    """Draw and export only what is kept."""
+    overlay = "all" if "observed" in batch.kept else "bodies" if "overlay" in batch.kept else "none"
+    return replace(config, overlay=overlay, formats=config.formats if "exports" in batch.kept else ())
 
 
 def _with_absolute_paths(config: CaptureConfig) -> CaptureConfig:
@@ -84,31 +117,35 @@ def _with_absolute_paths(config: CaptureConfig) -> CaptureConfig:
     )
 
 
-def _write_shards(pool: WorkerPool, out: Path, manifest: Manifest, progress: BatchCallback) -> set[str]:
+def _write_shards(
+    pool: WorkerPool, output: BatchOutput, manifest: Manifest, progress: BatchCallback
+) -> set[str]:
     """Write shards of all captures that are in none yet, and their index; return the names of the failed shards."""
-    (out / SHARDS).mkdir(exist_ok=True)
+    (output.folder / SHARDS).mkdir(exist_ok=True)
     captured, packed = set[str](), set[str]()
-    for line in _done_lines(out, manifest):
+    for line in _done_lines(output, manifest):
         if "clips" in line:
             packed.update(line["clips"])
         else:
             captured.add(line["name"])
     names = iter(sorted(captured - packed))
     groups = iter(lambda: list(islice(names, CLIPS_PER_SHARD)), [])
-    tally = run_all(map(ShardJob, groups), pool, out, manifest, lambda *now: progress("pseudo-labels", *now))
-    with atomic_write(out / SHARDS / SHARD_INDEX) as partial:
-        partial.write_text("".join(sorted(_index_lines(out, manifest))))
+    bucket = output.for_workers if isinstance(output.for_workers, Bucket) else None
+    jobs = (ShardJob(group, bucket) for group in groups)
+    tally = run_all(jobs, pool, output, manifest, lambda *now: progress("pseudo-labels", *now))
+    with atomic_write(output.folder / SHARDS / SHARD_INDEX) as partial:
+        partial.write_text("".join(sorted(_index_lines(output, manifest))))
     return tally.failed
 
 
-def _index_lines(out: Path, manifest: Manifest) -> Iterator[str]:
-    for line in _done_lines(out, manifest):
+def _index_lines(output: BatchOutput, manifest: Manifest) -> Iterator[str]:
+    for line in _done_lines(output, manifest):
         if "clips" in line:
             entry = {"shard": Path(line["result"]).name, "samples": line["samples"], "bytes": line["bytes"]}
             yield json.dumps(entry) + "\n"
 
 
-def _done_lines(out: Path, manifest: Manifest) -> Iterator[dict[str, Any]]:
+def _done_lines(output: BatchOutput, manifest: Manifest) -> Iterator[dict[str, Any]]:
     """Read the manifest's lines of results that still exist."""
     lines = islice(manifest.lines(), 1, None)
-    return (line for line in lines if line["state"] == "done" and (out / line["result"]).exists())
+    return (line for line in lines if line["state"] == "done" and output.contains(line["result"]))

@@ -7,11 +7,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from selfmocap.pipeline.distributed.jobs import Job, commit
+from selfmocap.pipeline.distributed.jobs import Job
 from selfmocap.pipeline.distributed.manifest import Manifest
+from selfmocap.pipeline.distributed.output import BatchOutput
 
 MAX_ATTEMPTS = 2
 """Attempts after which a job is given up."""
@@ -78,13 +78,13 @@ TallyCallback = Callable[[Tally, JobProgress], None]
 
 
 def run_all(
-    jobs: Iterable[Job], pool: WorkerPool, out: Path, manifest: Manifest, on_tally: TallyCallback
+    jobs: Iterable[Job], pool: WorkerPool, output: BatchOutput, manifest: Manifest, on_tally: TallyCallback
 ) -> Tally:
     """Do all jobs that are not done yet. Each result is at its path and in the manifest once.
 
     Jobs that `manifest.failures` records with MAX_ATTEMPTS are not attempted again."""
     tally, pending = Tally(), dict[str, Job]()
-    new_jobs, queue = _jobs_to_do(jobs, out, manifest, pending, tally), deque[Job]()
+    new_jobs, queue = _jobs_to_do(jobs, output, manifest, pending, tally), deque[Job]()
     ended = list[Outcome]()  # Committed together when no worker waits for a job.
     last = -math.inf
     while True:
@@ -94,7 +94,7 @@ def run_all(
         if queue and pool.num_free():
             pool.start(queue.popleft())
         elif ended:
-            again = _commit_outcomes(ended, out, manifest, tally)
+            again = _commit_outcomes(ended, output, manifest, tally)
             for outcome in ended:
                 del pending[outcome.job.name]
             pending |= {job.name: job for job in again}
@@ -114,11 +114,11 @@ def run_all(
 
 
 def _jobs_to_do(
-    jobs: Iterable[Job], out: Path, manifest: Manifest, pending: dict[str, Job], tally: Tally
+    jobs: Iterable[Job], output: BatchOutput, manifest: Manifest, pending: dict[str, Job], tally: Tally
 ) -> Iterator[Job]:
     for job in jobs:
         failure = manifest.failures.get(job.name)
-        if (out / job.result).exists():
+        if output.contains(job.result):
             tally.done_before += 1
         elif failure and failure.attempts >= MAX_ATTEMPTS:
             tally.failed.add(job.name)
@@ -127,11 +127,13 @@ def _jobs_to_do(
             yield job
 
 
-def _commit_outcomes(ended: Sequence[Outcome], out: Path, manifest: Manifest, tally: Tally) -> list[Job]:
+def _commit_outcomes(
+    ended: Sequence[Outcome], output: BatchOutput, manifest: Manifest, tally: Tally
+) -> list[Job]:
     """Commit the results, record the failures, and return the jobs to attempt again."""
     done = [outcome.job.name for outcome in ended if outcome.error is None]
     failed = [outcome for outcome in ended if outcome.error is not None]
-    commit(out, manifest, done)
+    output.commit(manifest, done)
     tally.done += len(done)
     if failed:
         manifest.add(*(_failure_line(outcome) for outcome in failed))

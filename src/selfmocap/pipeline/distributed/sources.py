@@ -52,7 +52,7 @@ def find_videos(sources: Sequence[str]) -> Iterator[VideoSource]:
     Raises FileNotFoundError or ValueError at once for an invalid source. In a list, a missing file becomes a video
     whose capture will fail."""
     for source in sources:
-        if _is_url(source):
+        if is_url(source):
             _checked_protocol(source)
         elif not Path(source).expanduser().exists() and not glob.has_magic(source):
             raise FileNotFoundError(
@@ -86,7 +86,7 @@ def _list_lines(path: Path) -> Iterator[str]:
             if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
                 text = text[1:-1]  # As Windows copies paths.
             if text and not text.startswith("#"):
-                yield text if _is_url(text) else _listed_path(path.parent, text)
+                yield text if is_url(text) else _listed_path(path.parent, text)
 
 
 def _list_encoding(path: Path) -> str:
@@ -111,7 +111,7 @@ def _listed_path(folder: Path, text: str) -> str:
 
 
 def _find(source: str) -> Iterator[VideoSource]:
-    if _is_url(source):
+    if is_url(source):
         return map(VideoSource, _find_remote(source))
     path = Path(source).expanduser().absolute()
     if path.exists() or not glob.has_magic(source):
@@ -142,7 +142,8 @@ def _is_video(name: str) -> bool:
 # ---- URLs -----------------------------------------------------------------------------------------------------
 
 
-def _is_url(source: str) -> bool:
+def is_url(source: str) -> bool:
+    """Decide whether a source is a URL, and not a path."""
     return bool(_URL.match(source))
 
 
@@ -178,7 +179,7 @@ def download(source: str, folder: Path, on_bytes: Callable[[int], None]) -> Iter
     afterwards. `on_bytes` is called with the bytes downloaded so far.
 
     Raises ValueError where the video is larger than MAX_DOWNLOAD_BYTES, OSError where it cannot be downloaded."""
-    if not _is_url(source):
+    if not is_url(source):
         yield Path(source)
         return
     _checked_protocol(source)
