@@ -11,6 +11,6 @@ OUTPUT = Console(soft_wrap=True, highlight=False)
 ERRORS = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
 
 
-def bold(path: Path) -> str:
+def bold(path: Path | str) -> str:
     """Return rich markup of a path in bold; brackets in it are no markup."""
     return f"[bold]{escape(printable_path(path))}[/]"

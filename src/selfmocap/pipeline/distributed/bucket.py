@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from selfmocap.pipeline.distributed.sources import is_url
 
-_WAITS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+_WAITS = (1.0, 4.0, 16.0, 64.0)
 """Seconds between the attempts of a request."""
 _PERMANENT = ("NoCredentialsError", "PartialCredentialsError", "NotImplementedError", "ParamValidationError")
 """Names of errors of the stores' libraries that another attempt does not mend."""

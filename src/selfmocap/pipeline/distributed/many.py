@@ -41,8 +41,8 @@ def capture_many(
 
     With `batch.pseudo_labels`, also write shards of all captures in `out` into `out/pseudo-labels`. Captures that are
     done are not repeated; videos that failed twice are attempted again only with `batch.retry`. `out/manifest.jsonl`
-    (in a bucket its parts in `out/manifest`) records every result and failure; `out/index.html` and `out/index.csv` show
-    them during the run.
+    (in a bucket its parts in `out/manifest`) records every result and failure; `out/index.html` and `out/index.csv`
+    show them during the run.
 
     Returns the tally of the captures, and the failures. Raises ImportError where Ray is missing, OSError where no
     cluster is reached or `out` cannot be written, ValueError or FileNotFoundError where a source or `out` cannot be
