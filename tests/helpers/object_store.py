@@ -1,6 +1,7 @@
 """An S3 server on this machine that can be told to fail."""
 
 import contextlib
+import socket
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -33,7 +34,7 @@ class FailingStore:
             return self.app(environ, start_response)
         self.faults[fault] += 1
         if fault == "cut":
-            environ["werkzeug.socket"].close()
+            environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
             raise ConnectionError
         environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         status, body = ("503 Slow Down", _SLOW_DOWN) if fault == "slow" else ("403 Forbidden", _DENIED)

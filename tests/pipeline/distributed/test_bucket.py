@@ -13,9 +13,8 @@ from selfmocap.pipeline.distributed import bucket_output as output_module
 from selfmocap.pipeline.distributed.bucket import Bucket, OutputError
 from selfmocap.pipeline.distributed.bucket_output import bucket_output
 from selfmocap.pipeline.distributed.index import BatchIndex
-from selfmocap.pipeline.distributed.jobs import run_job
 from selfmocap.pipeline.distributed.manifest import Manifest
-from selfmocap.pipeline.distributed.schedule import Outcome, Tally, run_all
+from selfmocap.pipeline.distributed.schedule import Tally, run_all
 from tests.helpers.bulk_jobs import Pause
 from tests.helpers.object_store import FailingStore, serve
 from tests.pipeline.distributed.test_jobs import Killed, LocalPool
@@ -57,22 +56,6 @@ def place(tmp_path: Path, url: str = "s3://clips/run") -> Bucket:
     return Bucket(url, tmp_path / "scratch")
 
 
-class BucketPool(LocalPool):
-    """A pool in this process that writes to a bucket."""
-
-    def __init__(self, bucket: Bucket) -> None:
-        super().__init__(Path(), workers=2)
-        self.bucket = bucket
-
-    def wait(self, seconds: float) -> list[Outcome]:
-        job = self.given.pop()
-        try:
-            run_job(job, self.bucket, lambda *_: None)
-        except ValueError as error:
-            return [Outcome(job, str(error))]
-        return [Outcome(job, None)]
-
-
 def run(bucket: Bucket, jobs: list[Pause], retry: bool = False) -> Tally:
     with bucket_output(bucket) as output, Manifest(output.folder / "manifest.jsonl", {}) as manifest:
         output.recover(manifest)
@@ -85,7 +68,7 @@ def run(bucket: Bucket, jobs: list[Pause], retry: bool = False) -> Tally:
                 index.flush()
                 output.publish()
 
-            tally = run_all(jobs, BucketPool(bucket), output, manifest, show)
+            tally = run_all(jobs, LocalPool(bucket, workers=2), output, manifest, show)
         output.publish(at_once=True)
     return tally
 

@@ -10,6 +10,7 @@ from unittest.mock import patch
 import pytest
 
 from selfmocap.pipeline.distributed import scratch, sources
+from selfmocap.pipeline.distributed.bucket import Bucket
 from selfmocap.pipeline.distributed.jobs import WORK, run_job
 from selfmocap.pipeline.distributed.manifest import Manifest
 from selfmocap.pipeline.distributed.output import FolderOutput
@@ -21,7 +22,7 @@ from tests.helpers.bulk_jobs import Pause, results, run
 class LocalPool:
     """A pool in this process, which does a job when it is waited for."""
 
-    def __init__(self, out: Path, workers: int = 3) -> None:
+    def __init__(self, out: Path | Bucket, workers: int = 3) -> None:
         self.out, self.workers, self.given = out, workers, list[Pause]()
         self.begun = Counter[str]()
 

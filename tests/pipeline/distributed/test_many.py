@@ -12,6 +12,7 @@ from selfmocap.datasets.pseudo_labels import PseudoLabels
 from selfmocap.pipeline.capture import capture
 from selfmocap.pipeline.config import BatchConfig, CaptureConfig
 from selfmocap.pipeline.distributed import many
+from selfmocap.pipeline.distributed.bucket import Bucket
 from selfmocap.pipeline.distributed.cluster import cluster
 from selfmocap.pipeline.distributed.sources import VideoSource
 from tests.helpers.stub_capture import drawn_video, little_work, results, untrained_weights
@@ -23,7 +24,7 @@ class LocalCpuPool(LocalPool):
 
 
 @contextlib.contextmanager
-def local_cluster(out: Path, address: str | None, workers: int | None) -> Iterator[LocalPool]:
+def local_cluster(out: Path | Bucket, address: str | None, workers: int | None) -> Iterator[LocalPool]:
     yield LocalCpuPool(out)
 
 
@@ -81,6 +82,41 @@ def test_a_folder_of_videos_gives_the_same_as_single_captures(
     assert len(PseudoLabels(out / "pseudo-labels")) == 6
     lines = [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
     assert [line["people"] for line in lines[1:] if line.get("people")] == [2, 2, 2]
+
+
+@pytest.mark.slow
+def test_what_is_kept_is_the_same_in_a_folder_and_in_a_bucket(tmp_path: Path) -> None:
+    video, weights = (
+        drawn_video(tmp_path / "short.mp4", 6),
+        untrained_weights(tmp_path / "untrained.safetensors"),
+    )
+    config = CaptureConfig(weights=weights, formats=("bvh",))
+    bucket, name = Bucket("memory://captures/run", tmp_path / "scratch"), VideoSource(str(video)).name
+    with little_work(), patch.object(many, "cluster", local_cluster):
+        kept = BatchConfig(keep="motion,observations", pseudo_labels=True, scratch=bucket.scratch)
+        for out in (tmp_path / "out", bucket.url):
+            many.capture_many([str(video)], out, config, kept)
+        with pytest.raises(ValueError, match="other settings"):
+            many.capture_many([str(video)], bucket.url, config, BatchConfig(keep="motion"))
+    files = sorted(path for path in (tmp_path / "out").rglob("*") if path.is_file())
+    found = {str(path.relative_to(tmp_path / "out")): path.read_bytes() for path in files}
+    people = [f"{name}/person-{n}/{kind}.npz" for n in (1, 2) for kind in ("motion", "observations")]
+    assert {path for path in found if path.startswith(name)} == {
+        *people, f"{name}/report.json", f"{name}/observations.json"
+    }  # fmt: skip
+    same = [*people, f"index/{name}.jpg", *(path for path in found if path.startswith("pseudo-labels/"))]
+    assert len(same) == 7
+    assert {path: found[path] for path in same} == {path: bucket.read(path) for path in same}
+    assert bucket.names(name) == sorted(
+        {f"{name}/{path.split('/')[1]}" for path in found if name + "/" in path}
+    )
+    assert b"report.json" in bucket.read("index.html")
+
+
+@pytest.mark.parametrize("keep", ["", "motions", "motion, report"])
+def test_unknown_kinds_of_files_are_refused(keep: str) -> None:
+    with pytest.raises(ValueError, match="expected some of motion,exports"):
+        BatchConfig(keep=keep)
 
 
 def test_without_ray_one_line_names_the_remedy(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

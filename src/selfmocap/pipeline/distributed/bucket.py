@@ -1,5 +1,6 @@
 """A folder in an object store, at any URL that fsspec writes to. Requests are repeated with back-off."""
 
+import contextlib
 import functools
 import logging
 import time
@@ -67,12 +68,8 @@ class Bucket:
 
     def delete(self, name: str) -> None:
         """Delete an object, if there is one."""
-
-        def remove(system: Any, root: str) -> None:
-            if system.exists(f"{root}/{name}"):
-                system.rm_file(f"{root}/{name}")
-
-        self._request(f"delete {name}", remove)
+        with contextlib.suppress(FileNotFoundError):
+            self._request(f"delete {name}", lambda system, root: system.rm_file(f"{root}/{name}"))
 
     def find(self, folder: str) -> list[str]:
         """List all objects in a folder and below it."""
