@@ -133,6 +133,19 @@ def test_people_on_one_floor(walk: Motion, small: Body, body: Body) -> None:
     assert warning is not None and "person 2 is 1.60 times too large" in warning and "--height" in warning
 
 
+def test_the_floor_below_a_moving_camera(walk: Motion) -> None:
+    def before_a_camera(metres: float) -> Motion:
+        R = walk.camera.R_cam_world.expand(len(walk), 3, 3)
+        eye = torch.tensor([0.0, metres, 0.0]) + torch.linspace(-0.1, 0.1, len(walk))[:, None]
+        return replace(
+            walk, camera=replace(walk.camera, R_cam_world=R, t_cam_world=-(R @ eye[..., None])[..., 0])
+        )
+
+    low, high = before_a_camera(1.5), before_a_camera(2.4)
+    assert floor_warning([person(low), person(low, 2)]) is None
+    assert "person 2 is 1.60 times too large" in (floor_warning([person(low), person(high, 2)]) or "")
+
+
 def test_feet_far_off_the_floor(walk: Motion, small: Body) -> None:
     up = torch.tensor([0.0, 1.0, 0.0])
     assert off_floor_warning(person(moved(walk, small, 0.1 * up))) is None

@@ -175,9 +175,9 @@ def _fall(motion: Motion) -> float | None:
 
 
 def floor_warning(people: Sequence[CheckedPerson]) -> str | None:
-    """Check that people of one shot stand on one floor below a static camera."""
+    """Check that people of one shot stand on one floor below the camera, on average if it moves."""
     drops = {
-        person.number: float(person.motion.camera.p_world_cam[1])
+        person.number: float(person.motion.camera.p_world_cam[..., 1].mean())
         for person in people
         if person.in_world and find_contacts(person.motion).any()
     }
