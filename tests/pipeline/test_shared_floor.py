@@ -53,6 +53,13 @@ def test_a_person_on_a_step_keeps_their_size() -> None:
     np.testing.assert_allclose(np.array([*adults, raised], float), ADULT, rtol=0.06)
 
 
+def test_a_child_is_no_small_adult_beside_one_on_a_step() -> None:
+    """Both explain where these feet are: a child, or an adult of 1.27 m and another on a step of half a metre."""
+    people = [FloorPerson(1.60, 2.50, 2.48, -0.17), FloorPerson(1.38, 3.28, 3.10, 1.37)]
+    adult, child = np.array(solve_statures(people), float)
+    assert adult == pytest.approx(1.6, rel=0.03) and 0.6 < child / adult < 0.67
+
+
 def test_a_known_stature_scales_the_others() -> None:
     people = [observed(1.0, 1.1, 4.0, 2.0), observed(0.6, 1.0, 4.0, 2.0)]
     known = replace(people[0], known_stature=1.8)

@@ -30,6 +30,9 @@ _OWN_NOISE = 0.05
 """Standard deviation of the logarithm of the stature that an adult's proportions give."""
 _CHILD_STATURE, _CHILD_SPREAD = 1.2, 0.3
 """Median stature of people whose proportions do not give it, metres, and standard deviation of its logarithm."""
+_ADULT_ESTIMATES, _CHILD_ESTIMATES = (1.68, 0.095), (1.5, 0.12)
+"""Median, metres, and standard deviation of the logarithm of the statures that proportions give for adults, and for
+children, whom the default body makes small adults."""
 _CHILD_PRIOR, _RAISED_PRIOR = 0.15, 0.15
 """Prior probabilities that a person's proportions do not give their stature, and that they stand on something."""
 _MAX_RAISE = 0.5
@@ -45,6 +48,9 @@ _MAX_LOG_STD = 0.15
 """Standard deviation of the logarithm of the ratio of two statures above which the floor does not determine it."""
 _HEIGHTS, _PITCHES = 161, 41
 """Size of the grid."""
+
+
+Grid = Float64[np.ndarray, "parts pitches heights"]
 
 
 @dataclass(frozen=True)
@@ -125,7 +131,7 @@ def solve_statures(people: Sequence[FloorPerson]) -> list[float | None]:
 
     The likelihood of a person has three parts: the stature of an adult is near that of their proportions; that of a
     child is not; or they stand on something, and their own estimate is kept. The result is the posterior mean of the
-    logarithm. It is used where the ratio of statures is sharp: the common scale comes from the proportions of all."""
+    logarithm, given the most probable part of each person. It is used where the ratio of statures is sharp: the common scale comes from the proportions of all."""
     if len(people) < 2:
         return [None] * len(people)
     mean, ratio_std = _posterior(people)
@@ -146,17 +152,16 @@ def _posterior(
     pitch = pitch_noise * np.linspace(-3, 3, _PITCHES)[:, None]
     drops = np.array([person.drop for person in people])
     log_height = np.linspace(np.log(drops.min() / 2), np.log(2 * drops.max()), _HEIGHTS)[None, :]
-    log_posterior = np.broadcast_to(-0.5 * (pitch / pitch_noise) ** 2, (_PITCHES, _HEIGHTS))
-    means, variances = [], []
-    for person in people:
-        log_parts, log_scale, variance = _parts(person, pitch, log_height)
-        evidence = np.logaddexp.reduce(log_parts, axis=0)
-        weight = np.exp(log_parts - evidence)
-        log_posterior = log_posterior + evidence
-        means.append((weight * log_scale).sum(0))
-        variances.append((weight * (log_scale**2 + variance)).sum(0) - means[-1] ** 2)
+    log_prior = np.broadcast_to(-0.5 * (pitch / pitch_noise) ** 2, (_PITCHES, _HEIGHTS))
+    log_parts, log_scales, spreads = zip(
+        *(_parts(person, pitch, log_height) for person in people), strict=True
+    )
+    parts = _most_probable_parts(log_prior, log_parts)
+    log_posterior = log_prior + sum(one[part] for one, part in zip(log_parts, parts, strict=True))
     posterior = np.exp(log_posterior - log_posterior.max())
     posterior /= posterior.sum()
+    means = [one[part] for one, part in zip(log_scales, parts, strict=True)]
+    variances = [one[part] for one, part in zip(spreads, parts, strict=True)]
     mean = np.array([(posterior * one).sum() for one in means])
     ratio_std = np.zeros((len(people), len(people)))
     for i, j in itertools.permutations(range(len(people)), 2):
@@ -165,7 +170,21 @@ def _posterior(
     return mean, ratio_std
 
 
-Grid = Float64[np.ndarray, "parts pitches heights"]
+def _most_probable_parts(log_prior: np.ndarray, log_parts: Sequence[Grid]) -> list[int]:
+    """Find the part of each person's likelihood that together are the most probable, by changing one at a time. The
+    mean over all parts would lie between a child and an adult on a step, and be neither."""
+    total = log_prior + sum(np.logaddexp.reduce(one, axis=0) for one in log_parts)
+    mode = np.unravel_index(total.argmax(), total.shape)
+    parts = [int(one[(slice(None), *mode)].argmax()) for one in log_parts]
+    changed = True
+    while changed:
+        changed = False
+        for person, one in enumerate(log_parts):
+            others = log_prior + sum(log_parts[i][p] for i, p in enumerate(parts) if i != person)
+            best = int(np.logaddexp.reduce(others + one, axis=(1, 2)).argmax())
+            changed |= best != parts[person]
+            parts[person] = best
+    return parts
 
 
 def _parts(person: FloorPerson, pitch: np.ndarray, log_height: np.ndarray) -> tuple[Grid, Grid, Grid]:
@@ -175,24 +194,33 @@ def _parts(person: FloorPerson, pitch: np.ndarray, log_height: np.ndarray) -> tu
     log_ratio = log_height - np.log(drop)
     noise = _FLOOR_NOISE**2 + (_POINT_NOISE**2 + (_ROLL_NOISE * person.aside) ** 2) / drop**2
     own, spread = 0.0, _OWN_NOISE
+    log_adult, log_child = (
+        _log_normal(np.log(person.stature / median), width**2)
+        for median, width in (_ADULT_ESTIMATES, _CHILD_ESTIMATES)
+    )
     child, child_spread = np.log(_CHILD_STATURE / person.stature), _CHILD_SPREAD
     if person.known_stature is not None:
         own = child = np.log(person.known_stature / person.stature)
         spread = child_spread = 1e-3
     parts = []
-    for prior, centre, prior_spread in (
-        (1 - _CHILD_PRIOR - _RAISED_PRIOR, own, spread),
-        (_CHILD_PRIOR, child, child_spread),
+    for log_prior, centre, prior_spread in (
+        (np.log(1 - _CHILD_PRIOR - _RAISED_PRIOR) + log_adult, own, spread),
+        (np.log(_CHILD_PRIOR) + log_child, child, child_spread),
     ):
         total = noise + prior_spread**2
-        log_part = np.log(prior) - 0.5 * (log_ratio - centre) ** 2 / total - 0.5 * np.log(2 * np.pi * total)
+        log_part = log_prior + _log_normal(log_ratio - centre, total)
         gain = prior_spread**2 / total
         parts.append((log_part, centre + gain * (log_ratio - centre), gain * noise))
     height = np.exp(log_height) - drop * np.exp(own)
     raised = np.where(
-        (height > 0) & (height < _MAX_RAISE), np.log(_RAISED_PRIOR * drop / _MAX_RAISE), -np.inf
+        (height > 0) & (height < _MAX_RAISE), np.log(_RAISED_PRIOR * drop / _MAX_RAISE) + log_adult, -np.inf
     )
     shape = np.broadcast_shapes(log_ratio.shape, noise.shape)
     parts.append((raised, np.full(shape, own), np.full(shape, spread**2)))
     stacked = [np.stack([np.broadcast_to(part[i], shape) for part in parts]) for i in range(3)]
     return stacked[0], stacked[1], stacked[2]
+
+
+def _log_normal(difference: np.ndarray, variance: np.ndarray | float) -> np.ndarray:
+    """Compute the logarithm of the normal density."""
+    return -0.5 * difference**2 / variance - 0.5 * np.log(2 * np.pi * variance)
