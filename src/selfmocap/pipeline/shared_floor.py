@@ -131,7 +131,8 @@ def solve_statures(people: Sequence[FloorPerson]) -> list[float | None]:
 
     The likelihood of a person has three parts: the stature of an adult is near that of their proportions; that of a
     child is not; or they stand on something, and their own estimate is kept. The result is the posterior mean of the
-    logarithm, given the most probable part of each person. It is used where the ratio of statures is sharp: the common scale comes from the proportions of all."""
+    logarithm, given the most probable part of each person. It is used where the ratio of statures is sharp: the common
+    scale comes from the proportions of all."""
     if len(people) < 2:
         return [None] * len(people)
     mean, ratio_std = _posterior(people)
@@ -146,8 +147,8 @@ def solve_statures(people: Sequence[FloorPerson]) -> list[float | None]:
 def _posterior(
     people: Sequence[FloorPerson],
 ) -> tuple[Float64[np.ndarray, " people"], Float64[np.ndarray, "people people"]]:
-    """Compute the posterior mean of the logarithm of the scale of each person's estimate, and the standard deviation of
-    its difference between any two."""
+    """Compute the mean of the logarithm of the scale of each person's estimate, given the most probable parts, and the
+    standard deviation of its difference between any two, over all parts."""
     pitch_noise = _PITCH_NOISE / np.sqrt(len(people))
     pitch = pitch_noise * np.linspace(-3, 3, _PITCHES)[:, None]
     drops = np.array([person.drop for person in people])
@@ -156,18 +157,27 @@ def _posterior(
     log_parts, log_scales, spreads = zip(
         *(_parts(person, pitch, log_height) for person in people), strict=True
     )
-    parts = _most_probable_parts(log_prior, log_parts)
-    log_posterior = log_prior + sum(one[part] for one, part in zip(log_parts, parts, strict=True))
-    posterior = np.exp(log_posterior - log_posterior.max())
-    posterior /= posterior.sum()
-    means = [one[part] for one, part in zip(log_scales, parts, strict=True)]
-    variances = [one[part] for one, part in zip(spreads, parts, strict=True)]
-    mean = np.array([(posterior * one).sum() for one in means])
+    evidence = [np.logaddexp.reduce(one, axis=0) for one in log_parts]
+    weights = [np.exp(one - total) for one, total in zip(log_parts, evidence, strict=True)]
+    means = [(weight * one).sum(0) for weight, one in zip(weights, log_scales, strict=True)]
+    variances = [
+        (weight * ((one - mean) ** 2 + spread)).sum(0)
+        for weight, one, spread, mean in zip(weights, log_scales, spreads, means, strict=True)
+    ]
+    posterior = _normalised(log_prior + sum(evidence))
     ratio_std = np.zeros((len(people), len(people)))
     for i, j in itertools.permutations(range(len(people)), 2):
-        deviation = means[i] - means[j] - (mean[i] - mean[j])
+        difference = means[i] - means[j]
+        deviation = difference - (posterior * difference).sum()
         ratio_std[i, j] = np.sqrt((posterior * (deviation**2 + variances[i] + variances[j])).sum())
-    return mean, ratio_std
+    parts = _most_probable_parts(log_prior, log_parts)
+    posterior = _normalised(log_prior + sum(one[part] for one, part in zip(log_parts, parts, strict=True)))
+    return np.array([(posterior * one[p]).sum() for one, p in zip(log_scales, parts, strict=True)]), ratio_std
+
+
+def _normalised(log_posterior: np.ndarray) -> np.ndarray:
+    posterior = np.exp(log_posterior - log_posterior.max())
+    return posterior / posterior.sum()
 
 
 def _most_probable_parts(log_prior: np.ndarray, log_parts: Sequence[Grid]) -> list[int]:
@@ -221,6 +231,6 @@ def _parts(person: FloorPerson, pitch: np.ndarray, log_height: np.ndarray) -> tu
     return stacked[0], stacked[1], stacked[2]
 
 
-def _log_normal(difference: np.ndarray, variance: np.ndarray | float) -> np.ndarray:
+def _log_normal(difference: np.ndarray | float, variance: np.ndarray | float) -> np.ndarray | float:
     """Compute the logarithm of the normal density."""
     return -0.5 * difference**2 / variance - 0.5 * np.log(2 * np.pi * variance)
