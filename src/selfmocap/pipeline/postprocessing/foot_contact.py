@@ -13,11 +13,9 @@ from selfmocap.pipeline.postprocessing.rebuild import consecutive_slices, keypoi
 from selfmocap.tracking.confidence import VISIBLE
 
 FOOT_POINTS = ("left_heel", "left_big_toe", "right_heel", "right_big_toe")
-_CONTACT_SPEED, _MAX_CONTACT_SPEED = 0.25, 0.5
-"""m/s along the ground. In a contact, the speed falls below the first and never exceeds the second."""
-_MAX_SPEED_ACROSS = 0.15
-"""m/s across the ray from the camera, which is measured more accurately than along it. A contact never exceeds it."""
-_MAX_RISE = 0.06
+_MAX_SPEED, _MAX_SPEED_ACROSS = 0.8, 0.3
+"""m/s of a contact, along the ground, and across the ray from the camera, which is measured more accurately."""
+_MAX_RISE = 0.12
 """Metres above the lowest foot point within `_FLOOR_SECONDS`."""
 _FLOOR_SECONDS = 0.6
 _SPEED_SECONDS = 0.05
@@ -67,13 +65,12 @@ def _contacts(
     lowest = points[..., 1].amin(1)
     reach = round(_FLOOR_SECONDS * fps)
     floor = -torch.nn.functional.max_pool1d(-lowest[None, None], 2 * reach + 1, 1, reach)[0, 0]
-    candidates = (speed < _MAX_CONTACT_SPEED) & (speed_across < _MAX_SPEED_ACROSS)
+    candidates = (speed < _MAX_SPEED) & (speed_across < _MAX_SPEED_ACROSS)
     candidates &= points[..., 1] < floor[:, None] + _MAX_RISE
     contacts = torch.zeros_like(candidates)
     for point in range(points.shape[1]):
         for start, end in true_runs(candidates[:, point]):
-            slow = speed[start:end, point].amin() < _CONTACT_SPEED
-            contacts[start:end, point] = slow and end - start >= max(2, _MIN_CONTACT_SECONDS * fps)
+            contacts[start:end, point] = end - start >= max(2, _MIN_CONTACT_SECONDS * fps)
     return contacts
 
 

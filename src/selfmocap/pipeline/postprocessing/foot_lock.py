@@ -29,6 +29,8 @@ ACROSS_NOISE = 0.005
 """Metres of a joint across its ray."""
 _SLIDE_NOISE = 0.006
 """m/s of a point in contact."""
+_STILL_SPEED = 0.18
+"""m/s across the ray at which a point in contact counts a third, since it is about to stop or to leave."""
 _HEIGHT_NOISE = 0.01
 """Metres of a point in contact above the ground."""
 _ROOT_NOISE, _ANGLE_NOISE = 0.3, 0.05
@@ -118,6 +120,8 @@ def _solve(
     )
     across = torch.eye(3).double() - rays[..., :, None] * rays[..., None, :]
     seen = (motion.confidence.double() * ~motion.filled).sqrt() / across_noise
+    speed_across = (across[:-1] @ first_points.diff(dim=0)[..., None])[:, _FIRST_FOOT:, :, 0].norm(dim=-1) * fps
+    still = (-(speed_across / _STILL_SPEED).square()).exp()
     knee_bounds = _knee_bounds(motion)
     x = np.zeros((len(motion), _COLUMNS))
     for _ in range(_ITERATIONS):
@@ -135,7 +139,7 @@ def _solve(
         J = torch.cat([row.flatten(1, 2) for row in row_jacobians], 1).numpy()
         H, gradient = np.einsum("trc,trd->tcd", J, J), np.einsum("trc,tr->tc", J, residual)
         _add_prior(H, gradient, x, knee_bounds)
-        both = (contacts[1:] & contacts[:-1]) * torch.minimum(trust[1:], trust[:-1]) * (fps / _SLIDE_NOISE)
+        both = (contacts[1:] & contacts[:-1]) * still * torch.minimum(trust[1:], trust[:-1]) * (fps / _SLIDE_NOISE)
         x = x - _newton_step(H, gradient, feet.numpy(), feet_jacobian.numpy(), both.numpy(), x, fps)
     return x
 
