@@ -15,6 +15,7 @@ from selfmocap.body_model.frame_rates import nominal_fps
 from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.skeleton import JOINT
 from selfmocap.geometry.tensors import true_runs
+from selfmocap.pipeline.postprocessing.flight import GRAVITY
 from selfmocap.pipeline.postprocessing.foot_contact import FOOT_POINTS, find_contacts
 from selfmocap.pipeline.postprocessing.rebuild import consecutive_slices, keypoints_world
 from selfmocap.tracking.observations import Observations
@@ -23,8 +24,6 @@ _LYING_COSINE, _MAX_LYING_FRACTION = 0.5, 0.5
 """Cosine of the angle between the back and the vertical below which a person lies, and fraction of all frames."""
 _MAX_SPEED, _SPEED_SECONDS = 12.5, 0.3
 """m/s: the fastest sprinters reach 12.4 (Bolt 2009, over 20 m). It must be exceeded for as long as it is measured."""
-_GRAVITY = 9.81
-"""m/s^2."""
 _FLIGHT_HEIGHT, _MIN_FLIGHT_RISE, _MIN_FLIGHT_FRAMES = 0.06, 0.08, 6
 """Height of the feet from which a person is in the air, metres; least rise of the pelvis and number of frames from
 which a fall is measured."""
@@ -134,11 +133,11 @@ def speed_warning(person: CheckedPerson) -> str | None:
 def gravity_warning(person: CheckedPerson) -> str | None:
     """Check that a person who jumps before a static camera falls as fast as gravity makes them."""
     acceleration = _fall(person.motion)
-    if acceleration is None or 1 / _MAX_GRAVITY_RATIO < acceleration / _GRAVITY < _MAX_GRAVITY_RATIO:
+    if acceleration is None or 1 / _MAX_GRAVITY_RATIO < acceleration / GRAVITY < _MAX_GRAVITY_RATIO:
         return None
-    factor = math.sqrt(_GRAVITY / acceleration)
+    factor = math.sqrt(GRAVITY / acceleration)
     return (
-        f"{person.name} falls at {acceleration:.1f} m/s^2, and gravity is {_GRAVITY}: if the film is "
+        f"{person.name} falls at {acceleration:.1f} m/s^2, and gravity is {GRAVITY}: if the film is "
         f"{'slow motion' if factor > 1 else 'faster than life'}, give --slow-motion {factor:.2g}, or its true rate by "
         "--input-fps"
     )

@@ -2,9 +2,11 @@
 
 In flight, the centre of mass moves along the ground at constant velocity (Newton's first law), whatever it does up. The
 image shows the direction to it accurately, and its distance hardly. From a camera that looks down, a wrong distance
-takes height away from a jump: the person seems to move back instead of up.
+takes height away from a jump: the person seems to move back instead of up. A corrected person who falls as fast as
+gravity makes them confirms the correction, since it does not use gravity.
 """
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
@@ -16,6 +18,10 @@ from selfmocap.pipeline.postprocessing.foot_contact import FOOT_POINTS
 from selfmocap.pipeline.postprocessing.ground import centre_of_mass
 from selfmocap.pipeline.postprocessing.rebuild import consecutive_slices, keypoints_world, with_parameters
 
+GRAVITY = 9.81
+"""m/s^2."""
+_MAX_GRAVITY_RATIO = 1.5
+_MIN_FALLING_FRAMES = 5
 _MIN_RISE = 0.05
 """Metres of the lowest foot point above the ground, in some frame of a flight."""
 _MAX_SECONDS = 1.0
@@ -27,13 +33,17 @@ _MAX_LOG_CORRECTION = 0.1
 
 
 def correct_flight_depth(
-    motion: Motion, body: Body, contacts: Bool[Tensor, "time 4"], heights: Float[Tensor, "4"]
+    motion: Motion,
+    body: Body,
+    contacts: Bool[Tensor, "time 4"],
+    heights: Float[Tensor, "4"],
+    confirmed: bool = False,
 ) -> Motion:
     """Move the person along the rays of a static camera, so that between two contacts the distance of their centre of
     mass along the ground changes at a constant rate.
 
-    The world's y is up, and the ground is y = 0. `heights` are the `rest_heights` of foot_contact. Before a moving
-    camera the motion is returned as it is."""
+    The world's y is up, and the ground is y = 0. `heights` are the `rest_heights` of foot_contact. With `confirmed`, only
+    flights that gravity confirms are corrected. Before a moving camera the motion is returned as it is."""
     if motion.camera.R_cam_world.ndim > 2:
         return motion
     p_world_cam = motion.camera.p_world_cam.double()
@@ -48,9 +58,13 @@ def correct_flight_depth(
                 continue
             if motion.frame_times[last] - motion.frame_times[first] > _MAX_SECONDS:
                 continue
-            log_ratio[first : last + 1] = _steady_log_ratio(
-                distance[first : last + 1], motion.frame_times[first : last + 1]
-            )
+            flight = slice(first, last + 1)
+            steady = _steady_log_ratio(distance[flight], motion.frame_times[flight])
+            height = p_world_cam[1] + steady.exp() * ray[flight, 1]
+            if not confirmed or _falls_freely(height, motion.frame_times[flight]):
+                log_ratio[flight] = steady
+    if not log_ratio.any():
+        return motion
     valid = (log_ratio.abs() < _MAX_LOG_CORRECTION) & (distance > _MIN_RAY_COSINE * ray.norm(dim=-1))
     scale = torch.where(valid, log_ratio, 0.0).expm1()[:, None]
     p = motion.parameters.p_world_root + scale * ray
@@ -65,3 +79,13 @@ def _steady_log_ratio(
     """Compute the log of the ratio of a distance that changes at a constant rate to this one; 0 at both ends."""
     fraction = (times - times[0]) / (times[-1] - times[0])
     return (torch.lerp(distance[0], distance[-1], fraction) / distance).log()
+
+
+def _falls_freely(height: Float64[Tensor, " time"], times: Float64[Tensor, " time"]) -> bool:
+    """Decide whether the upper half of a path falls as fast as gravity makes it."""
+    upper = height > (height.amax() + torch.maximum(height[0], height[-1])) / 2
+    if upper.sum() < _MIN_FALLING_FRAMES:
+        return False
+    parabola = np.polynomial.Polynomial.fit(times[upper].numpy(), height[upper].numpy(), 2)
+    fall = -float(parabola.deriv(2)(0.0))
+    return 1 / _MAX_GRAVITY_RATIO < fall / GRAVITY < _MAX_GRAVITY_RATIO

@@ -32,6 +32,9 @@ POSTPROCESS_VERSION = 3
 """Raised when the same settings give another motion."""
 _SMOOTHING_STRENGTHS = (1.0, 0.75, 0.5, 0.25)
 _SOLE_STRENGTHS = (1.0, 0.5)
+_MAX_CONFIRMED_DISTANCE = 0.02
+"""Distance from the keypoints up to which flights that gravity confirms are corrected, as a fraction of half the side of
+the person's box. Detectors err more."""
 _FEET_STRENGTHS = (1.0, 0.5, 0.25, 0.1, 0.03)
 
 
@@ -118,7 +121,14 @@ def postprocess_stages(
     motion = place_on_ground(motion, small, heights)
     yield Stage("ground", motion)
     in_flight = correct_flight_depth(motion, small, find_contacts(motion), heights)
-    strength, motion = first_accepted([(1.0, in_flight)], no_worse, motion)
+    strength, corrected = first_accepted([(1.0, in_flight)], no_worse, motion)
+    if not strength and observations is not None:
+        confirmed = correct_flight_depth(motion, small, find_contacts(motion), heights, confirmed=True)
+        near_px = _MAX_CONFIRMED_DISTANCE * float(observations.boxes[:, 2].median())
+        near = replace(reference, distance_px=max(reference.distance_px, near_px))
+        if confirmed is not motion and MotionMeasures.of(confirmed, observations).no_worse_than(near):
+            strength, corrected, reference = 1.0, confirmed, near
+    motion = corrected
     yield Stage("flight", motion, strength)
     if config.feet == "off":
         return
