@@ -81,6 +81,36 @@ def test_a_jump_keeps_its_height_although_its_depth_is_wrong(
     assert 0.25 < height(postprocess(wrong, body)) < 0.45
 
 
+def test_gravity_confirms_a_jump_and_no_other_rise(body: Body, small: Body) -> None:
+    for rise, falls in ((jump(), True), (slow_rise(), False)):
+        truth = standing_motion(body, small, 35.0, rise, 4.0)
+        wrong = scaled_from_camera(truth, small, 1 + 0.04 * smoothstep(rise / 0.35))
+        heights = rest_heights(body, truth.parameters.betas)
+        contacts = (rise == 0)[:, None].expand(-1, 4)
+        confirmed = correct_flight_depth(wrong, small, contacts, heights, confirmed=True)
+        assert (confirmed is not wrong) == falls
+        if falls:
+            corrected = correct_flight_depth(wrong, small, contacts, heights)
+            assert torch.equal(confirmed.parameters.p_world_root, corrected.parameters.p_world_root)
+
+
+def slow_rise() -> torch.Tensor:
+    """Return the height of a person who is lifted by 0.12 m within a second."""
+    time = torch.arange(90).double() / FPS - 1.5
+    return (0.12 - 9.81 / 12 * time**2).clamp(min=0)
+
+
+def test_a_foot_is_in_contact_although_the_distance_wanders(body: Body, small: Body) -> None:
+    truth = walking_motion(body, small, pitched_camera(20.0))
+    time = torch.arange(len(truth)).double() / FPS
+    wandering = scaled_from_camera(truth, small, 1 + 0.02 * torch.sin(2 * math.pi * 0.8 * time))
+    standing = keypoints_world(truth, FOOT_POINTS).diff(dim=0).norm(dim=-1) < 0.002
+    found = find_contacts(wandering)[1:] & find_contacts(wandering)[:-1]
+    assert found[standing].float().mean() > 0.8
+    moving = keypoints_world(truth, FOOT_POINTS).diff(dim=0).norm(dim=-1) > 0.03
+    assert not found[moving].any()
+
+
 def test_somebody_on_the_ground_is_no_flight(body: Body, small: Body) -> None:
     truth = walking_motion(body, small, pitched_camera(20.0))
     heights = rest_heights(body, truth.parameters.betas)

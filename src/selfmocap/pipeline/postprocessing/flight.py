@@ -42,8 +42,8 @@ def correct_flight_depth(
     """Move the person along the rays of a static camera, so that between two contacts the distance of their centre of
     mass along the ground changes at a constant rate.
 
-    The world's y is up, and the ground is y = 0. `heights` are the `rest_heights` of foot_contact. With `confirmed`, only
-    flights that gravity confirms are corrected. Before a moving camera the motion is returned as it is."""
+    The world's y is up, and the ground is y = 0. `heights` are the `rest_heights` of foot_contact. With `confirmed`,
+    only flights that gravity confirms are corrected. Before a moving camera the motion is returned as it is."""
     if motion.camera.R_cam_world.ndim > 2:
         return motion
     p_world_cam = motion.camera.p_world_cam.double()

@@ -120,7 +120,9 @@ def _solve(
     )
     across = torch.eye(3).double() - rays[..., :, None] * rays[..., None, :]
     seen = (motion.confidence.double() * ~motion.filled).sqrt() / across_noise
-    speed_across = (across[:-1] @ first_points.diff(dim=0)[..., None])[:, _FIRST_FOOT:, :, 0].norm(dim=-1) * fps
+    speed_across = (across[:-1] @ first_points.diff(dim=0)[..., None])[:, _FIRST_FOOT:, :, 0].norm(
+        dim=-1
+    ) * fps
     still = (-(speed_across / _STILL_SPEED).square()).exp()
     knee_bounds = _knee_bounds(motion)
     x = np.zeros((len(motion), _COLUMNS))
@@ -139,7 +141,12 @@ def _solve(
         J = torch.cat([row.flatten(1, 2) for row in row_jacobians], 1).numpy()
         H, gradient = np.einsum("trc,trd->tcd", J, J), np.einsum("trc,tr->tc", J, residual)
         _add_prior(H, gradient, x, knee_bounds)
-        both = (contacts[1:] & contacts[:-1]) * still * torch.minimum(trust[1:], trust[:-1]) * (fps / _SLIDE_NOISE)
+        both = (
+            (contacts[1:] & contacts[:-1])
+            * still
+            * torch.minimum(trust[1:], trust[:-1])
+            * (fps / _SLIDE_NOISE)
+        )
         x = x - _newton_step(H, gradient, feet.numpy(), feet_jacobian.numpy(), both.numpy(), x, fps)
     return x
 

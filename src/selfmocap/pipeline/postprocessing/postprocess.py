@@ -33,8 +33,8 @@ POSTPROCESS_VERSION = 3
 _SMOOTHING_STRENGTHS = (1.0, 0.75, 0.5, 0.25)
 _SOLE_STRENGTHS = (1.0, 0.5)
 _MAX_CONFIRMED_DISTANCE = 0.02
-"""Distance from the keypoints up to which flights that gravity confirms are corrected, as a fraction of half the side of
-the person's box. Detectors err more."""
+"""Distance from the keypoints up to which flights that gravity confirms are corrected, as a fraction of half the side
+of the person's box. Detectors err more."""
 _FEET_STRENGTHS = (1.0, 0.5, 0.25, 0.1, 0.03)
 
 
