@@ -126,7 +126,15 @@ def test_users_rotate_and_mirror_videos_and_pictures(
 
 
 @pytest.mark.parametrize(
-    "options", [{"input_fps": 0.0}, {"slow_motion": -1.0}, {"input_fps": 9.0, "slow_motion": 2.0}]
+    "options",
+    [
+        {"input_fps": 0.0},
+        {"slow_motion": -1.0},
+        {"input_fps": 9.0, "slow_motion": 2.0},
+        {"start": -1.0},
+        {"start": 2.0, "end": 2.0},
+        {"end": float("nan")},
+    ],
 )
 def test_impossible_options_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="expected"):
@@ -142,6 +150,19 @@ def test_the_true_rate_replaces_the_files_and_slow_motion_scales_it(tmp_path: Pa
     np.testing.assert_allclose(slow.times, np.arange(12) / 120, atol=2e-4)
     assert slow.fps == pytest.approx(120, rel=0.005)  # The file has whole milliseconds.
     assert [frame.time for frame in slow.frames()] == slow.times.tolist()
+
+
+def test_a_part_of_a_video_keeps_its_frames_and_times(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", pictures())
+    whole = list(open_video(path).frames())
+    part = open_video(path, InputOptions(start=whole[3].time, end=whole[7].time))
+    assert (part.first_frame, part.declared_frames) == (3, 4)
+    for one, other in zip(part.frames(), whole[3:7], strict=True):
+        assert (one.index, one.time) == (other.index, other.time)
+        np.testing.assert_array_equal(one.image, other.image)
+    assert [frame.index for frame in part.frames(6)] == [6]
+    with pytest.raises(InputError, match=r"from 9 s to inf s, found frames from 0 to 0\.3"):
+        open_video(path, InputOptions(start=9.0))
 
 
 def test_pixels_that_are_not_square_give_the_shape_that_players_show(tmp_path: Path) -> None:

@@ -252,6 +252,24 @@ def test_a_capture_in_slow_motion_is_scaled_before_it_is_smoothed(tmp_path: Path
     assert "Frame Time: 0.0083" in (tmp_path / "out" / "person-1" / "motion.bvh").read_text()
 
 
+def test_a_part_of_a_video_keeps_its_times(tmp_path: Path, weights: Path) -> None:
+    out, places = tmp_path / "out", person_places(24)
+    with little_work(places):
+        video = drawn_video(tmp_path / "a.mp4", 24)
+        assert capture(video, out, weights, "--start", 0.26, "--end", 0.7, "--formats", "csv") == 0
+    motion = Motion.load(out / "person-1" / "motion.npz")
+    assert motion.frame_index.tolist() == list(range(8, 21))
+    np.testing.assert_allclose(motion.frame_times, motion.frame_index / 30, atol=1e-3)
+    report = read_json(out / "report.json")
+    assert report["video"]["frames"] == 13 and report["video"]["start"] == pytest.approx(8 / 30, abs=1e-3)
+    assert report["shots"][0]["first_frame"] == 8 and report["shots"][0]["last_frame"] == 20
+    table = list(csv.DictReader((out / "person-1" / "motion.csv").open()))
+    assert float(table[0]["time_s"]) == pytest.approx(8 / 30, abs=1e-3)
+    with av.open(str(out / "overlay.mp4")) as film:
+        times = [frame.time for frame in film.decode(video=0)]
+    assert len(times) == 13 and times[0] == 0
+
+
 def test_captures_in_threads_leave_the_standard_streams_alone(tmp_path: Path, weights: Path) -> None:
     before, failures = os.fstat(2), []
     config = CaptureConfig(quality="fast", weights=weights)

@@ -1,5 +1,6 @@
 """Options of reading a video. This module imports nothing heavy, since the command line is built from it."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,6 +22,11 @@ class InputOptions:
     slow_motion: float = 1.0
     """Factor by which the video plays slower than life: 4 for 120 frames a second that play at 30. Below 1 for
     time lapse."""
+    start: float = 0.0
+    """Time from which the video is read, s, on the clock of the results: that of the video, after `slow_motion` and
+    `input_fps`."""
+    end: float | None = None
+    """Time before which it is read, s; None reads to the last frame."""
 
     def __post_init__(self) -> None:
         if self.rotate not in (0, 90, 180, 270):
@@ -38,3 +44,7 @@ class InputOptions:
                 "found both --input-fps and --slow-motion; expected one: either the true rate of the frames, "
                 "or the factor by which the file's times are too long"
             )
+        if not (math.isfinite(self.start) and self.start >= 0):
+            raise ValueError(f"start: {self.start}; expected seconds from 0 on")
+        if self.end is not None and not self.end > self.start:
+            raise ValueError(f"end: {self.end}; expected seconds after the start, {self.start}")

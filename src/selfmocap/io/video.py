@@ -36,7 +36,8 @@ _MAX_GUESSED_FPS = 240
 """A higher rate is the resolution of the container's times, not a rate."""
 _CUT_OFF_FRACTION = 0.05
 """Fraction of the declared length that must be missing for a video to be cut off."""
-
+_TIME_TOLERANCE = 1e-6
+"""s."""
 _MAX_PADDING = 4096
 """Bytes of zeros that may follow the end of a GIF."""
 
@@ -67,9 +68,11 @@ class Video:
     rotation: int
     """Counter-clockwise rotation that makes the frames upright, degrees: 0, 90, 180 or 270."""
     declared_frames: int
-    """Number of frames."""
+    """Number of frames that are read."""
+    first_frame: int = field(default=0, kw_only=True)
+    """Index of the first frame that is read."""
     times: Float64[np.ndarray, " time"] = field(default_factory=lambda: np.zeros(0), kw_only=True)
-    """Time of each frame, s, from 0."""
+    """Time of each frame of the file, s, from 0."""
     mirrored: bool = field(default=False, kw_only=True)
     """True if left and right are exchanged after the rotation."""
     pixel_aspect: float = field(default=1.0, kw_only=True)
@@ -78,16 +81,21 @@ class Video:
     """One sentence for each doubt about the file, with its remedy."""
 
     def frames(self, first: int = 0) -> Iterator[Frame]:
-        """Decode the frames from index `first` on, one by one. A frame of another size is scaled to that of the first,
-        between black bars if its shape differs."""
+        """Decode the frames that are read, from index `first` on, one by one. A frame of another size is scaled to that
+        of the first, between black bars if its shape differs."""
+        first = max(first, self.first_frame)
         images = (
             _picture_images(self, first)
             if self.path.is_dir() or is_picture(self.path)
             else _stream_images(self, first)
         )
-        for index, (image, corrupt) in enumerate(images, start=first):
-            if index < len(self.times):
-                yield Frame(index, float(self.times[index]), image, corrupt)
+        indices = range(first, self.first_frame + self.declared_frames)
+        for index, (image, corrupt) in zip(indices, images, strict=False):
+            yield Frame(index, float(self.times[index]), image, corrupt)
+
+    def num_read(self, frame: Frame) -> int:
+        """Return the number of frames read up to this one."""
+        return frame.index + 1 - self.first_frame
 
     def windows(self, length: int, first: int = 0) -> Iterator[list[Frame]]:
         """Decode the frames from index `first` on in lists of `length`; the last list may be shorter."""
@@ -106,7 +114,8 @@ def open_video(path: Path | str, options: InputOptions | None = None) -> Video:
 
     Decodes the whole video once, without converting frames, to count and time them.
 
-    Raises FileNotFoundError if it does not exist, and InputError if no frame of it can be decoded."""
+    Raises FileNotFoundError if it does not exist, and InputError if no frame of it can be decoded, or none lies between
+    the start and the end of the options."""
     path, options = Path(path).expanduser(), options or InputOptions()
     if not path.is_dir():
         try:
@@ -119,17 +128,31 @@ def open_video(path: Path | str, options: InputOptions | None = None) -> Video:
     measured = (_measured_stream if is_file else _measured_pictures)(files, stamps)
     orientation = measured.orientation.then(options.rotate, options.mirror)
     clock = measured.clock.adjusted(options)
+    first, end = _selected(path, clock, options)
     return Video(
         path,
         orientation.size(*measured.size),
         clock.fps,
         orientation.quarter_turns * 90,
-        len(clock.times),
+        end - first,
+        first_frame=first,
         times=clock.times,
         mirrored=orientation.mirrored,
         pixel_aspect=measured.pixel_aspect,
         warnings=(*clock.warnings, *measured.warnings),
     )
+
+
+def _selected(path: Path, clock: Clock, options: InputOptions) -> tuple[int, int]:
+    """Return the index of the first frame between start and end, and that after the last."""
+    limits = [options.start, np.inf if options.end is None else options.end]
+    first, end = np.searchsorted(clock.times, np.array(limits) - _TIME_TOLERANCE).tolist()
+    if first == end:
+        raise InputError(
+            f"{path}: expected frames from {limits[0]:g} s to {limits[1]:g} s, found frames from 0 to "
+            f"{clock.times[-1]:.3f} s; choose another --start or --end"
+        )
+    return first, end
 
 
 # ---- the first pass ---------------------------------------------------------------------------------------------

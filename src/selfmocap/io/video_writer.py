@@ -29,7 +29,8 @@ def write_video(
 ) -> None:
     """Write RGB images of one size with even sides as an mp4, atomically.
 
-    Each frame has its time, s; with `constant_rate` the times are ignored and the frames follow each other at `fps`.
+    Each frame has its time, s, and the first one begins the file; with `constant_rate` the times are ignored and the
+    frames follow each other at `fps`.
     A thread makes the next frames while one is encoded. The codec is H.264 with the x264 `options`, or MPEG-4 where
     PyAV has no H.264 encoder."""
     with (
@@ -38,7 +39,7 @@ def write_video(
         contextlib.closing(prefetched(frames)) as made,
     ):
         stream: Any = None
-        tick = -1
+        tick, start = -1, None
         for time, image in made:
             if stream is None:
                 stream = _stream(container, image, fps, options)
@@ -46,7 +47,8 @@ def write_video(
                     stream.codec_context.time_base = _TIME_BASE
             frame = av.VideoFrame.from_ndarray(image, format="rgb24")
             if not constant_rate:
-                tick = max(tick + 1, round((time or 0.0) / _TIME_BASE))
+                start = (time or 0.0) if start is None else start
+                tick = max(tick + 1, round(((time or 0.0) - start) / _TIME_BASE))
                 frame.pts, frame.time_base = tick, _TIME_BASE
             container.mux(stream.encode(frame))
         if stream is not None:

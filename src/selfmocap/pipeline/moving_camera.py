@@ -176,7 +176,7 @@ def _frames(
     for frame in prefetched(video.frames(shown.start)):
         if frame.index >= shown.stop:
             return
-        progress("camera", frame.index + 1, video.declared_frames)
+        progress("camera", video.num_read(frame), video.declared_frames)
         if frame.index in shown:
             shape, scale = work_size(frame.image)
             yield frame.image, mask_of(frame.index, shape, scale)

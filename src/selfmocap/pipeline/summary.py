@@ -74,7 +74,11 @@ def capture_report(
     ]
     return {
         "version": REPORT_VERSION,
-        "video": {"path": video, **{name: observed_video[name] for name in ("sha256", "frames", "fps")}},
+        "video": {
+            "path": video,
+            **{name: observed_video[name] for name in ("sha256", "frames", "fps")},
+            "start": observed_video.get("start", 0.0),
+        },
         "focal": lens.as_report(),
         "shots": [
             shot | {"camera": camera_of[number].measured if number in camera_of else None}

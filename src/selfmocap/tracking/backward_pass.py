@@ -106,7 +106,7 @@ def track_backward(
     by_first_frame: dict[int, list[int]] = {}
     for track_id, track in confirmed.items():
         by_first_frame.setdefault(track.first_frame, []).append(track_id)
-    starts = deque(sorted(frame for frame in by_first_frame if frame > 0))
+    starts = deque(sorted(frame for frame in by_first_frame if frame > video.first_frame))
     image_bytes = 3 * video.size[0] * video.size[1]
     max_frames = max(min(_MAX_BACKWARD_FRAMES, _MAX_BACKWARD_BYTES // image_bytes), 2)
     buffer: deque[Frame] = deque(maxlen=max_frames)

@@ -171,7 +171,7 @@ def extract_crops(
             if row is not None and row == len(spools.crops):
                 after = following if row in rows else None
                 _append_row(frame, after, detections, person, row, spools, sources, watch)
-        progress("crops, masks and flow", frame.index + 1, video.declared_frames)
+        progress("crops, masks and flow", video.num_read(frame), video.declared_frames)
 
 
 def _flow_rows(person: TrackedPerson, max_frames: int | None) -> set[int]:

@@ -142,6 +142,8 @@ def _plain(settings: ObserveConfig) -> dict[str, Any]:
     for name in ("input", "flow_frames"):
         if getattr(settings, name) == getattr(ObserveConfig(), name):
             del values[name]
+    if "input" in values and (settings.input.start, settings.input.end) == (0.0, None):
+        del values["input"]["start"], values["input"]["end"]
     for name in ("keypoints", "masks", "flow_folder"):
         values[name] = sha256_of_path(values[name]) if values[name] else None
     return values | {"person_box": list(settings.person_box) if settings.person_box else None}
@@ -223,6 +225,7 @@ def _write_report(
             "sha256": fingerprint["video"],
             "frames": result.frames,
             "fps": video.fps,
+            "start": float(video.times[video.first_frame]),
             "size": list(video.size),
             "rotation": video.rotation,
             "mirrored": video.mirrored,

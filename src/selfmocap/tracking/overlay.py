@@ -77,7 +77,7 @@ def write_overlay(
                     present.append(item[1])
                     following[index] = next(people[index], None)
             yield frame.time, draw_people(frame.image, present, points)
-            progress("overlay", frame.index + 1, video.declared_frames)
+            progress("overlay", video.num_read(frame), video.declared_frames)
 
     write_video(path, images(), video.fps)
 

@@ -53,9 +53,9 @@ def _is_cut(before: Sequence[GreyImage], after: Sequence[GreyImage]) -> bool:
     )
 
 
-def shots_between(starts: Sequence[int], frames: int) -> list[Shot]:
-    """Return the shots that begin at these frames of a video with `frames` frames."""
-    ends = (*starts[1:], frames)
+def shots_between(starts: Sequence[int], end: int) -> list[Shot]:
+    """Return the shots that begin at these frames; `end` is the index after the last frame of the video."""
+    ends = (*starts[1:], end)
     return [Shot(first, end - 1) for first, end in zip(starts, ends, strict=True)]
 
 

@@ -81,10 +81,10 @@ def track_video(
     latest: dict[int, Track] = {}
     for frame in watch.timed("decode", prefetched(video.frames(first))):
         with watch.stage("detect and track"):
-            if frame.index > 0 and frame.index in starts:
+            if frame.index in starts[1:]:
                 state = end_shot(state, video.size[0])
             state = track_frame(state, frame, detector, config)
-            if frame.index == 0 and person_box is not None:
+            if frame.index == video.first_frame and person_box is not None:
                 state = _with_user_person(state, frame, person_box, detector, config)
         frames.append(FrameRecord(frame.index, frame.time, frame.corrupt, state.camera_offset))
         latest |= {track.track_id: track for track in state.tracks}
@@ -93,7 +93,7 @@ def track_video(
             for t in state.tracks
             if t.last_frame == frame.index
         ]
-        progress("detect and track", frame.index + 1, video.declared_frames)
+        progress("detect and track", video.num_read(frame), video.declared_frames)
         if len(frames) == FRAMES_PER_PART:
             with watch.stage("write"):
                 write_part(folder, frames, detections, latest.values(), state)
@@ -117,10 +117,10 @@ def _shot_starts(video: Video, folder: Path, progress: ProgressCallback) -> list
 
         def thumbnails() -> Iterator[GreyImage]:
             for frame in prefetched(video.frames()):
-                progress("shots", frame.index + 1, video.declared_frames)
+                progress("shots", video.num_read(frame), video.declared_frames)
                 yield grey_thumbnail(frame.image)
 
-        write_json(path, list(shot_starts(thumbnails(), video.fps)))
+        write_json(path, [video.first_frame + start for start in shot_starts(thumbnails(), video.fps)])
     return read_json(path)
 
 
@@ -143,7 +143,7 @@ def _stitched(
         )
         rows = rows[detections["frame"][rows].argsort()]
         frame_index, windows = detections["frame"][rows], detections["window"][rows]
-        windows[:, :2] -= columns["frame_camera_offset"][frame_index]
+        windows[:, :2] -= columns["frame_camera_offset"][frame_index - video.first_frame]
         paths[track_id] = TrackPath(frame_index, windows)
     frames = len(columns["frame_index"])
     people = stitch_tracks(tracks, paths, config, video.fps, frames)
@@ -158,7 +158,8 @@ def _stitched(
     corrupt = columns["frame_index"][columns["frame_corrupt"]].tolist()
     shot_of = [bisect_right(starts, int(paths[chain[0]].frames[0])) - 1 for chain in people]
     same = guess_same_people([tracks[chain[0]].appearance for chain in people], shot_of)
-    return TrackingResult(people, last_frames, frames, corrupt, shots_between(starts, frames), shot_of, same)
+    shots = shots_between(starts, video.first_frame + frames)
+    return TrackingResult(people, last_frames, frames, corrupt, shots, shot_of, same)
 
 
 # ---- the person in the user's box -----------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from selfmocap.visualization.report.summary import (
     clip_summary,
     entry,
     finite,
+    number,
     read_ranges,
     sections,
     title,
@@ -42,6 +43,7 @@ def write_report(
     person may hold `keypoint_px_by_frame` (see `residuals`). Raises ValueError if no motion has a frame."""
     persons = (entry(report, "people", list) + [{}] * len(motions))[: len(motions)]
     shown = playback(motions, body, [_residuals(person) for person in persons])
+    shown["video_start"] = number(entry(report, "video"), "start") or 0.0
     for data in shown["people"]:
         data["low_confidence_ranges"] = read_ranges(persons[data["number"] - 1])
     embedded = overlay is not None and overlay.stat().st_size <= MAX_EMBEDDED_BYTES

@@ -155,7 +155,7 @@ const videoReady = () => video && !video.error && video.readyState > 0;
 
 function seek(frame) {
   moment = seconds[frame];
-  if (videoReady()) video.currentTime = moment + 0.004;
+  if (videoReady()) video.currentTime = moment - data.video_start + 0.004;
   show(frame);
 }
 
@@ -181,7 +181,7 @@ function play(wanted) {
 }
 
 function tick(now) {
-  moment = videoReady() ? video.currentTime : moment + ((now - before) / 1000) * Number(byId("speed").value);
+  moment = videoReady() ? data.video_start + video.currentTime : moment + ((now - before) / 1000) * Number(byId("speed").value);
   before = now;
   if (moment > seconds[seconds.length - 1] + 0.05 || (videoReady() && video.ended)) {
     seek(0);
