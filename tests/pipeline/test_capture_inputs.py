@@ -270,6 +270,33 @@ def test_a_part_of_a_video_keeps_its_times(tmp_path: Path, weights: Path) -> Non
     assert len(times) == 13 and times[0] == 0
 
 
+def test_results_of_another_video_and_of_a_former_motion_do_not_stay(
+    tmp_path: Path, weights: Path, capsys: pytest.CaptureFixture, caplog: pytest.LogCaptureFixture
+) -> None:
+    video, out = drawn_video(tmp_path / "a.mp4"), tmp_path / "out"
+    person = out / "person-1"
+    with little_work():
+        assert capture(video, out, weights, "--formats", "glb") == 0
+        character = shutil.copy(person / "motion.glb", tmp_path / "hero.glb")
+        with pytest.raises(SystemExit, match="0"):
+            main(["export", str(person / "motion.npz"), "--formats", "csv"])
+        options = ["--smoothing", 0.5, "--formats", "glb", "--onto", character]
+        assert capture(video, out, weights, *options) == 0
+    assert (
+        not (person / "motion.csv").exists() and "motion.csv was exported from a former motion" in caplog.text
+    )
+    assert (person / "motion.glb").is_file() and (person / "character.glb").is_file()
+    assert (out / "person-2" / "character.glb").is_file()
+    assert "character.glb" in (out / "report.html").read_text()
+    before, other = results(out), drawn_video(tmp_path / "b.mp4", 13)
+    with little_work(person_places(13)):
+        assert capture(other, out, weights) == 2
+        assert "found those of a.mp4; choose another output folder, or" in capsys.readouterr().err
+        assert results(out) == before
+        assert capture(other, out, weights, "--overwrite") == 0
+    assert len(Motion.load(person / "motion.npz")) == 13
+
+
 def test_captures_in_threads_leave_the_standard_streams_alone(tmp_path: Path, weights: Path) -> None:
     before, failures = os.fstat(2), []
     config = CaptureConfig(quality="fast", weights=weights)

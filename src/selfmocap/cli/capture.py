@@ -15,6 +15,7 @@ def capture_command(
     out: Annotated[Path, arg(aliases=["-o"])],
     config: Annotated[CaptureConfig, arg(name="")],
     device: str = "cpu",
+    overwrite: bool = False,
 ) -> None:
     """Capture the 3D motion of the people in a video.
 
@@ -22,13 +23,14 @@ def capture_command(
         video: Video file, GIF, or folder of images; - for standard input.
         out: Output folder. An interrupted capture resumes there.
         device: Device of the network and the fitting: cpu, cuda or cuda:N.
+        overwrite: Replace the results of another video in the output folder.
     """
     from selfmocap.io.files import read_json
     from selfmocap.pipeline.capture import capture
 
     out = out.expanduser()
     with show_progress() as progress:
-        motions = capture(video, out, config, progress, device)
+        motions = capture(video, out, config, progress, device, overwrite=overwrite)
     for warning in read_json(out / "report.json")["warnings"]:
         ERRORS.print(f"selfmocap: warning: {warning}")
     OUTPUT.print(f"{len(motions)} people in {bold(out)}")

@@ -15,6 +15,7 @@ def refine_command(
     video: Path,
     out: Annotated[Path, arg(aliases=["-o"])],
     config: Annotated[RefineConfig, arg(name="")],
+    overwrite: bool = False,
 ) -> None:
     """Refine another system's result on its video: smoother, on the floor, and checked on held-out keypoints.
 
@@ -22,13 +23,14 @@ def refine_command(
         result: Result of PHALP, 4D-Humans, WHAM, GVHMR, TRAM, PromptHMR, ROMP, BEV or VIBE, or a motion.npz.
         video: The video that the system saw.
         out: Output folder. An interrupted run resumes there.
+        overwrite: Replace the results of another video in the output folder.
     """
     from selfmocap.io.files import read_json
     from selfmocap.pipeline.refine import refine_result
 
     out = out.expanduser()
     with show_progress() as progress:
-        motions = refine_result(result, video, out, config, progress)
+        motions = refine_result(result, video, out, config, progress, overwrite)
     for warning in read_json(out / "report.json")["warnings"]:
         ERRORS.print(f"selfmocap: warning: {warning}")
     OUTPUT.print(f"{len(motions)} people in {bold(out)}")

@@ -109,6 +109,13 @@ class StageCache:
         for name in others:
             self._remove(name)
 
+    def files(self) -> set[Path]:
+        """Return the files of all recorded stages, without symbolic links."""
+        home = self.folder.parent
+        return {
+            (home / file).resolve() for name in self._names() for file in self._read(name).get("files", ())
+        }
+
     def _names(self) -> list[str]:
         return sorted(path.stem for path in self.folder.glob("*.json"))
 

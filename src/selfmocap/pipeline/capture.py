@@ -19,6 +19,7 @@ from selfmocap.adaptation.adapt import AdaptConfig
 from selfmocap.adaptation.fit import REFINE, REFINE_LOW_SMOOTHNESS, FitConfig
 from selfmocap.adaptation.hand_pose import fit_hands
 from selfmocap.body_model.motion import Motion
+from selfmocap.export.characters.write import check_character
 from selfmocap.geometry.lens import Lens
 from selfmocap.io.files import existing_file, sha256_of_path, write_json
 from selfmocap.io.memory import release_free_memory
@@ -38,7 +39,12 @@ from selfmocap.pipeline.capture_run import (
 )
 from selfmocap.pipeline.config import EPOCHS, SAMPLE_FRAMES, CaptureConfig, recorded_settings
 from selfmocap.pipeline.diagnostics import MAX_IMAGE_FRAMES, person_diagnostics
-from selfmocap.pipeline.exports import export_people
+from selfmocap.pipeline.exports import (
+    export_people,
+    remove_exports_without_motion,
+    remove_stale_exports,
+    retarget_people,
+)
 from selfmocap.pipeline.lens_choice import LensChoice, choose_lens, estimate_lens
 from selfmocap.pipeline.moving_camera import ShotCamera, find_cameras, place_in_world
 from selfmocap.pipeline.postprocessing.confidence import joint_confidence
@@ -72,6 +78,7 @@ def capture(
     *,
     frames: Iterable[np.ndarray] | None = None,
     times: Sequence[float] | None = None,
+    overwrite: bool = False,
 ) -> list[Motion]:
     """Capture the people in a video; return their post-processed motions.
 
@@ -83,13 +90,13 @@ def capture(
     (height, width, 3; uint8), and `times` their times, s (30 frames a second without); an iterator is read once, one
     frame at a time.
 
-    Raises FileNotFoundError or ValueError where the video or a setting cannot be used, OSError where a file cannot be
-    written."""
+    Raises FileNotFoundError or ValueError where the video or a setting cannot be used, or `out` holds the results of
+    another video and `overwrite` is false; OSError where a file cannot be written."""
     if out is None:
         raise ValueError("expected out=..., the folder to write to, found none")
     out, config, torch_device = Path(out).expanduser(), config or CaptureConfig(), checked_device(device)
     with local_video(video, out, frames, times) as path:
-        return _capture(path, source_name(video), out, config, progress, torch_device)
+        return _capture(path, source_name(video), out, config, progress, torch_device, overwrite)
 
 
 def _capture(
@@ -99,13 +106,16 @@ def _capture(
     config: CaptureConfig,
     progress: ProgressCallback,
     torch_device: torch.device,
+    overwrite: bool,
 ) -> list[Motion]:
     weights_file = existing_file(config.weights_file)
+    if config.onto is not None:
+        check_character(config.onto)
     lens = choose_lens(open_video(video, config.input), config.focal, config.lens)
     settings = ObserveConfig(
         config.people, quality=config.quality, flow_frames=MAX_IMAGE_FRAMES, overlay=False, input=config.input
     )
-    files = observe(video, out, settings, progress)
+    files = observe(video, out, settings, progress, overwrite)
     release_free_memory()
     remove_partial_files(out)
 
@@ -144,6 +154,8 @@ def finish_capture(
     export_people(
         job.stages, motions, processed, default_body(), job.out, job.config.formats, job.config.options
     )
+    if job.config.onto is not None:
+        retarget_people(job.stages, motions, processed, default_body(), job.out, job.config.onto)
     _draw(job, motions, processed, lens.lens)
     _draw_observations(job, people, observed)
     measured = [_measure(job, *one) for one in zip(people, motions, estimates, processed, strict=True)]
@@ -151,6 +163,7 @@ def finish_capture(
         job.name, observed, job.stages.finished.values(), people, choices, measured, motions, cameras, lens
     )
     job.stages.sweep()
+    remove_exports_without_motion(job.out)
     _write_page(job, people, motions, [*processed, *measured], report)
     write_json(job.out / "report.json", report, indent=1)
     return motions
@@ -285,6 +298,7 @@ def _postprocess(
 
     def compute() -> StageOutput:
         path = person.folder / "motion.npz"
+        remove_stale_exports(job.stages, path)
         motion = load_motion(job, person, "after")
         confidence = joint_confidence(person.observations, motion.frame_index)
         R_level_world = None if level is None else torch.tensor(level.result["R_level_world"])

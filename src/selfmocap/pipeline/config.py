@@ -77,6 +77,8 @@ class CaptureConfig:
     """Options of the exported files."""
     overlay: Literal["none", "bodies", "all"] = "bodies"
     """Videos to draw: overlay.mp4 with the `bodies`, and with `all` also observations.mp4 with what was detected."""
+    onto: Path | None = None
+    """Rigged character (.glb, .gltf, .vrm, .bvh) onto which each person is retargeted, beside the other exports."""
     input: InputOptions = field(default_factory=InputOptions)
     """Options of reading the video."""
 
@@ -127,7 +129,7 @@ class CaptureConfig:
 
 def recorded_settings(config: CaptureConfig) -> dict[str, str]:
     """Return the settings that the motion depends on; the weights are identified by their SHA-256 instead."""
-    others = {"weights", "formats", "options", "overlay"}
+    others = {"weights", "formats", "options", "overlay", "onto"}
     # Former versions had none of these.
     default = CaptureConfig()
     others |= {n for n in ("input", "lens", "postprocess") if getattr(config, n) == getattr(default, n)}

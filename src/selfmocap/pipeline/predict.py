@@ -54,7 +54,9 @@ def predict(
             settings = ObserveConfig(people=config.people)
             paths = observe(_still_video(video, Path(folder)), out, settings, progress)
         else:
-            paths = observe(path, out, ObserveConfig(people=config.people, input=config.input), progress)
+            paths = observe(
+                path, out, ObserveConfig(people=config.people, input=config.input), progress, True
+            )
     motions = []
     for number, path in enumerate(paths):
         observations = Observations.load(path, images=network.frame.config.images)

@@ -51,6 +51,7 @@ def refine_result(
     out: Path | str,
     config: RefineConfig | None = None,
     progress: ProgressCallback = no_progress,
+    overwrite: bool = False,
 ) -> list[Motion]:
     """Refine the people of another system's result on their video; return their motions on the embedded body.
 
@@ -59,20 +60,26 @@ def refine_result(
     held-out keypoints do not confirm is not kept.
 
     Raises FileNotFoundError or ValueError where the result, the video or a setting cannot be used, or no person of the
-    result is observed."""
+    result is observed, or `out` holds results of another video and `overwrite` is false."""
     out, config = Path(out).expanduser(), config or RefineConfig()
     with local_video(video, out) as path:
-        return _refine_result(Path(result), path, source_name(video), out, config, progress)
+        return _refine_result(Path(result), path, source_name(video), out, config, progress, overwrite)
 
 
 def _refine_result(
-    result: Path, path: Path, name: str, out: Path, config: RefineConfig, progress: ProgressCallback
+    result: Path,
+    path: Path,
+    name: str,
+    out: Path,
+    config: RefineConfig,
+    progress: ProgressCallback,
+    overwrite: bool,
 ) -> list[Motion]:
     video = open_video(path, config.input)
     read = _read(result, video, config)
     observed_folder = out / "observed"
     settings = ObserveConfig(people="all", quality=config.quality, input=config.input)
-    files = observe(path, observed_folder, settings, progress)
+    files = observe(path, observed_folder, settings, progress, overwrite)
     release_free_memory()
     remove_partial_files(out)
     observed = load_observed(observed_folder)

@@ -52,6 +52,7 @@ def observe(
     out: Path | str,
     settings: ObserveConfig | None = None,
     progress: ProgressCallback = no_progress,
+    overwrite: bool = False,
 ) -> list[Path]:
     """Detect and track the people of a video, and return the paths of their `person-N/observations.npz`.
 
@@ -59,21 +60,30 @@ def observe(
 
     Also writes `observations.mp4` (the video with the observations drawn on it, if asked for) and, last,
     `observations.json` (counts, timings). An interrupted run is resumed; a finished one with the same video and
-    settings is not repeated.
-    Memory does not grow with the video beyond a kilobyte per frame and person.
+    settings is not repeated. Memory does not grow with the video beyond a kilobyte per frame and person. `overwrite`
+    allows to replace the observations of another video.
 
-    Raises FileNotFoundError or InputError if the video or a precomputed file cannot be read or no person is tracked;
+    Raises FileNotFoundError or InputError if the video or a precomputed file cannot be read, no person is tracked, or
+    `out` holds the observations of another video;
     ImportError if an optional detector is not installed."""
     settings, out = settings or ObserveConfig(), Path(out).expanduser()
     max_people = _max_people(settings.people)
     with local_video(video, out) as path:
-        return _observe(open_video(path, settings.input), out, settings, max_people, progress)
+        opened = open_video(path, settings.input)
+        fingerprint = {"video": sha256_of_path(path), **_plain(settings)}
+        if not overwrite:
+            _refuse_other_video(out, fingerprint["video"])
+        return _observe(opened, out, settings, fingerprint, max_people, progress)
 
 
 def _observe(
-    video: Video, out: Path, settings: ObserveConfig, max_people: int | None, progress: ProgressCallback
+    video: Video,
+    out: Path,
+    settings: ObserveConfig,
+    fingerprint: dict[str, Any],
+    max_people: int | None,
+    progress: ProgressCallback,
 ) -> list[Path]:
-    fingerprint = {"video": sha256_of_path(video.path), **_plain(settings)}
     drawn = not settings.overlay or (out / OVERLAY_FILE).is_file()
     if drawn and (finished := _finished(out, fingerprint)) is not None:
         return finished
@@ -147,6 +157,17 @@ def _plain(settings: ObserveConfig) -> dict[str, Any]:
     for name in ("keypoints", "masks", "flow_folder"):
         values[name] = sha256_of_path(values[name]) if values[name] else None
     return values | {"person_box": list(settings.person_box) if settings.person_box else None}
+
+
+def _refuse_other_video(out: Path, sha256: str) -> None:
+    report = read_json_object(out / "observations.json")
+    settings = report.get("settings") or read_json_object(out / ".observe" / "settings.json")
+    if settings.get("video", sha256) != sha256:
+        name = report.get("video", {}).get("name") or "another video"
+        raise InputError(
+            f"{printable_path(out)}: expected an empty folder or results of this video, found those of {name}; choose "
+            "another output folder, or replace them with --overwrite"
+        )
 
 
 def _finished(out: Path, fingerprint: dict[str, Any]) -> list[Path] | None:

@@ -9,14 +9,15 @@ from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.skeleton import JOINT_NAMES
 from selfmocap.export.characters.animation import CharacterAnimation
 from selfmocap.export.characters.bvh_character import bvh_character, write_bvh_animation
-from selfmocap.export.characters.gltf import read_gltf, refuse_malformed
+from selfmocap.export.characters.character import Character
+from selfmocap.export.characters.gltf import Gltf, read_gltf, refuse_malformed
 from selfmocap.export.characters.gltf_animation import write_animated_gltf
 from selfmocap.export.characters.gltf_character import gltf_character
 from selfmocap.export.characters.retarget import retarget_onto
 from selfmocap.export.characters.vrm import write_vrma
 from selfmocap.export.segments import Segment, concat_segments, split_into_segments
 from selfmocap.export.write import unused_name
-from selfmocap.io.bvh_syntax import parse_bvh
+from selfmocap.io.bvh_syntax import BvhText, parse_bvh
 from selfmocap.io.files import read_json_object
 
 _GLTF_SUFFIXES = (".glb", ".gltf", ".vrm")
@@ -36,11 +37,7 @@ def retarget_files(
     A glTF or VRM keeps its own animations and gets one per motion, by the names of `motions`, on the video's clock; a
     `.vrma` or a `.bvh` holds one motion, and a `.bvh` begins with its first frame. `bone_map` are names of the
     character's bones by the body's joints. Raises ValueError that names the file and the remedy, FileNotFoundError."""
-    suffix, target = onto.suffix.lower(), out.suffix.lower()
-    if suffix not in _OUTPUTS:
-        raise ValueError(
-            f"{onto}: expected a character in {', '.join(_OUTPUTS)}, found {suffix or 'no suffix'}"
-        )
+    suffix, target = _suffix(onto), out.suffix.lower()
     if target not in _OUTPUTS[suffix]:
         allowed = " or ".join(_OUTPUTS[suffix])
         raise ValueError(
@@ -52,20 +49,45 @@ def retarget_files(
         )
     segments = {name: _segment(motion, body) for name, motion in motions.items()}
     if suffix == ".bvh":
-        text = parse_bvh(onto)
-        character = bvh_character(onto, text, bone_map or {})
+        text, character = _read_bvh(onto, bone_map)
         (segment,) = segments.values()
         write_bvh_animation(out, text, retarget_onto(segment.at_rate(), body, character), character)
         return
-    gltf = read_gltf(onto)
-    with refuse_malformed(onto):
-        character = gltf_character(gltf, bone_map or {})
+    gltf, character = _read_gltf(onto, bone_map)
     animations = {name: retarget_onto(segment, body, character) for name, segment in segments.items()}
     if target == ".vrma":
         (animation,) = animations.values()
         write_vrma(out, gltf, animation, character)
     else:
         write_animated_gltf(out, gltf, _distinct(animations, gltf.rows("animations")), character)
+
+
+def check_character(onto: Path) -> str:
+    """Read a character, and return the suffix of the file that `retarget_files` may write of it: `.glb`, `.vrm` or
+    `.bvh`. Raises ValueError that names the file and the remedy, FileNotFoundError."""
+    suffix = _suffix(onto)
+    (_read_bvh if suffix == ".bvh" else _read_gltf)(onto, None)
+    return ".glb" if suffix == ".gltf" else suffix
+
+
+def _suffix(onto: Path) -> str:
+    suffix = onto.suffix.lower()
+    if suffix not in _OUTPUTS:
+        raise ValueError(
+            f"{onto}: expected a character in {', '.join(_OUTPUTS)}, found {suffix or 'no suffix'}"
+        )
+    return suffix
+
+
+def _read_bvh(onto: Path, bone_map: Mapping[str, str] | None) -> tuple[BvhText, Character]:
+    text = parse_bvh(onto)
+    return text, bvh_character(onto, text, bone_map or {})
+
+
+def _read_gltf(onto: Path, bone_map: Mapping[str, str] | None) -> tuple[Gltf, Character]:
+    gltf = read_gltf(onto)
+    with refuse_malformed(onto):
+        return gltf, gltf_character(gltf, bone_map or {})
 
 
 def read_bone_map(path: Path) -> dict[str, str]:

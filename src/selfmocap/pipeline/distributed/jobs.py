@@ -92,7 +92,7 @@ class CaptureJob:
     def make(self, path: Path, out: Path, progress: ProgressCallback) -> dict[str, Any]:
         """Write what `selfmocap capture` writes and is kept, except its record of stages."""
         with download(self.source, path.parent, lambda done: progress("download", done, 0)) as video:
-            people = capture(video, path, self.config, progress, self.device)
+            people = capture(video, path, self.config, progress, self.device, overwrite=True)
             overlay = path / "overlay.mp4"
             write_thumbnail(overlay if overlay.is_file() else video, out, self.name)
         shutil.rmtree(path / ".capture")

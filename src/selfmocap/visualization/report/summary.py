@@ -20,7 +20,7 @@ _SCORES = (
 """Key in report.json, name, unit, and whether higher (1) or lower (-1) is better."""
 
 _MAX_RANGES = 100
-_EXPORTS_GLOB = "person-*/motion*"
+_EXPORTS = ("person-*/motion*", "person-*/character*", "scene.*")
 
 
 def entry(record: Any, key: str, kind: type = dict) -> Any:
@@ -140,7 +140,8 @@ def _range_list(persons: Sequence[Mapping[str, Any]], several: bool) -> str:
 
 
 def _file_list(folder: Path) -> str:
-    paths = [*sorted(folder.glob(_EXPORTS_GLOB)), folder / "overlay.mp4", folder / "report.json"]
+    exports = sorted(path for pattern in _EXPORTS for path in folder.glob(pattern))
+    paths = [*exports, folder / "overlay.mp4", folder / "report.json"]
     items = []
     for path in paths:
         if path.is_file():
