@@ -66,10 +66,11 @@ def capture_report(
             "before": {**stage.result["before"], "heldout_reprojection_px": _rounded(choice.before_px)},
             "after": {**stage.result["after"], "heldout_reprojection_px": _rounded(choice.after_px)},
             "pops": stage.result["pops"],
+            "floor": "soles" in motion.provenance["postprocessing"]["stages"],
             **{name: stage.result[name] for name in ("stature", "stature_from", "low_confidence_ranges")},
         }
-        for person, choice, stage, seen in zip(
-            people, choices, measured, observed.result["people"], strict=True
+        for person, choice, stage, motion, seen in zip(
+            people, choices, measured, motions, observed.result["people"], strict=True
         )
     ]
     return {

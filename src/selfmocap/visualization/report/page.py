@@ -14,12 +14,10 @@ from urllib.parse import quote
 from selfmocap.body_model.body import Body
 from selfmocap.body_model.motion import Motion
 from selfmocap.io.atomic import atomic_write
+from selfmocap.visualization.report.entries import entry, finite, number
 from selfmocap.visualization.report.playback import Residuals, playback
 from selfmocap.visualization.report.summary import (
     clip_summary,
-    entry,
-    finite,
-    number,
     read_ranges,
     sections,
     title,
@@ -45,7 +43,9 @@ def write_report(
     shown = playback(motions, body, [_residuals(person) for person in persons])
     shown["video_start"] = number(entry(report, "video"), "start") or 0.0
     for data in shown["people"]:
-        data["low_confidence_ranges"] = read_ranges(persons[data["number"] - 1])
+        person = persons[data["number"] - 1]
+        data["low_confidence_ranges"] = read_ranges(person)
+        data["has_floor"] = not isinstance(person, Mapping) or person.get("floor") is not False
     embedded = overlay is not None and overlay.stat().st_size <= MAX_EMBEDDED_BYTES
     script, style = "\n".join(map(_asset, _SCRIPTS)), _asset("page.css")
     several = len(shown["people"]) > 1

@@ -35,6 +35,7 @@ function readPerson(person, faces) {
     filled: unpacked(person.filled),
     keypointPx: person.keypoint_px.map(([name, values]) => [name, unpacked(values)]),
     lowConfidence: person.low_confidence_ranges,
+    hasFloor: person.has_floor,
     camera: { ...person.camera, rotations: unit(person.camera.rotations), t: unpacked(person.camera.t) },
   };
 }
@@ -42,7 +43,8 @@ function readPerson(person, faces) {
 function readPlayback(text) {
   const data = JSON.parse(text);
   const faces = unpacked(data.faces);
-  return { ...data, faces, poseOffsets: data.pose_offsets, people: data.people.map((person) => readPerson(person, faces)) };
+  const parts = Float32Array.from(unpacked(data.parts));
+  return { ...data, faces, parts, poseOffsets: data.pose_offsets, people: data.people.map((person) => readPerson(person, faces)) };
 }
 
 /** Compute for each vertex the mean of the normals of its faces, weighted by area. */

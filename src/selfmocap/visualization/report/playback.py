@@ -21,6 +21,7 @@ from selfmocap.export.options import ExportOptions
 from selfmocap.export.rig import export_rig
 from selfmocap.export.segments import concat_segments, split_into_segments
 from selfmocap.export.skin import SkinnedMesh, skinned_mesh
+from selfmocap.visualization.clothes import clothed_parts
 
 MAX_SHOWN_FRAMES = 3000
 """Maximum number of frames in the page; of a longer clip every second, third, ... frame is shown."""
@@ -58,6 +59,7 @@ def playback(motions: Sequence[Motion], body: Body, keypoint_px: Sequence[Residu
         "parents": ALL_JOINT_PARENTS[:joints],
         "pose_offsets": MAX_POSE_OFFSETS,
         "faces": packed(body.faces.numpy(), "uint16" if len(body.vertex_joint) <= 1 << 16 else "uint32"),
+        "parts": packed(clothed_parts(body), "uint8"),
         "people": [{"number": number, **data} for number, data in enumerate(people, 1) if data],
     }
 

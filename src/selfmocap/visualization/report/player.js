@@ -63,6 +63,12 @@ const orbit = makeOrbit(canvas, startOf(selected), () => {
   drawScene();
 });
 
+/** Return the colours of skin, hair, shirt, trousers and shoes; of a bare body all are the person's. */
+function tintsOf(colour) {
+  if (!byId("clothes").checked) return Array(5).fill(colour);
+  return [[0.86, 0.7, 0.6], [0.27, 0.2, 0.16], colour, [0.25, 0.28, 0.36], [0.16, 0.16, 0.17]];
+}
+
 function drawScene() {
   byId("video-camera").setAttribute("aria-pressed", useVideoCamera);
   if (!scene) return;
@@ -75,11 +81,11 @@ function drawScene() {
     person,
     row: person.row[shown],
     bones: bonesOf(person, person.row[shown], parents),
-    tint: mixed(rgb(colourOf(person)), grey, person.states[shown] === "observed" ? 0 : 0.75),
+    tints: tintsOf(rgb(colourOf(person))).map((tint) => mixed(tint, grey, person.states[shown] === "observed" ? 0 : 0.75)),
   }));
   const frustum = useVideoCamera ? new Float32Array(0) : frustumLines(selected.camera, row);
   const colours = { paper: rgb(style("stage")), shade: rgb(style("shade")), ink: rgb(style("muted")) };
-  scene.draw(view, present, frustum, colours);
+  scene.draw(view, present, frustum, colours, selected.hasFloor);
 }
 
 // ---- curves
@@ -202,13 +208,16 @@ byId("play").addEventListener("click", () => play(!playing));
 byId("speed").addEventListener("change", () => {
   if (video) video.playbackRate = video.defaultPlaybackRate = Number(byId("speed").value);
 });
-byId("follow").addEventListener("change", drawScene);
+for (const name of ["follow", "clothes"]) byId(name).addEventListener("change", drawScene);
 byId("video-camera").addEventListener("click", () => {
   useVideoCamera = !useVideoCamera;
   drawScene();
 });
 for (const link of document.querySelectorAll("[data-frame]")) {
   link.addEventListener("click", () => seek(Math.max(frames.findLastIndex((frame) => frame <= Number(link.dataset.frame)), 0)));
+}
+for (const link of document.querySelectorAll("[data-time]")) {
+  link.addEventListener("click", () => seek(nearest(Number(link.dataset.time))));
 }
 document.addEventListener("keydown", (event) => {
   if (event.target.closest("input, select, button, a") || event.ctrlKey || event.metaKey || event.altKey) return;

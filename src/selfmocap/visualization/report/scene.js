@@ -1,4 +1,4 @@
-// Draw the people in 3D with WebGL 2: skinned on the graphics card, on a ground with a line every metre.
+// Draw the people in 3D with WebGL 2: skinned on the graphics card, on a ground with a line every metre if there is one.
 
 const SKIN_VERTEX = `#version 300 es
 precision highp float;
@@ -8,11 +8,14 @@ uniform highp sampler2D shapes;
 uniform mat4 view;
 uniform vec3 light;
 uniform bool shadow;
+uniform vec3 tints[5];
+in float part;
 in vec3 rest, normal;
 in uvec4 joints;
 in vec4 weights;
-out vec3 p_world, n_world;
+out vec3 p_world, n_world, tint;
 void main() {
+  tint = tints[int(part)];
   vec4 rows[3] = vec4[3](vec4(0), vec4(0), vec4(0));
   for (int k = 0; k < 4; k++)
     for (int axis = 0; axis < 3; axis++) rows[axis] += weights[k] / dot(weights, vec4(1)) * bones[3 * int(joints[k]) + axis];
@@ -29,9 +32,9 @@ void main() {
 
 const SKIN_FRAGMENT = `#version 300 es
 precision highp float;
-uniform vec3 tint, light, eye;
+uniform vec3 light, eye;
 uniform bool shadow;
-in vec3 p_world, n_world;
+in vec3 p_world, n_world, tint;
 out vec4 colour;
 void main() {
   vec3 n = normalize(n_world);
@@ -135,9 +138,10 @@ function shapeTexture(gl, shapes) {
   return texture;
 }
 
-/** Create a scene on a canvas; null if the browser has no WebGL 2. `draw(view, people, frustum, colours)` takes `view`
- * {matrix, eye, centre}, `people` [{person, row, bones, tint}] and the line segments of a camera. */
-function makeScene(canvas, { faces, people, parents, poseOffsets }) {
+/** Create a scene on a canvas; null if the browser has no WebGL 2. `draw(view, people, frustum, colours, hasFloor)` takes
+ * `view` {matrix, eye, centre}, `people` [{person, row, bones, tints}], a colour for each of the `parts` of a dressed
+ * body, and the line segments of a camera. */
+function makeScene(canvas, { faces, parts, people, parents, poseOffsets }) {
   const gl = canvas.getContext("webgl2", { antialias: true, alpha: false });
   if (!gl) return null;
   const sizes = { JOINTS: parents.length, POSE_OFFSETS: poseOffsets, WIDE };
@@ -147,7 +151,7 @@ function makeScene(canvas, { faces, people, parents, poseOffsets }) {
   const square = vertexArray(gl, ground.program, { corner: [new Float32Array([-1, -1, 1, -1, -1, 1, 1, 1]), 2] });
   const skins = new Map(people.map((person) => {
     const { rest, normals, joints, weights } = person.skin;
-    const inputs = { rest: [rest, 3], normal: [normals, 3], joints: [joints, 4], weights: [weights, 4] };
+    const inputs = { rest: [rest, 3], normal: [normals, 3], joints: [joints, 4], weights: [weights, 4], part: [parts, 1] };
     const array = vertexArray(gl, body.program, inputs, faces);
     return [person, { array, texture: shapeTexture(gl, person.poseOffsets.shapes) }];
   }));
@@ -160,10 +164,10 @@ function makeScene(canvas, { faces, people, parents, poseOffsets }) {
     gl.uniform3fv(locations.light, LIGHT);
     gl.uniform3fv(locations.eye, view.eye);
     gl.uniform1i(locations.shadow, shadow);
-    for (const { person, row, bones, tint } of shown) {
+    for (const { person, row, bones, tints } of shown) {
       const { array, texture } = skins.get(person);
       gl.uniform4fv(locations.bones, bones);
-      gl.uniform3fv(locations.tint, shadow ? shade : tint);
+      gl.uniform3fv(locations.tints, shadow ? tints.flatMap(() => shade) : tints.flat());
       gl.uniform1fv(locations.poseOffsets, person.poseOffsets.metres.subarray(row * poseOffsets, (row + 1) * poseOffsets));
       gl.bindTexture(gl.TEXTURE_2D, texture);
       gl.bindVertexArray(array);
@@ -199,15 +203,17 @@ function makeScene(canvas, { faces, people, parents, poseOffsets }) {
   }
 
   return {
-    draw(view, shown, frustum, { paper, shade, ink }) {
+    draw(view, shown, frustum, { paper, shade, ink }, hasFloor) {
       const ratio = Math.min(devicePixelRatio, 2);
       [canvas.width, canvas.height] = [canvas.clientWidth, canvas.clientHeight].map((n) => Math.round(n * ratio) || 1);
       gl.viewport(0, 0, canvas.width, canvas.height);
       gl.clearColor(...paper, 1);
       gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT);
       gl.disable(gl.DEPTH_TEST);
-      drawPeople(shown, view, true, shade);
-      drawGround(view, ink);
+      if (hasFloor) {
+        drawPeople(shown, view, true, shade);
+        drawGround(view, ink);
+      }
       gl.enable(gl.DEPTH_TEST);
       drawLines(frustum, view, ink);
       drawPeople(shown, view, false);

@@ -8,6 +8,9 @@ from typing import Any
 from urllib.parse import quote
 
 from selfmocap.body_model.motion import Motion
+from selfmocap.visualization.report.assumptions import assumptions_list
+from selfmocap.visualization.report.entries import entry, finite, number
+from selfmocap.visualization.report.terms import term
 
 _SCORES = (
     ("heldout_reprojection_px", "Held-out reprojection error", "px", -1),
@@ -21,23 +24,6 @@ _SCORES = (
 
 _MAX_RANGES = 100
 _EXPORTS = ("person-*/motion*", "person-*/character*", "scene.*")
-
-
-def entry(record: Any, key: str, kind: type = dict) -> Any:
-    """Return the value of a key of a record of report.json, or an empty one if it is missing or of another type."""
-    value = record.get(key) if isinstance(record, Mapping) else None
-    return value if isinstance(value, kind) else kind()
-
-
-def finite(value: Any) -> float | None:
-    """Return a finite number as a float, None for anything else."""
-    real = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if real and math.isfinite(value) else None
-
-
-def number(record: Any, key: str) -> float | None:
-    """Return the finite number of a key of a record of report.json, else None."""
-    return finite(record.get(key)) if isinstance(record, Mapping) else None
 
 
 def read_ranges(person: Any) -> list[tuple[int, int, str]]:
@@ -77,15 +63,33 @@ def warning_list(report: Mapping[str, Any]) -> str:
 
 
 def sections(folder: Path, report: Mapping[str, Any], people: int) -> str:
-    """Return the sections beside the curves: scores before and after, low-confidence frames, files, processing time."""
+    """Return the sections beside the curves: people, assumptions, scores before and after, low-confidence frames,
+    files, processing time."""
     persons = [p if isinstance(p, Mapping) else {} for p in entry(report, "people", list)][:people]
     named = [
+        ("People", _people_list(persons)),
+        ("Assumptions", assumptions_list(report, persons)),
         *_score_tables(persons, people > 1),
         ("Low-confidence frames", _range_list(persons, people > 1)),
         ("Files", _file_list(folder)),
         ("Processing time", _stage_list(entry(report, "stages", list))),
     ]
-    return "\n".join(f"<section><h2>{name}</h2>{html}</section>" for name, html in named if html)
+    return "\n".join(f"<section><h2>{term(name)}</h2>{html}</section>" for name, html in named if html)
+
+
+def _people_list(persons: Sequence[Mapping[str, Any]]) -> str:
+    """Return when each person is in the video, as far as it is known."""
+    items = []
+    for count, person in enumerate(persons, 1):
+        parts = [
+            part for part in entry(person, "segments", list) if isinstance(part, Sequence) and len(part) == 2
+        ]
+        times = [(finite(start), finite(end)) for start, end in parts]
+        spans = [f"{start:.2f}–{end:.2f} s" for start, end in times if start is not None and end is not None]
+        if spans:
+            button = f'<button data-time="{times[0][0]}">Person {count}</button>'
+            items.append(f"<li>{button}<span>{escape(', '.join(spans))}</span></li>")
+    return f"<ul>{''.join(items)}</ul>" if items else ""
 
 
 def _score_tables(persons: Sequence[Mapping[str, Any]], several: bool) -> Iterator[tuple[str, str]]:
@@ -117,7 +121,7 @@ def _score_row(before: Any, after: Any, key: str, name: str, unit: str, better: 
     if old is not None and new is not None and old != new:
         trend = ' class="better"' if (new - old) * better > 0 else ' class="worse"'
     unit = f" {unit}" if unit else ""
-    return f"<tr><th>{name}</th><td>{_digits(old, unit)}</td><td{trend}>{_digits(new, unit)}</td></tr>"
+    return f"<tr><th>{term(name)}</th><td>{_digits(old, unit)}</td><td{trend}>{_digits(new, unit)}</td></tr>"
 
 
 def _digits(value: float | None, unit: str = "") -> str:
