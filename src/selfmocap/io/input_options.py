@@ -28,6 +28,11 @@ class InputOptions:
     end: float | None = None
     """Time before which it is read, s; None reads to the last frame."""
 
+    @property
+    def keeps_times(self) -> bool:
+        """True if the results have the times of the file."""
+        return self.input_fps is None and self.slow_motion == 1
+
     def __post_init__(self) -> None:
         if self.rotate not in (0, 90, 180, 270):
             raise ValueError(f"rotate: {self.rotate!r}; expected 0, 90, 180 or 270 (degrees, clockwise)")

@@ -24,6 +24,7 @@ from selfmocap.geometry.lens import Lens
 from selfmocap.io.files import existing_file, sha256_of_path, write_json
 from selfmocap.io.memory import release_free_memory
 from selfmocap.io.progress import ProgressCallback, no_progress
+from selfmocap.io.sound import sound_frames
 from selfmocap.io.stage_cache import StageCache, StageRecord
 from selfmocap.io.video import Video, open_video
 from selfmocap.io.video_source import VideoInput, local_video, source_name
@@ -330,10 +331,9 @@ def _draw(job: CaptureRun, motions: list[Motion], processed: list[StageRecord], 
 
     def compute() -> StageOutput:
         path = job.out / "overlay.mp4"
-        progress = functools.partial(job.progress, "draw")
-        write_overlay_video(
-            path, open_video(job.video, job.config.input), motions, default_body(), progress, lens
-        )
+        progress, video = functools.partial(job.progress, "draw"), open_video(job.video, job.config.input)
+        sound = sound_frames(video) if job.config.input.keeps_times else ()
+        write_overlay_video(path, video, motions, default_body(), progress, lens, sound)
         return {}, [path]
 
     job.stages.run("draw", {}, processed, compute)

@@ -1,12 +1,13 @@
 """Draw the captured bodies over the video."""
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from av.audio.frame import AudioFrame
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
@@ -41,9 +42,10 @@ def write_overlay_video(
     body: Body,
     progress: Callable[[int, int], None] = lambda done, total: None,
     lens: Lens | None = None,
+    sound: Iterable[AudioFrame] = (),
 ) -> None:
-    """Write an mp4 of the `overlay_images`, atomically."""
-    write_video(path, overlay_images(video, motions, body, progress, lens), video.fps)
+    """Write an mp4 of the `overlay_images`, atomically. The `sound` is kept (see `io.sound`)."""
+    write_video(path, overlay_images(video, motions, body, progress, lens), video.fps, sound=sound)
 
 
 def overlay_images(
