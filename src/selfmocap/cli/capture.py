@@ -5,8 +5,8 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from selfmocap.cli.console import ERRORS, OUTPUT, bold
 from selfmocap.cli.progress import show_progress
+from selfmocap.cli.results import print_results
 from selfmocap.pipeline.config import CaptureConfig
 
 
@@ -25,12 +25,9 @@ def capture_command(
         device: Device of the network and the fitting: cpu, cuda or cuda:N.
         overwrite: Replace the results of another video in the output folder.
     """
-    from selfmocap.io.files import read_json
     from selfmocap.pipeline.capture import capture
 
     out = out.expanduser()
     with show_progress() as progress:
-        motions = capture(video, out, config, progress, device, overwrite=overwrite)
-    for warning in read_json(out / "report.json")["warnings"]:
-        ERRORS.print(f"selfmocap: warning: {warning}")
-    OUTPUT.print(f"{len(motions)} people in {bold(out)}")
+        capture(video, out, config, progress, device, overwrite=overwrite)
+    print_results(out)

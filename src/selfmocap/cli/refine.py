@@ -5,8 +5,8 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from selfmocap.cli.console import ERRORS, OUTPUT, bold
 from selfmocap.cli.progress import show_progress
+from selfmocap.cli.results import print_results
 from selfmocap.pipeline.config import RefineConfig
 
 
@@ -25,12 +25,9 @@ def refine_command(
         out: Output folder. An interrupted run resumes there.
         overwrite: Replace the results of another video in the output folder.
     """
-    from selfmocap.io.files import read_json
     from selfmocap.pipeline.refine import refine_result
 
     out = out.expanduser()
     with show_progress() as progress:
-        motions = refine_result(result, video, out, config, progress, overwrite)
-    for warning in read_json(out / "report.json")["warnings"]:
-        ERRORS.print(f"selfmocap: warning: {warning}")
-    OUTPUT.print(f"{len(motions)} people in {bold(out)}")
+        refine_result(result, video, out, config, progress, overwrite)
+    print_results(out)
