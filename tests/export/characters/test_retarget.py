@@ -87,6 +87,12 @@ def test_planted_feet_stand(make: Callable[[], Rig], walk: Motion, body: Body, t
         still = flat[1:] & flat[:-1]
         slide = np.linalg.norm(np.diff(vertices[:, foot].mean(1)[:, [0, 2]], axis=0), axis=1)[still]
         assert slide.max() < 0.002
+        along = boxes(rig)[0][foot, 2]
+        ends = [
+            vertices[:, foot][:, np.abs(along - end) < 0.02].mean(1) for end in (along.min(), along.max())
+        ]
+        steps = np.linalg.norm(np.diff(np.stack(ends, 1)[..., [0, 2]], axis=0), axis=-1)
+        assert steps.min(1)[still].max() < 0.0005, "one end of a flat foot stands"
     errors = bone_errors_deg(played, rig, walk, ARMS)
     assert errors.max() < 0.1
     if make is not cartoon_rig:  # Its feet are half as far from its hips.

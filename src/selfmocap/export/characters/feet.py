@@ -23,15 +23,15 @@ from selfmocap.export.characters.source import SourceMotion
 _TOLERANCE = 0.004
 """Metres from the floor that a planted sole may keep, so that straight legs stay straight."""
 _DEEPEST = 0.009
-"""Metres below the floor that no sole exceeds."""
+"""Metres below the floor that no sole exceeds, and above it no planted sole."""
 _TOUCH_SECONDS = 0.03
 """Time over which the height of a planted foot is smoothed."""
 _END_FRACTION = 0.1
 """Of the length of a sole: its ends."""
 _OFFSET_SECONDS = 0.25
 """Time over which an offset returns towards 0."""
-_STILL_FRACTION = 0.002
-"""Of the length of a sole per frame: less motion is none."""
+_PIVOT_SECONDS = 0.05
+"""Time before and after a step over which the motion of the ends is compared."""
 _HIP_SECONDS = 0.1
 _STRAIGHT_SINE = 0.2
 _PLANTED_WEIGHT = 1e4
@@ -81,7 +81,8 @@ def _foot_offsets(
     offsets = []
     for k, side in enumerate(HAND_SIDES):
         sole, planted = _sole(character, posed, side), source.planted[:, k]
-        offset = _slide(_ends(sole, rest_soles(character, side), fit.forward), planted, source.fps)
+        ends = _ends(sole, rest_soles(character, side), fit.forward)
+        offset = _slide(ends, _pivots(source.ends[:, k], planted, source.fps), source.fps)
         offset[:, 1] = _rise(sole[..., 1].min(1), np.logical_or.reduce(planted, axis=1), fit.unit, source.fps)
         offsets.append(offset)
     return np.stack(offsets, axis=1)
@@ -175,7 +176,8 @@ def _rise(
     smooth = _solve(
         known * (_TOUCH_SECONDS * fps) ** -4.0, wanted, steps, steps, (_OFFSET_SECONDS * fps) ** -4.0
     )
-    return np.maximum(smooth, deepest - lowest)
+    rise = np.maximum(smooth, deepest - lowest)
+    return np.where(planted, np.minimum(rise, -deepest - lowest), rise)
 
 
 def _hip_shift(
@@ -205,22 +207,31 @@ def _hip_shift(
     )
 
 
-def _slide(
+def _pivots(
     ends: Float[ndarray, "time 2 3"], planted: Bool[ndarray, "time 2"], fps: float
-) -> Float[ndarray, "time 3"]:
-    """Compute the offset of a foot along the floor that holds its planted ends, of both the one that moves less.
+) -> Bool[ndarray, "steps 2"]:
+    """Find the end of the body's sole that stands in each step: of two planted ends the one that moves less around it.
+    A foot that turns on its heel or its toes stands there; between both neither would stand."""
+    stands = planted[1:] & planted[:-1]
+    width = 2 * round(_PIVOT_SECONDS * fps) + 1
 
-    A foot that turns on its heel or its toes stands there."""
-    moved = np.diff(ends, axis=0)
-    length = np.linalg.norm(ends[:, 1] - ends[:, 0], axis=1).mean()
-    stillness = 1 / ((moved**2).sum(-1) + (_STILL_FRACTION * length) ** 2)
-    weights = stillness * (planted[1:] & planted[:-1])
-    total = weights.sum(1)
-    steps = -(moved * weights[..., None]).sum(1) / np.where(total > 0, total, 1)[:, None]
+    def around(values: ndarray) -> ndarray:
+        return scipy.ndimage.uniform_filter1d(values, width, axis=0, mode="constant")
+
+    moved = (np.diff(ends[..., [0, 2]], axis=0) ** 2).sum(-1)
+    moved = around(moved * stands) / np.maximum(around(stands.astype(float)), 1e-9)
+    heel = stands[:, 0] & ~(stands[:, 1] & (moved[:, 1] < moved[:, 0]))
+    return np.stack([heel, stands[:, 1] & ~heel], axis=1)
+
+
+def _slide(
+    ends: Float[ndarray, "time 2 3"], pivots: Bool[ndarray, "steps 2"], fps: float
+) -> Float[ndarray, "time 3"]:
+    """Compute the offset of a foot along the floor that holds the end that stands."""
+    steps = -(np.diff(ends, axis=0) * pivots[..., None]).sum(1)
     none, ridge = np.zeros(len(ends)), (_OFFSET_SECONDS * fps) ** -4
-    return np.stack(
-        [_solve(none, none, _PLANTED_WEIGHT * (total > 0), steps[:, k], ridge) for k in range(3)], 1
-    )
+    weights = _PLANTED_WEIGHT * pivots.any(1)
+    return np.stack([_solve(none, none, weights, steps[:, k], ridge) for k in range(3)], 1)
 
 
 def _solve(

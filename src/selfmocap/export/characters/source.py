@@ -38,6 +38,8 @@ class SourceMotion:
     """Joints in the T-pose with the soles at y = 0; x left, z forward."""
     planted: Bool[ndarray, "time 2 2"]
     """Whether the heel and the front of each foot stand."""
+    ends: Float[ndarray, "time 2 2 3"]
+    """The heel and the front of each sole."""
 
 
 def source_motion(segment: Segment, body: Body) -> SourceMotion:
@@ -64,7 +66,13 @@ def source_motion(segment: Segment, body: Body) -> SourceMotion:
         floor = float(np.median(heights[planted.any(2)]))
     rest = shaped.joints.numpy() - [0, float(vertices[:, 1].min()), 0]
     return SourceMotion(
-        segment.times.numpy(), segment.fps, R.numpy(), p.numpy() - [0, floor, 0], rest, planted
+        segment.times.numpy(),
+        segment.fps,
+        R.numpy(),
+        p.numpy() - [0, floor, 0],
+        rest,
+        planted,
+        points - [0, floor, 0],
     )
 
 
