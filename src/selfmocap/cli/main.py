@@ -14,6 +14,7 @@ from selfmocap.cli.aliases import normalise_aliases
 
 COMMANDS = (
     "capture",
+    "app",
     "export",
     "retarget",
     "refine",

@@ -1,0 +1,254 @@
+"""The captures of a folder: a queue that survives a restart, since each capture is a JSON file in its own folder."""
+
+import asyncio
+import contextlib
+import logging
+import shutil
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from selfmocap.app.names import safe_name, title_of, unused_id
+from selfmocap.app.settings import capture_config
+from selfmocap.app.strings import text
+from selfmocap.app.tasks import TaskError, run_task
+from selfmocap.io.files import read_json_object, write_json
+
+_log = logging.getLogger(__name__)
+MAX_CAPTURES = 200
+RECORD = "capture.json"
+RESULT, EXPORTS, CHARACTERS = "result", "exports", "characters"
+"""Folders in that of a capture."""
+
+State = Literal["new", "queued", "running", "done", "failed", "cancelled"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The progress of one stage."""
+
+    name: str
+    done: int
+    total: int
+    """0 if it is unknown."""
+    began: float
+    """Time of the first report, s."""
+    seconds_left: float | None = None
+
+
+@dataclass
+class CaptureJob:
+    """One capture of the queue."""
+
+    id: str
+    title: str
+    """Name of the video, as its user calls it."""
+    video: str
+    """Path of the video in the folder of the app."""
+    created: float
+    """Unix time, s."""
+    size: tuple[int, int] = (0, 0)
+    """Width and height of the video, px."""
+    seconds: float | None = None
+    """Length of the video, s; None if its file does not have it."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    state: State = "new"
+    error: str = ""
+    elapsed: float = 0.0
+    """Duration of the last run, s."""
+    stages: dict[str, Stage] = field(default_factory=dict)
+    """Of the current run; not recorded."""
+
+
+class CaptureQueue:
+    """The captures of a folder, of which a number runs at a time."""
+
+    def __init__(self, folder: Path, parallel: int) -> None:
+        """Read the captures. One that was running when the app ended runs again, and resumes."""
+        self.folder, self.parallel = folder, parallel
+        self.home = folder / "captures"
+        self.home.mkdir(exist_ok=True)
+        self.jobs: dict[str, CaptureJob] = {}
+        self.running: dict[str, asyncio.Task[None]] = {}
+        self.watchers: set[asyncio.Event] = set()
+        for path in sorted(self.home.iterdir()):
+            if (path / RECORD).is_file():
+                job = _read_job(path)
+                if job is None:
+                    _log.warning("%s: expected the record of a capture, found other content; left aside", path / RECORD)
+                else:
+                    self.jobs[job.id] = job
+            elif (path / "input").is_dir() and not path.is_symlink():
+                shutil.rmtree(path)  # An upload that did not end.
+        self.jobs = dict(sorted(self.jobs.items(), key=lambda item: item[1].created))
+
+    def place(self, job_id: str, *parts: str) -> Path:
+        """Return a path in the folder of a capture."""
+        return self.home.joinpath(job_id, *parts)
+
+    def create_id(self, name: str) -> str:
+        """Make the folder of another capture; return its id. Raises ValueError if there are too many."""
+        if sum(1 for _ in self.home.iterdir()) >= MAX_CAPTURES:
+            raise ValueError(text("too_many", limit=MAX_CAPTURES))
+        job_id = unused_id(name)
+        (self.home / job_id / "input").mkdir(parents=True)
+        return job_id
+
+    def upload_path(self, job_id: str, name: str) -> Path:
+        """Return the path of the video of a new capture."""
+        return self.place(job_id, "input", safe_name(name))
+
+    async def add(self, job_id: str, name: str, video: Path) -> CaptureJob:
+        """Add a video to the captures. Raises TaskError, and deletes the folder, if it is no video."""
+        try:
+            found = await run_task("inspect", video=str(video), picture=str(self.place(job_id, "first.jpg")))
+            relative = str(video.relative_to(self.folder))
+            size = (found["width"], found["height"])
+            job = CaptureJob(job_id, title_of(name), relative, time.time(), size, found["seconds"])
+            self._record(job)
+        except BaseException:
+            self.discard(job_id)
+            raise
+        self.jobs[job_id] = job
+        self.announce()
+        return job
+
+    def discard(self, job_id: str) -> None:
+        """Delete the folder of a capture."""
+        shutil.rmtree(self.home / job_id, ignore_errors=True)
+
+    def start(self, job: CaptureJob, settings: dict[str, Any]) -> None:
+        """Put a capture into the queue. Raises ValueError for settings that the command line refuses, and for a capture
+        that is in the queue."""
+        if job.state in ("queued", "running"):
+            raise ValueError(text("in_queue", title=job.title))
+        capture_config(settings)
+        job.settings, job.state, job.error = settings, "queued", ""
+        self._record(job)
+        self.fill()
+
+    async def cancel(self, job: CaptureJob) -> None:
+        """Take a capture out of the queue, and end it if it runs. What it has computed stays."""
+        if job.state not in ("queued", "running"):
+            return
+        job.state = "cancelled"
+        await self._end(job.id)
+        self._record(job)
+        self.fill()
+
+    async def remove(self, job: CaptureJob) -> None:
+        """Cancel a capture and delete its folder."""
+        await self.cancel(job)
+        del self.jobs[job.id]
+        await asyncio.to_thread(self.discard, job.id)
+        self.announce()
+
+    def fill(self) -> None:
+        """Start as many captures as may run."""
+        waiting = [job for job in self.jobs.values() if job.state == "queued" and job.id not in self.running]
+        for job in waiting[: max(self.parallel - len(self.running), 0)]:
+            self.running[job.id] = asyncio.create_task(self._run(job))
+        self.announce()
+
+    async def close(self) -> None:
+        """End the running captures; they run again at the next start."""
+        for job_id in list(self.running):
+            await self._end(job_id)
+
+    async def _end(self, job_id: str) -> None:
+        task = self.running.get(job_id)
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+            self.running.pop(job_id, None)  # A task that never began.
+
+    async def _run(self, job: CaptureJob) -> None:
+        job.state, job.stages, began = "running", {}, time.monotonic()
+        self._record(job)
+        self.announce()
+
+        def progress(stage: str, done: int, total: int) -> None:
+            job.stages[stage] = _stage(job.stages.get(stage), stage, done, total)
+            self.announce()
+
+        video, out = str(self.folder / job.video), str(self.place(job.id, RESULT))
+        try:
+            await run_task("capture", progress, video=video, out=out, settings=job.settings)
+            job.state = "done"
+        except (TaskError, OSError) as error:
+            job.state, job.error = "failed", str(error)
+        finally:
+            self.running.pop(job.id, None)
+            job.elapsed = round(time.monotonic() - began, 2)
+        self._record(job)
+        self.fill()
+
+    def _record(self, job: CaptureJob) -> None:
+        record = {name: value for name, value in asdict(job).items() if name != "stages"}
+        write_json(self.place(job.id, RECORD), record, indent=1)
+
+    # ---- watching ---------------------------------------------------------------------------------------------
+
+    def announce(self) -> None:
+        """Wake up all watchers."""
+        for event in self.watchers:
+            event.set()
+
+    async def changes(self, interval: float, idle: float) -> AsyncIterator[bool]:
+        """Yield True after changes, at most every `interval` seconds, and False after `idle` seconds without any."""
+        event = asyncio.Event()
+        event.set()
+        self.watchers.add(event)
+        try:
+            while True:
+                yield event.is_set()
+                event.clear()
+                await asyncio.sleep(interval)
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(event.wait(), idle)
+        finally:
+            self.watchers.discard(event)
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Give what the page shows of each capture, the latest first."""
+        for job in reversed(self.jobs.values()):
+            yield asdict(job) | {"stages": [asdict(stage) for stage in job.stages.values()]}
+
+
+def result_files(place: Path) -> dict[str, Path]:
+    """Return the files of a capture that may be read, by their names: results, exports and characters; no hidden file,
+    and no link."""
+    found = {}
+    for part in (RESULT, EXPORTS, CHARACTERS):
+        for path in sorted((place / part).rglob("*")):
+            name = path.relative_to(place)
+            if path.is_file() and not path.is_symlink() and not any(word.startswith(".") for word in name.parts):
+                found[name.as_posix()] = path
+    return found
+
+
+def _stage(before: Stage | None, name: str, done: int, total: int) -> Stage:
+    now = time.time()
+    if before is None:
+        return Stage(name, done, total, now)
+    rate = done / (now - before.began) if now > before.began else 0.0
+    left = round((total - done) / rate, 1) if rate and total else None
+    return replace(before, done=done, total=total, seconds_left=left)
+
+
+def _read_job(folder: Path) -> CaptureJob | None:
+    """Read the record of a capture; None without one, or with a damaged one. A running one is queued again."""
+    record = read_json_object(folder / RECORD)
+    try:
+        job = CaptureJob(**record)
+        capture_config(job.settings)
+    except (TypeError, ValueError):
+        return None
+    if job.id != folder.name or Path(job.video).is_absolute() or ".." in Path(job.video).parts:
+        return None
+    job.state = "queued" if job.state == "running" else job.state
+    return job
+
+
