@@ -12,6 +12,8 @@ from typing import Any
 from selfmocap.app.strings import text
 
 _MAX_REPORT_BYTES = 1 << 20
+WORKER = (sys.executable, "-m", "selfmocap.app.worker")
+"""Command of the process of a task."""
 
 
 class TaskError(Exception):
@@ -25,9 +27,8 @@ async def run_task(
 
     Raises TaskError with the task's message, or with the exit code of a process that ended without any."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "selfmocap.app.worker",
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-        limit=_MAX_REPORT_BYTES, start_new_session=True,
+        *WORKER, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=_MAX_REPORT_BYTES,
+        start_new_session=True,
     )  # fmt: skip
     assert process.stdin is not None and process.stdout is not None
     try:

@@ -67,11 +67,11 @@ def _capture(report: Reporter, video: str, out: str, settings: dict[str, Any]) -
     from selfmocap.pipeline.capture import capture
 
     motions = capture(Path(video), Path(out), capture_config(settings), _progress(report))
-    _write_still(Path(out), motions, settings.get("start", 0.0))
+    write_still(Path(out), motions, settings.get("start", 0.0))
     return {"people": len(motions)}
 
 
-def _write_still(out: Path, motions: Sequence[Any], start: float) -> None:
+def write_still(out: Path, motions: Sequence[Any], start: float) -> None:
     """Write the first frame of the overlay with most people, and their boxes as fractions of its width and height.
 
     `start` is the time at which the overlay begins, s."""

@@ -40,7 +40,8 @@ function draw() {
   drawList();
   const job = state.captures.find((one) => one.id === selected) ?? state.captures[0];
   if (!job) {
-    byId("detail").replaceChildren();
+    const steps = ["step_add", "step_capture", "step_take_away"].map((key) => make("li", {}, text(key)));
+    byId("detail").replaceChildren(make("h2", {}, text("steps")), make("ol", { class: "steps" }, ...steps));
     shown = "";
     return;
   }

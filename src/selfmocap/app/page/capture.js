@@ -120,7 +120,7 @@ export function settingsForm(job, state, action) {
     return settings;
   };
   const start = make("button", { class: "primary" }, action);
-  const node = make("form", { class: "settings", "aria-label": text("settings") }, grid, make("p", {}, start));
+  const node = make("form", { class: "settings", "aria-label": text("settings") }, make("p", {}, start), grid);
   node.addEventListener("submit", async (event) => {
     event.preventDefault();
     start.disabled = true;
