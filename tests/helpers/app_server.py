@@ -66,9 +66,13 @@ class AppServer:
         self.start()
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "tests.helpers.app_server", str(self.folder), str(self.port), *self.options]
+        command = [sys.executable, "-m", "tests.helpers.stub_app", str(self.folder), str(self.port), *self.options]
         self.process = subprocess.Popen(command, cwd=ROOT)
-        until(self._answers, 30)
+        try:
+            until(self._answers, 60)
+        except AssertionError:
+            self.kill()
+            raise
 
     def _answers(self) -> bool:
         with contextlib.suppress(OSError):
@@ -140,18 +144,3 @@ def until(condition: Callable[[], Any], seconds: float = 20.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "timed out"
         time.sleep(0.05)
-
-
-def _main(folder: str, port: str, *options: str) -> None:
-    from selfmocap.app import captures, tasks
-    from selfmocap.app.config import AppConfig
-    from selfmocap.app.server import serve_app
-
-    tasks.WORKER = (sys.executable, "-m", "tests.helpers.stub_worker")
-    captures.MAX_CAPTURES = 20
-    others = {"password": options[1], "host": "0.0.0.0"} if options else {}
-    serve_app(AppConfig(port=int(port), folder=Path(folder), **others), lambda _: None, False)
-
-
-if __name__ == "__main__":
-    _main(*sys.argv[1:])

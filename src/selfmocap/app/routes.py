@@ -97,7 +97,7 @@ class Routes:
 
     async def upload(self, request: web.Request) -> web.Response:
         name = request.query.get("name", "video")
-        with self.uploads.admit(request, self.uploads.max_bytes) as size:
+        with self.uploads.admit(request.content_length, self.uploads.max_bytes) as size:
             job_id = self.queue.create_id(name)
             video = self.queue.upload_path(job_id, name)
             try:
@@ -219,7 +219,7 @@ class Routes:
         folder = self.queue.place(job.id, CHARACTERS)
         folder.mkdir(exist_ok=True)
         out = folder / name
-        with self.uploads.admit(request, min(_MAX_CHARACTER_BYTES, self.uploads.max_bytes)) as size:
+        with self.uploads.admit(request.content_length, min(_MAX_CHARACTER_BYTES, self.uploads.max_bytes)) as size:
             async with self.one_task:
                 character.unlink(missing_ok=True)
                 try:

@@ -40,11 +40,10 @@ class Uploads:
         return max(min(free, self.max_bytes), 0)
 
     @contextmanager
-    def admit(self, request: web.Request, max_bytes: int) -> Iterator[int]:
-        """Check the size that a request declares, and count it among the uploads for as long as it lasts.
+    def admit(self, size: int | None, max_bytes: int) -> Iterator[int]:
+        """Check the size that a request declares, bytes, and count it among the uploads for as long as it lasts.
 
         Raises RefusedUploadError for no size, a too large one, too many uploads, or a disk that would be full."""
-        size = request.content_length
         if not size:
             raise RefusedUploadError(411, text("no_size"))
         if size > max_bytes:

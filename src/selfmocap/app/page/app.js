@@ -37,15 +37,15 @@ function drawList() {
 }
 
 function draw() {
-  drawList();
   const job = state.captures.find((one) => one.id === selected) ?? state.captures[0];
+  selected = job?.id ?? "";
+  drawList();
   if (!job) {
     const steps = ["step_add", "step_capture", "step_take_away"].map((key) => make("li", {}, text(key)));
     byId("detail").replaceChildren(make("h2", {}, text("steps")), make("ol", { class: "steps" }, ...steps));
     shown = "";
     return;
   }
-  selected = job.id;
   const key = `${job.id} ${job.state}`;
   if (key !== shown || job.state === "running") showCapture(byId("detail"), job, state, key !== shown);
   if (shown.startsWith(`${job.id} `) && key !== shown) byId("status").textContent = `${job.title}: ${stateText(job)}`;
