@@ -25,6 +25,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGE = "selfmocap"
 SUBTITLES = {
     "cli": "commands, progress bars",
+    "app": "the page in the browser",
     "evaluation": "scores, the papers' tables",
     "pipeline": "video to animation",
     "training": "frame and temporal networks",
@@ -47,8 +48,8 @@ COLUMN, ROW, GAP, LANE = 3.5, 1.25, 0.3, 0.2
 """Distances between the centres of neighbouring boxes, from a box to an arrow that passes it, and between arrows."""
 LEFT, RIGHT = -6.6, 6.0
 COLUMNS = {
-    "cli": 0.0, "evaluation": 0.55, "pipeline": -0.6, "training": 1.1, "visualization": -1.2, "adaptation": 0.1,
-    "losses": 0.1, "synthetic": 1.2, "export": -1.2, "models": 0.0, "datasets": 1.2, "tracking": 0.3,
+    "cli": 0.0, "app": -0.6, "evaluation": 0.9, "pipeline": -0.6, "training": 1.1, "visualization": -1.2,
+    "adaptation": 0.1, "losses": 0.1, "synthetic": 1.2, "export": -1.2, "models": 0.0, "datasets": 1.2, "tracking": 0.3,
     "body_model": -0.3, "geometry": -0.7, "io": 0.5,
 }  # fmt: skip
 """Where rooms stand in their rows; a room that is not named here gets the usual place."""

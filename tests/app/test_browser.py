@@ -8,13 +8,12 @@ from pathlib import Path
 import pygltflib
 import pytest
 
-pytest.importorskip("aiohttp", reason="pip install 'selfmocap[app]'")
-webdriver = pytest.importorskip("selenium.webdriver", reason="pip install selenium")
-
 from selfmocap.body_model.body import Body
 from tests.helpers.app_server import AppServer, app_server, until, write_clip, write_results
 from tests.helpers.rigs import mixamo_rig, write_rig
 
+pytest.importorskip("aiohttp", reason="pip install 'selfmocap[app]'")
+webdriver = pytest.importorskip("selenium.webdriver", reason="pip install selenium")
 CHROMIUM, DRIVER = (shutil.which(name) for name in ("chromium", "chromedriver"))
 pytestmark = [
     pytest.mark.slow,
@@ -42,7 +41,11 @@ def browser() -> Iterator:
     options.binary_location = CHROMIUM
     for flag in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "use-angle=swiftshader"):
         options.add_argument(f"--{flag}")
-    for flag in ("enable-unsafe-swiftshader", "use-fake-device-for-media-stream", "use-fake-ui-for-media-stream"):
+    for flag in (
+        "enable-unsafe-swiftshader",
+        "use-fake-device-for-media-stream",
+        "use-fake-ui-for-media-stream",
+    ):
         options.add_argument(f"--{flag}")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
@@ -64,7 +67,9 @@ def page(browser, server: AppServer) -> Iterator:
     sent = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     asked = {m["params"]["request"]["url"] for m in sent if m["method"] == "Network.requestWillBeSent"}
     assert {a for a in asked if not a.startswith((server.address, "data:", "blob:", "about:"))} == set()
-    assert [e for e in browser.get_log("browser") if "422" not in e["message"] and "ERR_" not in e["message"]] == []
+    assert [
+        e for e in browser.get_log("browser") if "422" not in e["message"] and "ERR_" not in e["message"]
+    ] == []
 
 
 def by_id(browser, name: str):
@@ -121,7 +126,9 @@ def test_three_clicks_lead_from_a_video_to_a_playing_result(page, server: AppSer
     assert read(page, people, "aria-pressed") == ["true", "false"]
 
 
-def test_a_character_moves_and_files_can_be_taken_away(page, server: AppServer, clip: Path, tmp_path: Path) -> None:
+def test_a_character_moves_and_files_can_be_taken_away(
+    page, server: AppServer, clip: Path, tmp_path: Path
+) -> None:
     capture = server.captured(clip)
     until(lambda: found(page, "input[accept='.glb,.vrm,.bvh']"))
     rig = write_rig(mixamo_rig(), tmp_path / "hero.glb")
@@ -132,7 +139,10 @@ def test_a_character_moves_and_files_can_be_taken_away(page, server: AppServer, 
     assert headers["Content-Disposition"].endswith("hero.glb")
     (tmp_path / "moving.glb").write_bytes(content)
     moving = pygltflib.GLTF2().load(str(tmp_path / "moving.glb"))
-    assert moving is not None and [animation.name for animation in moving.animations] == ["person-1", "person-2"]
+    assert moving is not None and [animation.name for animation in moving.animations] == [
+        "person-1",
+        "person-2",
+    ]
     click(page, "button[data-program='unreal']")
     until(lambda: found(page, "a[href*='exports/unreal']"), 60)
     names = [file["name"] for file in server.api(f"captures/{capture}/result")["files"]]
@@ -171,7 +181,9 @@ def test_a_file_that_is_no_video_is_refused_in_the_words_of_the_command_line(pag
     assert not found(page, "#uploads li") and not found(page, "#captures li")
 
 
-def test_two_tabs_show_the_same_and_names_are_no_html(page, server: AppServer, clip: Path, tmp_path: Path) -> None:
+def test_two_tabs_show_the_same_and_names_are_no_html(
+    page, server: AppServer, clip: Path, tmp_path: Path
+) -> None:
     first = page.current_window_handle
     page.switch_to.new_window("tab")
     page.get(server.address)

@@ -1,7 +1,6 @@
 """The server of the app without a browser: its queue, its files, and attacks on it."""
 
 import io
-import json
 import socket
 import subprocess
 import zipfile
@@ -10,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("aiohttp", reason="pip install 'selfmocap[app]'")
-
 from selfmocap.body_model.body import Body
 from tests.helpers.app_server import TOKEN, AppServer, app_server, until, write_clip, write_results
 from tests.helpers.stub_worker import STEPS
+
+pytest.importorskip("aiohttp", reason="pip install 'selfmocap[app]'")
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +40,12 @@ def finished(server: AppServer, clip: Path) -> str:
 
 def test_a_capture_has_a_result_with_warnings_people_and_files(server: AppServer, finished: str) -> None:
     (job,) = [one for one in server.captures() if one["id"] == finished]
-    assert (job["state"], job["title"], job["size"], job["settings"]) == ("done", "walk.mp4", [96, 64], {"quality": "fast"})
+    assert (job["state"], job["title"], job["size"], job["settings"]) == (
+        "done",
+        "walk.mp4",
+        [96, 64],
+        {"quality": "fast"},
+    )
     assert job["stages"][0]["done"] == job["stages"][0]["total"] == STEPS
     result = server.api(f"captures/{finished}/result")
     assert "gravity" in result["warnings"][0]
@@ -72,7 +76,10 @@ def test_the_zip_has_all_files_or_those_of_one_folder(server: AppServer, finishe
 def test_errors_are_those_of_the_command_line(server: AppServer, clip: Path, tmp_path: Path) -> None:
     (tmp_path / "notes.mp4").write_text("no video at all")
     status, message = server.upload(tmp_path / "notes.mp4")
-    assert status == 422 and "expected a video (mp4, mkv, avi, gif, ...), found a file that cannot be read" in message
+    assert (
+        status == 422
+        and "expected a video (mp4, mkv, avi, gif, ...), found a file that cannot be read" in message
+    )
     failed = server.captured(clip, people="largest")
     (job,) = [one for one in server.captures() if one["id"] == failed]
     assert (job["state"], job["error"]) == ("failed", "nobody is large; try all")
@@ -112,7 +119,9 @@ def test_one_capture_runs_at_a_time_and_cancelling_ends_its_process(server: AppS
         server.api(f"captures/{one}/remove", {})
 
 
-def test_videos_of_the_folder_can_be_chosen_and_nothing_outside(server: AppServer, clip: Path, tmp_path: Path) -> None:
+def test_videos_of_the_folder_can_be_chosen_and_nothing_outside(
+    server: AppServer, clip: Path, tmp_path: Path
+) -> None:
     (server.folder / "films").mkdir()
     (server.folder / "films" / "run.mp4").write_bytes(clip.read_bytes())
     (server.folder / "outside.mp4").symlink_to(clip)
@@ -204,7 +213,9 @@ def test_names_of_uploads_stay_in_their_folder(server: AppServer, clip: Path, na
     server.api(f"captures/{uploaded}/remove", {})
 
 
-def test_uploads_are_bounded_in_size_and_number_and_the_disk_is_not_filled(server: AppServer, clip: Path) -> None:
+def test_uploads_are_bounded_in_size_and_number_and_the_disk_is_not_filled(
+    server: AppServer, clip: Path
+) -> None:
     def announced(length: str) -> int:
         with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
             head = f"POST /{TOKEN}/api/uploads?name=a.mp4 HTTP/1.1\r\nHost: 127.0.0.1\r\n{length}\r\n\r\n"
@@ -218,7 +229,9 @@ def test_uploads_are_bounded_in_size_and_number_and_the_disk_is_not_filled(serve
     waiting = []
     for _ in range(8):
         waiting.append(socket.create_connection(("127.0.0.1", server.port)))
-        waiting[-1].sendall(f"POST /{TOKEN}/api/uploads HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\n".encode())
+        waiting[-1].sendall(
+            f"POST /{TOKEN}/api/uploads HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\n".encode()
+        )
     until(lambda: announced("Content-Length: 9") == 429)
     for connection in waiting:
         connection.close()
@@ -240,10 +253,12 @@ def test_a_full_disk_is_announced_before_it_is_full(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(uploads.shutil, "disk_usage", lambda _: SimpleNamespace(free=1_500_000_000))
     limits = uploads.Uploads(tmp_path, 10**12)
-    with limits.admit(400_000_000, 10**12):
-        with pytest.raises(uploads.RefusedUploadError, match="0.20 GB, and 0.10 GB are free") as refused:
-            with limits.admit(200_000_000, 10**12):
-                pass
+    with (
+        limits.admit(400_000_000, 10**12),
+        pytest.raises(uploads.RefusedUploadError, match="0.20 GB, and 0.10 GB are free") as refused,
+        limits.admit(200_000_000, 10**12),
+    ):
+        pass
     assert refused.value.status == 507 and limits.expected == []
 
 
@@ -252,7 +267,10 @@ def test_files_of_strangers_are_no_pages(server: AppServer, finished: str) -> No
     page.write_text("<script>alert(1)</script>")
     _, _, headers = server.get(f"/{TOKEN}/api/captures/{finished}/files/result/page.html")
     page.unlink()
-    assert headers["Content-Disposition"].startswith("attachment") and "sandbox" in headers["Content-Security-Policy"]
+    assert (
+        headers["Content-Disposition"].startswith("attachment")
+        and "sandbox" in headers["Content-Security-Policy"]
+    )
     for path in ("", "page/app.js", "api/videos", f"api/captures/{finished}/video"):
         _, _, headers = server.get(f"/{TOKEN}/{path}")
         assert headers["X-Content-Type-Options"] == "nosniff" and headers["Referrer-Policy"] == "no-referrer"
@@ -287,7 +305,9 @@ def test_another_host_needs_a_password(tmp_path: Path) -> None:
 # ---- the folder -------------------------------------------------------------------------------------------------
 
 
-def test_a_restart_resumes_what_ran_and_removes_what_was_being_uploaded(body: Body, clip: Path, tmp_path: Path) -> None:
+def test_a_restart_resumes_what_ran_and_removes_what_was_being_uploaded(
+    body: Body, clip: Path, tmp_path: Path
+) -> None:
     write_results(tmp_path / ".results", body)
     (tmp_path / "hold").touch()
     with app_server(tmp_path) as server:
@@ -300,7 +320,9 @@ def test_a_restart_resumes_what_ran_and_removes_what_was_being_uploaded(body: Bo
         until(lambda: not _is_running(workers[0]))
         (tmp_path / "captures" / "half" / "input").mkdir(parents=True)
         (tmp_path / "captures" / "odd").mkdir()
-        (tmp_path / "captures" / "odd" / "capture.json").write_text('{"id": "odd", "video": "../../etc/passwd"}')
+        (tmp_path / "captures" / "odd" / "capture.json").write_text(
+            '{"id": "odd", "video": "../../etc/passwd"}'
+        )
         (tmp_path / "hold").unlink()
         server.start()
         until(lambda: [server.state(one) for one in (running, waiting, new)] == ["done", "done", "new"])

@@ -66,7 +66,14 @@ class AppServer:
         self.start()
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "tests.helpers.stub_app", str(self.folder), str(self.port), *self.options]
+        command = [
+            sys.executable,
+            "-m",
+            "tests.helpers.stub_app",
+            str(self.folder),
+            str(self.port),
+            *self.options,
+        ]
         self.process = subprocess.Popen(command, cwd=ROOT)
         try:
             until(self._answers, 60)
@@ -99,7 +106,9 @@ class AppServer:
             return answer.status, answer.read(), answer.headers
 
     def get(self, path: str, **headers: str) -> tuple[int, bytes, http.client.HTTPMessage]:
-        return self.request("GET", path, None, {name.replace("_", "-"): value for name, value in headers.items()})
+        return self.request(
+            "GET", path, None, {name.replace("_", "-"): value for name, value in headers.items()}
+        )
 
     def api(self, path: str, body: Any = None, method: str = "") -> Any:
         """Send a request of the page; return its answer, and the status if it is a refusal."""

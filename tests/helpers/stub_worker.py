@@ -1,7 +1,7 @@
 """The process of a task in tests: a capture reports slowly and copies results that a test has made.
 
-The results are in the folder `.results` beside `captures`; the capture lasts while the file `hold` is there. Of an mp4 the
-first frame is not decoded, which would take longer than all else."""
+The results are in the folder `.results` beside `captures`; the capture lasts while the file `hold` is there. Of an mp4
+the first frame is not decoded, which would take longer than all else."""
 
 import shutil
 import time

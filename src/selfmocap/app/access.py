@@ -55,7 +55,9 @@ def error_response(status: int, message: str) -> web.Response:
     return web.json_response({"error": message}, status=status)
 
 
-def access_check(config: AppConfig, token: str) -> Callable[[web.Request, _Handler], Awaitable[web.StreamResponse]]:
+def access_check(
+    config: AppConfig, token: str
+) -> Callable[[web.Request, _Handler], Awaitable[web.StreamResponse]]:
     """Return the middleware that refuses all requests which do not come from the page or its address."""
     names = {"localhost", config.host} if config.host == LOCAL_HOST else _names_of_machine(config.host)
 
@@ -64,8 +66,7 @@ def access_check(config: AppConfig, token: str) -> Callable[[web.Request, _Handl
         refusal = _refusal(request, names, config.host != LOCAL_HOST, token)
         if refusal is not None:
             return refusal
-        response = await handler(request)
-        return response
+        return await handler(request)
 
     return check
 
@@ -135,6 +136,6 @@ def _login_page(message: str) -> web.Response:
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f'<title>selfmocap</title><h1>selfmocap</h1><form method="post"><p role="alert">{message}</p>'
         f'<p><label>{text("password")} <input type="password" name="password" autofocus required></label></p>'
-        f'<p><button>{text("log_in")}</button></p></form></html>'
+        f"<p><button>{text('log_in')}</button></p></form></html>"
     )
     return web.Response(text=page, content_type="text/html", status=403 if message else 200)

@@ -34,7 +34,10 @@ def iterate_zip(paths: Mapping[str, Path]) -> Iterator[bytes]:
     collector = _Collector()
     with zipfile.ZipFile(collector, "w", zipfile.ZIP_STORED) as archive:
         for name, path in paths.items():
-            with path.open("rb") as source, archive.open(zipfile.ZipInfo.from_file(path, name), "w") as target:
+            with (
+                path.open("rb") as source,
+                archive.open(zipfile.ZipInfo.from_file(path, name), "w") as target,
+            ):
                 while block := source.read(_BLOCK_BYTES):
                     target.write(block)
                     yield collector.take()

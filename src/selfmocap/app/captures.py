@@ -77,7 +77,9 @@ class CaptureQueue:
             if (path / RECORD).is_file():
                 job = _read_job(path)
                 if job is None:
-                    _log.warning("%s: expected the record of a capture, found other content; left aside", path / RECORD)
+                    _log.warning(
+                        "%s: expected the record of a capture, found other content; left aside", path / RECORD
+                    )
                 else:
                     self.jobs[job.id] = job
             elif (path / "input").is_dir() and not path.is_symlink():
@@ -224,7 +226,11 @@ def result_files(place: Path) -> dict[str, Path]:
     for part in (RESULT, EXPORTS, CHARACTERS):
         for path in sorted((place / part).rglob("*")):
             name = path.relative_to(place)
-            if path.is_file() and not path.is_symlink() and not any(word.startswith(".") for word in name.parts):
+            if (
+                path.is_file()
+                and not path.is_symlink()
+                and not any(word.startswith(".") for word in name.parts)
+            ):
                 found[name.as_posix()] = path
     return found
 
@@ -250,5 +256,3 @@ def _read_job(folder: Path) -> CaptureJob | None:
         return None
     job.state = "queued" if job.state == "running" else job.state
     return job
-
-

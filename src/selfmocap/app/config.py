@@ -32,6 +32,8 @@ class AppConfig:
         if not self.max_upload_gb > 0:
             raise ValueError(f"max-upload-gb: {self.max_upload_gb}; expected more than 0")
         if self.host != LOCAL_HOST and self.password is None:
-            raise ValueError(f"--host {self.host} lets other machines in: give --password too (- asks for it)")
+            raise ValueError(
+                f"--host {self.host} lets other machines in: give --password too (- asks for it)"
+            )
         if self.password not in (None, "-") and len(self.password) < MIN_PASSWORD_LENGTH:
             raise ValueError(f"password: expected at least {MIN_PASSWORD_LENGTH} characters")

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from selfmocap.app.result import result_summary
 from selfmocap.app.settings import PROGRAMS, export_choice, input_settings
 from selfmocap.app.strings import text
 from selfmocap.app.tasks import run_task
-from selfmocap.app.uploads import RefusedUploadError, Uploads
+from selfmocap.app.uploads import Uploads
 
 _PAGE_FILES = {
     "app.css": "text/css", "app.js": "text/javascript", "capture.js": "text/javascript", "dom.js": "text/javascript",
@@ -129,8 +128,15 @@ class Routes:
         found: dict[str, Path] = {}
         for path in self.queue.folder.rglob("*"):
             inside = path.relative_to(self.queue.folder)
-            is_own = inside.parts[0] == self.queue.home.name or any(part.startswith(".") for part in inside.parts)
-            if not is_own and path.suffix.lower() in _VIDEO_SUFFIXES and path.is_file() and not _has_link(path, inside):
+            is_own = inside.parts[0] == self.queue.home.name or any(
+                part.startswith(".") for part in inside.parts
+            )
+            if (
+                not is_own
+                and path.suffix.lower() in _VIDEO_SUFFIXES
+                and path.is_file()
+                and not _has_link(path, inside)
+            ):
                 found[inside.as_posix()] = path
             if len(found) == _MAX_LISTED_VIDEOS:
                 break
@@ -144,7 +150,9 @@ class Routes:
         if not path.is_file():
             raise web.HTTPNotFound
         kind = _MEDIA_TYPES.get(path.suffix.lower(), "application/octet-stream")
-        return web.FileResponse(path, headers={"Content-Type": kind, "Content-Security-Policy": _ATTACHMENT_POLICY})
+        return web.FileResponse(
+            path, headers={"Content-Type": kind, "Content-Security-Policy": _ATTACHMENT_POLICY}
+        )
 
     # ---- the queue --------------------------------------------------------------------------------------------
 
@@ -219,7 +227,9 @@ class Routes:
         folder = self.queue.place(job.id, CHARACTERS)
         folder.mkdir(exist_ok=True)
         out = folder / name
-        with self.uploads.admit(request.content_length, min(_MAX_CHARACTER_BYTES, self.uploads.max_bytes)) as size:
+        with self.uploads.admit(
+            request.content_length, min(_MAX_CHARACTER_BYTES, self.uploads.max_bytes)
+        ) as size:
             async with self.one_task:
                 character.unlink(missing_ok=True)
                 try:
@@ -233,8 +243,12 @@ class Routes:
     def _motions(self, job: CaptureJob, people: list[Any]) -> list[Path]:
         """Return the motions of people by their numbers, or of all without any. Raises ValueError without a motion."""
         paths = result_files(self.queue.place(job.id))
-        found = [p for name, p in paths.items() if name.startswith(f"{RESULT}/person-") and p.name == "motion.npz"]
-        chosen = [p for p in found if not people or p.parent.name in {f"person-{number}" for number in people}]
+        found = [
+            p for name, p in paths.items() if name.startswith(f"{RESULT}/person-") and p.name == "motion.npz"
+        ]
+        chosen = [
+            p for p in found if not people or p.parent.name in {f"person-{number}" for number in people}
+        ]
         if not chosen or job.state in ("queued", "running"):
             raise ValueError(text("no_motion", title=job.title))
         return chosen
@@ -268,8 +282,8 @@ def _has_link(path: Path, inside: Path) -> bool:
 async def _json(request: web.Request, **kinds: type) -> dict[str, Any]:
     """Read the body as an object with values of these kinds, each optional. Raises ValueError for another."""
     body = await request.json() if request.can_read_body else {}
-    if not isinstance(body, dict) or any(k not in kinds or not isinstance(v, kinds[k]) for k, v in body.items()):
+    if not isinstance(body, dict) or any(
+        k not in kinds or not isinstance(v, kinds[k]) for k, v in body.items()
+    ):
         raise ValueError(text("wrong_request"))
     return body
-
-

@@ -11,7 +11,14 @@ from html import escape
 
 from aiohttp import web
 
-from selfmocap.app.access import access_check, add_headers, add_login, error_response, read_token, write_private
+from selfmocap.app.access import (
+    access_check,
+    add_headers,
+    add_login,
+    error_response,
+    read_token,
+    write_private,
+)
 from selfmocap.app.captures import CaptureQueue
 from selfmocap.app.config import AppConfig
 from selfmocap.app.routes import Routes
@@ -50,7 +57,9 @@ def serve_app(config: AppConfig, announce: Callable[[str], None], open_browser: 
         announce(address)
         # The command line of a browser can be read by other users of the machine, a private file cannot.
         opener = private / "open.html"
-        write_private(opener, f'<meta charset="utf-8"><meta http-equiv="refresh" content="0;url={escape(address)}">')
+        write_private(
+            opener, f'<meta charset="utf-8"><meta http-equiv="refresh" content="0;url={escape(address)}">'
+        )
         if open_browser:
             webbrowser.open(opener.as_uri())
         app = create_app(replace(config, folder=folder), token)

@@ -45,7 +45,9 @@ def capture_config(settings: Mapping[str, Any]) -> CaptureConfig:
     for name, value in settings.items():
         if name not in known:
             raise ValueError(f"no setting {name!r}; expected one of {', '.join(known)}")
-        numeric = known[name] in (int, float) and isinstance(value, int | float) and not isinstance(value, bool)
+        numeric = (
+            known[name] in (int, float) and isinstance(value, int | float) and not isinstance(value, bool)
+        )
         if not (numeric or type(value) is known[name]):
             raise ValueError(f"{name}: {value!r}; expected a value of type {known[name].__name__}")
 

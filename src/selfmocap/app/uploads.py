@@ -2,9 +2,8 @@
 
 import asyncio
 import shutil
-
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from aiohttp import web
@@ -71,5 +70,3 @@ class Uploads:
 
 def _gb(count: int) -> str:
     return f"{count / 1e9:.2f} GB" if count >= 1e7 else f"{count / 1e6:.2f} MB"
-
-

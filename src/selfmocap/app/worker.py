@@ -79,7 +79,9 @@ def write_still(out: Path, motions: Sequence[Any], start: float) -> None:
 
     from selfmocap.app.preview import frame_at
 
-    times, counts = np.unique(np.concatenate([motion.frame_times.numpy() for motion in motions]), return_counts=True)
+    times, counts = np.unique(
+        np.concatenate([motion.frame_times.numpy() for motion in motions]), return_counts=True
+    )
     time_shown = float(times[counts.argmax()])
     boxes = {}
     for number, motion in enumerate(motions, start=1):
@@ -87,7 +89,9 @@ def write_still(out: Path, motions: Sequence[Any], start: float) -> None:
         if abs(float(motion.frame_times[row]) - time_shown) > _SAME_TIME:
             continue
         joints, camera = motion.joints_cam[row].double(), motion.camera
-        px = camera.focal.reshape(-1, 2)[-1] * joints[:, :2] / joints[:, 2:] + camera.center.reshape(-1, 2)[-1]
+        px = (
+            camera.focal.reshape(-1, 2)[-1] * joints[:, :2] / joints[:, 2:] + camera.center.reshape(-1, 2)[-1]
+        )
         corners = np.stack([px.min(0).values.numpy(), px.max(0).values.numpy()]) / motion.image_size
         boxes[str(number)] = corners.clip(0, 1).round(4).flatten().tolist()
     _write_jpeg(out / STILL, frame_at(out / "overlay.mp4", time_shown - start))
@@ -124,7 +128,9 @@ def _export(
     from selfmocap.app.settings import export_choice
     from selfmocap.pipeline.export_files import export_files
 
-    paths, warnings = export_files([Path(path) for path in motions], Path(out), *export_choice(program, formats))
+    paths, warnings = export_files(
+        [Path(path) for path in motions], Path(out), *export_choice(program, formats)
+    )
     return {"files": len(paths), "warnings": warnings}
 
 
