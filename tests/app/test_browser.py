@@ -39,7 +39,13 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def browser() -> Iterator:
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
-    for flag in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "use-angle=swiftshader"):
+    for flag in (
+        "headless=new",
+        "no-sandbox",
+        "disable-dev-shm-usage",
+        "use-angle=swiftshader",
+        "window-size=900,700",
+    ):
         options.add_argument(f"--{flag}")
     for flag in (
         "enable-unsafe-swiftshader",
@@ -64,6 +70,7 @@ def page(browser, server: AppServer) -> Iterator:
     browser.get(server.address)
     until(lambda: by_id(browser, "no-captures").is_displayed())
     yield browser
+    browser.execute_script("document.querySelector('iframe')?.remove()")  # It plays, drawn without a GPU.
     sent = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     asked = {m["params"]["request"]["url"] for m in sent if m["method"] == "Network.requestWillBeSent"}
     assert {a for a in asked if not a.startswith((server.address, "data:", "blob:", "about:"))} == set()

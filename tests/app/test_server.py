@@ -3,6 +3,7 @@
 import io
 import socket
 import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -332,6 +333,19 @@ def test_a_restart_resumes_what_ran_and_removes_what_was_being_uploaded(
             cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
         assert "is used by another app" in second.stderr
+
+
+def test_without_the_extra_the_command_names_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    from selfmocap.cli.main import main
+
+    for name in [name for name in sys.modules if name.startswith("selfmocap.app.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "aiohttp", None)
+    with pytest.raises(SystemExit) as stop:
+        main(["app", "--no-browser"])
+    assert stop.value.code == 2 and "pip install 'selfmocap[app]'" in capsys.readouterr().err
 
 
 def test_the_token_is_private(server: AppServer) -> None:

@@ -39,4 +39,4 @@ def inspect(report: worker.Reporter, video: str, picture: str) -> dict[str, Any]
 if __name__ == "__main__":
     look = worker._TASKS["inspect"]
     worker._TASKS |= {"capture": capture, "inspect": inspect}
-    worker.main()
+    worker.run_worker()

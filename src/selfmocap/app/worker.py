@@ -26,7 +26,7 @@ STILL, PEOPLE_BOXES = "people.jpg", "people.json"
 Reporter = Callable[[dict[str, Any]], None]
 
 
-def main() -> None:
+def run_worker() -> None:
     """Read a task, do it and report. Exit code 1 after an error."""
     reports = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # What libraries print is no report.
@@ -152,4 +152,4 @@ _TASKS: dict[str, Callable[..., dict[str, Any]]] = {
 }
 
 if __name__ == "__main__":
-    main()
+    run_worker()
