@@ -274,7 +274,7 @@ def test_files_of_strangers_are_no_pages(server: AppServer, finished: str) -> No
     )
     for path in ("", "page/app.js", "api/videos", f"api/captures/{finished}/video"):
         _, _, headers = server.get(f"/{TOKEN}/{path}")
-        assert headers["X-Content-Type-Options"] == "nosniff" and headers["Referrer-Policy"] == "no-referrer"
+        assert headers["X-Content-Type-Options"] == "nosniff" and headers["Referrer-Policy"] == "same-origin"
         assert headers["Content-Security-Policy"] and "Access-Control-Allow-Origin" not in headers
 
 

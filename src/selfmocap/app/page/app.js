@@ -65,7 +65,13 @@ function watch() {
 
 // ---- adding
 
+const gigabytes = (bytes) => `${(bytes / 1e9).toFixed(2)} GB`;
+
 async function uploadVideo(file, name = file.name) {
+  if (file.size > state.free_bytes) {
+    showMessage(text("no_room", { name, size: gigabytes(file.size), free: gigabytes(state.free_bytes) }));
+    return;
+  }
   const label = make("span", {}, text("uploading", { name, percent: 0 }));
   const bar = make("progress", { max: 1, value: 0, "aria-label": name });
   const stop = make("button", { "aria-label": text("stop_upload", { name }) }, text("cancel"));
