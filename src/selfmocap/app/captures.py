@@ -26,7 +26,7 @@ State = Literal["new", "queued", "running", "done", "failed", "cancelled"]
 
 
 @dataclass(frozen=True)
-class Stage:
+class StageProgress:
     """The progress of one stage."""
 
     name: str
@@ -39,7 +39,7 @@ class Stage:
 
 
 @dataclass
-class CaptureJob:
+class QueuedCapture:
     """One capture of the queue."""
 
     id: str
@@ -58,7 +58,7 @@ class CaptureJob:
     error: str = ""
     elapsed: float = 0.0
     """Duration of the last run, s."""
-    stages: dict[str, Stage] = field(default_factory=dict)
+    stages: dict[str, StageProgress] = field(default_factory=dict)
     """Of the current run; not recorded."""
 
 
@@ -70,7 +70,7 @@ class CaptureQueue:
         self.folder, self.parallel = folder, parallel
         self.home = folder / "captures"
         self.home.mkdir(exist_ok=True)
-        self.jobs: dict[str, CaptureJob] = {}
+        self.jobs: dict[str, QueuedCapture] = {}
         self.running: dict[str, asyncio.Task[None]] = {}
         self.watchers: set[asyncio.Event] = set()
         for path in sorted(self.home.iterdir()):
@@ -102,13 +102,13 @@ class CaptureQueue:
         """Return the path of the video of a new capture."""
         return self.place(job_id, "input", safe_name(name))
 
-    async def add(self, job_id: str, name: str, video: Path) -> CaptureJob:
+    async def add(self, job_id: str, name: str, video: Path) -> QueuedCapture:
         """Add a video to the captures. Raises TaskError, and deletes the folder, if it is no video."""
         try:
             found = await run_task("inspect", video=str(video), picture=str(self.place(job_id, "first.jpg")))
             relative = str(video.relative_to(self.folder))
             size = (found["width"], found["height"])
-            job = CaptureJob(job_id, title_of(name), relative, time.time(), size, found["seconds"])
+            job = QueuedCapture(job_id, title_of(name), relative, time.time(), size, found["seconds"])
             self._record(job)
         except BaseException:
             self.discard(job_id)
@@ -121,17 +121,19 @@ class CaptureQueue:
         """Delete the folder of a capture."""
         shutil.rmtree(self.home / job_id, ignore_errors=True)
 
-    def start(self, job: CaptureJob, settings: dict[str, Any]) -> None:
+    def start(self, job: QueuedCapture, settings: dict[str, Any]) -> None:
         """Put a capture into the queue. Raises ValueError for settings that the command line refuses, and for a capture
         that is in the queue."""
         if job.state in ("queued", "running"):
             raise ValueError(text("in_queue", title=job.title))
         capture_config(settings)
+        for folder in (EXPORTS, CHARACTERS):  # They are of the former motion.
+            shutil.rmtree(self.place(job.id, folder), ignore_errors=True)
         job.settings, job.state, job.error = settings, "queued", ""
         self._record(job)
         self.fill()
 
-    async def cancel(self, job: CaptureJob) -> None:
+    async def cancel(self, job: QueuedCapture) -> None:
         """Take a capture out of the queue, and end it if it runs. What it has computed stays."""
         if job.state not in ("queued", "running"):
             return
@@ -140,10 +142,10 @@ class CaptureQueue:
         self._record(job)
         self.fill()
 
-    async def remove(self, job: CaptureJob) -> None:
+    async def remove(self, job: QueuedCapture) -> None:
         """Cancel a capture and delete its folder."""
         await self.cancel(job)
-        del self.jobs[job.id]
+        self.jobs.pop(job.id, None)
         await asyncio.to_thread(self.discard, job.id)
         self.announce()
 
@@ -166,7 +168,7 @@ class CaptureQueue:
             await asyncio.wait([task])
             self.running.pop(job_id, None)  # A task that never began.
 
-    async def _run(self, job: CaptureJob) -> None:
+    async def _run(self, job: QueuedCapture) -> None:
         job.state, job.stages, began = "running", {}, time.monotonic()
         self._record(job)
         self.announce()
@@ -187,7 +189,7 @@ class CaptureQueue:
         self._record(job)
         self.fill()
 
-    def _record(self, job: CaptureJob) -> None:
+    def _record(self, job: QueuedCapture) -> None:
         record = {name: value for name, value in asdict(job).items() if name != "stages"}
         write_json(self.place(job.id, RECORD), record, indent=1)
 
@@ -235,20 +237,20 @@ def result_files(place: Path) -> dict[str, Path]:
     return found
 
 
-def _stage(before: Stage | None, name: str, done: int, total: int) -> Stage:
+def _stage(before: StageProgress | None, name: str, done: int, total: int) -> StageProgress:
     now = time.time()
     if before is None:
-        return Stage(name, done, total, now)
+        return StageProgress(name, done, total, now)
     rate = done / (now - before.began) if now > before.began else 0.0
     left = round((total - done) / rate, 1) if rate and total else None
     return replace(before, done=done, total=total, seconds_left=left)
 
 
-def _read_job(folder: Path) -> CaptureJob | None:
+def _read_job(folder: Path) -> QueuedCapture | None:
     """Read the record of a capture; None without one, or with a damaged one. A running one is queued again."""
     record = read_json_object(folder / RECORD)
     try:
-        job = CaptureJob(**record)
+        job = QueuedCapture(**record)
         capture_config(job.settings)
     except (TypeError, ValueError):
         return None

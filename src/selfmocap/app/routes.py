@@ -10,7 +10,7 @@ from urllib.parse import quote
 from aiohttp import web
 
 from selfmocap.app.archive import iterate_zip
-from selfmocap.app.captures import CHARACTERS, EXPORTS, RESULT, CaptureJob, CaptureQueue, result_files
+from selfmocap.app.captures import CHARACTERS, EXPORTS, RESULT, QueuedCapture, CaptureQueue, result_files
 from selfmocap.app.names import safe_name
 from selfmocap.app.result import result_summary
 from selfmocap.app.settings import PROGRAMS, export_choice, input_settings
@@ -240,7 +240,7 @@ class Routes:
                     character.unlink(missing_ok=True)
         return web.json_response({"file": f"{CHARACTERS}/{name}"})
 
-    def _motions(self, job: CaptureJob, people: list[Any]) -> list[Path]:
+    def _motions(self, job: QueuedCapture, people: list[Any]) -> list[Path]:
         """Return the motions of people by their numbers, or of all without any. Raises ValueError without a motion."""
         paths = result_files(self.queue.place(job.id))
         found = [
@@ -253,7 +253,7 @@ class Routes:
             raise ValueError(text("no_motion", title=job.title))
         return chosen
 
-    def _job(self, request: web.Request) -> CaptureJob:
+    def _job(self, request: web.Request) -> QueuedCapture:
         job = self.queue.jobs.get(request.match_info["id"])
         if job is None:
             raise web.HTTPNotFound
