@@ -10,7 +10,7 @@ from urllib.parse import quote
 from aiohttp import web
 
 from selfmocap.app.archive import iterate_zip
-from selfmocap.app.captures import CHARACTERS, EXPORTS, RESULT, QueuedCapture, CaptureQueue, result_files
+from selfmocap.app.captures import CHARACTERS, EXPORTS, RESULT, CaptureQueue, QueuedCapture, result_files
 from selfmocap.app.names import safe_name
 from selfmocap.app.result import result_summary
 from selfmocap.app.settings import PROGRAMS, export_choice, input_settings
