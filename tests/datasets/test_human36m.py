@@ -104,8 +104,8 @@ def test_hostile_human36m_files_are_refused(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "link.h5", "w") as file:
         file["3D_positions"] = h5py.ExternalLink("secret.h5", "data")
     with h5py.File(tmp_path / "outside.h5", "w") as file:
-        layout = h5py.VirtualLayout((96, 3))
-        layout[:] = h5py.VirtualSource("secret.h5", "data", (96, 3))
+        layout = h5py.VirtualLayout((96, 3), "f8")
+        layout[:] = h5py.VirtualSource("secret.h5", "data", (96, 3), "f8")
         file.create_virtual_dataset("3D_positions", layout)
     with h5py.File(tmp_path / "huge.h5", "w") as file:
         file.create_dataset("3D_positions", (96, 1 << 40), "f8", chunks=(96, 64))
