@@ -70,8 +70,8 @@ SCRIPTS = {
     "retarget_report": "MOTIONS --joints POSITIONS --out OUT",
 }
 
-DOWNLOADING = {"package_detector_models", "resolve_wheels"}
-"""Scripts that ask package registries: they are run by hand."""
+DOWNLOADING = {"hands_picture", "package_detector_models", "resolve_wheels"}
+"""Scripts that ask package registries, or need a video with hands: they are run by hand."""
 
 
 RECORDINGS = {"cmu_01_01": "bob", "turn-1": "ann", "turn-2": "bob", "turn-3": "ann"}
