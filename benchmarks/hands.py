@@ -1,6 +1,6 @@
 """Measure the fit of wrists and fingers on synthetic hands with their truth, beside the rigid hands of the body.
 
-    python benchmarks/hands.py [--clips 8] [--frames 90] [--errors 0.01 0.03 0.06] [--json]
+    python benchmarks/hands.py [--clips 3] [--frames 45] [--errors 0.01 0.03 0.06] [--json]
 
 An error is that of the detected keypoints in the image, in lengths of the palm; the error along the line of sight is
 twice as large, and half of the variance of both drifts slowly.
@@ -65,8 +65,8 @@ def _measured(motion: Motion, body: Body) -> tuple[Tensor, Tensor, Tensor]:
 def main() -> None:
     """Measure with the options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--clips", type=int, default=8)
-    parser.add_argument("--frames", type=int, default=90)
+    parser.add_argument("--clips", type=int, default=3)
+    parser.add_argument("--frames", type=int, default=45)
     parser.add_argument("--errors", type=float, nargs="+", default=[0.01, 0.03, 0.06])
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
