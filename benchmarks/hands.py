@@ -26,7 +26,7 @@ from selfmocap.geometry.camera import Camera
 from selfmocap.synthetic.hands import move_hands, observe_hands
 
 FPS = 30.0
-POSE = {
+POSE: dict[str, tuple[float, float, float]] = {
     "left_shoulder": (0, -20, -60), "right_shoulder": (0, 20, 60), "left_elbow": (30, -90, 0),
     "right_elbow": (30, 90, 0),
 }  # fmt: skip

@@ -6,6 +6,7 @@ import numpy as np
 import roma
 import torch
 from jaxtyping import Float
+from scipy.ndimage import convolve1d
 from torch import Tensor
 
 from selfmocap.body_model.body import Body
@@ -110,5 +111,5 @@ def _drifting(noise: np.ndarray, random: np.random.Generator) -> np.ndarray:
     kernel = np.hanning(2 * _DRIFT_FRAMES + 1)
     kernel /= np.linalg.norm(kernel)
     longer = random.normal(size=(len(noise) + len(kernel) - 1, *noise.shape[1:]))
-    slow = np.apply_along_axis(np.convolve, 0, longer, kernel, "valid")
+    slow = convolve1d(longer, kernel, axis=0)[_DRIFT_FRAMES : _DRIFT_FRAMES + len(noise)]
     return (noise + slow) / 2**0.5
