@@ -45,6 +45,8 @@ MICRO_BATCH_FRAMES = 32
 _NUM_SURFACE_VERTICES = 200
 """Vertices of the surface loss, beside those that keypoints need."""
 _MAX_GRADIENT_NORM = 5.0
+_MEASURED_FRAMES = 8
+"""Frames on which a CPU's precisions are compared."""
 
 FrameBatch = tuple[FrameInputs, BodyParameters]
 """Frames and their truth in the camera frame."""
@@ -247,12 +249,14 @@ def train_step(
 def fastest_precision(config: NetworkConfig, device: torch.device) -> torch.dtype:
     """Measure whether this network is faster in float32 or in bfloat16 on this device, and return the faster type.
 
-    The best of three forward and backward passes of a micro-batch counts. Without convolutions it is float32."""
+    The best of three forward and backward passes counts, of a micro-batch on a GPU and of fewer frames on a CPU; a
+    bfloat16 that takes twice as long, which the processor emulates, is measured once. Without convolutions it is
+    float32."""
     if config.trunk == "none" and not config.corrector:
         return torch.float32
     network = FrameNetwork(config).to(device)
     side, keypoints = CROP_SIZE, len(keypoint_set(config.keypoint_set).names)
-    count = MICRO_BATCH_FRAMES
+    count = MICRO_BATCH_FRAMES if device.type == "cuda" else _MEASURED_FRAMES
     inputs = FrameInputs(
         crops=torch.randint(1, 255, (count, side, side, 3), dtype=torch.uint8),
         keypoints=torch.rand(count, keypoints, 2) * side,
@@ -271,6 +275,8 @@ def fastest_precision(config: NetworkConfig, device: torch.device) -> torch.dtyp
         if device.type == "cuda":
             torch.cuda.synchronize()
         seconds[precision] = min(seconds.get(precision, math.inf), time.perf_counter() - start)
+        if device.type == "cpu" and seconds.get(torch.bfloat16, 0.0) > 2 * seconds[torch.float32]:
+            return torch.float32
     return min(seconds, key=seconds.__getitem__)
 
 
