@@ -71,7 +71,7 @@ def sample_room_clip(
     poses = sample_poses(rng, motions, 1, frames, fps)
     betas = torch.from_numpy(rng.normal(size=(1, body.num_betas)).clip(-2, 2)).float()
     path = scale_root_path(body, betas, poses.p_world_root)
-    camera = _sample_camera(rng, move, path[0].double().numpy(), fps, size, focal)
+    camera = sample_room_camera(rng, move, path[0].double().numpy(), fps, size, focal)
     parameters = BodyParameters(betas[:, None], poses.R_parent_joint, path)
     views = Views(camera, torch.tensor([size]))
     scene = pose_scene(rng, AppearanceConfig(), parameters, views, body)
@@ -105,7 +105,7 @@ def sample_room_clip(
     return RoomClip(scene, images, masks, fps)
 
 
-def _sample_camera(
+def sample_room_camera(
     rng: np.random.Generator,
     move: CameraMove,
     person: np.ndarray,
