@@ -283,7 +283,7 @@ def _level(job: CaptureRun, camera: ShotCamera, estimates: list[StageRecord]) ->
         by_number = {str(person.number): metres for person, metres in zip(people, statures, strict=True)}
         return {"R_level_world": R_level_world.tolist(), "statures": by_number}, []
 
-    needs = {"version": __version__, "height": known}
+    needs = {"version": __version__, "height": known, "procedure": POSTPROCESS_VERSION}
     after = [*(estimates[person.number - 1] for person in people), *camera.stages]
     return job.stages.run(f"level-{camera.shot}", needs, after, compute)
 
