@@ -21,7 +21,7 @@ from selfmocap.pipeline.postprocessing.rebuild import consecutive_slices, keypoi
 GRAVITY = 9.81
 """m/s^2."""
 _MAX_GRAVITY_RATIO, _MIN_FALLING_FRAMES = 1.5, 5
-"""Greatest ratio of a confirmed fall's acceleration and gravity, or its inverse; least number of frames that show it."""
+"""Greatest ratio of a confirmed fall's acceleration and gravity, or its inverse; least number of its frames."""
 _MIN_RISE = 0.05
 """Metres of the lowest foot point above the ground, in some frame of a flight."""
 _MAX_SECONDS = 1.0
