@@ -17,6 +17,7 @@ from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS
 from selfmocap.geometry.camera import Camera
 from selfmocap.losses.keypoint_residuals import keypoint_residuals_px
 from selfmocap.tracking.observations import Observations
+from selfmocap.visualization.clothes import PARTS, clothed_parts
 from selfmocap.visualization.report import page, playback
 from selfmocap.visualization.report.page import write_report
 from selfmocap.visualization.report.residuals import keypoint_px_by_frame
@@ -139,6 +140,30 @@ def test_the_policy_allows_this_script_and_no_connection(motion: Motion, body: B
         assert allowed[f"{tag}-src"] == f"'sha256-{digest}'"
     assert "connect-src" not in allowed
     assert "unsafe" not in policy
+
+
+def test_assumptions_terms_and_times_are_shown(motion: Motion, body: Body, tmp_path: Path) -> None:
+    person = {"stature": 1.75, "stature_from": "proportions", "floor": False, "segments": [[2.3, 3.6]]}
+    report = {
+        "people": [person],
+        "focal": {"px": 1412.0, "source": "default", "uncertainty": 0.18},
+        "shots": [{"camera": {"static": False, "kinds": ["unknown"]}}],
+    }
+    write_report(tmp_path / "report.html", [motion], body, report, None)
+    shown = Page(tmp_path / "report.html")
+    assert "1.75 m, estimated from the body's proportions" in shown.visible
+    assert "1412 px (± 18%), assumed" in shown.visible and "its path is unknown" in shown.visible
+    assert "2.30–3.60 s" in shown.visible and ("button", {"data-time": "2.3"}) in shown.tags
+    assert shown.playback["people"][0]["has_floor"] is False
+    terms = [attributes for tag, attributes in shown.tags if attributes.get("class") == "term"]
+    assert len(terms) >= 3 and all(one["tabindex"] == "0" and one["data-explanation"] for one in terms)
+
+
+def test_a_dressed_body_has_all_parts_where_they_belong(body: Body) -> None:
+    parts, height = clothed_parts(body), body.v_template.reshape(3, -1)[1].numpy()
+    means = {name: height[parts == index].mean() for index, name in enumerate(PARTS)}
+    assert means["shoes"] < means["trousers"] < means["shirt"] < means["hair"] == max(means.values())
+    assert (np.bincount(parts, minlength=len(PARTS)) > 100).all()
 
 
 def test_external_names_and_reasons_are_escaped(motion: Motion, body: Body, tmp_path: Path) -> None:
