@@ -256,14 +256,15 @@ def test_a_part_of_a_video_keeps_its_times(tmp_path: Path, weights: Path) -> Non
     out, places = tmp_path / "out", person_places(24)
     with little_work(places):
         video = drawn_video(tmp_path / "a.mp4", 24)
-        assert capture(video, out, weights, "--start", 0.26, "--end", 0.7, "--formats", "csv") == 0
+        options = ["--start", 0.26, "--end", 0.7, "--formats", "csv", "--static-camera", "yes"]
+        assert capture(video, out, weights, *options) == 0
     motion = Motion.load(out / "person-1" / "motion.npz")
     assert motion.frame_index.tolist() == list(range(8, 21))
     np.testing.assert_allclose(motion.frame_times, motion.frame_index / 30, atol=1e-3)
     report = read_json(out / "report.json")
     assert report["video"]["frames"] == 13 and report["video"]["start"] == pytest.approx(8 / 30, abs=1e-3)
     assert report["shots"][0]["first_frame"] == 8 and report["shots"][0]["last_frame"] == 20
-    table = list(csv.DictReader((out / "person-1" / "motion.csv").open()))
+    table = list(csv.DictReader((out / "person-1" / "motion.csv").read_text().splitlines()))
     assert float(table[0]["time_s"]) == pytest.approx(8 / 30, abs=1e-3)
     with av.open(str(out / "overlay.mp4")) as film:
         times = [frame.time for frame in film.decode(video=0)]
@@ -276,11 +277,12 @@ def test_results_of_another_video_and_of_a_former_motion_do_not_stay(
     video, out = drawn_video(tmp_path / "a.mp4"), tmp_path / "out"
     person = out / "person-1"
     with little_work():
-        assert capture(video, out, weights, "--formats", "glb") == 0
+        static = ["--static-camera", "yes"]
+        assert capture(video, out, weights, "--formats", "glb", *static) == 0
         character = shutil.copy(person / "motion.glb", tmp_path / "hero.glb")
         with pytest.raises(SystemExit, match="0"):
             main(["export", str(person / "motion.npz"), "--formats", "csv"])
-        options = ["--smoothing", 0.5, "--formats", "glb", "--onto", character]
+        options = ["--smoothing", 0.5, "--formats", "glb", "--onto", character, *static]
         assert capture(video, out, weights, *options) == 0
     assert (
         not (person / "motion.csv").exists() and "motion.csv was exported from a former motion" in caplog.text
@@ -290,10 +292,10 @@ def test_results_of_another_video_and_of_a_former_motion_do_not_stay(
     assert "character.glb" in (out / "report.html").read_text()
     before, other = results(out), drawn_video(tmp_path / "b.mp4", 13)
     with little_work(person_places(13)):
-        assert capture(other, out, weights) == 2
+        assert capture(other, out, weights, *static) == 2
         assert "found those of a.mp4; choose another output folder, or" in capsys.readouterr().err
         assert results(out) == before
-        assert capture(other, out, weights, "--overwrite") == 0
+        assert capture(other, out, weights, "--overwrite", *static) == 0
     assert len(Motion.load(person / "motion.npz")) == 13
 
 
