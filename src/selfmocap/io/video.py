@@ -148,8 +148,9 @@ def _selected(path: Path, clock: Clock, options: InputOptions) -> tuple[int, int
     limits = [options.start, np.inf if options.end is None else options.end]
     first, end = np.searchsorted(clock.times, np.array(limits) - _TIME_TOLERANCE).tolist()
     if first == end:
+        until = "on" if options.end is None else f"to {options.end:g} s"
         raise InputError(
-            f"{path}: expected frames from {limits[0]:g} s to {limits[1]:g} s, found frames from 0 to "
+            f"{path}: expected frames from {options.start:g} s {until}, found frames from 0 to "
             f"{clock.times[-1]:.3f} s; choose another --start or --end"
         )
     return first, end

@@ -85,7 +85,8 @@ def remove_stale_exports(stages: StageCache, motion_file: Path) -> None:
 
     They were made by `selfmocap export`; those of a capture's stages stay, since the stages replace them."""
     folder, kept = motion_file.parent, stages.files()
-    _remove(path for path in (*_exports(folder), *_exports(folder.parent)) if path.resolve() not in kept)
+    found = (*_exports(folder), *_exports(folder.parent, "scene"))
+    _remove(path for path in found if path.resolve() not in kept)
 
 
 def remove_exports_without_motion(out: Path) -> None:
@@ -94,9 +95,9 @@ def remove_exports_without_motion(out: Path) -> None:
     _remove(export for folder in gone for export in _exports(folder))
 
 
-def _exports(folder: Path) -> list[Path]:
+def _exports(folder: Path, stem: str = r"motion(-\d+)?") -> list[Path]:
     suffixes = "|".join(re.escape(suffix) for suffix in FORMAT_SUFFIXES.values())
-    name = re.compile(rf"(motion(-\d+)?|scene)({suffixes})")
+    name = re.compile(rf"{stem}({suffixes})")
     return [path for path in sorted(folder.glob("*")) if name.fullmatch(path.name) and path.is_file()]
 
 

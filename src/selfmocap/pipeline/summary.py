@@ -66,7 +66,7 @@ def capture_report(
             "before": {**stage.result["before"], "heldout_reprojection_px": _rounded(choice.before_px)},
             "after": {**stage.result["after"], "heldout_reprojection_px": _rounded(choice.after_px)},
             "pops": stage.result["pops"],
-            "floor": "soles" in motion.provenance["postprocessing"]["stages"],
+            "floor": "soles" in motion.provenance.get("postprocessing", {}).get("stages", {}),
             **{name: stage.result[name] for name in ("stature", "stature_from", "low_confidence_ranges")},
         }
         for person, choice, stage, motion, seen in zip(
