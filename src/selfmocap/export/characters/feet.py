@@ -230,7 +230,7 @@ def _slide(
     """Compute the offset of a foot along the floor that holds the end that stands."""
     steps = -(np.diff(ends, axis=0) * pivots[..., None]).sum(1)
     none, ridge = np.zeros(len(ends)), (_OFFSET_SECONDS * fps) ** -4
-    weights = _PLANTED_WEIGHT * pivots.any(1)
+    weights = np.where(pivots.any(1), _PLANTED_WEIGHT, 0.0)
     return np.stack([_solve(none, none, weights, steps[:, k], ridge) for k in range(3)], 1)
 
 
