@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import threading
@@ -5,12 +6,14 @@ from collections import Counter
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import pytest
 
+from selfmocap.io.progress import ProgressCallback
 from selfmocap.pipeline.distributed import scratch, sources
-from selfmocap.pipeline.distributed.bucket import Bucket
+from selfmocap.pipeline.distributed.bucket import Bucket, OutputError
 from selfmocap.pipeline.distributed.jobs import WORK, run_job
 from selfmocap.pipeline.distributed.manifest import Manifest
 from selfmocap.pipeline.distributed.output import FolderOutput
@@ -320,3 +323,17 @@ def test_recovery_of_an_empty_folder_does_nothing(tmp_path: Path) -> None:
         output = FolderOutput(tmp_path)
         output.recover(manifest)
         assert run_all([], LocalPool(tmp_path), output, manifest, lambda *_: None) == Tally(all_found=True)
+
+
+class FullDisk(Pause):
+    """A job on a machine whose disk is full."""
+
+    def make(self, path: Path, out: Path, progress: ProgressCallback) -> dict[str, Any]:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_ends_the_batch_and_is_no_failure_of_a_clip(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="no space is left in .*run the command again to resume"):
+        run([FullDisk("clip")], LocalPool(tmp_path), tmp_path)
+    assert lines(tmp_path) == []
+    assert run([Pause("clip")], LocalPool(tmp_path), tmp_path).done == 1

@@ -13,7 +13,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ def bucket_output(bucket: Bucket) -> Iterator["BucketOutput"]:
 class BucketOutput:
     """A `BatchOutput` in a bucket."""
 
-    def __init__(self, bucket: Bucket, folder: Path, check_lock: Any) -> None:
+    def __init__(self, bucket: Bucket, folder: Path, check_lock: Callable[[], None]) -> None:
         """Download the manifest into the local `folder`."""
         self.for_workers, self.folder, self.check_lock = bucket, folder, check_lock
         self.parts = [name for name in bucket.names(_PARTS) if name.endswith(".jsonl")]
@@ -129,7 +129,7 @@ class BucketOutput:
 
 
 @contextlib.contextmanager
-def _driver_lock(bucket: Bucket) -> Iterator[Any]:
+def _driver_lock(bucket: Bucket) -> Iterator[Callable[[], None]]:
     """Hold the lock of a bucket, whose object changes as long as this process lives. Give a function that raises
     OutputError when another driver has taken it."""
     token, ended, errors = secrets.token_hex(16), threading.Event(), list[OutputError]()

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from selfmocap.io.atomic import atomic_write
-from selfmocap.io.video import open_video
+from selfmocap.io.video import Video
 
 INDEX = "index"
 """Folder of the rows and pictures, beside `index.html` and `index.csv`."""
@@ -35,11 +35,10 @@ def scores(report: dict[str, Any]) -> dict[str, float | None]:
     return {name: max(values, default=None) for name, values in known.items()}
 
 
-def write_thumbnail(path: Path, out: Path, name: str) -> None:
+def write_thumbnail(video: Video, out: Path, name: str) -> None:
     """Write the middle frame of a video into the index of the batch in `out`."""
     from PIL import Image
 
-    video = open_video(path)
     frame = next(islice(video.frames(), video.declared_frames // 2, None))
     image = Image.fromarray(np.ascontiguousarray(frame.image))
     image.thumbnail((4 * THUMBNAIL_HEIGHT, THUMBNAIL_HEIGHT))

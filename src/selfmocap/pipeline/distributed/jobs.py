@@ -19,6 +19,7 @@ from selfmocap._version import __version__
 from selfmocap.datasets.pseudo_labels import write_shard
 from selfmocap.io.files import write_json
 from selfmocap.io.progress import ProgressCallback
+from selfmocap.io.video import open_video
 from selfmocap.pipeline.capture import capture
 from selfmocap.pipeline.config import RESULT_KINDS, CaptureConfig
 from selfmocap.pipeline.distributed.bucket import Bucket, OutputError
@@ -94,7 +95,8 @@ class CaptureJob:
         with download(self.source, path.parent, lambda done: progress("download", done, 0)) as video:
             people = capture(video, path, self.config, progress, self.device, overwrite=True)
             overlay = path / "overlay.mp4"
-            write_thumbnail(overlay if overlay.is_file() else video, out, self.name)
+            shown = open_video(overlay) if overlay.is_file() else open_video(video, self.config.input)
+            write_thumbnail(shown, out, self.name)
         shutil.rmtree(path / ".capture")
         for file in path.rglob("*"):
             if file.is_file() and _KIND_OF_FILE.get(file.name, "exports") not in {*self.kept, _RECORD}:
