@@ -82,10 +82,12 @@ class Bucket:
     def _list(self, folder: str, found: Callable[[Any, str], list[str]]) -> list[str]:
         def relative(system: Any, root: str) -> list[str]:
             path = f"{root}/{folder}".rstrip("/")
-            paths = found(system, path) if system.exists(path) else []
-            return sorted(name[len(root) + 1 :].rstrip("/") for name in paths if len(name) > len(root) + 1)
+            return sorted(name[len(root) + 1 :].rstrip("/") for name in found(system, path))
 
-        return self._request(f"list {folder or 'its content'}", relative)
+        try:
+            return [name for name in self._request(f"list {folder or 'its content'}", relative) if name]
+        except FileNotFoundError:  # There are no empty folders in a bucket.
+            return []
 
     def _write(self, name: str, write: Callable[[Any, str], object]) -> None:
         try:
