@@ -65,18 +65,23 @@ def page(browser, server: AppServer) -> Iterator:
     for one in server.captures():
         server.api(f"captures/{one['id']}/remove", {})
     browser.get("about:blank")
+    show_reports(browser, False)  # They play, drawn without a GPU.
     for log in ("browser", "performance"):
         browser.get_log(log)
     browser.get(server.address)
     until(lambda: by_id(browser, "no-captures").is_displayed())
     yield browser
-    browser.execute_script("document.querySelector('iframe')?.remove()")  # It plays, drawn without a GPU.
     sent = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     asked = {m["params"]["request"]["url"] for m in sent if m["method"] == "Network.requestWillBeSent"}
     assert {a for a in asked if not a.startswith((server.address, "data:", "blob:", "about:"))} == set()
     assert [
         e for e in browser.get_log("browser") if "422" not in e["message"] and "ERR_" not in e["message"]
     ] == []
+
+
+def show_reports(browser, shown: bool) -> None:
+    browser.execute_cdp_cmd("Network.enable", {})
+    browser.execute_cdp_cmd("Network.setBlockedURLs", {"urls": [] if shown else ["*report.html"]})
 
 
 def by_id(browser, name: str):
@@ -116,6 +121,7 @@ def playing_frame(browser) -> int:
 
 
 def test_three_clicks_lead_from_a_video_to_a_playing_result(page, server: AppServer, clip: Path) -> None:
+    show_reports(page, True)
     (server.folder / "hold").touch()
     upload(page, clip)
     assert found(page, ".preview")[0].is_displayed()
@@ -131,6 +137,7 @@ def test_three_clicks_lead_from_a_video_to_a_playing_result(page, server: AppSer
     assert read(page, people, "aria-pressed") == ["true", "true"]
     click(page, people, 1)
     assert read(page, people, "aria-pressed") == ["true", "false"]
+    page.execute_script("document.querySelector('iframe').remove()")
 
 
 def test_a_character_moves_and_files_can_be_taken_away(
