@@ -281,7 +281,10 @@ def _has_link(path: Path, inside: Path) -> bool:
 
 async def _json(request: web.Request, **kinds: type) -> dict[str, Any]:
     """Read the body as an object with values of these kinds, each optional. Raises ValueError for another."""
-    body = await request.json() if request.can_read_body else {}
+    try:
+        body = await request.json() if request.can_read_body else {}
+    except RecursionError:
+        raise ValueError(text("wrong_request")) from None
     if not isinstance(body, dict) or any(
         k not in kinds or not isinstance(v, kinds[k]) for k, v in body.items()
     ):

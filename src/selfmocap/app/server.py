@@ -93,8 +93,12 @@ async def _refuse(request: web.Request, handler: _Handler) -> web.StreamResponse
         return error_response(error.status, str(error))
     except (ValueError, TaskError) as error:
         return error_response(422, str(error))
-    except ConnectionError:
-        raise
+    except ConnectionError:  # The other side has gone.
+        return error_response(400, text("cut_off"))
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        return error_response(error.status, error.reason)
     except OSError as error:
         return error_response(507 if error.errno == errno.ENOSPC else 422, str(error))
 
