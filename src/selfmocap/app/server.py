@@ -91,7 +91,7 @@ async def _refuse(request: web.Request, handler: _Handler) -> web.StreamResponse
         return await handler(request)
     except RefusedUploadError as error:
         return error_response(error.status, str(error))
-    except (ValueError, TaskError) as error:
+    except (ValueError, ImportError, TaskError) as error:
         return error_response(422, str(error))
     except ConnectionError:  # The other side has gone.
         return error_response(400, text("cut_off"))

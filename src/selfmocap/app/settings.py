@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from selfmocap.export.formats import DEFAULT_FORMATS
+from selfmocap.export.formats import DEFAULT_FORMATS, check_formats
 from selfmocap.export.options import ExportOptions
 from selfmocap.export.rig_options import RigOptions
 from selfmocap.io.input_options import InputOptions
@@ -62,6 +62,7 @@ def capture_config(settings: Mapping[str, Any]) -> CaptureConfig:
 def export_choice(program: str | None, formats: list[str]) -> tuple[tuple[str, ...], ExportOptions]:
     """Return the formats and options of a program, or of the formats without one. Raises ValueError for an unknown
     program."""
+    check_formats(formats)
     if program is None:
         return tuple(formats) or DEFAULT_FORMATS, ExportOptions()
     if program not in PROGRAMS:
