@@ -116,7 +116,7 @@ def _observed_wrists(seen: SeenHands, bones: Float[Tensor, "2 5 4 3"]) -> Float[
     palm = seen.positions[:, :, 1 :: bones.shape[2]] - seen.positions[:, :, :1]
     covariance = torch.einsum("tsfi,sfj->tsij", palm, bones[:, :, 0])
     covariance = covariance + 1e-12 * torch.eye(3).to(covariance)  # Of hands that are not seen.
-    return seen.R_view_elbow.mT @ roma.special_procrustes(covariance)
+    return seen.R_view_elbow.mT @ torch.as_tensor(roma.special_procrustes(covariance))
 
 
 def _solve_windows(

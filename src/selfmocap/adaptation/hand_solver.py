@@ -215,7 +215,7 @@ def _data_terms(
     terms = [(points - points.mean(2, keepdim=True) - seen.positions, jacobian, _POSITION_SIGMA)]
     if goal.any():
         terms.append((image - size[..., None, None] * goal, J_image, _IMAGE_SIGMA))
-    loss, hessian, gradient = points.new_zeros(()), 0, 0
+    loss = hessian = gradient = points.new_zeros(())
     for residual, J, sigma in terms:
         residual, J = residual / (palm * sigma), (J - J.mean(2, keepdim=True)) / (palm * sigma)[..., None]
         root = (1 + residual.square().sum(-1)).sqrt()

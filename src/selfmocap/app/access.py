@@ -5,11 +5,11 @@ import hmac
 import ipaddress
 import secrets
 import socket
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
 from selfmocap.app.config import LOCAL_HOST, AppConfig
 from selfmocap.app.strings import text
@@ -31,7 +31,6 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(self)",
 }
-_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def read_token(path: Path) -> str:
@@ -57,12 +56,12 @@ def error_response(status: int, message: str) -> web.Response:
 
 def access_check(
     config: AppConfig, token: str
-) -> Callable[[web.Request, _Handler], Awaitable[web.StreamResponse]]:
+) -> Middleware:
     """Return the middleware that refuses all requests which do not come from the page or its address."""
     names = {"localhost", config.host} if config.host == LOCAL_HOST else _names_of_machine(config.host)
 
     @web.middleware
-    async def check(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
         refusal = _refusal(request, names, config.host != LOCAL_HOST, token)
         if refusal is not None:
             return refusal

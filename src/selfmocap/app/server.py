@@ -5,11 +5,12 @@ import fcntl
 import getpass
 import socket
 import webbrowser
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from html import escape
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from selfmocap.app.access import (
     access_check,
@@ -32,7 +33,6 @@ _PORTS_TRIED = 20
 _SHUTDOWN_SECONDS = 1.0
 _PRIVATE = ".selfmocap"
 """Folder of the token and the lock."""
-_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def serve_app(config: AppConfig, announce: Callable[[str], None], open_browser: bool) -> None:
@@ -85,7 +85,7 @@ def create_app(config: AppConfig, token: str) -> web.Application:
 
 
 @web.middleware
-async def _refuse(request: web.Request, handler: _Handler) -> web.StreamResponse:
+async def _refuse(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer errors that a user can cause with their sentence."""
     try:
         return await handler(request)

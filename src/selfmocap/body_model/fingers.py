@@ -158,7 +158,7 @@ def finger_rotations(coordinates: Float[Tensor, "*batch 30 3"]) -> Float[Tensor,
 def finger_coordinates(R_parent_joint: Float[Tensor, "*batch 30 3 3"]) -> Float[Tensor, "*batch 30 3"]:
     """Compute the coordinates of finger joints, radians: the inverse of `finger_rotations`."""
     axes = finger_anatomy().axes.to(R_parent_joint)
-    return roma.rotmat_to_euler("XYZ", axes.mT @ R_parent_joint @ axes)
+    return torch.as_tensor(roma.rotmat_to_euler("XYZ", axes.mT @ R_parent_joint @ axes))
 
 
 def relative_to_straight(R_parent_joint: Float[Tensor, "*batch 30 3 3"]) -> Float[Tensor, "*batch 30 3 3"]:

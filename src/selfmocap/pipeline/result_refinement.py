@@ -27,7 +27,7 @@ from selfmocap.models.frame import FrameInputs
 from selfmocap.pipeline.samples import SAMPLE_BLOCK
 from selfmocap.pipeline.solve import REFINE_WINDOW, WINDOW_OVERLAP, append_blended
 from selfmocap.tracking.confidence import VISIBLE
-from selfmocap.tracking.observations import Observations
+from selfmocap.tracking.observations import Observations, spread_rows
 
 MIN_BOX_OVERLAP = 0.3
 """Smallest mean intersection over union of the boxes of a person of a result and of an observed person who are the
