@@ -78,7 +78,8 @@ def simulated(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     from selfmocap.pipeline.distributed import cluster
 
     def workers(kind: type) -> list[Any]:
-        actor = ray.remote(kind).options(num_cpus=0, max_concurrency=PER_PROCESS)
+        groups = {cluster._STATUS: PER_PROCESS}
+        actor = ray.remote(num_cpus=0, max_concurrency=PER_PROCESS, concurrency_groups=groups)(kind)
         processes = [actor.remote() for _ in range(-(-arguments.workers // PER_PROCESS))]
         return [processes[number % len(processes)] for number in range(arguments.workers)]
 
@@ -92,13 +93,14 @@ def simulated(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     ray_workers, waiters = workers(cluster._Worker), workers(Waiter)
     ray.get(
         [
-            *(worker.version.remote() for worker in ray_workers),
+            *(worker.identity.remote() for worker in ray_workers),
             *(waiter.wait.remote(0.0) for waiter in waiters),
         ]
     )
     memory: list[float] = []
     began, cpu = time.perf_counter(), time.process_time()
-    tally = run(jobs(), cluster.RayPool(ray, ray_workers, folder), folder)
+    pool = cluster.RayPool(ray, iter(ray_workers).__next__, arguments.workers, folder)
+    tally = run(jobs(), pool, folder)
     wall, cpu = time.perf_counter() - began, time.process_time() - cpu
     assert tally.done == arguments.jobs
     began = time.perf_counter()

@@ -35,6 +35,7 @@ SMALLEST = {
     "hands": "--clips 1 --frames 8 --errors 0.03 --json",
     "input_ablation": "--motions MOTIONS --held-out bob --frames 4",
     "lifting": "--motions MOTIONS --held-out bob --frames 32 --examples 512",
+    "moving_captures": "MOTIONS --frames 8 --moves pan",
     "refine_results": "MOTIONS --clips 1 --frames 8 --steps 2 --kinds scaled",
     "segmentation": "--rounds 1 --batch 2 --json",
     "self_supervision": "--rounds 1 --batch 2 --json",
