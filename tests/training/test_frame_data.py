@@ -9,7 +9,7 @@ from selfmocap.geometry.camera import project
 from selfmocap.models.config import NetworkConfig
 from selfmocap.models.frame import FrameInputs
 from selfmocap.synthetic.scene_pool import USES_PER_SCENE
-from selfmocap.training.frame_data import PooledFrames
+from selfmocap.training.frame_data import PooledFrames, split_recordings
 from selfmocap.training.run_log import TrainingStatus
 from selfmocap.training.train_frame import (
     MICRO_BATCH_FRAMES,
@@ -18,6 +18,7 @@ from selfmocap.training.train_frame import (
     validate_frame_network,
 )
 from tests.helpers.pooled_frames import pooled_batches, pooled_frames
+from tests.helpers.recordings import bvh_text, random_motion
 
 CORRECTED = NetworkConfig(trunk="none", rgb=False, corrector=True)
 
@@ -88,3 +89,12 @@ def test_training_with_images_has_all_losses_and_resumes_bit_for_bit(
     train_frame_network(config, sample, body, tmp_path / "cut", every=2, resume=True)
     resumed = [json.loads(line) for line in (tmp_path / "cut" / "history.jsonl").read_text().splitlines()]
     assert [line["total"] for line in resumed] == [line["total"] for line in lines]
+
+
+def test_a_folder_of_test_people_alone_validates_and_does_not_train(tmp_path: Path, body: Body) -> None:
+    (tmp_path / "turn.bvh").write_text(bvh_text(random_motion(31, seed=0, spread=0.2), body, fps=30.0))
+    (tmp_path / "motions.csv").write_text("file,skeleton,fps,subject\nturn.bvh,,30,ann\n")
+    known, held = split_recordings(body, tmp_path, ["ann"], for_training=False)
+    assert not known and [clip.subject for clip in held] == ["ann"]
+    with pytest.raises(ValueError, match="hold out fewer subjects"):
+        split_recordings(body, tmp_path, ["ann"], for_training=True)

@@ -200,12 +200,12 @@ def load_training_data(
     """Read recordings and background images; without a folder, make procedural ones.
 
     Recordings of the subjects `held_out` are for validation; `augmented` motions are made from the others. `cache` is a
-    file that keeps the recordings. Raises ValueError if a subject does not exist, or no recording is left for
-    training."""
+    file that keeps the recordings. Raises ValueError if a subject does not exist, or if motions are to be made and no
+    recording is left for training."""
     images = load_backgrounds(backgrounds) if backgrounds else procedural_backgrounds()
     if motions is None:
         return FrameTrainingData(procedural_motions(body), procedural_motions(body, count=16, seed=1), images)
-    known, held = split_recordings(body, motions, held_out, cache, progress)
+    known, held = split_recordings(body, motions, held_out, augmented > 0, cache, progress)
     training = [*known, *augment_motions(known, body, augmented, seed=0)]
     return FrameTrainingData(
         [from_recording(c, body) for c in training], [from_recording(c, body) for c in held], images
@@ -216,6 +216,7 @@ def split_recordings(
     body: Body,
     motions: Path,
     held_out: Sequence[str],
+    for_training: bool,
     cache: Path | None = None,
     progress: ProgressCallback = no_progress,
 ) -> tuple[list[Recording], list[Recording]]:
@@ -229,7 +230,7 @@ def split_recordings(
             f"{motions}: no recordings of {', '.join(unknown)}; its subjects are {', '.join(sorted(subjects))}"
         )
     known = [clip for clip in clips if clip.subject not in held_out]
-    if not known:
+    if for_training and not known:
         raise ValueError(f"{motions}: every recording is held out for validation; hold out fewer subjects")
     return known, [clip for clip in clips if clip.subject in held_out]
 

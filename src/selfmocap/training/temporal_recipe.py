@@ -108,7 +108,7 @@ def read_motions(
         return TemporalMotions(
             procedural_motions(body), unlabelled, procedural_motions(body, count=16, seed=1)
         )
-    training, validation = split_recordings(body, data.motions, data.held_out, cache, progress)
+    training, validation = split_recordings(body, data.motions, data.held_out, augmented > 0, cache, progress)
     fraction = data.unlabelled_fraction
     hidden = [int((i + 1) * fraction) > int(i * fraction) for i in range(len(training))]
     labelled, unlabelled = (
@@ -117,8 +117,9 @@ def read_motions(
     )
 
     def convert(clips: Sequence[Recording]) -> list[MotionClip]:
-        count = round(augmented * len(clips) / len(training))
-        more = augment_motions(clips, body, count, seed=0) if clips else []
+        if not clips:
+            return []
+        more = augment_motions(clips, body, round(augmented * len(clips) / len(training)), seed=0)
         return [from_recording(clip, body) for clip in (*clips, *more)]
 
     return TemporalMotions(
