@@ -85,7 +85,7 @@ class PersonChoice:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "PersonChoice":
         """Read the data of `as_json`."""
-        return replace(cls(**data), betas=tuple(data["betas"]))
+        return cls(**{**data, "betas": tuple(data["betas"])})
 
     @property
     def refinement(self) -> FitConfig:
