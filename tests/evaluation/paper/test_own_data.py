@@ -71,13 +71,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def clips(data: Path, body: Body) -> dict[str, LabelledClip]:
-    """The first clip of each set."""
+    """A clip of each set; of Penn Action the second one, in which more than five keypoints are visible."""
     surreal = surreal_clip(surreal_files(data / "surreal", "test")[0], body, slice(None))
     return {
         "surreal": surreal,
         "human36m": next(human36m_clips(data / "human36m")),
         "3dpw": next(three_dpw_clips(data / "3dpw", body, None)),
-        "penn": next(penn_action_clips(data / "penn")),
+        "penn": list(penn_action_clips(data / "penn"))[1],
     }
 
 
@@ -305,7 +305,7 @@ def test_the_papers_loss_halves_on_surreal(
     """A narrow network of the paper's kind on the frames of two clips."""
     monkeypatch.setattr(train_frame, "fastest_precision", lambda *_: torch.float32)
     network = replace(NetworkConfig.paper(), width=4)
-    config = replace(FrameTrainConfig.paper(), network=network, steps=60, learning_rate=1e-3)
+    config = replace(FrameTrainConfig.paper(), network=network, steps=20, learning_rate=3e-4)
     table = load_surreal_frames(data / "surreal", "train", 12, network, body, no_progress)
     totals: list[float] = []
     train_frame_network(
