@@ -227,6 +227,7 @@ def test_a_folder_of_test_people_alone_is_scored(
         (tmp_path / "people" / subject).mkdir(parents=True)
         text = bvh_text(random_motion(90), body, fps=30.0)
         (tmp_path / "people" / subject / "walk.bvh").write_text(text)
+    (tmp_path / "out").mkdir()
     config = replace(TEST_SET, motions=tmp_path / "people", held_out=held_out)
     result = reproduce_hmmr(tmp_path / "out", config, weights, no_progress)
     assert result["rows"].keys() == SHIPPED

@@ -152,7 +152,10 @@ def _read_motions(
             raise ValueError(
                 "no subjects to test on: the rows of --train learn from all; name some (--held-out)"
             )
-        return read_motions(data, 0, body, cache, progress)
+        motions = read_motions(data, 0, body, cache, progress)
+        if not motions.labelled:
+            raise ValueError(f"{data.motions}: every recording is held out; hold out fewer subjects to --train")
+        return motions
     recordings = load_motions(data.motions, body, cache=cache, progress=progress)
     subjects = {recording.subject for recording in recordings}
     if unknown := sorted(set(data.held_out) - subjects):
