@@ -223,11 +223,12 @@ def test_a_larger_fraction_of_unlabelled_video_has_more_people(body: Body) -> No
 def test_a_folder_of_test_people_alone_is_scored(
     weights: Path, body: Body, tmp_path: Path, held_out: tuple[str, ...]
 ) -> None:
-    for subject in ("ann", "bob"):
-        (tmp_path / "people" / subject).mkdir(parents=True)
-        text = bvh_text(random_motion(90), body, fps=30.0)
-        (tmp_path / "people" / subject / "walk.bvh").write_text(text)
+    (tmp_path / "people").mkdir()
     (tmp_path / "out").mkdir()
+    for subject in ("ann", "bob"):
+        (tmp_path / "people" / f"{subject}.bvh").write_text(bvh_text(random_motion(90), body, fps=30.0))
+    rows = ["file,skeleton,fps,subject", "ann.bvh,,30,ann", "bob.bvh,,30,bob"]
+    (tmp_path / "people" / "motions.csv").write_text("\n".join(rows))
     config = replace(TEST_SET, motions=tmp_path / "people", held_out=held_out)
     result = reproduce_hmmr(tmp_path / "out", config, weights, no_progress)
     assert result["rows"].keys() == SHIPPED
