@@ -59,7 +59,8 @@ def test_a_folder_of_videos_gives_the_same_as_single_captures(
     assert f"{videos / 'broken.mp4'}: failed 2 times: " in printed.err
     for video in good:
         with little_work():
-            capture(video, tmp_path / video.stem, CaptureConfig(weights=weights, formats=("bvh",)))
+            config = CaptureConfig(weights=weights, formats=("bvh",), overlay="all")
+            capture(video, tmp_path / video.stem, config)
         assert results(out / VideoSource(str(video)).name) == results(tmp_path / video.stem)
     names = {VideoSource(str(video)).name for video in good}
     assert {path.stem for path in (out / "index").glob("*.jpg")} == names

@@ -100,18 +100,22 @@ def _open_output(out: str, batch: BatchConfig) -> Iterator[BatchOutput]:
 def _kept_only(config: CaptureConfig, batch: BatchConfig) -> CaptureConfig:
     """Draw and export only what is kept."""
     overlay = "all" if "observed" in batch.kept else "bodies" if "overlay" in batch.kept else "none"
-    return replace(config, overlay=overlay, formats=config.formats if "exports" in batch.kept else ())
+    if "exports" not in batch.kept:
+        config = replace(config, formats=(), onto=None)
+    return replace(config, overlay=overlay)
 
 
 def _with_absolute_paths(config: CaptureConfig) -> CaptureConfig:
     """Make paths valid in the working directory of any worker."""
-    weights, smpl_model = (
-        path and existing_file(path).absolute() for path in (config.weights, config.options.smpl_model)
+    weights, onto, smpl_model = (
+        path and existing_file(path).absolute()
+        for path in (config.weights, config.onto, config.options.smpl_model)
     )
     calib = config.lens.calib and str(Path(config.lens.calib).expanduser().absolute())
     return replace(
         config,
         weights=weights,
+        onto=onto,
         lens=replace(config.lens, calib=calib),
         options=replace(config.options, smpl_model=smpl_model),
     )
