@@ -8,6 +8,9 @@ import { OrbitControls } from "three/examples/jsm/controls/OrbitControls.js";
 import { BVHLoader } from "three/examples/jsm/loaders/BVHLoader.js";
 import { GLTFLoader } from "three/examples/jsm/loaders/GLTFLoader.js";
 
+/** Least time between the end of a picture and the next, so that without a GPU the page still answers. */
+const PAUSE_MS = 15;
+
 /** Load a character; return the object to draw, the object that moves, and its animations. */
 async function load(url) {
   if (url.toLowerCase().endsWith(".bvh")) {
@@ -48,22 +51,28 @@ export async function showCharacter(canvas, url) {
   controls.target.copy(centre);
   const clock = new Clock();
   const follow = new Vector3();
-  renderer.setAnimationLoop(() => {
+  let [shownWidth, shownHeight, shownAt] = [0, 0, 0];
+  renderer.setAnimationLoop((now) => {
     if (!canvas.isConnected) {
       renderer.setAnimationLoop(null);
       renderer.dispose();
       return;
     }
+    if (now - shownAt < PAUSE_MS) return;
     const [width, height] = [canvas.clientWidth, canvas.clientHeight];
-    renderer.setPixelRatio(devicePixelRatio);
-    renderer.setSize(width, height, false);
-    camera.aspect = width / Math.max(height, 1);
-    camera.updateProjectionMatrix();
+    if (width !== shownWidth || height !== shownHeight) {  // Setting a size allocates the picture anew.
+      [shownWidth, shownHeight] = [width, height];
+      renderer.setPixelRatio(Math.min(devicePixelRatio, 2));
+      renderer.setSize(width, height, false);
+      camera.aspect = width / Math.max(height, 1);
+      camera.updateProjectionMatrix();
+    }
     mixer.update(clock.getDelta());
     boxOf(moving).getCenter(follow);
     camera.position.add(follow).sub(controls.target);
     controls.target.copy(follow);
     controls.update();
     renderer.render(scene, camera);
+    shownAt = performance.now();
   });
 }

@@ -7,7 +7,7 @@ from torch import Tensor
 from selfmocap.body_model.body import Body, BodyParameters, forward_kinematics
 from selfmocap.body_model.skeleton import JOINT
 
-GRAVITY = 9.81
+_GRAVITY = 9.81
 USUAL_WALK_RATIO = 1.43
 """Length of a step by that of the leg, times its duration by sqrt(leg / gravity): 0.78 x 1.83 of a usual walk. It
 hardly changes with the speed (Sekiya and Nagasaki 1998), and is as large in a run."""
@@ -32,7 +32,7 @@ def slowness(parameters: BodyParameters, body: Body, fps: float) -> float | None
     if len(changes) < _MIN_STEPS + 1:
         return None
     lengths = hips.mean(1)[changes][:, [0, 2]].diff(dim=0).norm(dim=-1) / leg
-    durations = changes.diff() / fps / (leg / GRAVITY) ** 0.5
+    durations = changes.diff() / fps / (leg / _GRAVITY) ** 0.5
     ratios = (lengths * durations)[lengths > _MIN_STEP]
     return float(ratios.median()) / USUAL_WALK_RATIO if len(ratios) >= _MIN_STEPS else None
 
