@@ -1,8 +1,8 @@
 // The view of a moving character: a canvas, and a file .glb, .vrm or .bvh. See README.md here for its bundle.
 
 import {
-  AnimationMixer, Box3, Clock, DirectionalLight, GridHelper, HemisphereLight, PerspectiveCamera, Scene, SkeletonHelper,
-  Vector3, WebGLRenderer,
+  AnimationMixer, Box3, DirectionalLight, GridHelper, HemisphereLight, PerspectiveCamera, Scene, SkeletonHelper,
+  Timer, Vector3, WebGLRenderer,
 } from "three";
 import { OrbitControls } from "three/examples/jsm/controls/OrbitControls.js";
 import { BVHLoader } from "three/examples/jsm/loaders/BVHLoader.js";
@@ -49,7 +49,7 @@ export async function showCharacter(canvas, url) {
   camera.position.copy(centre).add(new Vector3(0.5 * size, 0.25 * size, 1.8 * size));
   const controls = new OrbitControls(camera, canvas);
   controls.target.copy(centre);
-  const clock = new Clock();
+  const timer = new Timer();
   const follow = new Vector3();
   let [shownWidth, shownHeight, shownAt] = [0, 0, 0];
   renderer.setAnimationLoop((now) => {
@@ -67,7 +67,7 @@ export async function showCharacter(canvas, url) {
       camera.aspect = width / Math.max(height, 1);
       camera.updateProjectionMatrix();
     }
-    mixer.update(clock.getDelta());
+    mixer.update(timer.update(now).getDelta());
     boxOf(moving).getCenter(follow);
     camera.position.add(follow).sub(controls.target);
     controls.target.copy(follow);

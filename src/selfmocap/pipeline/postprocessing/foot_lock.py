@@ -29,7 +29,7 @@ ACROSS_NOISE = 0.005
 """Metres of a joint across its ray."""
 _SLIDE_NOISE = 0.006
 """m/s of a point in contact."""
-_STILL_SPEED = 0.18
+_STILL_SPEED = 0.22
 """m/s across the ray at which a point in contact counts a third, since it is about to stop or to leave."""
 _HEIGHT_NOISE = 0.01
 """Metres of a point in contact above the ground."""
