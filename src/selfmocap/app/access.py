@@ -54,9 +54,7 @@ def error_response(status: int, message: str) -> web.Response:
     return web.json_response({"error": message}, status=status)
 
 
-def access_check(
-    config: AppConfig, token: str
-) -> Middleware:
+def access_check(config: AppConfig, token: str) -> Middleware:
     """Return the middleware that refuses all requests which do not come from the page or its address."""
     names = {"localhost", config.host} if config.host == LOCAL_HOST else _names_of_machine(config.host)
 

@@ -154,7 +154,9 @@ def _read_motions(
             )
         motions = read_motions(data, 0, body, cache, progress)
         if not motions.labelled:
-            raise ValueError(f"{data.motions}: every recording is held out; hold out fewer subjects to --train")
+            raise ValueError(
+                f"{data.motions}: every recording is held out; hold out fewer subjects to --train"
+            )
         return motions
     recordings = load_motions(data.motions, body, cache=cache, progress=progress)
     subjects = {recording.subject for recording in recordings}
