@@ -86,8 +86,11 @@ def main() -> None:
     body, fabric = Body.load(), launch_fabric()
     data = load_training_data(body, options.motions, options.backgrounds, ())
     rows = {}
+    # Other processors emulate bfloat16, which takes minutes a step.
+    has_bfloat16 = fabric.device.type == "cuda" or "AVX512" in torch.backends.cpu.get_cpu_capability()
+    precisions = (torch.float32, torch.bfloat16) if has_bfloat16 else (torch.float32,)
     for name in options.networks:
-        for precision in (torch.float32, torch.bfloat16):
+        for precision in precisions:
             key = f"{name}, {str(precision).removeprefix('torch.')}"
             rows[key] = measure(name, precision, data, body, options, fabric)
             if not options.json:
