@@ -8,8 +8,7 @@ from pathlib import Path
 import pygltflib
 import pytest
 
-from selfmocap.body_model.body import Body
-from tests.helpers.app_server import AppServer, app_server, until, write_clip, write_results
+from tests.helpers.app_server import AppServer, until
 from tests.helpers.rigs import mixamo_rig, write_rig
 
 pytest.importorskip("aiohttp", reason="pip install 'selfmocap[app]'")
@@ -20,19 +19,6 @@ pytestmark = [
     pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="apt-get install chromium chromium-driver"),
 ]
 MEGABYTES = 1_000_000
-
-
-@pytest.fixture(scope="module")
-def server(body: Body, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppServer]:
-    folder = tmp_path_factory.mktemp("app")
-    write_results(folder / ".results", body)
-    with app_server(folder) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_clip(tmp_path_factory.mktemp("clip") / "walk.mp4")
 
 
 @pytest.fixture(scope="module")

@@ -5,29 +5,15 @@ import socket
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from selfmocap.body_model.body import Body
-from tests.helpers.app_server import TOKEN, AppServer, app_server, until, write_clip, write_results
+from tests.helpers.app_server import TOKEN, AppServer, app_server, until, write_results
 from tests.helpers.stub_worker import STEPS
 
 pytest.importorskip("aiohttp", reason="pip install 'selfmocap[app]'")
-
-
-@pytest.fixture(scope="module")
-def server(body: Body, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppServer]:
-    folder = tmp_path_factory.mktemp("app")
-    write_results(folder / ".results", body)
-    with app_server(folder) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_clip(tmp_path_factory.mktemp("clip") / "walk.mp4")
 
 
 @pytest.fixture(scope="module")

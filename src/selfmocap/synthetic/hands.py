@@ -20,6 +20,7 @@ from selfmocap.body_model.skeleton import (
     HAND_SIDES,
     JOINT,
 )
+from selfmocap.geometry.camera import project
 from selfmocap.geometry.rotations import shortest_arc
 from selfmocap.tracking.observations import Observations
 
@@ -90,7 +91,7 @@ def observe_hands(
     seen = points + palm * (noise * sigma) @ R_cam_view.mT
     positions = (seen - seen.mean(2, keepdim=True)) @ R_cam_view
     camera = motion.camera.to(torch.float64)
-    pixels = seen[..., :2] / seen[..., 2:] * camera.focal + camera.center
+    pixels = project(seen, camera.focal, camera.center)
     frames = len(motion)
     return Observations(
         frame_index=motion.frame_index,

@@ -76,7 +76,7 @@ class LabelledClip:
 
 
 def spread(count: int, wanted: int | None) -> list[int]:
-    """Return `wanted` evenly spread indices of `count`, in order; None, or more than there are, returns all."""
+    """Return `wanted` indices of `count` at equal distances, in order; None, or more than there are, returns all."""
     wanted = min(count, wanted or count)
     return [i * count // wanted for i in range(wanted)]
 

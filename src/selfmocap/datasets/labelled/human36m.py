@@ -45,7 +45,7 @@ _SET = KEYPOINT_SETS["human36m-17"]
 def human36m_clips(
     folder: Path, max_frames: int | None = None, max_clips: int | None = None, flow: bool = False
 ) -> Iterator[LabelledClip]:
-    """Yield the clips of the test subjects before camera 60457274: all, or `max_clips` evenly spread ones; all frames,
+    """Yield the clips of the test subjects before camera 60457274: all, or `max_clips` at equal distances; all frames,
     or the middle `max_frames`.
 
     Keypoints are the projected joints, without the lens' distortion. Crops, from images without distortion, and with
