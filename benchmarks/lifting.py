@@ -23,7 +23,8 @@ from selfmocap.models.checkpoints import load_network
 from selfmocap.models.frame import FrameInputs
 from selfmocap.training.frame_data import PooledFrames, load_training_data
 from selfmocap.training.frame_recipe import frame_source, validation_frames
-from selfmocap.training.lifting_data import LiftingFrames, sample_pose_table
+from selfmocap.training.lifting_data import LiftingFrames
+from selfmocap.training.posed_people import sample_sequences
 from selfmocap.training.refined_examples import ErrorTransfer, RefinedExamples, refine_examples
 from selfmocap.training.train_frame import validate_frame_network
 
@@ -76,7 +77,7 @@ def main() -> None:
         lambda: found.append(refine_examples(network, rendered.distinct(parts, 0))),
         parts * rendered.config.clips,
     )
-    poses = sample_pose_table(data.training, body, 4096, 0)
+    poses = sample_sequences(data.training, body, 4096, 1, 0)
     batches = LiftingFrames(poses, found[0], body, rendered.config).batches(
         range(STEPS + 1), BATCH, 0, 0, device
     )

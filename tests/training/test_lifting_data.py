@@ -17,7 +17,8 @@ from selfmocap.synthetic.batches import SyntheticConfig
 from selfmocap.synthetic.motions import procedural_motions
 from selfmocap.training.config import FrameDataConfig, FrameRunConfig
 from selfmocap.training.frame_recipe import train_frame_preset
-from selfmocap.training.lifting_data import LiftingFrames, sample_pose_table
+from selfmocap.training.lifting_data import LiftingFrames
+from selfmocap.training.posed_people import sample_sequences
 from selfmocap.training.refined_examples import (
     ErrorTransfer,
     RefinedExamples,
@@ -59,7 +60,7 @@ def exact(body: Body, rendered: list[tuple[FrameInputs, BodyParameters]]) -> Ref
 @pytest.fixture(scope="module")
 def frames(body: Body, exact: RefinedExamples) -> LiftingFrames:
     """Return frames with exact keypoints and depths."""
-    poses = sample_pose_table(procedural_motions(body, count=3), body, 200, 0)
+    poses = sample_sequences(procedural_motions(body, count=3), body, 200, 1, 0)
     return LiftingFrames(poses, exact, body, SyntheticConfig())
 
 

@@ -25,7 +25,8 @@ from selfmocap.training.frame_data import (
     load_training_data,
     validation_batches,
 )
-from selfmocap.training.lifting_data import LiftingFrames, sample_pose_table
+from selfmocap.training.lifting_data import LiftingFrames
+from selfmocap.training.posed_people import sample_sequences
 from selfmocap.training.refined_examples import RefinedExamples, refine_examples
 from selfmocap.training.surreal_frames import SurrealFrames, load_surreal_frames
 from selfmocap.training.train_frame import (
@@ -112,7 +113,7 @@ def _lifting_frames(
         frames = rendered.distinct(_NUM_EXAMPLE_PARTS, _EXAMPLES_SEED)
         counted = _counted(frames, "refine examples", _NUM_EXAMPLE_PARTS, progress)
         refine_examples(corrector, counted).save(path)
-    poses = sample_pose_table(rendered.motions, rendered.body, _NUM_POSES, 0, progress)
+    poses = sample_sequences(rendered.motions, rendered.body, _NUM_POSES, 1, 0, progress)
     return LiftingFrames(poses, RefinedExamples.load(path), rendered.body, rendered.config)
 
 

@@ -72,22 +72,25 @@ class ErrorTransfer:
     """The errors of examples, ready to be given to others."""
 
     examples: RefinedExamples
+    frames: int
+    """Consecutive frames of a clip, which gets the errors of one clip of the examples: they depend on one another."""
     offsets: Float[Tensor, "examples keypoints 3"]
     """Their true keypoints, see `crop_offsets`."""
-    features: Float[Tensor, "examples features"]
+    features: Float[Tensor, "clips features"]
     gain: Float[Tensor, "keypoints 2"]
     """Depth estimates follow true depths by gain[0] + gain[1] * confidence."""
 
     @classmethod
-    def of(cls, examples: RefinedExamples, body: Body, keypoint_set: str) -> "ErrorTransfer":
-        """Prepare examples; `body` may be a `keypoint_proxy`."""
+    def of(cls, examples: RefinedExamples, body: Body, keypoint_set: str, frames: int = 1) -> "ErrorTransfer":
+        """Prepare examples, clips of `frames` frames; `body` may be a `keypoint_proxy`."""
         inputs, truth = examples.inputs, examples.truth
         points = body.keypoints(body.pose(truth).vertices, keypoint_set)
         offsets = crop_offsets(points, truth.p_world_root, inputs.boxes, inputs.focal, inputs.center)
-        features = _features(offsets, inputs.boxes, inputs.center)
+        features = _features(offsets, inputs.boxes, inputs.center, frames)
         assert inputs.depths is not None and inputs.depth_confidence is not None
         depths = inputs.depths / inputs.boxes[:, 2:]
-        return cls(examples, offsets, features, depth_gain(offsets[..., 2], depths, inputs.depth_confidence))
+        gain = depth_gain(offsets[..., 2], depths, inputs.depth_confidence)
+        return cls(examples, frames, offsets, features, gain)
 
     def __call__(
         self,
@@ -100,11 +103,13 @@ class ErrorTransfer:
     ) -> FrameInputs:
         """Return the inputs of people with the true keypoints `points` (camera frame, metres) and transferred errors.
 
-        Principal points are the centres of the images."""
+        The frames of a clip follow one another. Principal points are the centres of the images."""
         offsets = crop_offsets(points, p_cam_root, boxes, focal, center)
-        drawn = torch.from_numpy(rng.integers(len(self.examples), size=(len(boxes), _CANDIDATES)))
-        distances = (self.features[drawn] - _features(offsets, boxes, center)[:, None]).square_().sum(-1)
-        chosen = drawn.gather(1, distances.argmin(1, keepdim=True)).squeeze(1)
+        features = _features(offsets, boxes, center, self.frames)
+        drawn = torch.from_numpy(rng.integers(len(self.features), size=(len(features), _CANDIDATES)))
+        distances = (self.features[drawn] - features[:, None]).square_().sum(-1)
+        clips = drawn.gather(1, distances.argmin(1, keepdim=True))
+        chosen = (clips * self.frames + torch.arange(self.frames)).flatten()
         difference, like = offsets - self.offsets[chosen], self.examples.inputs[chosen]
         assert like.depths is not None and like.depth_confidence is not None
         coords = (like.keypoints - like.boxes[:, None, :2]) / like.boxes[:, None, 2:] + difference[..., :2]
@@ -156,9 +161,10 @@ def _features(
     offsets: Float[Tensor, "batch keypoints 3"],
     boxes: Float[Tensor, "batch 3"],
     center: Float[Tensor, "batch 2"],
-) -> Float[Tensor, "batch features"]:
-    """Return numbers whose distance says how similar two people in their crops are: their keypoints, and which of them
-    lie in the image."""
+    frames: int,
+) -> Float[Tensor, "clips features"]:
+    """Return numbers whose distance says how similar clips of people in their crops are: their keypoints, and which of
+    them lie in the image."""
     pixels = boxes[:, None, :2] + boxes[:, None, 2:] * offsets[..., :2]
     inside = ((pixels > -0.5) & (pixels < 2 * center[:, None] + 0.5)).all(-1, keepdim=True)
-    return torch.cat([offsets.clamp(-_MAX_OFFSET, _MAX_OFFSET), inside.to(offsets)], dim=-1).flatten(1)
+    return torch.cat([offsets.clamp(-_MAX_OFFSET, _MAX_OFFSET), inside.to(offsets)], dim=-1).reshape(len(boxes) // frames, -1)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from selfmocap.body_model.body import Body, forward_kinematics
+from selfmocap.body_model.body import Body, BodyParameters, forward_kinematics
 from selfmocap.geometry.tensors import concat
 from selfmocap.losses.temporal import Targets
 from selfmocap.models.frame import FrameInputs, FrameNetwork
@@ -88,6 +88,29 @@ def build_clips(
     return ClipBatch(inputs, replace(truth, boxes=boxes))
 
 
+def true_targets(
+    body: Body, truth: BodyParameters, keypoints: Tensor, focal: Tensor, center: Tensor
+) -> Targets:
+    """Build the targets of clips with truth; `build_clips` sets their boxes.
+
+    `truth` is in the camera frame, `keypoints` (clips, frames, ...) are the true ones, px; the lens is one a clip."""
+    R, shape = truth.R_parent_joint, keypoints.shape[:2]
+    betas = truth.betas.expand(*shape, -1)
+    _, joints = forward_kinematics(R, body.shape(betas).joints, torch.zeros_like(truth.p_world_root))
+    return Targets(
+        boxes=joints[..., 0, :],
+        focal=focal[:, None].expand(*shape, 2),
+        center=center[:, None].expand(*shape, 2),
+        keypoints=keypoints,
+        keypoint_weight=torch.ones_like(keypoints[..., 0]),
+        has_truth=torch.ones(shape, dtype=torch.bool),
+        R_cam_joint=R,
+        betas=betas,
+        joints=joints,
+        p_cam_root=truth.p_world_root,
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class KeypointRefinement:
     """Refinement of the detected keypoints of synthetic clips from drawn images."""
@@ -158,23 +181,8 @@ class SyntheticClips:
                 np.random.SeedSequence(number),
             )  # fmt: skip
             scene = pictured.keypoint_scene
-        R, betas = scene.truth.R_parent_joint, scene.truth.betas
-        origin = torch.zeros_like(scene.truth.p_world_root)
-        _, joints = forward_kinematics(R, self.body.shape(betas).joints, origin)
-        shape = R.shape[:2]
         keypoints = torch.from_numpy(scene.keypoints).float()
-        targets = Targets(
-            boxes=origin,
-            focal=scene.focal[:, None].expand(*shape, 2),
-            center=scene.center[:, None].expand(*shape, 2),
-            keypoints=keypoints,
-            keypoint_weight=torch.ones_like(keypoints[..., 0]),
-            has_truth=torch.ones(shape, dtype=torch.bool),
-            R_cam_joint=R,
-            betas=betas.expand(*shape, -1),
-            joints=joints,
-            p_cam_root=scene.truth.p_world_root,
-        )
+        targets = true_targets(self.body, scene.truth, keypoints, scene.focal, scene.center)
         return scene, pictured, targets
 
 

@@ -1,6 +1,6 @@
 """Recipe of the temporal network: presets, training and validation data."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,9 @@ from selfmocap.synthetic.motions import MotionClip, from_recording, procedural_m
 from selfmocap.synthetic.pose_variety import PoseVariety
 from selfmocap.training.config import TemporalDataConfig, TemporalRunConfig, TemporalValidationConfig
 from selfmocap.training.frame_data import NUM_AUGMENTED_MOTIONS, TRAINING_ERRORS, split_recordings
+from selfmocap.training.lifting_clips import LiftingClips, refine_clips
+from selfmocap.training.posed_people import sample_sequences
+from selfmocap.training.refined_examples import RefinedExamples
 from selfmocap.training.run_log import TrainingStatus
 from selfmocap.training.temporal_data import (
     CLIPS_PER_SCENE,
@@ -43,8 +46,8 @@ TEMPORAL_PRESETS = {"compact": TemporalTrainConfig(), "paper": TemporalTrainConf
 """Presets by name; the reference of the command line describes them."""
 _MAX_REAL_POSES = 20_000
 """Real poses for the discriminator."""
-_NUM_CACHED_IMAGE_SCENES = 4001
-"""Scenes whose images are cached: about 4 GB."""
+_NUM_EXAMPLE_SCENES, _NUM_SEQUENCES = 320, 4000
+"""Scenes of rendered clips, and sequences of poses, in a training without rendering."""
 _FIRST_VALIDATION_SEED = 900_000_000_000_000
 _VALIDATION_SEED_STRIDE = 1009
 
@@ -61,7 +64,7 @@ def train_temporal_preset(
     body, (frame, _) = Body.load(), load_network(run.weights)
     out.mkdir(parents=True, exist_ok=True)
     refinement = keypoint_refinement(frame, data.backgrounds)
-    loaded = _load_data(data, config, refinement, body, out, progress)
+    loaded = _load_data(data, config, refinement, body, out, run.resume, progress)
     scores: list[dict[str, float]] = [{}]
 
     def report(status: TrainingStatus) -> None:
@@ -140,19 +143,15 @@ def keypoint_refinement(frame: FrameNetwork, backgrounds: Path | None) -> Keypoi
 
 def _load_data(
     data: TemporalDataConfig, config: TemporalTrainConfig, refinement: KeypointRefinement | None, body: Body, out: Path,
-    progress: ProgressCallback,
+    resume: bool, progress: ProgressCallback,
 ) -> TemporalTrainingData:  # fmt: skip
     motions = read_motions(data, NUM_AUGMENTED_MOTIONS, body, out / "motions.npz", progress)
     frames = config.network.frames
-    labelled = SyntheticClips(
-        motions.labelled, body, frames, TRAINING_ERRORS, variety=PoseVariety(), refinement=refinement
-    )
-    if refinement is not None:
-        labelled = replace(labelled, num_scenes=_NUM_CACHED_IMAGE_SCENES)
-    loaded = temporal_training_data(data, motions, labelled)
+    make_clips = clip_maker(motions.labelled, body, frames, refinement, out, progress, resume)
+    loaded = temporal_training_data(data, motions, make_clips)
     if data.unlabelled is not None:
         tracks = load_tracks(data.unlabelled, frames, data.unlabelled_share, out / "tracks", progress)
-        unlabelled = TrackClips(tracks, frames, body.num_betas) if tracks.num_frames else labelled
+        unlabelled = TrackClips(tracks, frames, body.num_betas) if tracks.num_frames else loaded.labelled
         loaded = replace(loaded, unlabelled=unlabelled)
     if not motions.validation:
         return loaded
@@ -160,13 +159,40 @@ def _load_data(
     return replace(loaded, validation=clips)
 
 
+ClipMaker = Callable[[Sequence[MotionClip], bool], ClipSource]
+"""From motions, and whether the clips have their truth, to training clips."""
+
+
+def clip_maker(
+    motions: Sequence[MotionClip], body: Body, frames: int, refinement: KeypointRefinement | None, out: Path,
+    progress: ProgressCallback, resume: bool = True,
+) -> ClipMaker:  # fmt: skip
+    """Return what makes training clips of `frames` frames for a temporal network.
+
+    For a frame network with a corrector, clips of `motions` are rendered and refined once, into a file in the folder
+    `out`, which `resume` takes where it is there. All clips get their errors."""
+    rendered = SyntheticClips(motions, body, frames, TRAINING_ERRORS, variety=PoseVariety())
+    if refinement is None:
+        return lambda motions, labelled: replace(rendered, motions=motions, labelled=labelled, cache={})
+    path = out / "examples.npz"
+    if not (resume and path.is_file()):
+        refine_clips(replace(rendered, refinement=refinement), _NUM_EXAMPLE_SCENES, progress).save(path)
+    examples = RefinedExamples.load(path)
+
+    def make(motions: Sequence[MotionClip], labelled: bool) -> ClipSource:
+        poses = sample_sequences(motions, body, _NUM_SEQUENCES, frames, 0, progress)
+        return LiftingClips(poses, examples, body, labelled)
+
+    return make
+
+
 def temporal_training_data(
-    data: TemporalDataConfig, motions: TemporalMotions, labelled: SyntheticClips
+    data: TemporalDataConfig, motions: TemporalMotions, make_clips: ClipMaker
 ) -> TemporalTrainingData:
-    """Combine `labelled` clips with unlabelled ones of the unlabelled recordings, without validation clips."""
-    unlabelled: ClipSource = labelled
-    if clips := _spread_subset(motions.unlabelled, data.unlabelled_share):
-        unlabelled = replace(labelled, motions=clips, labelled=False, cache={})
+    """Make labelled clips, and unlabelled ones of the unlabelled recordings, without validation clips."""
+    labelled = make_clips(motions.labelled, True)
+    clips = _spread_subset(motions.unlabelled, data.unlabelled_share)
+    unlabelled = make_clips(clips, False) if clips else labelled
     return TemporalTrainingData(labelled, unlabelled, real_poses(motions.labelled))
 
 

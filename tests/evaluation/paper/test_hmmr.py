@@ -25,9 +25,13 @@ from selfmocap.models.temporal_inference import load_temporal, save_temporal
 from selfmocap.synthetic.motions import procedural_motions
 from selfmocap.training import temporal_recipe, validate_temporal
 from selfmocap.training.config import TemporalDataConfig
-from selfmocap.training.frame_data import TRAINING_ERRORS
 from selfmocap.training.temporal_data import SyntheticClips
-from selfmocap.training.temporal_recipe import read_motions, temporal_training_data, validation_clips
+from selfmocap.training.temporal_recipe import (
+    clip_maker,
+    read_motions,
+    temporal_training_data,
+    validation_clips,
+)
 from selfmocap.training.validate_temporal import hallucination_scores, surface_scores
 from tests.helpers.recordings import bvh_text, random_motion
 
@@ -202,17 +206,18 @@ def test_an_interrupted_training_resumes(
     assert result["rows"]["temporal"]["spread"] == {}
 
 
-def test_a_larger_fraction_of_unlabelled_video_has_more_people(body: Body) -> None:
+def test_a_larger_fraction_of_unlabelled_video_has_more_people(body: Body, tmp_path: Path) -> None:
     motions = read_motions(TemporalDataConfig(unlabelled_fraction=0.5), 0, body, None, no_progress)
-    labelled = SyntheticClips(motions.labelled, body, SMALL.frames, TRAINING_ERRORS, num_scenes=2)
+    make_clips = clip_maker(motions.labelled, body, SMALL.frames, None, tmp_path, no_progress)
     counts = {}
     for row, kind in HMMR_TRAINED_ROWS.items():
-        source = temporal_training_data(
-            TemporalDataConfig(unlabelled_share=kind.unlabelled), motions, labelled
-        ).unlabelled
+        data = temporal_training_data(
+            TemporalDataConfig(unlabelled_share=kind.unlabelled), motions, make_clips
+        )
+        source = data.unlabelled
         assert isinstance(source, SyntheticClips)
         if kind.unlabelled == 0:
-            assert source is labelled
+            assert source is data.labelled
         else:
             assert not source.labelled and not set(map(id, source.motions)) & set(map(id, motions.labelled))
             counts[row] = len(source.motions)

@@ -29,10 +29,10 @@ from selfmocap.models.temporal import TemporalNetwork, unpack_theta
 from selfmocap.models.temporal_inference import load_temporal
 from selfmocap.synthetic.motions import from_recording
 from selfmocap.training.config import TemporalDataConfig
-from selfmocap.training.frame_data import TRAINING_ERRORS
-from selfmocap.training.temporal_data import CLIP_FPS, ClipBatch, SyntheticClips
+from selfmocap.training.temporal_data import CLIP_FPS, ClipBatch
 from selfmocap.training.temporal_recipe import (
     TemporalMotions,
+    clip_maker,
     keypoint_refinement,
     read_motions,
     temporal_training_data,
@@ -240,16 +240,18 @@ def _train_rows(
         "held_out": test.needs["benchmark"]["held_out"],
         "frame_network": network_sha256(test.network.frame),
     }
+    folder = cache.folder / "clips"
+    claim_scratch_folder(folder / "settings.json", source)
+    refinement = keypoint_refinement(test.network.frame, data.backgrounds)
+    frames = test.network.config.frames
+    make_clips = clip_maker(motions.labelled, test.body, frames, refinement, folder, progress)
     total = trainings.seeds * len(HMMR_TRAINED_ROWS)
     finished: dict[str, list[_Trained]] = {}
     for seed in range(trainings.seeds):
-        refinement = keypoint_refinement(test.network.frame, data.backgrounds)
-        labelled = SyntheticClips(
-            motions.labelled, test.body, test.network.config.frames, TRAINING_ERRORS, refinement=refinement
-        )
         for number, (name, row) in enumerate(HMMR_TRAINED_ROWS.items(), start=seed * len(HMMR_TRAINED_ROWS)):
             progress("hmmr: trainings", number, total)
-            clips = temporal_training_data(replace(data, unlabelled_share=row.unlabelled), motions, labelled)
+            share = replace(data, unlabelled_share=row.unlabelled)
+            clips = temporal_training_data(share, motions, make_clips)
             config = TemporalTrainConfig(
                 test.network.config,
                 steps=trainings.steps,
