@@ -167,4 +167,6 @@ def _features(
     them lie in the image."""
     pixels = boxes[:, None, :2] + boxes[:, None, 2:] * offsets[..., :2]
     inside = ((pixels > -0.5) & (pixels < 2 * center[:, None] + 0.5)).all(-1, keepdim=True)
-    return torch.cat([offsets.clamp(-_MAX_OFFSET, _MAX_OFFSET), inside.to(offsets)], dim=-1).reshape(len(boxes) // frames, -1)
+    return torch.cat([offsets.clamp(-_MAX_OFFSET, _MAX_OFFSET), inside.to(offsets)], dim=-1).reshape(
+        len(boxes) // frames, -1
+    )
