@@ -13,6 +13,7 @@ import pytest
 from selfmocap.body_model.body import Body
 from selfmocap.body_model.skeleton import JOINT_NAMES
 from selfmocap.cli.main import main
+from selfmocap.models.temporal_inference import shipped_temporal_weights
 from tests.conftest import ROOT
 from tests.helpers.recordings import bvh_text, joints, random_motion
 from tests.helpers.stub_capture import capture_with_little_work, drawn_video, untrained_weights
@@ -68,6 +69,7 @@ SCRIPTS = {
     "keypoint_sets_reference": "",
     "measure_keypoint_errors": "--clips 1 --frames 12",
     "measure_postprocessing": "CAPTURE",
+    "package_weights": f"{shipped_temporal_weights()} --out OUT",
     "retarget_report": "MOTIONS --joints POSITIONS --out OUT",
 }
 

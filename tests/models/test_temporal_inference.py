@@ -4,7 +4,9 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 
+from selfmocap.io.files import sha256_of_path
 from selfmocap.models.checkpoints import save_network
 from selfmocap.models.temporal import (
     TemporalConfig,
@@ -15,7 +17,6 @@ from selfmocap.models.temporal_inference import (
     load_temporal,
     predict_sequence,
     save_temporal,
-    shipped_temporal_weights,
     window_starts,
 )
 from tests.helpers.networks import KEYPOINT_NETWORK, SMALL_TEMPORAL, in_clips, keypoint_inputs, randomised
@@ -74,16 +75,35 @@ def test_weights_include_the_frame_network(tmp_path: Path) -> None:
         TemporalConfig(width=40)
 
 
-def test_the_shipped_weights_have_former_parameter_names_and_load() -> None:
-    with safe_open(shipped_temporal_weights(), "pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    state = load_temporal()[0].state_dict()
-    assert {"now.correction.bias", "trusted.nearness"} < tensors.keys() and len(tensors) == len(state)
-    for former, current in (
-        ("now.correction.bias", "regressor.correction.bias"),
-        ("before.layers.0.weight", "past_regressor.layers.0.weight"),
-        ("after.layers.0.weight", "future_regressor.layers.0.weight"),
-        ("trusted.trust.weight", "temporal_filter.confidence.weight"),
-        ("trusted.nearness", "temporal_filter.temporal_kernel"),
-    ):
-        assert torch.equal(tensors[former].float(), state[current])
+def test_weights_of_version_0_1_load(tmp_path: Path) -> None:
+    network = randomised(TemporalNetwork(KEYPOINT_NETWORK, SMALL_TEMPORAL))
+    former = {"regressor.": "now.", "past_regressor.": "before.", "future_regressor.": "after."}
+    former |= {"temporal_filter.confidence.": "trusted.trust.", "temporal_filter.temporal_kernel": "trusted.nearness"}
+    state = network.state_dict()
+    renamed = {
+        next((old + name.removeprefix(new) for new, old in former.items() if name.startswith(new)), name): value
+        for name, value in state.items()
+    }
+    assert {"now.correction.bias", "trusted.nearness"} < renamed.keys() and len(renamed) == len(state)
+    save_temporal(tmp_path / "new.safetensors", network, {})
+    with safe_open(tmp_path / "new.safetensors", "pt") as file:
+        save_file(renamed, tmp_path / "former.safetensors", file.metadata())
+    loaded = load_temporal(tmp_path / "former.safetensors")[0].state_dict()
+    assert all(torch.equal(loaded[name], value) for name, value in state.items())
+
+
+def test_the_frame_network_may_lie_beside_the_file(tmp_path: Path) -> None:
+    network = randomised(TemporalNetwork(KEYPOINT_NETWORK, SMALL_TEMPORAL))
+    path, frame = tmp_path / "temporal.safetensors", tmp_path / "frame.safetensors"
+    save_network(frame, network.frame, {})
+    save_temporal(path, network, {}, frame_sha256=sha256_of_path(frame))
+    loaded = load_temporal(path)[0].state_dict()
+    assert all(torch.equal(loaded[name], value) for name, value in network.state_dict().items())
+    with safe_open(path, "pt") as file:
+        assert not any(name.startswith("frame.") for name in file.keys())  # noqa: SIM118
+    save_network(frame, randomised(network.frame), {"another": True})
+    with pytest.raises(ValueError, match=r"as frame.safetensors in the same folder, found another one"):
+        load_temporal(path)
+    frame.unlink()
+    with pytest.raises(ValueError, match="found none; copy both files together"):
+        load_temporal(path)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from selfmocap.io.atomic import atomic_write
 from selfmocap.io.files import existing_file, sha256_of_path
@@ -36,10 +36,16 @@ def save_network(path: Path | str, network: FrameNetwork, about: dict[str, Any],
 
 
 def write_weights(
-    path: Path | str, kind: str, network: nn.Module, config: dict[str, Any], about: dict[str, Any], half: bool
-) -> None:
-    """Write the weights of a network of the format `kind`; see `save_network`."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    path: Path | str, kind: str, network: nn.Module, config: dict[str, Any], about: dict[str, Any], half: bool,
+    left_out: str | None = None,
+) -> None:  # fmt: skip
+    """Write the weights of a network of the format `kind`, but those whose names begin with `left_out`; see
+    `save_network`."""
+    tensors = {
+        name: tensor.detach().cpu().contiguous()
+        for name, tensor in network.state_dict().items()
+        if left_out is None or not name.startswith(left_out)
+    }
     if half:
         tensors = {name: t.half() if t.is_floating_point() else t for name, t in tensors.items()}
     metadata = {"format": kind, "config": json.dumps(config), "about": json.dumps(about)}
@@ -68,10 +74,12 @@ def read_weights(
     kind: str,
     build: Callable[[dict[str, Any]], _Network],
     former_names: Mapping[str, str] | None = None,
+    weights_elsewhere: Callable[[dict[str, Any]], dict[str, Tensor]] = lambda _: {},
 ) -> tuple[_Network, dict[str, Any]]:
     """Build a network from the configuration in a weights file and load its weights; see `load_network`.
 
-    `former_names` maps prefixes of parameter names in older files to the current ones."""
+    `former_names` maps prefixes of parameter names in older files to the current ones. `weights_elsewhere` returns,
+    from the configuration, the weights that are not in the file."""
     if (found := weights_format(path)) != kind:
         raise ValueError(f"{path}: expected {kind} weights, found {found}")
     with _open_weights(path) as file:
@@ -80,7 +88,9 @@ def read_weights(
             _current_name(name, former_names or {}): file.get_tensor(name)
             for name in file.keys()  # noqa: SIM118
         }
-    network = build(json.loads(metadata["config"]))
+    config = json.loads(metadata["config"])
+    network = build(config)
+    tensors |= weights_elsewhere(config)
     try:
         network.load_state_dict({n: t.float() if t.is_floating_point() else t for n, t in tensors.items()})
     except RuntimeError as error:

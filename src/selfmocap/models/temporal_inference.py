@@ -1,6 +1,7 @@
 """Run a temporal network on sequences of any length or on single frames; load and save its weights."""
 
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,14 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from selfmocap.io.files import existing_file
-from selfmocap.models.checkpoints import read_weights, shipped_weights, write_weights
+from selfmocap.io.files import existing_file, sha256_of_path
+from selfmocap.models.checkpoints import load_network, read_weights, shipped_weights, write_weights
 from selfmocap.models.config import NetworkConfig
 from selfmocap.models.frame import FrameInputs, Prediction
 from selfmocap.models.temporal import FrameFeatures, TemporalConfig, TemporalNetwork, unpack_theta
 
 TEMPORAL_FORMAT = "selfmocap-temporal-network"
+_FRAME_PREFIX, _FRAME_SHA256 = "frame.", "frame_sha256"
 _FRAMES_PER_PASS = 256
 _WINDOWS_PER_PASS = 32
 _FORMER_NAMES = {
@@ -33,17 +35,40 @@ def shipped_temporal_weights() -> Path:
 
 
 def save_temporal(
-    path: Path | str, network: TemporalNetwork, about: dict[str, Any], half: bool = False
-) -> None:
-    """Write a temporal network with its frame network; see `checkpoints.save_network`."""
+    path: Path | str, network: TemporalNetwork, about: dict[str, Any], half: bool = False,
+    frame_sha256: str | None = None,
+) -> None:  # fmt: skip
+    """Write a temporal network with its frame network; see `checkpoints.save_network`.
+
+    With `frame_sha256`, of a `frame.safetensors` in the same folder, the frame network is left out, and read from
+    there."""
     config = {"frame": asdict(network.frame.config), "temporal": asdict(network.config)}
-    write_weights(path, TEMPORAL_FORMAT, network, config, about, half)
+    if frame_sha256 is None:
+        write_weights(path, TEMPORAL_FORMAT, network, config, about, half)
+    else:
+        config |= {_FRAME_SHA256: frame_sha256}
+        write_weights(path, TEMPORAL_FORMAT, network, config, about, half, left_out=_FRAME_PREFIX)
 
 
 def load_temporal(path: Path | str | None = None) -> tuple[TemporalNetwork, dict[str, Any]]:
-    """Load the temporal network of a weights file (default: the shipped one); see `checkpoints.load_network`."""
+    """Load the temporal network of a weights file (default: the shipped one); see `checkpoints.load_network`.
+
+    Raises ValueError, too, if the frame network of a file without it is not in the same folder."""
     path = existing_file(shipped_temporal_weights() if path is None else path)
-    return read_weights(path, TEMPORAL_FORMAT, _build, _FORMER_NAMES)
+    return read_weights(path, TEMPORAL_FORMAT, _build, _FORMER_NAMES, partial(_frame_weights, path))
+
+
+def _frame_weights(path: Path, config: dict[str, Any]) -> dict[str, Tensor]:
+    if _FRAME_SHA256 not in config:
+        return {}
+    beside = path.with_name(shipped_weights().name)
+    if not beside.is_file() or sha256_of_path(beside) != config[_FRAME_SHA256]:
+        raise ValueError(
+            f"{path}: expected the frame network that it was trained over as {beside.name} in the same folder, found "
+            f"{'another one' if beside.is_file() else 'none'}; copy both files together"
+        )
+    network, _ = load_network(beside)
+    return {_FRAME_PREFIX + name: value for name, value in network.state_dict().items()}
 
 
 def _build(config: dict[str, Any]) -> TemporalNetwork:
