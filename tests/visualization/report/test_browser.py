@@ -1,6 +1,7 @@
 """Test the report in headless Chromium with selenium; skipped if either is missing."""
 
 import io
+import itertools
 import json
 import shutil
 import time
@@ -131,8 +132,25 @@ def test_dragging_and_the_video_camera_change_the_view(browser, folder: Path) ->
     views.append(pixels(scene))
     by_id(browser, "video-camera").click()
     views.append(pixels(scene))
-    for one, other in ((0, 1), (1, 2), (0, 2)):
+    by_id(browser, "top-view").click()
+    views.append(pixels(scene))
+    for one, other in itertools.combinations(range(4), 2):
         assert (np.abs(views[one] - views[other]).max(-1) > 40).mean() > 0.01
+
+
+def test_the_top_view_shows_the_whole_path_of_people_and_camera(browser, folder: Path) -> None:
+    sized(browser, 1280, 800)
+    opened(browser, folder / "plain.html")
+    by_id(browser, "top-view").click()
+    assert not by_id(browser, "follow").is_selected() and not browser.execute_script("return useVideoCamera")
+    seen = browser.execute_script("""
+        const { matrix } = orbit.view(canvas.clientWidth / canvas.clientHeight, targetOf(selected, shown));
+        const clip = (p, row) => matrix[12 + row] + [0, 1, 2].reduce((sum, k) => sum + matrix[4 * k + row] * p[k], 0);
+        const { path, cameraPath } = selected;
+        return [...path.positions, ...cameraPath.positions].map((p) => [0, 1].map((row) => clip(p, row) / clip(p, 3)));
+    """)
+    assert len(seen) == 80 and np.abs(seen).max() < 1
+    assert np.ptp(np.array(seen)[:40], axis=0).max() > 0.05, "the path of the person"
 
 
 @pytest.mark.parametrize("name", ["filmed", "linked", "plain"])

@@ -44,6 +44,16 @@ const middleOf = ({ root }) =>
   [0, 1, 2].map((axis) => (3 / root.length) * root.reduce((sum, number, at) => sum + (at % 3 === axis ? number : 0), 0));
 for (const person of people) person.middle = middleOf(person);
 
+for (const person of people) {
+  const { row, root, camera, hasFloor } = person;
+  const pathOf = (position) => {
+    const positions = Array.from(row, (at) => (at < 0 ? null : position(at)));
+    return { positions: positions.filter(Boolean), segments: pathLines(positions) };
+  };
+  person.path = pathOf((at) => [root[3 * at], hasFloor ? 0.01 : root[3 * at + 1], root[3 * at + 2]]);
+  person.cameraPath = pathOf((at) => cameraPose(camera, at).eye);
+}
+
 /** Return the target of the view: the current or last position of the selected person, or the mean of their path. */
 function targetOf({ row, root, middle }, frame) {
   if (!byId("follow").checked) return middle;
@@ -83,9 +93,14 @@ function drawScene() {
     bones: bonesOf(person, person.row[shown], parents),
     tints: tintsOf(rgb(colourOf(person))).map((tint) => mixed(tint, grey, person.states[shown] === "observed" ? 0 : 0.75)),
   }));
-  const frustum = useVideoCamera ? new Float32Array(0) : frustumLines(selected.camera, row);
   const colours = { paper: rgb(style("stage")), shade: rgb(style("shade")), ink: rgb(style("muted")) };
-  scene.draw(view, present, frustum, colours, selected.hasFloor);
+  const lines = people.map((person) => ({ segments: person.path.segments, colour: rgb(colourOf(person)) }));
+  if (!useVideoCamera) {
+    for (const segments of [frustumLines(selected.camera, row), selected.cameraPath.segments]) {
+      lines.push({ segments, colour: colours.ink });
+    }
+  }
+  scene.draw(view, present, lines, colours, selected.hasFloor);
 }
 
 // ---- curves
@@ -211,6 +226,12 @@ byId("speed").addEventListener("change", () => {
 for (const name of ["follow", "clothes"]) byId(name).addEventListener("change", drawScene);
 byId("video-camera").addEventListener("click", () => {
   useVideoCamera = !useVideoCamera;
+  drawScene();
+});
+byId("top-view").addEventListener("click", () => {
+  useVideoCamera = false;
+  byId("follow").checked = false;
+  orbit.lookDown(people.flatMap(({ path, cameraPath }) => [...path.positions, ...cameraPath.positions]), targetOf(selected, shown));
   drawScene();
 });
 for (const link of document.querySelectorAll("[data-frame]")) {

@@ -138,9 +138,9 @@ function shapeTexture(gl, shapes) {
   return texture;
 }
 
-/** Create a scene on a canvas; null if the browser has no WebGL 2. `draw(view, people, frustum, colours, hasFloor)` takes
+/** Create a scene on a canvas; null if the browser has no WebGL 2. `draw(view, people, lines, colours, hasFloor)` takes
  * `view` {matrix, eye, centre}, `people` [{person, row, bones, tints}], a colour for each of the `parts` of a dressed
- * body, and the line segments of a camera. */
+ * body, and `lines` [{segments, colour}]. */
 function makeScene(canvas, { faces, parts, people, parents, poseOffsets }) {
   const gl = canvas.getContext("webgl2", { antialias: true, alpha: false });
   if (!gl) return null;
@@ -187,7 +187,7 @@ function makeScene(canvas, { faces, parts, people, parents, poseOffsets }) {
     gl.disable(gl.BLEND);
   }
 
-  const segments = makeBuffer(gl, gl.ARRAY_BUFFER, new Float32Array(0), gl.DYNAMIC_DRAW);
+  const lineBuffer = makeBuffer(gl, gl.ARRAY_BUFFER, new Float32Array(0), gl.DYNAMIC_DRAW);
   const segmentArray = gl.createVertexArray();
   function drawLines(points, view, ink) {
     const location = gl.getAttribLocation(lines.program, "p_world");
@@ -195,7 +195,7 @@ function makeScene(canvas, { faces, parts, people, parents, poseOffsets }) {
     gl.uniformMatrix4fv(lines.locations.view, false, view.matrix);
     gl.uniform3fv(lines.locations.ink, ink);
     gl.bindVertexArray(segmentArray);
-    gl.bindBuffer(gl.ARRAY_BUFFER, segments);
+    gl.bindBuffer(gl.ARRAY_BUFFER, lineBuffer);
     gl.bufferData(gl.ARRAY_BUFFER, points, gl.DYNAMIC_DRAW);
     gl.enableVertexAttribArray(location);
     gl.vertexAttribPointer(location, 3, gl.FLOAT, false, 0, 0);
@@ -203,7 +203,7 @@ function makeScene(canvas, { faces, parts, people, parents, poseOffsets }) {
   }
 
   return {
-    draw(view, shown, frustum, { paper, shade, ink }, hasFloor) {
+    draw(view, shown, lines, { paper, shade, ink }, hasFloor) {
       const ratio = Math.min(devicePixelRatio, 2);
       [canvas.width, canvas.height] = [canvas.clientWidth, canvas.clientHeight].map((n) => Math.round(n * ratio) || 1);
       gl.viewport(0, 0, canvas.width, canvas.height);
@@ -215,7 +215,7 @@ function makeScene(canvas, { faces, parts, people, parents, poseOffsets }) {
         drawGround(view, ink);
       }
       gl.enable(gl.DEPTH_TEST);
-      drawLines(frustum, view, ink);
+      for (const { segments, colour } of lines) drawLines(segments, view, colour);
       drawPeople(shown, view, false);
     },
   };

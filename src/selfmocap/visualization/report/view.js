@@ -57,6 +57,11 @@ function frustumLines(camera, row, depth = 0.35) {
   return new Float32Array(corners.flatMap((corner, n) => [...eye, ...corner, ...corner, ...corners[(n + 1) % 4]]));
 }
 
+/** Return the segments of a path: a position for each frame, null where there is none. */
+function pathLines(positions) {
+  return new Float32Array(positions.flatMap((p, n) => (n && p && positions[n - 1] ? [...positions[n - 1], ...p] : [])));
+}
+
 /** Create an orbit around a moving point: drag rotates; right button, Shift or two pointers pan; wheel or pinch zooms. */
 function makeOrbit(canvas, start, changed) {
   const orbit = { ...start, offset: [0, 0, 0] };
@@ -69,7 +74,8 @@ function makeOrbit(canvas, start, changed) {
     const [a, b] = [...pointers.values()];
     return Math.hypot(a.x - b.x, a.y - b.y) || 1;
   };
-  const zoom = (factor) => (orbit.distance = Math.min(Math.max(orbit.distance * factor, 0.5), 60));
+  const bounded = (distance) => Math.min(Math.max(distance, 0.5), 60);
+  const zoom = (factor) => (orbit.distance = bounded(orbit.distance * factor));
   const shift = (dx, dy) => {
     const [right, up] = axes();
     const metres = (orbit.distance * 0.63) / canvas.clientHeight;
@@ -103,6 +109,13 @@ function makeOrbit(canvas, start, changed) {
     zoom(Math.exp(Math.min(Math.max(event.deltaY, -200), 200) * 0.0015));
     changed();
   }, { passive: false });
+  /** Look down on positions, all of which are seen, while the target stays where it is. */
+  orbit.lookDown = (positions, target) => {
+    const [low, high] = [Math.min, Math.max].map((end) => [0, 1, 2].map((axis) => positions.map((p) => p[axis]).reduce((p, q) => end(p, q))));
+    const span = Math.max(high[0] - low[0], high[2] - low[2]) + 1;
+    const offset = target.map((number, axis) => (low[axis] + high[axis]) / 2 - number);
+    Object.assign(orbit, { azimuth: 0, height: 1.55, distance: bounded(high[1] - low[1] + span / (2 * Math.tan(0.3))), offset });
+  };
   orbit.view = (aspect, target) => {
     const centre = target.map((number, axis) => number + orbit.offset[axis]);
     const rows = axes();
