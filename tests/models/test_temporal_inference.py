@@ -78,10 +78,15 @@ def test_weights_include_the_frame_network(tmp_path: Path) -> None:
 def test_weights_of_version_0_1_load(tmp_path: Path) -> None:
     network = randomised(TemporalNetwork(KEYPOINT_NETWORK, SMALL_TEMPORAL))
     former = {"regressor.": "now.", "past_regressor.": "before.", "future_regressor.": "after."}
-    former |= {"temporal_filter.confidence.": "trusted.trust.", "temporal_filter.temporal_kernel": "trusted.nearness"}
+    former |= {
+        "temporal_filter.confidence.": "trusted.trust.",
+        "temporal_filter.temporal_kernel": "trusted.nearness",
+    }
     state = network.state_dict()
     renamed = {
-        next((old + name.removeprefix(new) for new, old in former.items() if name.startswith(new)), name): value
+        next(
+            (old + name.removeprefix(new) for new, old in former.items() if name.startswith(new)), name
+        ): value
         for name, value in state.items()
     }
     assert {"now.correction.bias", "trusted.nearness"} < renamed.keys() and len(renamed) == len(state)

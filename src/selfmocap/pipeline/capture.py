@@ -205,21 +205,24 @@ def _load_people(
     job: CaptureRun, folders: list[Path], observed: StageRecord, lens: LensChoice
 ) -> tuple[LensChoice, list[CapturedPerson], list[ShotCamera]]:
     """Load the people as seen through the lens, and find the camera of each shot with people. Where the lens is a
-    default, it is estimated from the people before one static camera."""
+    default, it is estimated: from the background before one moving camera, or from the people before a static one."""
     people = load_people(folders, lens.lens)
 
     def open_input() -> Video:
         return open_video(job.video, job.config.input)
 
-    cameras = find_cameras(job.stages, open_input, people, observed, job.config, job.progress)
-    if lens.source != "default" or len(cameras) > 1 or not cameras[0].is_static:
+    cameras = find_cameras(job.stages, open_input, people, observed, job.config, job.progress, lens)
+    if lens.source != "default" or len(cameras) > 1:
         return lens, people, cameras
 
     def compute() -> StageOutput:
         return estimate_lens(lens, [person.observations for person in people], default_body()).as_json(), []
 
-    stage = job.stages.run("lens", {"version": __version__, "default": lens.as_json()}, [observed], compute)
-    estimate = LensChoice.from_json(stage.result)
+    found = cameras[0].measured.get("lens", lens.as_json())
+    if cameras[0].is_static:
+        needs = {"version": __version__, "default": lens.as_json()}
+        found = job.stages.run("lens", needs, [observed], compute).result
+    estimate = LensChoice.from_json(found)
     people = load_people(folders, estimate.lens)
     return estimate, people, [replace(cameras[0], people=people)]
 

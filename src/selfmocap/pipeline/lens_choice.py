@@ -105,10 +105,11 @@ def prior_of(video: Video) -> LogNormal:
 def with_estimates(choice: LensChoice, estimates: Sequence[LogNormal]) -> LensChoice:
     """Replace a default by the maximum a posteriori estimate, px; any other lens stays.
 
-    Estimates of any kind enter here: from people who walk, or from a camera that moves. One that contradicts the prior
-    (by more than two spreads of their difference) is more likely wrong than a rare lens, and is not used."""
+    Estimates of any kind enter here: from people who walk, or from a camera that moves. One that is less certain than
+    the prior is not used. Nor is one that contradicts it (by more than two spreads of their difference): it is more
+    likely wrong than a rare lens."""
     prior = LogNormal(choice.focal_px, choice.uncertainty)
-    usable = [one for one in estimates if _agree(one, prior)]
+    usable = [one for one in estimates if one.log_spread < prior.log_spread and _agree(one, prior)]
     if choice.source != "default" or not usable:
         return choice
     posterior = combine(prior, *usable)

@@ -19,12 +19,13 @@ from selfmocap.io.stage_cache import StageCache, StageRecord
 from selfmocap.io.video import Video
 from selfmocap.pipeline.camera_scale import path_scales
 from selfmocap.pipeline.config import CaptureConfig
+from selfmocap.pipeline.lens_choice import LensChoice, with_estimates
 from selfmocap.pipeline.samples import CapturedPerson
 from selfmocap.tracking.camera_path.path import CameraPath
 from selfmocap.tracking.camera_path.people import people_masks
-from selfmocap.tracking.camera_path.solve import estimate_camera_path
+from selfmocap.tracking.camera_path.solve import estimate_focal, solve_path
 from selfmocap.tracking.camera_path.stillness import SAMPLED_FRAMES, background_motion
-from selfmocap.tracking.camera_path.tracks import PeopleMask, work_size
+from selfmocap.tracking.camera_path.tracks import PeopleMask, track_background, work_size
 from selfmocap.tracking.detectors.window import RgbImage
 
 _MIN_CERTAINTY = 0.3
@@ -78,9 +79,13 @@ def find_cameras(
     observed: StageRecord,
     config: CaptureConfig,
     progress: ProgressCallback,
+    lens: LensChoice | None = None,
 ) -> list[ShotCamera]:
-    """Find out for each shot with people whether the camera is static, and its path if not: the stages `camera-N`."""
+    """Find out for each shot with people whether the camera is static, and its path if not: the stages `camera-N`.
+
+    Where `lens` is a default and there is one shot, the lens is estimated with the path of a moving camera."""
     shot_of = [person["shot"] for person in observed.result["people"]]
+    guessed = lens if lens is not None and lens.source == "default" and len(set(shot_of)) == 1 else None
     cameras = []
     for shot in sorted(set(shot_of)):
         camera = ShotCamera(
@@ -95,11 +100,17 @@ def find_cameras(
                 camera: ShotCamera = camera, shown: range = shown, file: Path = file
             ) -> tuple[dict[str, Any], list[Path]]:
                 may_be_static = config.static_camera == "auto"
-                result = measure_camera(open_input(), camera.people, shown, may_be_static, file, progress)
+                result = measure_camera(
+                    open_input(), camera.people, shown, may_be_static, file, progress, guessed
+                )
                 return result, [] if result["static"] else [file]
 
-            lens = asdict(people[0].lens)
-            needs = {"version": __version__, "lens": lens, "static_camera": config.static_camera}
+            needs = {
+                "version": __version__,
+                "lens": asdict(people[0].lens),
+                "static_camera": config.static_camera,
+                "default": None if guessed is None else guessed.as_json(),
+            }
             camera = replace(camera, found=stages.run(f"camera-{shot}", needs, [observed], compute))
         cameras.append(camera)
     return cameras
@@ -138,13 +149,15 @@ def measure_camera(
     may_be_static: bool,
     file: Path,
     progress: ProgressCallback,
+    guessed: LensChoice | None = None,
 ) -> dict[str, Any]:
     """Find out whether the camera is static (unless it may not be) in the frames `shown` of the video, and write the
     path of one that moves to `file`.
 
     Returns JSON data: `static`; the `shift` of `BackgroundMotion`, None where not measured; `certainty`, the fraction
     of the background's points that agree; and of a path `kinds`, `shot_starts`, `known_fraction`, `error_px`,
-    `focal_ratio` and `loops`."""
+    `focal_ratio` and `loops`. Where the lens is `guessed`, also the `lens` after its estimation, a
+    `LensChoice.as_json`."""
     result: dict[str, Any] = {"static": False, "shift": None}
     if may_be_static:
         every = max(len(shown) // SAMPLED_FRAMES, 1)
@@ -155,7 +168,12 @@ def measure_camera(
         return result
     camera = people[0].camera
     focal, center = float(camera.focal.mean()), (float(camera.center[0]), float(camera.center[1]))
-    path = estimate_camera_path(_frames(video, people, shown, progress), focal, center)
+    tracks = track_background(_frames(video, people, shown, progress))
+    if guessed is not None and len(tracks.shot_starts) == 1:
+        estimate = estimate_focal(tracks, focal, center)
+        lens = with_estimates(guessed, [] if estimate is None else [estimate])
+        focal, result["lens"] = lens.focal_px, lens.as_json()
+    path = solve_path(tracks, focal, center)
     path.after(shown.start).save(file)
     return result | {
         "certainty": round(path.inlier_fraction, 3),

@@ -16,7 +16,7 @@ from scipy.spatial.transform import Rotation
 _MIN_DEPTH = 1e-4
 _CAUCHY = 2.0
 """Residuals of this many standard deviations count half."""
-_POSE_PRIOR, _POINT_PRIOR = 1e-6, 1e-6
+_PRIOR, _SPREAD_PRIOR = 1e-6, 1e-9
 _MAX_DAMPING = 1e8
 
 Focal = Literal["given", "shared", "zoom"]
@@ -93,6 +93,16 @@ def adjust(
     return structure
 
 
+def focal_spread(structure: Structure, seen: Sightings, translation: bool) -> float:
+    """Compute the standard deviation of the logarithm of the focal length that all cameras share, by the curvature of
+    the error at `structure`, poses and points free; infinite where the sightings do not tell."""
+    H_c, g_c, W, g_p, H_p = _normal_equations(structure, seen, translation, "shared", 0)
+    toward_focal = np.zeros_like(g_c)
+    toward_focal[-1] = -1.0
+    step, _ = _solve(H_c, toward_focal, W, np.zeros_like(g_p), H_p, 0.0, _SPREAD_PRIOR)
+    return float(step[-1]) ** 0.5 if step[-1] > 0 else np.inf
+
+
 def _cost(structure: Structure, seen: Sightings) -> float:
     squared = (residuals(structure, seen) ** 2).sum(1) / (_CAUCHY * seen.noise) ** 2
     return float(np.log1p(squared).sum())
@@ -145,19 +155,19 @@ def _solve(
     g_p: np.ndarray,
     H_p: np.ndarray,
     damping: float,
+    prior: float = _PRIOR,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Solve the damped normal equations for the steps of cameras and points."""
+    """Solve the damped normal equations for the steps of cameras and points. `prior` is the least curvature, relative
+    to the greatest."""
     diagonal = np.einsum("pii->pi", H_p)
-    inverse = np.linalg.inv(
-        H_p + np.eye(3) * (diagonal * damping + _POINT_PRIOR * (1 + diagonal.max()))[:, :, None]
-    )
+    inverse = np.linalg.inv(H_p + np.eye(3) * (diagonal * damping + prior * (1 + diagonal.max()))[:, :, None])
     count = len(H_p)
     V = sparse.bsr_matrix(
         (inverse, np.arange(count), np.arange(count + 1)), shape=(3 * count, 3 * count)
     ).tocsr()
     WV = W @ V
     d = H_c.diagonal()
-    S = H_c + sparse.diags(d * damping + _POSE_PRIOR * (1 + d.max())) - WV @ W.T
+    S = H_c + sparse.diags(d * damping + prior * (1 + d.max())) - WV @ W.T
     step_c = -spsolve(S.tocsc(), g_c - WV @ g_p)
     return step_c, -(V @ (g_p + W.T @ step_c))
 

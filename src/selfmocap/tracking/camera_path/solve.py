@@ -1,21 +1,30 @@
 """Estimate the path of a camera from the background of its video."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from selfmocap.geometry.focal_prior import LogNormal
 from selfmocap.tracking.camera_path.bundle import Sightings, Structure, residuals
 from selfmocap.tracking.camera_path.path import CameraKind, CameraPath
 from selfmocap.tracking.camera_path.poses import between_keyframes, refine_poses
-from selfmocap.tracking.camera_path.structure import SIGHTING_NOISE_PX, ShotStructure, solve_shot
+from selfmocap.tracking.camera_path.structure import (
+    SIGHTING_NOISE_PX,
+    ShotStructure,
+    solve_focal,
+    solve_shot,
+)
 from selfmocap.tracking.camera_path.tracks import BackgroundTracks, PeopleMask, track_background
 from selfmocap.tracking.detectors.window import RgbImage
 
 _POINTS_PER_KEYFRAME = 160
 """Points that are adjusted."""
 _MIN_INLIER_FRACTION = 0.5
+_FOCAL_FRAMES, _FOCAL_ATTEMPTS = 24, 6
+"""Frames from which the focal length is estimated, and how often from the last estimate."""
 _MIN_PARALLAX = 0.05
 """Radians."""
 _MAX_DEVIATIONS = 6.0
@@ -62,6 +71,36 @@ def solve_path(tracks: BackgroundTracks, focal_px: float, center_px: tuple[float
         focal_ratio=(float(ratios.min()), float(ratios.max())),
         loops=tracks.loops,
     )  # fmt: skip
+
+
+def estimate_focal(
+    tracks: BackgroundTracks, focal_px: float, center_px: tuple[float, float]
+) -> LogNormal | None:
+    """Estimate the focal length (px) of one shot from the background before a camera that turns or moves, starting
+    from a guess; see `solve_focal`. None where one estimate leads to another."""
+    rows = np.unique(np.linspace(0, tracks.frames - 1, _FOCAL_FRAMES).astype(int))
+    for _ in range(_FOCAL_ATTEMPTS):
+        seen, points = _sightings(tracks, rows, focal_px, center_px)
+        found = solve_focal(seen, len(rows), points, focal_px * tracks.work_scale) if points else None
+        if found is None:
+            return None
+        focal_px *= found.median
+        if abs(math.log(found.median)) < found.log_spread / 2:
+            return LogNormal(focal_px, found.log_spread)
+    return None
+
+
+def _sightings(
+    tracks: BackgroundTracks, rows: np.ndarray, focal_px: float, center_px: tuple[float, float]
+) -> tuple[Sightings, int]:
+    """Return where the points that are seen most often are seen in some frames (cameras), and their number."""
+    inside = np.isin(tracks.row, rows)
+    ray = (tracks.pixel[inside] - np.array(center_px)) / focal_px
+    noise = SIGHTING_NOISE_PX / (focal_px * tracks.work_scale)
+    seen = Sightings(np.searchsorted(rows, tracks.row[inside]), tracks.point[inside], ray, noise)
+    chosen = _spread_points(seen)
+    seen = seen.only(np.isin(seen.point, chosen))
+    return replace(seen, point=np.searchsorted(chosen, seen.point)), len(chosen)
 
 
 def _solve_shot(

@@ -3,13 +3,22 @@
 A turning camera is tried first. If it leaves points unexplained, two keyframes with parallax give a first structure
 (essential matrix; Nister 2004), the other keyframes are added by resection, and bundle adjustment refines all."""
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.spatial.transform import Rotation
 
-from selfmocap.tracking.camera_path.bundle import Focal, Sightings, Structure, adjust, residuals
+from selfmocap.geometry.focal_prior import LogNormal
+from selfmocap.tracking.camera_path.bundle import (
+    Focal,
+    Sightings,
+    Structure,
+    adjust,
+    focal_spread,
+    residuals,
+)
 
 SIGHTING_NOISE_PX = 0.5
 """Standard deviation of a tracked point, px of the work image."""
@@ -19,12 +28,14 @@ _ROTATION_MAX_PX = 1.0
 """A camera that only turns explains the points of a keyframe within this, px of the work image (median)."""
 _FOCALS: tuple[Focal, ...] = ("given", "shared", "zoom")
 _MAX_LOG_FOCAL = np.log(6.0)
+_FOCAL_ITERATIONS = 40
+_MIN_FOCAL_SPREAD = 0.02
 _MIN_SHARED = 20
 """Points that two keyframes must share."""
 _MIN_POINT_SIGHTINGS = 3
 _MIN_EXTENT = 0.03
 """Length of a path over the distance of half of the points."""
-_MEDIAN_OF_NOISE = 1.18
+MEDIAN_OF_NOISE = 1.18
 """Median length of a two-dimensional error of standard deviation one."""
 _MIN_NOISE_PX = 0.05
 _RANSAC_CONFIDENCE = 0.9999
@@ -84,8 +95,8 @@ def _explains(error_px: np.ndarray, seen: Sightings) -> bool:
 
 
 def _is_better(moves: ShotStructure, turns: ShotStructure, focal_px: float) -> bool:
-    """Decide by the Bayesian information criterion (Schwarz 1978) whether translations and depths, which a turning
-    camera does not need, are worth their number. The noise is that of the moving camera.
+    """Decide by the Bayesian information criterion (Schwarz 1978) whether translations and depths are worth their
+    number.
 
     Of a path that is short beside the distance of the background, people show no scale: the turning camera is kept."""
     places = moves.structure.points
@@ -95,13 +106,46 @@ def _is_better(moves: ShotStructure, turns: ShotStructure, focal_px: float) -> b
     )
     if not moves.known.all() or near.mean() < 0.5:
         return False
-    noise = max(moves.error_px / _MEDIAN_OF_NOISE, _MIN_NOISE_PX)
+    return _explains_more(moves, turns, focal_px, np.log(2 * len(moves.seen.point)))
+
+
+def _explains_more(moves: ShotStructure, turns: ShotStructure, focal_px: float, price: float) -> bool:
+    """Decide whether translations and depths, which a turning camera does not need, lower twice the negative
+    log-likelihood by `price` each. The noise is that of the moving camera."""
+    noise = max(moves.error_px / MEDIAN_OF_NOISE, _MIN_NOISE_PX)
     costs = [
         2 * np.log1p((_errors_px(one.structure, one.seen, focal_px) / (2 * noise)) ** 2).sum()
         for one in (turns, moves)
     ]
     extra = 3 * len(moves.known) + len(moves.structure.points)
-    return bool(costs[0] - costs[1] > extra * np.log(2 * len(moves.seen.point)))
+    return bool(costs[0] - costs[1] > extra * price)
+
+
+def solve_focal(seen: Sightings, cameras: int, points: int, focal_px: float) -> LogNormal | None:
+    """Estimate the ratio of the focal length to `focal_px`, which made the rays, and its spread, by bundle adjustment
+    with one focal length for all cameras; None where neither a turning nor a moving camera explains what is seen.
+
+    A camera that turns and moves a little looks like one that turns and has another lens. So translations are kept
+    where they are worth their number by the criterion of Akaike (1974)."""
+    rotations = adjust(solve_rotations(seen, cameras, points), seen, 20, translation=False)
+    turns = _with_focal(rotations, seen, np.ones(cameras, bool), False, focal_px)
+    structure, known = solve_poses(rotations, seen, cameras, points, focal_px)
+    best = turns
+    if known.all():
+        moves = _with_focal(structure, seen, known, True, focal_px)
+        best = moves if _explains_more(moves, turns, focal_px, 2.0) else turns
+    if not _explains(_errors_px(best.structure, seen, focal_px), seen):
+        return None
+    noise = max(best.error_px / MEDIAN_OF_NOISE, SIGHTING_NOISE_PX) / SIGHTING_NOISE_PX
+    spread = noise * focal_spread(best.structure, seen, best.moves)
+    return LogNormal(float(np.exp(best.structure.log_focal[0])), math.hypot(spread, _MIN_FOCAL_SPREAD))
+
+
+def _with_focal(
+    structure: Structure, seen: Sightings, known: np.ndarray, moves: bool, focal_px: float
+) -> ShotStructure:
+    adjusted = adjust(structure, seen, _FOCAL_ITERATIONS, translation=moves, focal="shared")
+    return _shot(adjusted, seen, known, moves, focal_px)
 
 
 def _shot(
