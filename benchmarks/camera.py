@@ -1,12 +1,15 @@
 """Accuracy and speed of the camera's path, beside COLMAP's incremental mapper and chained essential matrices of OpenCV.
 
 Synthetic rooms, exact masks of the person. `--motions` and `--backgrounds` are folders of recordings and pictures.
-COLMAP needs `pip install pycolmap`; without it, its rows are left out.
+The cameras have focal lengths of 0.65 to 1.6 times the longer side, which the methods know. A second table has the
+focal length that the background tells, beside the default one. COLMAP needs `pip install pycolmap`; without it, its rows
+are left out.
 
     python benchmarks/camera.py --clips 2 --frames 100
 """
 
 import argparse
+import math
 import tempfile
 import time
 from collections.abc import Callable
@@ -18,13 +21,15 @@ from scipy.spatial.transform import Rotation
 
 from selfmocap.body_model.body import Body
 from selfmocap.datasets.motions_folder import load_motions
+from selfmocap.geometry.focal_prior import focal_prior
 from selfmocap.synthetic.backgrounds import load_backgrounds, procedural_backgrounds
 from selfmocap.synthetic.motions import from_recording, procedural_motions
 from selfmocap.synthetic.room_clips import CAMERA_MOVES, RoomClip, sample_room_clip
-from selfmocap.tracking.camera_path.solve import estimate_camera_path
-from selfmocap.tracking.camera_path.tracks import find_corners, track_forward_and_back
+from selfmocap.tracking.camera_path.solve import estimate_camera_path, estimate_focal
+from selfmocap.tracking.camera_path.tracks import find_corners, track_background, track_forward_and_back
 
 _DILATION_PX = 15
+FOCALS = (0.65, 1.6)
 
 Poses = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Rows of the frames with a pose, R_cam_world and the position of the camera in each."""
@@ -118,6 +123,16 @@ def _nearest_rotation(M: np.ndarray) -> np.ndarray:
     return U @ np.diag([1, 1, np.linalg.det(U @ Vh)]) @ Vh
 
 
+def focal_errors(clip: RoomClip) -> tuple[float, float, float]:
+    """Return the errors of the logarithm of the default focal length and of the one that the background tells, and the
+    spread of the latter; without an estimate, the default's."""
+    height, width = clip.images.shape[1:3]
+    true, prior = float(clip.camera.focal[0]), focal_prior("landscape video").scaled(width)
+    tracks = track_background(zip(clip.images, masks_of(clip), strict=True))
+    found = estimate_focal(tracks, prior.median, ((width - 1) / 2, (height - 1) / 2)) or prior
+    return math.log(prior.median / true), math.log(found.median / true), found.log_spread
+
+
 def _methods() -> dict[str, Callable[[RoomClip, float, tuple[float, float]], Poses]]:
     methods = {"selfmocap": selfmocap_poses, "OpenCV, chained": opencv_poses}
     try:
@@ -149,14 +164,16 @@ def main() -> None:
         "| camera | method | rotation, deg (median) | position, mm (mean) | frames with a pose | frames a second |"
     )
     print("|---|---|---|---|---|---|")
+    draws, lenses = np.random.default_rng(0), []
     for move in arguments.moves:
         clips = [
             sample_room_clip(
                 np.random.SeedSequence([seed, CAMERA_MOVES.index(move)]), move, arguments.frames, (640, 360),
-                motions, pictures.images, body,
+                motions, pictures.images, body, focal=FOCALS[0] * (FOCALS[1] / FOCALS[0]) ** draws.random(),
             )
             for seed in range(arguments.clips)
         ]  # fmt: skip
+        lenses.extend((move, *focal_errors(clip)) for clip in clips)
         for name, method in _methods().items():
             seconds, found = 0.0, []
             for clip in clips:
@@ -174,6 +191,10 @@ def main() -> None:
                 f"{np.mean(known):.0%} | {rate:.1f} |",
                 flush=True,
             )
+    print("\n| camera | logarithm of the focal length, off by: default | estimated | its spread |")
+    print("|---|---|---|---|")
+    for move, *row in lenses:
+        print(f"| {move} | {' | '.join(f'{number:.3f}' for number in row)} |")
 
 
 if __name__ == "__main__":
