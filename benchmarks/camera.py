@@ -1,9 +1,9 @@
 """Accuracy and speed of the camera's path, beside COLMAP's incremental mapper and chained essential matrices of OpenCV.
 
 Synthetic rooms, exact masks of the person. `--motions` and `--backgrounds` are folders of recordings and pictures.
-The cameras have focal lengths of 0.65 to 1.6 times the longer side, which the methods know. A second table has the
-focal length that the background tells, beside the default one. COLMAP needs `pip install pycolmap`; without it, its rows
-are left out.
+The cameras have focal lengths of 0.65 to 1.6 times the longer side, which the methods know. A second table has what the
+background tells of them, beside the default one. COLMAP needs `pip install pycolmap`; without it, its rows are left
+out.
 
     python benchmarks/camera.py --clips 2 --frames 100
 """
