@@ -11,6 +11,7 @@ from io import TextIOWrapper
 
 from selfmocap._version import __version__
 from selfmocap.cli.aliases import normalise_aliases
+from selfmocap.cli.overview import overview, unknown_command
 
 COMMANDS = (
     "capture",
@@ -51,17 +52,19 @@ def main(args: list[str] | None = None) -> None:
     if args == ["--version"]:
         sys.stdout.write(f"selfmocap {__version__}\n")
         sys.exit(0)
+    if args in (["--help"], ["-h"]):
+        sys.stdout.write(overview(COMMANDS))
+        sys.exit(0)
     args = normalise_aliases(args, _print_error)
+    if not args or args[0] not in COMMANDS:
+        _print_error(unknown_command(args, COMMANDS))
+        sys.exit(2)
     try:
-        from selfmocap.cli.parser import UsageError, parse_command, parse_subcommand
+        from selfmocap.cli.parser import UsageError, parse_command
     except ImportError as error:
         sys.exit(_run_without_parser(args, error))
     try:
-        if args and args[0] in COMMANDS:
-            run = parse_command(load_command(args[0]), args[0], args[1:])
-        else:
-            run = parse_subcommand({name: load_command(name) for name in COMMANDS}, args)
-        code = run()
+        code = parse_command(load_command(args[0]), args[0], args[1:])()
     except (UsageError, ValueError, OSError, ImportError) as error:
         _print_error(str(error))
         sys.exit(2)

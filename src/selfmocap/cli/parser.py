@@ -39,19 +39,6 @@ def parse_command(command: Command, name: str, args: Sequence[str]) -> Callable[
         )
 
 
-def parse_subcommand(commands: dict[str, Command], args: Sequence[str]) -> Callable[[], int | None]:
-    """Parse arguments that do not begin with a command: print help, or raise UsageError."""
-    with _one_line_errors("selfmocap --help"):
-        return tyro.extras.subcommand_cli_from_dict(
-            {name: _deferred(command) for name, command in commands.items()},
-            prog="selfmocap",
-            description="Markerless motion capture from one video. selfmocap --version prints the version.",
-            args=args,
-            config=_CONFIG,
-            registry=_REGISTRY,
-        )
-
-
 def _deferred(command: Command) -> Callable[..., Callable[[], int | None]]:
     """Separate parsing from running."""
 

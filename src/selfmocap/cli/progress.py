@@ -7,15 +7,6 @@ from io import TextIOBase
 from typing import IO
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from selfmocap.cli.console import ERRORS
 from selfmocap.io.progress import ProgressCallback
@@ -32,6 +23,16 @@ def show_progress(console: Console = ERRORS) -> Iterator[ProgressCallback]:
         yield plain.report
         plain.close()
         return
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TaskID,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
