@@ -21,14 +21,15 @@ from selfmocap.losses.keypoint_residuals import keypoint_residuals_px
 from selfmocap.losses.reprojection import body_mask
 from selfmocap.models.config import NetworkConfig
 from selfmocap.models.frame import FrameNetwork
-from selfmocap.pipeline import solve
+from selfmocap.models.inference import network_inputs
+from selfmocap.pipeline import samples, solve
 from selfmocap.pipeline.diagnostics import (
     low_confidence_ranges,
     motion_diagnostics,
 )
 from selfmocap.pipeline.lens_choice import LensChoice
 from selfmocap.pipeline.moving_camera import ShotCamera
-from selfmocap.pipeline.samples import SAMPLE_BLOCK, CapturedPerson, sample_frames
+from selfmocap.pipeline.samples import SAMPLE_BLOCK, CapturedPerson, needed_images, sample_frames
 from selfmocap.pipeline.solve import Estimate, PersonChoice
 from selfmocap.pipeline.summary import REPORT_VERSION, capture_report, read_report
 from selfmocap.tracking.observations import Observations, spread_rows
@@ -79,6 +80,21 @@ def test_a_fixed_shape_stays(standing: Motion, body: Body, tmp_path: Path) -> No
     found = fit(body, start, data, FitConfig(steps=3, free_shape=False))
     torch.testing.assert_close(found.betas, start.betas)
     assert (found.R_parent_joint - start.R_parent_joint).abs().max() > 1e-3
+
+
+def test_a_corrector_reads_the_images_once(
+    standing: Motion, body: Body, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person = person_of(exact_observations(standing, body), tmp_path)
+    network = FrameNetwork(NetworkConfig(trunk="none", rgb=False, corrector=True)).eval()
+    expected = network_inputs(person.rows(torch.arange(12)), person.camera, network)
+    some = person.observations[torch.tensor([3, 4, 7])]
+    assert needed_images(network, FitConfig().weights) == ()
+    _, first, _ = person.clip(some, network)
+    monkeypatch.setattr(samples, "network_inputs", None)
+    _, again, _ = person.clip(some, network)
+    for found in (first, again):
+        torch.testing.assert_close(vars(found), vars(expected[torch.tensor([3, 4, 7])]))
 
 
 def test_an_estimate_round_trips_through_its_file(tmp_path: Path) -> None:

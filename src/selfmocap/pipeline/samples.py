@@ -1,5 +1,6 @@
 """The people of a video as data for fitting: all frames of one person, or a sample of the frames of all people."""
 
+import functools
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,9 @@ from torch import Tensor
 from selfmocap.adaptation.objective import FittingData, LossWeights, split_and_full
 from selfmocap.geometry.camera import Camera
 from selfmocap.geometry.lens import Lens
+from selfmocap.geometry.tensors import concat
 from selfmocap.models.estimator import Estimator, frame_network_of
+from selfmocap.models.frame import FrameInputs, FrameNetwork
 from selfmocap.models.inference import network_inputs
 from selfmocap.tracking.observations import (
     IMAGE_FIELDS,
@@ -25,6 +28,7 @@ from selfmocap.tracking.undistortion import undistort_observations
 
 SAMPLE_BLOCK = 30
 """Consecutive frames in a sample; a temporal network takes as many at once."""
+_FRAMES_PER_READ = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,10 +69,22 @@ class CapturedPerson:
 
     def clip(self, observations: Observations, network: Estimator) -> tuple[Observations, Any, float]:
         """Return some of the person's observations, the network's inputs and the frame rate, as
-        `gather_fitting_data` takes them."""
+        `gather_fitting_data` takes them. A network with a corrector needs no images here."""
         frame_network = frame_network_of(network)
-        observations = observations.in_set(frame_network.config.keypoint_set)
-        return observations, network_inputs(observations, self.camera, frame_network), observations.fps
+        if frame_network.corrector is None:
+            inputs = network_inputs(observations, self.camera, frame_network)
+        else:
+            rows = torch.searchsorted(self.observations.frame_index, observations.frame_index)
+            inputs = _corrected_inputs(self, frame_network)[rows]
+        return observations.in_set(frame_network.config.keypoint_set), inputs, observations.fps
+
+
+@functools.lru_cache(maxsize=64)
+def _corrected_inputs(person: CapturedPerson, network: FrameNetwork) -> FrameInputs:
+    """Compute the inputs of all frames for a network with a corrector, once for all stages that use them: the corrector
+    reads every image, and what it returns is small."""
+    windows = person.windows(_FRAMES_PER_READ, 0, network.config.images)
+    return concat([network_inputs(window, person.camera, network) for _, window in windows])
 
 
 def load_people(folders: Sequence[Path], lens: Lens) -> list[CapturedPerson]:
@@ -77,9 +93,11 @@ def load_people(folders: Sequence[Path], lens: Lens) -> list[CapturedPerson]:
 
 
 def needed_images(network: Estimator, weights: LossWeights) -> tuple[str, ...]:
-    """Name the images of the observations that the network and the objective with these weights use."""
+    """Name the images of the observations that the network and the objective with these weights use, beside those that
+    a corrector has read."""
+    frame_network = frame_network_of(network)
     needed = (
-        *frame_network_of(network).config.images,
+        *(frame_network.config.images if frame_network.corrector is None else ()),
         *(("masks", "mask_certain") if weights.segmentation else ()),
         *(("flow", "flow_confidence") if weights.motion else ()),
     )

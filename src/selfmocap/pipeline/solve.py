@@ -214,9 +214,9 @@ def estimate_person(
     before: list[BodyParameters] = []
     after: list[BodyParameters] = []
     done = 0
-    images = needed_images(network, config.weights)
+    images = needed_images(solver.network, config.weights)
     for begin, window in person.windows(REFINE_WINDOW, WINDOW_OVERLAP, images):
-        data = gather_fitting_data([person.clip(window, network)]).to(solver.device)
+        data = gather_fitting_data([person.clip(window, solver.network)]).to(solver.device)
         first = predict_bodies(solver.network, data)
         estimate = first if network is solver.network else predict_bodies(network, data)
         betas = clip_betas.to(solver.device).expand(len(window), -1)
