@@ -32,6 +32,13 @@ def test_help_does_not_import(args: list[str], absent: set[str]) -> None:
     assert not imported_by(args) & absent
 
 
+@pytest.mark.slow
+def test_a_capture_is_imported_without_the_compiler_of_torch() -> None:
+    code = "import sys; import selfmocap.pipeline.capture; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"torch._dynamo", "sympy", "roma", "rich", "tyro", "ray"} & set(done.stdout.split())
+
+
 def test_overview_names_every_command() -> None:
     text = overview(COMMANDS)
     assert text.startswith("usage: selfmocap COMMAND")

@@ -7,7 +7,6 @@ and the body's lie at different places along a finger.
 from dataclasses import replace
 
 import numpy as np
-import roma
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -19,6 +18,7 @@ from selfmocap.body_model.joint_limits import coordinate_limits, to_coordinates
 from selfmocap.body_model.motion import Motion, joints_and_keypoints
 from selfmocap.body_model.skeleton import FINGERS, HAND_KEYPOINTS, HAND_SIDES, JOINT
 from selfmocap.body_model.skinning import forward_kinematics
+from selfmocap.geometry import lazy_roma as roma
 from selfmocap.geometry.rotations import shortest_arc
 from selfmocap.geometry.tensors import concat, safe_normalize
 from selfmocap.tracking.observations import Observations

@@ -10,7 +10,6 @@ from dataclasses import dataclass, fields, replace
 from functools import partial
 
 import numpy as np
-import roma
 import torch
 from jaxtyping import Bool, Float
 from scipy.linalg import solveh_banded
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from selfmocap.body_model.fingers import finger_anatomy
 from selfmocap.body_model.skeleton import FINGERS, HAND_SIDES
+from selfmocap.geometry import lazy_roma as roma
 
 _IMAGE_SIGMA, _POSITION_SIGMA = 0.06, 0.1
 """Errors of detected keypoints in the image and in space, in lengths of the palm; larger ones count as outliers."""

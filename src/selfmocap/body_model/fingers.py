@@ -11,13 +11,13 @@ from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
-import roma
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from selfmocap.body_model.body import Body, BodyParameters, PosedBody, ShapedBody
 from selfmocap.body_model.skeleton import ALL_JOINT_NAMES, FINGER_JOINT_NAMES, FINGERS, HAND_SIDES, JOINT
+from selfmocap.geometry import lazy_roma as roma
 from selfmocap.geometry.rotations import shortest_arc
 from selfmocap.io.npz import check_format, read_npz
 

@@ -8,12 +8,12 @@ forward.
 
 import math
 
-import roma
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from selfmocap.body_model.skeleton import JOINT_NAMES, mirrored_name
+from selfmocap.geometry import lazy_roma as roma
 from selfmocap.geometry.rotations import interpolate
 
 AngleRange = tuple[int, int]

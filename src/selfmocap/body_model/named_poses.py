@@ -6,12 +6,12 @@ about +x moves a thigh back and flexes a knee; a rotation about +z lifts the lef
 
 import math
 
-import roma
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from selfmocap.body_model.skeleton import JOINT, mirrored_name
+from selfmocap.geometry import lazy_roma as roma
 
 _Angle = float | int
 _Pose = dict[str, tuple[_Angle, _Angle, _Angle]]

@@ -3,12 +3,12 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import roma
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from selfmocap.body_model.motion import Motion
+from selfmocap.geometry import lazy_roma as roma
 from selfmocap.geometry.rotations import interpolate_frames
 from selfmocap.io.files import write_json
 

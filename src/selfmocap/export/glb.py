@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import roma
 import torch
 
 from selfmocap._version import __version__
@@ -17,6 +16,7 @@ from selfmocap.export.characters.gltf import write_glb_document
 from selfmocap.export.options import ExportOptions
 from selfmocap.export.segments import Segment
 from selfmocap.export.skin import SkinnedMesh, skinned_mesh
+from selfmocap.geometry import lazy_roma as roma
 from selfmocap.geometry.rotations import continuous_quaternions
 
 _TYPES = {1: "SCALAR", 3: "VEC3", 4: "VEC4", 16: "MAT4"}

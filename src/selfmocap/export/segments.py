@@ -7,7 +7,6 @@ file. No frame is held or invented in a gap.
 import math
 from dataclasses import dataclass, replace
 
-import roma
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -16,6 +15,7 @@ from selfmocap.body_model.body import BodyParameters
 from selfmocap.body_model.frame_rates import FRAME_TOLERANCE, LONGEST_GAP, nominal_fps
 from selfmocap.body_model.motion import Motion
 from selfmocap.export.camera import MovingView, concat_views, moving_view
+from selfmocap.geometry import lazy_roma as roma
 from selfmocap.geometry.rotations import interpolate_frames
 from selfmocap.geometry.tensors import map_chunked, runs_between
 

@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import roma
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -16,6 +15,7 @@ from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.skeleton import FINGERS, HAND_SIDES, JOINT
 from selfmocap.export.segments import Segment
 from selfmocap.export.smpl_fit import fit_parameters
+from selfmocap.geometry import lazy_roma as roma
 from selfmocap.geometry.rotations import R_ZUP_YUP
 from selfmocap.io.npz import write_npz
 

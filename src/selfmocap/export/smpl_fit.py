@@ -7,13 +7,13 @@ motion, then the rotations and position of every frame for that shape.
 
 from dataclasses import dataclass, replace
 
-import roma
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS, JOINT_NAMES, JOINT_PARENTS
+from selfmocap.geometry import lazy_roma as roma
 
 _SHAPE_FRAMES = 32
 _WINDOW_FRAMES = 256

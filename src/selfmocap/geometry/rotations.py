@@ -2,11 +2,11 @@
 
 import math
 
-import roma
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from selfmocap.geometry import lazy_roma as roma
 from selfmocap.geometry.tensors import map_chunked, safe_normalize
 
 R_YUP_ZUP = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]], dtype=torch.float64)

@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import roma
 import torch
 from jaxtyping import Float
 from numpy import ndarray
@@ -16,6 +15,7 @@ from selfmocap.export.characters.bones import named_nodes, recognise_bones
 from selfmocap.export.characters.character import Character, person_rotation, rotation_part, world_transforms
 from selfmocap.export.characters.soles import sole_points
 from selfmocap.export.euler import continuous_euler
+from selfmocap.geometry import lazy_roma as roma
 from selfmocap.io.atomic import atomic_write
 from selfmocap.io.bvh_syntax import BvhText
 

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import roma
 import torch
 from jaxtyping import Float
 from numpy import ndarray
@@ -14,6 +13,7 @@ from selfmocap._version import __version__
 from selfmocap.export.characters.animation import CharacterAnimation
 from selfmocap.export.characters.character import Character, rotation_part
 from selfmocap.export.characters.gltf import Gltf, local_transforms, write_glb_document
+from selfmocap.geometry import lazy_roma as roma
 
 
 def write_animated_gltf(

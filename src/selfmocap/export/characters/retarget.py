@@ -1,7 +1,6 @@
 """Retarget a body's motion onto a character."""
 
 import numpy as np
-import roma
 import torch
 from jaxtyping import Float
 from numpy import ndarray
@@ -19,6 +18,7 @@ from selfmocap.export.characters.pose_transfer import (
 )
 from selfmocap.export.characters.source import source_motion
 from selfmocap.export.segments import Segment
+from selfmocap.geometry import lazy_roma as roma
 from selfmocap.geometry.rotations import continuous_quaternions
 
 

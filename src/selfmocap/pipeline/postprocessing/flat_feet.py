@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
-import roma
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
@@ -17,6 +16,7 @@ from torch import Tensor
 from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.body_model.frame_rates import nominal_fps
 from selfmocap.body_model.motion import Motion
+from selfmocap.geometry import lazy_roma as roma
 from selfmocap.geometry.tensors import map_chunked, true_runs
 from selfmocap.pipeline.postprocessing.foot_contact import FOOT_POINTS, find_contacts
 from selfmocap.pipeline.postprocessing.ground import standing_frames

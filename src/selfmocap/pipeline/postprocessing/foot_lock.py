@@ -9,7 +9,6 @@ A knee that is nearly straight hardly lengthens its leg. There the hips give way
 """
 
 import numpy as np
-import roma
 import torch
 from jaxtyping import Bool, Float, Float64
 from scipy.linalg import solveh_banded
@@ -20,6 +19,7 @@ from selfmocap.body_model.frame_rates import nominal_fps
 from selfmocap.body_model.joint_limits import coordinate_limits, to_coordinates
 from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.skeleton import JOINT
+from selfmocap.geometry import lazy_roma as roma
 from selfmocap.geometry.tensors import true_runs
 from selfmocap.pipeline.postprocessing.foot_contact import FOOT_POINTS
 from selfmocap.pipeline.postprocessing.legs import LEGS

@@ -10,7 +10,6 @@ third derivative of the cubic through four frames at their times, times the cube
 import math
 
 import numpy as np
-import roma
 import torch
 from jaxtyping import Float
 from scipy.linalg import solveh_banded
@@ -21,6 +20,7 @@ from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.body_model.frame_rates import nominal_fps
 from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.skeleton import JOINT, JOINT_NAMES
+from selfmocap.geometry import lazy_roma as roma
 from selfmocap.geometry.camera import NEAREST_DEPTH
 from selfmocap.geometry.rotations import continuous_quaternions
 from selfmocap.pipeline.postprocessing.rebuild import consecutive_slices, with_parameters

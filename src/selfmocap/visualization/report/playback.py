@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import roma
 import torch
 from jaxtyping import Bool, Float, Int
 
@@ -21,6 +20,7 @@ from selfmocap.export.options import ExportOptions
 from selfmocap.export.rig import export_rig
 from selfmocap.export.segments import concat_segments, split_into_segments
 from selfmocap.export.skin import SkinnedMesh, skinned_mesh
+from selfmocap.geometry import lazy_roma as roma
 from selfmocap.visualization.clothes import clothed_parts
 
 MAX_SHOWN_FRAMES = 3000
