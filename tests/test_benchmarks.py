@@ -27,6 +27,7 @@ SMALLEST = {
     "bulk captures": "--video VIDEO --clips 1 --frames 15 --json",
     "camera": "--clips 1 --frames 8 --moves walk",
     "capture": "VIDEO --seconds 0.6 --times 1 --quality fast --json",
+    "capture_versions": "CHECKOUT VIDEO --frames 15 --quality fast --json",
     "capture_kills": "--kills 1 --json",
     "characters": "MOTIONS --names turn-1 --seconds 1 --json",
     "detectors": "--people 1 --picture OUT/curves.png --json",
@@ -48,7 +49,7 @@ SMALLEST = {
     "training": "--steps 1 --batch 32 --networks keypoints paper --json",
     "visibility": "--rounds 1 --poses 1 --json",
 }
-"""Arguments of each benchmark; VIDEO, MOTIONS, POSITIONS and OUT are made."""
+"""Arguments of each benchmark; VIDEO, MOTIONS, POSITIONS and OUT are made, CHECKOUT is this one."""
 
 PEERS = {
     "body": ("smplx",),
@@ -123,7 +124,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, body: Body) -> dict[str, str]
 
 def run(script: Path, arguments: list[str], made: dict[str, str], out: Path) -> str:
     """What a program prints; it ends well, or it says that a goal is missed, as small sizes do."""
-    known = {**made, "OUT": str(out)}
+    known = {**made, "OUT": str(out), "CHECKOUT": str(ROOT)}
     for name, value in known.items():
         arguments = [argument.replace(name, value) for argument in arguments]
     # A cache of their own: PyTorch's compiler does not tell the vector widths of cached code apart.
