@@ -343,7 +343,7 @@ def test_only_fast_motion_is_refined_with_low_smoothness(body: Body, clips: list
     answer, fast = refine_adapted(body, start, data)
     assert fast.tolist() == [False, True]
     whole = fit(body, start, data, REFINE)
-    same = (answer.R_parent_joint == whole.R_parent_joint).flatten(1).all(1)
+    same = (answer.R_parent_joint - whole.R_parent_joint).abs().flatten(1).amax(1) < 1e-3
     assert same[:FRAMES].all() and not same[FRAMES:].any()
 
 
