@@ -85,14 +85,8 @@ def reference() -> str:
 
 
 def commands_of(text: str) -> list[str]:
-    """Return the names of the commands in a help text."""
-    return [
-        re.split(r"[ ,]", head)[0]
-        for title, rows in sections_of(text).items()
-        if "command" in title
-        for head, _ in rows
-        if re.match(r"[a-z]", head)
-    ]
+    """Return the names of the commands in the help text of the program."""
+    return re.findall(r"^  ([a-z][a-z-]*) ", text, re.MULTILINE)
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
