@@ -54,6 +54,8 @@ def test_reading_from_the_middle_and_in_windows_gives_equal_frames(tmp_path: Pat
     video = open_video(write_video(tmp_path / "a.mp4", pictures()))
     whole = list(video.frames())
     late = list(video.frames(first=7))
+    for one, other in zip(video.frames(1, every=3), whole[1::3], strict=True):
+        assert one.index == other.index and np.array_equal(one.image, other.image)
     assert [f.index for f in late] == [7, 8, 9, 10, 11]
     assert all(
         np.array_equal(a.image, b.image) and a.time == b.time for a, b in zip(whole[7:], late, strict=True)

@@ -80,16 +80,16 @@ class Video:
     warnings: tuple[str, ...] = field(default=(), kw_only=True)
     """One sentence for each doubt about the file, with its remedy."""
 
-    def frames(self, first: int = 0) -> Iterator[Frame]:
-        """Decode the frames that are read, from index `first` on, one by one. A frame of another size is scaled to that
-        of the first, between black bars if its shape differs."""
+    def frames(self, first: int = 0, every: int = 1) -> Iterator[Frame]:
+        """Decode the frames that are read, from index `first` on, one by one, and yield every `every`-th of them. A
+        frame of another size is scaled to that of the first, between black bars if its shape differs."""
         first = max(first, self.first_frame)
+        indices = range(first, self.first_frame + self.declared_frames, every)
         images = (
-            _picture_images(self, first)
+            _picture_images(self, indices)
             if self.path.is_dir() or is_picture(self.path)
-            else _stream_images(self, first)
+            else _stream_images(self, indices)
         )
-        indices = range(first, self.first_frame + self.declared_frames)
         for index, (image, corrupt) in zip(indices, images, strict=False):
             yield Frame(index, float(self.times[index]), image, corrupt)
 
@@ -283,18 +283,18 @@ def _orientation(video: Video) -> Orientation:
     return Orientation(video.rotation // 90, video.mirrored)
 
 
-def _stream_images(video: Video, first: int) -> Iterator[tuple[_Image, bool]]:
+def _stream_images(video: Video, indices: range) -> Iterator[tuple[_Image, bool]]:
     orientation = _orientation(video)
     size = orientation.size(*video.size)
     with open_stream(video.path) as (container, stream):
         for index, (frame, damaged) in enumerate(deinterlaced(decode(container, stream))):
-            if index >= first:
+            if index in indices:
                 # A stream of other pixels that changes its size keeps the shape on the screen.
                 image = rgb_image(frame, *size, keep_shape=video.pixel_aspect == 1)
                 yield orientation.apply(image), damaged
 
 
-def _picture_images(video: Video, first: int) -> Iterator[tuple[_Image, bool]]:
+def _picture_images(video: Video, indices: range) -> Iterator[tuple[_Image, bool]]:
     orientation = _orientation(video)
     size = orientation.size(*video.size)
     index = 0
@@ -303,7 +303,7 @@ def _picture_images(video: Video, first: int) -> Iterator[tuple[_Image, bool]]:
             image = read_image(path)
         except InputError:
             continue  # Reported when the video was opened.
-        if index >= first:
+        if index in indices:
             yield orientation.apply(_scaled(image, *size)), False
         index += 1
 

@@ -191,13 +191,12 @@ def _frames(
 ) -> Iterator[tuple[RgbImage, PeopleMask]]:
     """Yield the frames `shown` with the mask of their people."""
     mask_of = people_masks([person.observations for person in people])
-    for frame in prefetched(video.frames(shown.start)):
-        if frame.index >= shown.stop:
+    for frame in prefetched(video.frames(shown.start, shown.step)):
+        if frame.index not in shown:
             return
         progress("camera", video.num_read(frame), video.declared_frames)
-        if frame.index in shown:
-            shape, scale = work_size(frame.image)
-            yield frame.image, mask_of(frame.index, shape, scale)
+        shape, scale = work_size(frame.image)
+        yield frame.image, mask_of(frame.index, shape, scale)
 
 
 def camera_in_frames(
