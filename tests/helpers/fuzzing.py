@@ -20,10 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import scipy.io
 import torch
-from PIL import Image
+from PIL import Image, features
 
 from selfmocap.body_model.body import Body
 from selfmocap.body_model.model_files import read_body
@@ -38,7 +39,9 @@ from selfmocap.datasets.penn_action import read_penn_action
 from selfmocap.datasets.results.read import read_result
 from selfmocap.datasets.surreal import read_surreal, to_surreal
 from selfmocap.datasets.three_dpw import read_three_dpw
+from selfmocap.export.characters.write import check_character
 from selfmocap.geometry.camera import Camera
+from selfmocap.io.calibration_files import read_calibration
 from selfmocap.io.video import Frame, open_video
 from selfmocap.tracking.observations import Observations
 from selfmocap.tracking.precomputed import PrecomputedKeypoints, read_flow
@@ -54,8 +57,21 @@ from tests.helpers.recordings import (
     random_motion,
     threedpw_data,
 )
+from tests.helpers.rigs import mixamo_rig, write_rig
 from tests.helpers.smpl_files import smpl_arrays
-from tests.helpers.system_results import gvhmr, known_person, phalp, prompthmr, vibe, wham
+from tests.helpers.system_results import (
+    Known,
+    easymocap,
+    gvhmr,
+    known_person,
+    phalp,
+    prompthmr,
+    vibe,
+    wham,
+    write_romp,
+    write_tram,
+)
+from tests.helpers.videos import write_video
 
 MAX_SECONDS = 20
 MAX_GROWTH_KIB = 3 << 20
@@ -93,6 +109,10 @@ def _pack_torch(value: Any) -> bytes:
     return stream.getvalue()
 
 
+def _pack_json(value: Any) -> bytes:
+    return json.dumps(value).encode()
+
+
 def pack_mat(fields: dict[str, Any]) -> bytes:
     """Return the bytes of a `.mat`."""
     stream = io.BytesIO()
@@ -101,10 +121,15 @@ def pack_mat(fields: dict[str, Any]) -> bytes:
 
 
 def _npz_of(save: Callable[[Path], None]) -> dict[str, Any]:
+    with np.load(io.BytesIO(_bytes_of("a.npz", save))) as arrays:
+        return dict(arrays)
+
+
+def _bytes_of(file: str, save: Callable[[Path], object]) -> bytes:
+    """Return what `save` writes to a path; `file` may lie in a folder that it makes."""
     with tempfile.TemporaryDirectory() as folder:
-        save(Path(folder) / "a.npz")
-        with np.load(Path(folder) / "a.npz") as arrays:
-            return dict(arrays)
+        save(Path(folder) / Path(file).parts[0])
+        return (Path(folder) / file).read_bytes()
 
 
 def _picture(kind: str) -> bytes:
@@ -118,6 +143,71 @@ def _target(
     name: str, file: str, structure: Any, pack: Callable[[Any], bytes], read: Read, **others: bytes
 ) -> Target:
     return Target(name, file, pack(structure), read, others, structure, pack)
+
+
+CONTAINERS = {
+    "mp4": "libx264", "mov": "mpeg4", "mkv": "libx264", "webm": "libvpx", "avi": "mjpeg", "ts": "libx264",
+    "mpg": "mpeg2video", "flv": "flv", "wmv": "wmv2", "3gp": "mpeg4", "mxf": "mpeg2video", "ogv": "libtheora",
+}  # fmt: skip
+CALIBRATIONS = {
+    "yaml": "camera_matrix:\n  data: [900, 0, 640, 0, 910, 360, 0, 0, 1]\ndistortion_coefficients: [-0.3, 0.1]\n",
+    "json": '{"a": {"fx": 900, "fy": 910, "cx": 640, "cy": 360, "size": [1280, 720]}}',
+    "toml": "[a]\nsize = [1280, 720]\nmatrix = [[900, 0, 640], [0, 910, 360], [0, 0, 1]]\ndistortions = [0, 1]\n",
+    "txt": "# cameras\n1 OPENCV 1280 720 900 910 640 360 -0.3 0.1 0 0\n",
+}
+
+
+def media_targets() -> list[Target]:
+    """Return the readers of pictures, containers, calibrations and characters."""
+    kinds = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "BMP": "bmp", "TIFF": "tif", "GIF": "gif"}
+    kinds |= {"AVIF": "avif"} if features.check("avif") else {}
+    random = np.random.default_rng(0)
+    images = [np.kron(random.integers(0, 256, (3, 4, 3)), np.ones((16, 16, 1))).astype(np.uint8)] * 5
+
+    def frames(path: Path) -> object:
+        return list(open_video(path).frames())
+
+    def video(suffix: str, codec: str) -> bytes:
+        return _bytes_of(f"a.{suffix}", lambda p: write_video(p, images, codec=codec))
+
+    glb = _bytes_of("a.glb", lambda p: write_rig(mixamo_rig(), p))
+    return [
+        *(Target(f"picture {kind}", f"a.{suffix}", _picture(kind), frames, {}) for kind, suffix in kinds.items()),
+        *(Target(f"video {suffix}", f"a.{suffix}", video(suffix, codec), frames, {})
+          for suffix, codec in CONTAINERS.items() if codec in av.codecs_available),
+        *(Target(f"calibration {suffix}", f"a.{suffix}", text.encode(), lambda p: read_calibration(str(p)), {})
+          for suffix, text in CALIBRATIONS.items()),
+        Target("character", "a.glb", glb, check_character, {}),
+    ]  # fmt: skip
+
+
+TRAM_TRACK = "hps/hps_track_0.npy"
+
+
+def result_targets(people: list[Known], body: Body) -> list[Target]:
+    """Return the readers of other systems' results."""
+
+    def read(path: Path) -> object:
+        return read_result(path, body)
+
+    pickled = {
+        "phalp": phalp(people),
+        "wham": wham(people),
+        "vibe": vibe(people, 1000.0),
+        "prompthmr": prompthmr(people),
+    }
+    tram, camera = (
+        _bytes_of(f"a/{file}", lambda p: write_tram(p, people)) for file in (TRAM_TRACK, "camera.npy")
+    )
+    fitted = easymocap(people[0], torch.eye(3, dtype=torch.float64))
+    return [
+        *(_target(name, "a.pkl", data, pickle.dumps, read) for name, data in pickled.items()),
+        _target("gvhmr", "a.pt", gvhmr(people[0]), _pack_torch, read),
+        Target("romp", "a.npz", _bytes_of("a.npz", lambda p: write_romp(p, people)), read, {}),
+        Target("tram", TRAM_TRACK, tram, lambda p: read(p.parents[1]), {"camera.npy": camera}),
+        _target("easymocap", "000000.json", fitted[min(fitted)], _pack_json, lambda p: read(p.parent),
+                **{f"{frame:06d}.json": _pack_json(fitted[frame]) for frame in sorted(fitted)[1:]}),
+    ]  # fmt: skip
 
 
 def targets(body: Body) -> list[Target]:
@@ -146,14 +236,9 @@ def targets(body: Body) -> list[Target]:
     )
     cameras = f"<m><w0>[{' '.join(['0.1'] * 300)}]</w0></m>".encode()
     seen = _npz_of(random_observations(4, seed=0).save)
-    people_known = [known_person(None, 4, seed) for seed in (1, 2)]
-    kinds = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "BMP": "bmp", "TIFF": "tif", "GIF": "gif"}
 
     def beside(read: Callable[[Path, Path], object], other: str) -> Read:
         return lambda path: read(path, path.with_name(other))
-
-    def as_json(value: Any) -> bytes:
-        return json.dumps(value).encode()
 
     return [
         Target("bvh", "a.bvh", bvh, read_bvh, {}),
@@ -173,16 +258,12 @@ def targets(body: Body) -> list[Target]:
         _target("smpl pickle", "SMPL_NEUTRAL.pkl", smpl, lambda d: pickle.dumps(d, protocol=2), read_body),
         _target("motion", "motion.npz", _npz_of(motion.save), pack_npz, Motion.load),
         _target("observations", "observations.npz", seen, pack_npz, Observations.load),
-        _target("coco keypoints", "a.json", coco, as_json, lambda p: PrecomputedKeypoints(p).detect(frame)),
-        _target("coco with images", "a.json", named, as_json, lambda p: PrecomputedKeypoints(p).detect(frame)),
-        _target("openpose", "a.json", people, as_json, lambda p: PrecomputedKeypoints(p.parent).detect(frame)),
+        _target("coco keypoints", "a.json", coco, _pack_json, lambda p: PrecomputedKeypoints(p).detect(frame)),
+        _target("coco with images", "a.json", named, _pack_json, lambda p: PrecomputedKeypoints(p).detect(frame)),
+        _target("openpose", "a.json", people, _pack_json, lambda p: PrecomputedKeypoints(p.parent).detect(frame)),
         Target("flow", "a.flo", flow, read_flow, {}),
-        *(_target(name, "a.pkl", data, pickle.dumps, lambda p: read_result(p, body))
-          for name, data in (("phalp", phalp(people_known)), ("wham", wham(people_known)),
-                             ("vibe", vibe(people_known, 1000.0)), ("prompthmr", prompthmr(people_known)))),
-        _target("gvhmr", "a.pt", gvhmr(people_known[0]), _pack_torch, lambda p: read_result(p, body)),
-        *(Target(f"picture {kind}", f"a.{suffix}", _picture(kind), lambda p: list(open_video(p).frames()), {})
-          for kind, suffix in kinds.items()),
+        *result_targets([known_person(None, 4, seed) for seed in (1, 2)], body),
+        *media_targets(),
     ]  # fmt: skip
 
 
@@ -239,6 +320,7 @@ def time_limit(seconds: int) -> Iterator[None]:
 def failure(target: Target, data: bytes, folder: Path) -> str | None:
     """Read a damaged file. Return what the reader does wrong."""
     for name, content in (target.others | {target.file: data}).items():
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(content)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     try:
@@ -280,5 +362,5 @@ def fuzz(
             if wrong is not None and (key := f"{target.name}: {wrong}") not in failures:
                 failures[key] = f"seed {seed}, input {number}"
                 if keep is not None:
-                    (keep / f"{target.name}-{seed}-{number}-{target.file}").write_bytes(data)
+                    (keep / f"{target.name}-{seed}-{number}-{Path(target.file).name}").write_bytes(data)
     return inputs, failures

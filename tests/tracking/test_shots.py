@@ -1,4 +1,4 @@
-"""Shots: cuts are found at their frame; what goes on in the same scene is no cut."""
+"""Shots: cuts and dissolves are found at their frame; what goes on in the same scene is neither."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ Images = list[np.ndarray]
 
 
 def starts(images: Images) -> list[int]:
-    return list(shot_starts(map(grey_thumbnail, images), fps=30.0))
+    return shot_starts(map(grey_thumbnail, images), fps=30.0)
 
 
 def still(seed: int, count: int = 10) -> Images:
@@ -53,6 +53,43 @@ def test_a_person_who_covers_the_picture_is_no_cut() -> None:
     assert starts(images) == [0]
 
 
+def mixed(before: Images, after: Images) -> Images:
+    """Dissolve one shot into another over all of their frames."""
+    weights = np.linspace(0, 1, len(before) + 2)[1:-1]
+    return [((1 - w) * a + w * b).astype(np.uint8) for w, a, b in zip(weights, before, after, strict=True)]
+
+
+@pytest.mark.parametrize("length", [6, 14, 40])
+def test_a_shot_ends_in_the_middle_of_a_dissolve(length: int) -> None:
+    before, after = still(0, 20 + length), still(1, 20 + length)
+    images = [*before[:20], *mixed(before[20:], after[:length]), *after[length:], *still(2)]
+    first, middle, cut = starts(images)
+    assert (first, cut) == (0, 40 + length)
+    assert middle == pytest.approx(20 + length / 2, abs=1)
+
+
+def test_a_shot_that_fades_out_ends_before_the_next_fades_in() -> None:
+    black = [np.zeros_like(still(0, 1)[0])] * 12
+    before, after = still(0, 32), still(1, 32)
+    images = [*before[:20], *mixed(before[20:], black), *mixed(black, after[:12]), *after[12:]]
+    first, middle = starts(images)
+    assert first == 0 and middle == pytest.approx(32, abs=3)
+
+
+def test_a_fade_within_a_scene_is_no_dissolve() -> None:
+    images, black = still(0, 64), [np.zeros_like(still(0, 1)[0])] * 12
+    assert starts(
+        [*images[:20], *mixed(images[20:32], black), *mixed(black, images[32:44]), *images[44:]]
+    ) == [0]
+    dimmed = [(image * np.linspace(1, 0.3, 64)[k]).astype(np.uint8) for k, image in enumerate(images)]
+    assert starts(dimmed) == [0]
+
+
+@pytest.mark.parametrize("step", [2, 6, 15])
+def test_a_pan_is_no_dissolve(step: int) -> None:
+    assert starts([filmed(blocks(), step * k, {}) for k in range(70) if step * k < WIDTH]) == [0]
+
+
 def test_shots_between_their_starts() -> None:
     assert shots_between([0, 4], 6) == [Shot(0, 3), Shot(4, 5)]
 
@@ -75,7 +112,7 @@ def test_people_of_other_shots_are_guessed_by_appearance_if_it_is_clear() -> Non
 CLIPS = {
     "clips/ibm_baseball.mp4": [0],
     "clips/sam2_bedroom.mp4": [0],
-    "clips/torchcodec_nasa.mp4": [0, 202],
+    "clips/torchcodec_nasa.mp4": [0, 138, 202],
     "troubles/cuts/three_shots.mp4": [0, 45, 90],
     "troubles/crossing/unlike.mp4": [0],
 }
@@ -87,4 +124,4 @@ def test_real_clips(name: str) -> None:
     if not (SHARED_DATA / name).is_file():
         pytest.skip(f"{name} is not in the shared data")
     thumbnails = (grey_thumbnail(frame.image) for frame in open_video(SHARED_DATA / name).frames())
-    assert list(shot_starts(thumbnails, 30.0)) == CLIPS[name]
+    assert shot_starts(thumbnails, 30.0) == CLIPS[name]

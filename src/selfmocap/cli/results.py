@@ -28,7 +28,8 @@ def print_results(out: Path) -> None:
     OUTPUT.print(f"open: {bold(out / 'report.html')}")
     OUTPUT.print("wrote: " + ", ".join(map(printable_path, written)), markup=False)
     doubts = list(_doubts(report["people"]))
-    OUTPUT.print("do not trust: " + ("; ".join(doubts) or "nothing stands out"), markup=False)
+    otherwise = "see the warnings above" if report["warnings"] else "nothing stands out"
+    OUTPUT.print("do not trust: " + ("; ".join(doubts) or otherwise), markup=False)
 
 
 def _doubts(people: list[dict[str, Any]]) -> Iterator[str]:

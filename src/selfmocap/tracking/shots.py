@@ -1,7 +1,7 @@
-"""Shots: find the hard cuts of a video, and guess which people of different shots are the same.
+"""Shots: find the cuts and dissolves of a video, and guess which people of different shots are the same.
 
 At a cut the picture changes, and no part of it continues in the next frame or in the frames around it. So neither a
-flash, a change of the light, a fast pan nor a person who passes before the camera is a cut. Dissolves are not found.
+flash, a change of the light, a fast pan nor a person who passes before the camera is a cut.
 """
 
 from collections import deque
@@ -11,6 +11,14 @@ from itertools import chain
 
 from selfmocap.tracking.appearance import Histogram, appearance_similarity
 from selfmocap.tracking.camera_motion import GreyImage, show_different_scenes
+from selfmocap.tracking.dissolves import (
+    Dissolve,
+    SmallImage,
+    dissolve_in,
+    distinct_middles,
+    small_image,
+    window_lengths,
+)
 
 _FLASH_SECONDS = 0.15
 """Longest disturbance after which the same scene goes on."""
@@ -29,21 +37,39 @@ class Shot:
     last_frame: int
 
 
-def shot_starts(thumbnails: Iterable[GreyImage], fps: float) -> Iterator[int]:
-    """Yield the first frame of each shot, 0 first, from the thumbnails of all frames of a video.
+def shot_starts(thumbnails: Iterable[GreyImage], fps: float) -> list[int]:
+    """Find the first frame of each shot, 0 first, from the thumbnails of all frames of a video.
 
     Between two shots every frame shortly before the cut differs from the first one after it, and the last one before
-    from every frame shortly after."""
+    from every frame shortly after. A shot that dissolves into the next one ends in the middle of the dissolve."""
     reach = min(max(round(_FLASH_SECONDS * fps), _MIN_FLASH_FRAMES), _MAX_FLASH_FRAMES)
-    window: deque[GreyImage | None] = deque([None] * (2 * reach), maxlen=2 * reach)
-    yield 0
-    for frame, thumbnail in enumerate(chain(thumbnails, [None] * (reach - 1)), start=1 - reach):
-        window.append(thumbnail)
-        images = list(window)
+    lengths = window_lengths(fps)
+    recent: deque[GreyImage | None] = deque([None] * (2 * reach), maxlen=2 * reach)
+    window: deque[tuple[GreyImage, SmallImage]] = deque(maxlen=lengths[-1] + 1)
+    cuts, dissolves = [0], []
+    for frame, thumbnail in enumerate(chain(thumbnails, [None] * (reach - 1))):
+        recent.append(thumbnail)
+        images = list(recent)
         before = [image for image in reversed(images[:reach]) if image is not None]
         after = [image for image in images[reach:] if image is not None]
         if before and after and _is_cut(before, after):
-            yield frame
+            cuts.append(frame + 1 - reach)
+        if thumbnail is not None:
+            window.append((thumbnail, small_image(thumbnail)))
+            dissolves += _dissolves_at(list(window), lengths, frame)
+    gradual = [one for one in dissolves if not any(one.first_frame < cut <= one.last_frame for cut in cuts)]
+    return sorted([*cuts, *distinct_middles(gradual)])
+
+
+def _dissolves_at(
+    window: Sequence[tuple[GreyImage, SmallImage]], lengths: Sequence[int], frame: int
+) -> Iterator[Dissolve]:
+    """Yield the windows that end at a frame and look like dissolves."""
+    for length in lengths:
+        if len(window) > length:
+            (first, _), *_, (last, _) = part = window[-length - 1 :]
+            if (found := dissolve_in([small for _, small in part], (first, last), frame)) is not None:
+                yield found
 
 
 def _is_cut(before: Sequence[GreyImage], after: Sequence[GreyImage]) -> bool:
