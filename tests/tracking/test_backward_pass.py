@@ -120,6 +120,15 @@ def test_a_late_detection_is_tracked_backward_across_a_part_and_only_once(tmp_pa
     assert tracked(walk(110, 75), tmp_path / "a", detector) == result and detector.calls == calls
 
 
+def test_a_person_who_was_hidden_is_found_where_they_reappear(tmp_path: Path) -> None:
+    """Forward, they are found again when the detector proposes them, later."""
+    shots: list[tuple[Places, bool]] = [
+        ({} if 20 <= k < 40 else {RED: (60.0 + 1.5 * k, 100.0)}, 20 <= k < 60) for k in range(90)
+    ]
+    assert tracked(film(shots), tmp_path, ColourDetector()).people == [(1,)]
+    assert frames_of(tmp_path, 1) == [*range(20), *range(40, 90)]
+
+
 @pytest.mark.slow
 def test_an_interrupted_backward_pass_ends_with_the_same_files(tmp_path: Path) -> None:
     straight = tracked(walk(110, 75), tmp_path / "a", ColourDetector())

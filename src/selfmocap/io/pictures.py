@@ -104,7 +104,8 @@ def picture_paths(path: Path) -> list[Path]:
     ]
     if not paths:
         raise InputError(
-            f"{path}: expected a folder with images ({', '.join(PICTURE_SUFFIXES)}), found none in it"
+            f"{path}: expected a folder with images ({', '.join(PICTURE_SUFFIXES)}), found none in it; give the folder "
+            "that holds them, or a video file, or folders of videos to capture-many"
         )
     return sorted(paths, key=natural_sort_key)
 

@@ -34,6 +34,8 @@ from selfmocap.io.stream import (
 
 _MAX_GUESSED_FPS = 240
 """A higher rate is the resolution of the container's times, not a rate."""
+_MIN_FPS = 4.0
+"""At a lower rate, the times between frames come near to the longest gap that is filled."""
 _CUT_OFF_FRACTION = 0.05
 """Fraction of the declared length that must be missing for a video to be cut off."""
 _TIME_TOLERANCE = 1e-6
@@ -139,8 +141,17 @@ def open_video(path: Path | str, options: InputOptions | None = None) -> Video:
         times=clock.times,
         mirrored=orientation.mirrored,
         pixel_aspect=measured.pixel_aspect,
-        warnings=(*clock.warnings, *measured.warnings),
+        warnings=(*clock.warnings, *_rate_warnings(clock), *measured.warnings),
     )
+
+
+def _rate_warnings(clock: Clock) -> list[str]:
+    if clock.fps >= _MIN_FPS or len(clock.times) < 2:
+        return []
+    return [
+        f"{clock.fps:.2g} frames a second are too few to follow a motion, which takes {_MIN_FPS:g}: if it is a "
+        "time lapse, give --slow-motion with a factor below 1, or the true rate by --input-fps"
+    ]
 
 
 def _selected(path: Path, clock: Clock, options: InputOptions) -> tuple[int, int]:
@@ -243,11 +254,13 @@ def _cut_off_warnings(stream: Any, container: Any, clock: Clock) -> list[str]:
     """Compare the length of the video with the one that its file declares."""
     count, seconds = len(clock.times), float(clock.times[-1]) + 1 / clock.fps
     if container.format.name == "avi":  # FFmpeg shortens the duration to what is there.
-        declared = stream.frames / clock.fps
+        declared = float(stream.frames * stream.time_base)
     elif len(container.streams) == 1 or stream.frames:
         declared = (container.duration or 0) / 1_000_000
     else:
         declared = _seconds(stream.metadata.get("DURATION", ""))
+    if "matroska" in container.format.name:  # Its durations are ends, on a clock that may begin late.
+        declared -= max(container.start_time or 0, 0) / 1_000_000
     is_short = seconds < (1 - _CUT_OFF_FRACTION) * declared - 1 / clock.fps
     has_fewer = not stream.frames or count < (1 - _CUT_OFF_FRACTION) * stream.frames
     if not (is_short and has_fewer):

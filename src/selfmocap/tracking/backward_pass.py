@@ -1,7 +1,8 @@
-"""Backward tracking: track confirmed people backwards in time from their first detection.
+"""Backward tracking: track confirmed people backwards in time from their first detection, and from the first one after
+each gap.
 
-Small people and people in groups are often detected late, although a model given the right region of interest would
-have detected them earlier.
+Small people and people in groups are often detected late, and people who were hidden are found again late, although a
+model given the right region of interest would have detected them earlier.
 """
 
 import functools
@@ -89,10 +90,11 @@ def track_backward(
     config: TrackerConfig,
     progress: Callable[[int, int], None],
 ) -> None:
-    """Extend every confirmed track backwards from its first frame, and write the detections beside the parts.
+    """Extend every confirmed track backwards from its first frame and into its gaps; write the detections beside the
+    parts.
 
-    Frames are decoded again only up to the first frame of the last such track. A marker file in `folder` records that
-    the pass is finished."""
+    Frames are decoded again only up to the last frame from which a track is extended. A marker file in `folder` records
+    that the pass is finished."""
     parts, finished = part_paths(folder), folder / "backward-finished"
     if finished.exists():
         return
@@ -103,10 +105,8 @@ def track_backward(
     confirmed = {
         n: t for n, t in tracks.items() if trusted_until(t, config) >= 0 and t.num_frames >= _MIN_FRAMES
     }
-    by_first_frame: dict[int, list[int]] = {}
-    for track_id, track in confirmed.items():
-        by_first_frame.setdefault(track.first_frame, []).append(track_id)
-    starts = deque(sorted(frame for frame in by_first_frame if frame > video.first_frame))
+    beginning = _beginning_tracks(parts, confirmed)
+    starts = deque(sorted(frame for frame in beginning if frame > video.first_frame))
     image_bytes = 3 * video.size[0] * video.size[1]
     max_frames = max(min(_MAX_BACKWARD_FRAMES, _MAX_BACKWARD_BYTES // image_bytes), 2)
     buffer: deque[Frame] = deque(maxlen=max_frames)
@@ -114,7 +114,7 @@ def track_backward(
     for frame in prefetched(video.frames(max(starts[0] - max_frames, 0))) if starts else ():
         if frame.index == starts[0]:
             detections = {d.track_id: d.detection for d in forward.detections_in(starts.popleft())}
-            new = [replace(confirmed[n], detection=detections[n]) for n in by_first_frame[frame.index]]
+            new = [replace(confirmed[n], detection=detections[n]) for n in beginning[frame.index]]
             for detection in _extended(
                 new, frame.index, reversed(buffer), forward, confirmed, detector, config
             ):
@@ -132,6 +132,17 @@ def track_backward(
     finished.touch()
 
 
+def _beginning_tracks(parts: Sequence[Path], tracks: Iterable[int]) -> dict[int, list[int]]:
+    """Return the tracks that have a detection in a frame and none in the frame before, by that frame."""
+    columns = read_columns(parts, ["frame", "track"])
+    beginning: dict[int, list[int]] = {}
+    for track_id in tracks:
+        frames = np.sort(columns["frame"][columns["track"] == track_id])
+        for frame in frames[np.diff(frames, prepend=-2) > 1].tolist():
+            beginning.setdefault(frame, []).append(track_id)
+    return beginning
+
+
 def _extended(
     tracks: Iterable[Track],
     first_frame: int,
@@ -141,7 +152,8 @@ def _extended(
     detector: RoiDetector,
     config: TrackerConfig,
 ) -> list[TrackedDetection]:
-    """Track people who begin in one frame through the earlier frames, the last of these first.
+    """Track people who begin in one frame through the earlier frames, the last of these first, as far as their former
+    detections.
 
     The tracker runs on negated frame indices, so that time increases for it."""
     config = replace(config, max_coast_frames=_MAX_MISSED_FRAMES)
@@ -154,9 +166,10 @@ def _extended(
             break  # A scene cut.
         dx, dy = shift.tolist()
         mirrored = replace(frame, index=-frame.index)
-        moved = tuple(compensate_camera_motion(t, (dx, dy)) for t in state.tracks)
-        state = track_by_roi(replace(state, tracks=moved), mirrored, detector, config)
         others = [d for d in forward.detections_in(frame.index) if d.track_id in confirmed]
+        detected = {d.track_id for d in others}
+        moved = [compensate_camera_motion(t, (dx, dy)) for t in state.tracks if t.track_id not in detected]
+        state = track_by_roi(replace(state, tracks=tuple(moved)), mirrored, detector, config)
         for track in (t for t in state.tracks if t.last_frame == mirrored.index):
             same_body = [
                 confirmed[d.track_id]
