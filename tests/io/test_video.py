@@ -318,6 +318,24 @@ def test_a_video_that_is_cut_off_is_reported(tmp_path: Path) -> None:
     assert any("declares 4.0 s" in warning and "cut off" in warning for warning in video.warnings)
 
 
+@pytest.mark.parametrize(("name", "first"), [("late.mkv", 100.0), ("empty-frames.avi", 0.0)])
+def test_a_clock_that_begins_late_or_ticks_fast_is_not_taken_for_a_cut_off_video(
+    tmp_path: Path, name: str, first: float
+) -> None:
+    images = pictures() * 4
+    video = open_video(write_video(tmp_path / name, images, [first + k / 30 for k in range(len(images))]))
+    assert video.declared_frames == len(images) and video.times[-1] == pytest.approx(
+        (len(images) - 1) / 30, abs=0.01
+    )
+    assert video.warnings == ()
+
+
+def test_a_rate_that_is_too_low_is_reported_until_the_true_one_is_given(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mkv", pictures(), [10.0 * k for k in range(len(pictures()))])
+    assert "0.1 frames a second are too few" in " ".join(open_video(path).warnings)
+    assert open_video(path, InputOptions(input_fps=30.0)).warnings == ()
+
+
 @pytest.mark.parametrize(
     ("name", "codec"), [("a.ts", "mpeg2video"), ("a.mpg", "mpeg2video"), ("a.gif", "gif")]
 )

@@ -9,9 +9,11 @@ import torch
 
 from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.body_model.motion import Motion
+from selfmocap.pipeline.postprocessing.foot_contact import FOOT_POINTS, find_contacts, rest_heights
 from selfmocap.pipeline.postprocessing.ground import level_rotation
-from selfmocap.pipeline.postprocessing.rebuild import keypoint_body
-from selfmocap.pipeline.shared_floor import FloorPerson, shared_floor_statures, solve_statures
+from selfmocap.pipeline.postprocessing.postprocess import postprocess
+from selfmocap.pipeline.postprocessing.rebuild import keypoint_body, keypoints_world
+from selfmocap.pipeline.shared_floor import FloorPerson, SharedFloor, solve_shared_floor, solve_statures
 from selfmocap.tracking.observations import Observations
 from tests.helpers.walking import LEVEL, pitched_camera, walking_motion
 
@@ -93,12 +95,23 @@ def test_the_floor_is_measured_from_motions(body: Body, pitch_deg: float) -> Non
     people = [as_estimated(walk, small, scale) for scale in (1.0, 0.6)]
     seen = [visible(motion) for motion in people]
     R_level_world = level_rotation(people, body)
-    adult, child = shared_floor_statures(people, body, R_level_world, seen, [None, None])
+    floor = solve_shared_floor(people, body, R_level_world, seen, [None, None])
+    adult, child = floor.statures
     assert adult is not None and child is not None
     assert child / adult == pytest.approx(0.6, abs=0.06)
     hidden = replace(seen[1], keypoint_confidence=torch.zeros(len(walk), 23))
-    assert shared_floor_statures(people, body, R_level_world, [seen[0], hidden], [None, None]) == [None, None]
-    assert shared_floor_statures(people, body, R_level_world, [seen[0], hidden], [None, 1.2]) == [None, 1.2]
+    for known in (None, 1.2):
+        one = solve_shared_floor(people, body, R_level_world, [seen[0], hidden], [None, known])
+        assert one == SharedFloor([None, known], None)
+    processed = [
+        postprocess(motion, body, metres, R_level_world=R_level_world, camera_height=floor.camera_height)
+        for motion, metres in zip(people, floor.statures, strict=True)
+    ]
+    heights = [float(motion.camera.p_world_cam[1]) for motion in processed]
+    assert heights == pytest.approx([floor.camera_height] * 2, abs=1e-4)
+    for motion in processed:
+        soles = keypoints_world(motion, FOOT_POINTS)[..., 1] - rest_heights(body, motion.parameters.betas)
+        assert float(soles[find_contacts(motion)].abs().median()) < 0.01
 
 
 def visible(motion: Motion) -> Observations:

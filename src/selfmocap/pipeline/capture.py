@@ -52,7 +52,7 @@ from selfmocap.pipeline.postprocessing.confidence import joint_confidence
 from selfmocap.pipeline.postprocessing.ground import level_rotation
 from selfmocap.pipeline.postprocessing.postprocess import POSTPROCESS_VERSION, postprocess
 from selfmocap.pipeline.samples import CapturedPerson, load_people
-from selfmocap.pipeline.shared_floor import shared_floor_statures
+from selfmocap.pipeline.shared_floor import SharedFloor, solve_shared_floor
 from selfmocap.pipeline.solve import (
     PersonChoice,
     Solver,
@@ -280,11 +280,14 @@ def _level(job: CaptureRun, camera: ShotCamera, estimates: list[StageRecord]) ->
     def compute() -> StageOutput:
         motions = [load_motion(job, person, "after") for person in people]
         R_level_world = level_rotation(motions, default_body())
-        seen, statures = [person.observations for person in people], known
+        seen, floor = [person.observations for person in people], SharedFloor(known, None)
         if camera.is_static:
-            statures = shared_floor_statures(motions, default_body(), R_level_world, seen, known)
-        by_number = {str(person.number): metres for person, metres in zip(people, statures, strict=True)}
-        return {"R_level_world": R_level_world.tolist(), "statures": by_number}, []
+            floor = solve_shared_floor(motions, default_body(), R_level_world, seen, known)
+        by_number = {
+            str(person.number): metres for person, metres in zip(people, floor.statures, strict=True)
+        }
+        level = {"R_level_world": R_level_world.tolist(), "statures": by_number}
+        return level | {"camera_height": floor.camera_height}, []
 
     needs = {"version": __version__, "height": known, "procedure": POSTPROCESS_VERSION}
     after = [*(estimates[person.number - 1] for person in people), *camera.stages]
@@ -307,12 +310,14 @@ def _postprocess(
         confidence = joint_confidence(person.observations, motion.frame_index)
         R_level_world = None if level is None else torch.tensor(level.result["R_level_world"])
         number, seen, settings = person.number, person.observations, job.config.postprocess
-        metres = job.config.stature_of(number) if level is None else level.result["statures"][str(number)]
-        in_world = level is not None
+        known = job.config.stature_of(number)
+        metres = known if level is None else level.result["statures"][str(number)]
+        camera_height = None if level is None or known else level.result["camera_height"]
+        in_world, body = level is not None, default_body()
         motion = postprocess(
-            motion, default_body(), metres, confidence, in_world, R_level_world, seen, settings
+            motion, body, metres, confidence, in_world, R_level_world, seen, settings, camera_height
         )
-        motion = fit_hands(motion, default_body(), seen)
+        motion = fit_hands(motion, body, seen)
         replace(motion, provenance=_provenance(job, choice) | motion.provenance).save(path)
         return {}, [path]
 

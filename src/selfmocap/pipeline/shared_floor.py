@@ -69,15 +69,24 @@ class FloorPerson:
     """Metres, as the user says."""
 
 
-def shared_floor_statures(
+@dataclass(frozen=True)
+class SharedFloor:
+    """What the people of one shot have in common, metres."""
+
+    statures: list[float | None]
+    """Of each person; None where the floor does not determine it, so that their own estimate stays."""
+    camera_height: float | None
+    """Height of the camera above the floor; None where fewer than two people are seen on it."""
+
+
+def solve_shared_floor(
     motions: Sequence[Motion],
     body: Body,
     R_level_world: Float[Tensor, "3 3"],
     observations: Sequence[Observations],
     known: Sequence[float | None],
-) -> list[float | None]:
-    """Estimate the statures of the people of one shot by their common floor, metres; None for those whom it does not
-    determine, whose own estimate stays.
+) -> SharedFloor:
+    """Estimate the statures of the people of one shot by their common floor, and the height of the camera above it.
 
     The world of the motions is turned by `R_level_world` into one whose y is up. `known` are the statures that the user
     gives, metres; they scale the others."""
@@ -85,9 +94,25 @@ def shared_floor_statures(
         floor_person(motion, body, R_level_world, _feet_visible(seen, motion), stature_known)
         for motion, seen, stature_known in zip(motions, observations, known, strict=True)
     ]
-    solved = iter(solve_statures([person for person in people if person is not None]))
-    statures = [None if person is None else next(solved) for person in people]
-    return [given or found for given, found in zip(known, statures, strict=True)]
+    on_floor = [person for person in people if person is not None]
+    solved = solve_statures(on_floor)
+    rest = iter(solved)
+    statures = [None if person is None else next(rest) for person in people]
+    statures = [given or found for given, found in zip(known, statures, strict=True)]
+    return SharedFloor(statures, _common_camera_height(on_floor, solved))
+
+
+def _common_camera_height(people: Sequence[FloorPerson], statures: Sequence[float | None]) -> float | None:
+    """Average the heights of the camera above the floor under people of these statures; only people whose stature the
+    user gives count, if there are any."""
+    if len(people) < 2:
+        return None
+    heights = [
+        person.drop * (metres or person.stature) / person.stature
+        for person, metres in zip(people, statures, strict=True)
+    ]
+    certain = [height for height, person in zip(heights, people, strict=True) if person.known_stature]
+    return float(np.median(certain or heights))
 
 
 def _feet_visible(observations: Observations, motion: Motion) -> Bool[Tensor, " time"]:

@@ -23,12 +23,12 @@ from selfmocap.pipeline.postprocessing.gaps import fill_gaps
 from selfmocap.pipeline.postprocessing.ground import level_motion, place_on_ground
 from selfmocap.pipeline.postprocessing.joint_angles import pop_metrics
 from selfmocap.pipeline.postprocessing.rebuild import keypoint_body
-from selfmocap.pipeline.postprocessing.scale import scale_to_stature
+from selfmocap.pipeline.postprocessing.scale import scale_to_camera_height, scale_to_stature
 from selfmocap.pipeline.postprocessing.smoothing import smooth
 from selfmocap.pipeline.postprocessing.smoothness_metrics import foot_slide_mm, jitter, smoothness_metrics
 from selfmocap.tracking.observations import Observations
 
-POSTPROCESS_VERSION = 3
+POSTPROCESS_VERSION = 4
 """Raised when the same settings give another motion."""
 _SMOOTHING_STRENGTHS = (1.0, 0.75, 0.5, 0.25)
 _SOLE_STRENGTHS = (1.0, 0.5)
@@ -47,13 +47,15 @@ def postprocess(
     R_level_world: Float[Tensor, "3 3"] | None = None,
     observations: Observations | None = None,
     config: PostprocessConfig | None = None,
+    camera_height: float | None = None,
 ) -> Motion:
     """Scale the motion to a stature (metres) if one is given, fill short gaps, and smooth. With `in_world`, the camera
     is static or its path is known: also turn the world's y up, move the ground to y = 0, and lock feet to it.
 
     `joint_confidence` in [0, 1] weights the smoothing; by default each frame's confidence serves for all joints.
     `R_level_world` is the `ground.level_rotation` of all people in the video, by default that of this motion alone.
-    `observations` are what each stage is checked against; without them, by smoothness alone.
+    `observations` are what each stage is checked against; without them, by smoothness alone. `camera_height` is the
+    height of a static camera above the floor of all people, metres; a motion that nearly gives it is scaled to it.
     `provenance["postprocessing"]` has the measures before and after, and the strength of each stage that was kept.
 
     Raises ValueError for a stature out of range, a body that is not the motion's, or a body without COCO-23
@@ -64,7 +66,14 @@ def postprocess(
     confidence = _spread_confidence(joint_confidence, motion, filled)
     processed, strengths = filled, {}
     for stage in postprocess_stages(
-        filled, body, confidence, in_world, R_level_world, observations, config or PostprocessConfig()
+        filled,
+        body,
+        confidence,
+        in_world,
+        R_level_world,
+        observations,
+        config or PostprocessConfig(),
+        camera_height,
     ):
         processed = stage.motion
         strengths |= {} if stage.strength is None else {stage.name: stage.strength}
@@ -96,6 +105,7 @@ def postprocess_stages(
     R_level_world: Float[Tensor, "3 3"] | None,
     observations: Observations | None,
     config: PostprocessConfig,
+    camera_height: float | None = None,
 ) -> Iterator[Stage]:
     """Yield the motion after each stage that follows the filling of gaps. The arguments are those of `postprocess`."""
     small, reference = keypoint_body(body), MotionMeasures.of(filled, observations)
@@ -119,6 +129,9 @@ def postprocess_stages(
     strength, motion = first_accepted(soles, no_worse, level)
     yield Stage("soles", motion, strength)
     motion = place_on_ground(motion, small, heights)
+    if camera_height is not None:
+        motion = scale_to_camera_height(motion, body, camera_height)
+        heights = rest_heights(body, motion.parameters.betas)
     yield Stage("ground", motion)
     in_flight = correct_flight_depth(motion, small, find_contacts(motion), heights)
     strength, corrected = first_accepted([(1.0, in_flight)], no_worse, motion)

@@ -13,6 +13,8 @@ from selfmocap.pipeline.postprocessing.rebuild import keypoint_body, with_parame
 
 _REGULARISATION = 1e-4
 """m^2 per squared coefficient."""
+_MAX_HEIGHT_CHANGE = 0.03
+"""Relative change of a camera's height that is within the error of the floor under one person."""
 _ITERATIONS = 4
 """More than one: the highest and lowest vertex may change with the shape."""
 
@@ -39,6 +41,16 @@ def scale_to_stature(motion: Motion, body: Body, metres: float) -> Motion:
         camera.to_world(p_cam)[:, 0],
     )
     return with_parameters(motion, keypoint_body(body), parameters, camera=camera)
+
+
+def scale_to_camera_height(motion: Motion, body: Body, metres: float) -> Motion:
+    """Scale the motion so that a static camera is at a height above the ground, y = 0. A motion that would change by
+    more than `_MAX_HEIGHT_CHANGE` is returned as it is: the person may stand on a step."""
+    ratio = metres / float(motion.camera.p_world_cam[1])
+    target = ratio * float(stature(body, motion.parameters.betas))
+    if abs(ratio - 1) > _MAX_HEIGHT_CHANGE or not MIN_STATURE <= target <= MAX_STATURE:
+        return motion
+    return scale_to_stature(motion, body, target)
 
 
 def betas_for_stature(body: Body, betas: Float[Tensor, " betas"], metres: float) -> Float[Tensor, " betas"]:
