@@ -13,7 +13,7 @@ import tempfile
 import time
 import traceback
 import warnings
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -165,7 +165,7 @@ def media_targets() -> list[Target]:
     images = [np.kron(random.integers(0, 256, (3, 4, 3)), np.ones((16, 16, 1))).astype(np.uint8)] * 5
 
     def frames(path: Path) -> object:
-        return list(open_video(path).frames())
+        return deque(open_video(path).frames(), maxlen=0)
 
     def video(suffix: str, codec: str) -> bytes:
         return _bytes_of(f"a.{suffix}", lambda p: write_video(p, images, codec=codec))

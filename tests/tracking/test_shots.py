@@ -114,7 +114,7 @@ def test_people_of_other_shots_are_guessed_by_appearance_if_it_is_clear() -> Non
 CLIPS = {
     "clips/ibm_baseball.mp4": [0],
     "clips/sam2_bedroom.mp4": [0],
-    "clips/torchcodec_nasa.mp4": [0, 138, 202],
+    "clips/torchcodec_nasa.mp4": [0, 139, 202],
     "troubles/cuts/three_shots.mp4": [0, 45, 90],
     "troubles/crossing/unlike.mp4": [0],
 }

@@ -149,8 +149,8 @@ def _rate_warnings(clock: Clock) -> list[str]:
     if clock.fps >= _MIN_FPS or len(clock.times) < 2:
         return []
     return [
-        f"{clock.fps:.2g} frames a second are too few to follow a motion, which takes {_MIN_FPS:g}: if the video's times are "
-        "wrong, give the true rate by --input-fps"
+        f"{clock.fps:.2g} frames a second are too few to follow a motion; expected {_MIN_FPS:g}. If its times "
+        "are wrong, give the true rate by --input-fps"
     ]
 
 
