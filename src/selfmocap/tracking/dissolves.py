@@ -4,8 +4,9 @@ Every frame of a dissolve is a mixture of the frames before and after it, and th
 a pan, whose frames are no mixture, nor a cut, whose weights change at once, is a dissolve.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from jaxtyping import Float32
@@ -89,15 +90,16 @@ def _rms(values: np.ndarray) -> "np.ndarray | np.floating":
     return np.sqrt((values**2).mean(-1))
 
 
-def distinct_middles(windows: Iterable[Dissolve]) -> list[int]:
-    """Return the middle of each dissolve, from all its windows in the order of their last frames.
+def distinct_dissolves(windows: Iterable[Dissolve]) -> Iterator[Dissolve]:
+    """Yield one window of each dissolve, from all its windows in the order of their last frames.
 
     Of windows that overlap, that of the greatest contrast counts: it begins and ends with the pure scenes. A change
     within one scene, such as that of the light, is no dissolve."""
-    chosen: list[Dissolve] = []
-    for window in windows:
-        if not chosen or window.first_frame > chosen[-1].last_frame:
-            chosen.append(window)
-        elif window.contrast > chosen[-1].contrast:
-            chosen[-1] = window
-    return [window.middle for window in chosen if show_different_scenes(*window.scenes)]
+    best: Dissolve | None = None
+    for window in chain(windows, [None]):
+        if best is not None and window is not None and window.first_frame <= best.last_frame:
+            best = max(best, window, key=lambda one: one.contrast)
+            continue
+        if best is not None and show_different_scenes(*best.scenes):
+            yield best
+        best = window

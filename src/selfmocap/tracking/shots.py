@@ -15,7 +15,7 @@ from selfmocap.tracking.dissolves import (
     Dissolve,
     SmallImage,
     dissolve_in,
-    distinct_middles,
+    distinct_dissolves,
     small_image,
     window_lengths,
 )
@@ -46,19 +46,27 @@ def shot_starts(thumbnails: Iterable[GreyImage], fps: float) -> list[int]:
     lengths = window_lengths(fps)
     recent: deque[GreyImage | None] = deque([None] * (2 * reach), maxlen=2 * reach)
     window: deque[tuple[GreyImage, SmallImage]] = deque(maxlen=lengths[-1] + 1)
-    cuts, dissolves = [0], []
-    for frame, thumbnail in enumerate(chain(thumbnails, [None] * (reach - 1))):
-        recent.append(thumbnail)
-        images = list(recent)
-        before = [image for image in reversed(images[:reach]) if image is not None]
-        after = [image for image in images[reach:] if image is not None]
-        if before and after and _is_cut(before, after):
-            cuts.append(frame + 1 - reach)
-        if thumbnail is not None:
-            window.append((thumbnail, small_image(thumbnail)))
-            dissolves += _dissolves_at(list(window), lengths, frame)
-    gradual = [one for one in dissolves if not any(one.first_frame < cut <= one.last_frame for cut in cuts)]
-    return sorted([*cuts, *distinct_middles(gradual)])
+    cuts = [0]
+
+    def gradual_changes() -> Iterator[Dissolve]:
+        """Yield the windows that look like dissolves, and find the cuts on the way."""
+        for frame, thumbnail in enumerate(chain(thumbnails, [None] * (reach - 1))):
+            recent.append(thumbnail)
+            images = list(recent)
+            before = [image for image in reversed(images[:reach]) if image is not None]
+            after = [image for image in images[reach:] if image is not None]
+            if before and after and _is_cut(before, after):
+                cuts.append(frame + 1 - reach)
+            if thumbnail is not None:
+                window.append((thumbnail, small_image(thumbnail)))
+                found = _dissolves_at(list(window), lengths, frame)
+                yield from (one for one in found if one.first_frame >= cuts[-1])
+
+    dissolves = list(distinct_dissolves(gradual_changes()))
+    middles = [
+        one.middle for one in dissolves if not any(one.first_frame < c <= one.last_frame for c in cuts)
+    ]
+    return sorted([*cuts, *middles])
 
 
 def _dissolves_at(
