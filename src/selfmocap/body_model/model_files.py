@@ -129,8 +129,9 @@ def _read_default(path: Path) -> BodyData:
 
 def _from_smpl(path: Path, arrays: dict[str, np.ndarray]) -> BodyData:
     v_template = arrays["v_template"].astype(np.float32)
-    vertices = len(v_template)
-    joints = arrays["J_regressor"].shape[0]
+    vertices, joints = (
+        arrays[name].shape[0] if arrays[name].ndim else 0 for name in ("v_template", "J_regressor")
+    )
     columns = _reduction(path, arrays["kintree_table"], joints)
     check_shapes(
         path,

@@ -166,6 +166,7 @@ def _pickled_member(path: Path, name: str) -> object:
         zipfile.BadZipFile,
         zlib.error,
         KeyError,
+        UnicodeDecodeError,
         EOFError,
         OSError,
         NotImplementedError,

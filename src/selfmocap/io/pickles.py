@@ -4,6 +4,7 @@ import contextlib
 import pickle
 import re
 import struct
+import tokenize
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -134,7 +135,7 @@ def refusing_other_objects(path: Path, expected: str) -> Iterator[None]:
         yield
     except (
         pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError,
-        MemoryError, OverflowError, UnicodeDecodeError, RecursionError, struct.error,
+        MemoryError, OverflowError, RecursionError, SyntaxError, struct.error, tokenize.TokenError,
     ) as error:  # fmt: skip
         raise ValueError(
             f"{path}: expected {expected} only, found {error or type(error).__name__}; it is refused "

@@ -41,6 +41,8 @@ def open_image(path: Path) -> Iterator[Any]:
         raise InputError(
             f"{path}: expected an image of at most {MAX_PIXELS} pixels, found a larger one; scale it down"
         ) from None
+    except RuntimeError as error:  # The decoder of AVIF.
+        raise InputError(f"{path}: {_damaged(error)}") from None
     with image:
         if image.width * image.height > MAX_PIXELS:
             raise InputError(f"{path}: {too_large(image.width, image.height)}")
@@ -128,10 +130,12 @@ def read_image(path: Path) -> UInt8[np.ndarray, "height width 3"]:
             return _rgb(path, ImageOps.exif_transpose(image))
     except InputError:
         raise
-    except (OSError, SyntaxError, ValueError, TypeError) as error:
-        raise InputError(
-            f"{path}: expected an image, found damaged data ({' '.join(str(error).split())}); save it again"
-        ) from None
+    except (OSError, RuntimeError, SyntaxError, ValueError, TypeError) as error:
+        raise InputError(f"{path}: {_damaged(error)}") from None
+
+
+def _damaged(error: Exception) -> str:
+    return f"expected an image, found damaged data ({' '.join(str(error).split())}); save it again"
 
 
 def _rgb(path: Path, image: Any) -> UInt8[np.ndarray, "height width 3"]:

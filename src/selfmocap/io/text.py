@@ -60,10 +60,10 @@ def parse_number_table(
         raise ValueError(
             f"{path}: no frames after line {first_line - 1}; the recording is truncated: export it again"
         )
+    # loadtxt allocates `max_rows` rows before it reads them.
+    rows = min(text.count("\n") + 1, MAX_RECORDING_FRAMES)
     try:
-        table = np.loadtxt(
-            io.StringIO(text), delimiter=delimiter, ndmin=2, comments=None, max_rows=MAX_RECORDING_FRAMES
-        )
+        table = np.loadtxt(io.StringIO(text), delimiter=delimiter, ndmin=2, comments=None, max_rows=rows)
     except ValueError as error:
         raise ValueError(
             f"{path}: the rows of numbers from line {first_line} on are damaged ({error}); export it again"
