@@ -6,15 +6,17 @@ import logging
 import shutil
 import time
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from selfmocap.app.names import safe_name, title_of, unused_id
 from selfmocap.app.settings import capture_config
+from selfmocap.app.stages import REFERENCE_SECONDS, TRACKING, StageProgress, seconds_left, stage_seconds
 from selfmocap.app.strings import text
 from selfmocap.app.tasks import TaskError, run_task
 from selfmocap.io.files import read_json_object, write_json
+from selfmocap.pipeline.config import CaptureConfig
 
 _log = logging.getLogger(__name__)
 MAX_CAPTURES = 200
@@ -23,19 +25,6 @@ RESULT, EXPORTS, CHARACTERS = "result", "exports", "characters"
 """Folders in that of a capture."""
 
 State = Literal["new", "queued", "running", "done", "failed", "cancelled"]
-
-
-@dataclass(frozen=True)
-class StageProgress:
-    """The progress of one stage."""
-
-    name: str
-    done: int
-    total: int
-    """0 if it is unknown."""
-    began: float
-    """Time of the first report, s."""
-    seconds_left: float | None = None
 
 
 @dataclass
@@ -58,8 +47,14 @@ class QueuedCapture:
     error: str = ""
     elapsed: float = 0.0
     """Duration of the last run, s."""
+    frames: int = 0
+    """Frames of the video that are read; 0 before a run."""
+    stage_seconds: dict[str, float] = field(default_factory=dict)
+    """Seconds of each stage, if the first run finished; the later ones repeat some stages only."""
     stages: dict[str, StageProgress] = field(default_factory=dict)
     """Of the current run; not recorded."""
+    began: float = 0.0
+    """Time at which the current run began, s of the monotonic clock; not recorded."""
 
 
 class CaptureQueue:
@@ -169,28 +164,35 @@ class CaptureQueue:
             self.running.pop(job_id, None)  # A task that never began.
 
     async def _run(self, job: QueuedCapture) -> None:
-        job.state, job.stages, began = "running", {}, time.monotonic()
+        job.state, job.stages, job.began = "running", {}, time.monotonic()
         self._record(job)
         self.announce()
 
         def progress(stage: str, done: int, total: int) -> None:
-            job.stages[stage] = _stage(job.stages.get(stage), stage, done, total)
+            known = job.stages.get(stage)
+            began = known.began if known else time.monotonic() - job.began
+            job.stages[stage] = StageProgress(stage, done, total, began)
+            if stage == TRACKING:
+                job.frames = max(done, total)
             self.announce()
 
-        video, out = str(self.folder / job.video), str(self.place(job.id, RESULT))
+        video, out = str(self.folder / job.video), self.place(job.id, RESULT)
+        is_first = not out.exists()
         try:
-            await run_task("capture", progress, video=video, out=out, settings=job.settings)
+            await run_task("capture", progress, video=video, out=str(out), settings=job.settings)
             job.state = "done"
+            if is_first:
+                job.stage_seconds = stage_seconds([*job.stages.values()], time.monotonic() - job.began)
         except (TaskError, OSError) as error:
             job.state, job.error = "failed", str(error)
         finally:
             self.running.pop(job.id, None)
-            job.elapsed = round(time.monotonic() - began, 2)
+            job.elapsed = round(time.monotonic() - job.began, 2)
         self._record(job)
         self.fill()
 
     def _record(self, job: QueuedCapture) -> None:
-        record = {name: value for name, value in asdict(job).items() if name != "stages"}
+        record = {name: value for name, value in asdict(job).items() if name not in ("stages", "began")}
         write_json(self.place(job.id, RECORD), record, indent=1)
 
     # ---- watching ---------------------------------------------------------------------------------------------
@@ -218,7 +220,19 @@ class CaptureQueue:
     def rows(self) -> Iterator[dict[str, Any]]:
         """Give what the page shows of each capture, the latest first."""
         for job in reversed(self.jobs.values()):
-            yield asdict(job) | {"stages": [asdict(stage) for stage in job.stages.values()]}
+            stages = [asdict(stage) for stage in job.stages.values()]
+            left = self._seconds_left(job) if job.state == "running" else None
+            yield asdict(job) | {"stages": stages, "seconds_left": left}
+
+    def _seconds_left(self, job: QueuedCapture) -> float | None:
+        """Return the seconds left for all stages of a running capture, by the latest finished one of its quality."""
+        quality = job.settings.get("quality", CaptureConfig.quality)
+        a_frame = REFERENCE_SECONDS[quality]
+        for one in self.jobs.values():
+            if one.stage_seconds and one.frames and one.settings.get("quality", CaptureConfig.quality) == quality:
+                a_frame = {name: seconds / one.frames for name, seconds in one.stage_seconds.items()}
+        expected = {name: seconds * job.frames for name, seconds in a_frame.items()}
+        return seconds_left([*job.stages.values()], time.monotonic() - job.began, expected)
 
 
 def result_files(place: Path) -> dict[str, Path]:
@@ -235,15 +249,6 @@ def result_files(place: Path) -> dict[str, Path]:
             ):
                 found[name.as_posix()] = path
     return found
-
-
-def _stage(before: StageProgress | None, name: str, done: int, total: int) -> StageProgress:
-    now = time.time()
-    if before is None:
-        return StageProgress(name, done, total, now)
-    rate = done / (now - before.began) if now > before.began else 0.0
-    left = round((total - done) / rate, 1) if rate and total else None
-    return replace(before, done=done, total=total, seconds_left=left)
 
 
 def _read_job(folder: Path) -> QueuedCapture | None:

@@ -1,6 +1,6 @@
 // One capture: its settings before it starts, its stages while it runs, and its end.
 
-import { ask, duration, make, text } from "./dom.js";
+import { ask, duration, make, text, timeLeft } from "./dom.js";
 import { showResult } from "./result.js";
 
 const LENSES = ["fov", "lens_mm", "focal"];
@@ -9,6 +9,7 @@ const LENSES = ["fov", "lens_mm", "focal"];
 export function showCapture(host, job, state, anew) {
   if (!anew) {
     drawStages(host.querySelector(".stages"), job);
+    host.querySelector(".left").textContent = timeLeft(job);
     return;
   }
   const remove = make("button", { class: "remove", onclick: () => confirmRemoval(job) }, text("remove"));
@@ -141,16 +142,16 @@ function drawWaiting(host, job) {
 function drawRunning(host, job) {
   const stages = make("ol", { class: "stages" });
   drawStages(stages, job);
-  host.append(make("img", { class: "still", src: `api/captures/${job.id}/first`, alt: text("first_frame", { title: job.title }) }), stages, cancelButton(job));
+  host.append(make("img", { class: "still", src: `api/captures/${job.id}/first`, alt: text("first_frame", { title: job.title }) }),
+    make("p", { class: "left" }, timeLeft(job)), stages, cancelButton(job));
 }
 
 function drawStages(list, job) {
   list.replaceChildren(...job.stages.map((stage, n) => {
     const isLast = n === job.stages.length - 1;
-    const left = isLast && stage.seconds_left ? text("seconds_left", { seconds: duration(stage.seconds_left) }) : "";
     const count = stage.total ? `${stage.done} / ${stage.total}` : String(stage.done);
     const bar = make("progress", { max: stage.total || 1, value: stage.total ? stage.done : undefined, "aria-label": stage.name });
-    return make("li", { "aria-current": isLast ? "step" : undefined }, make("span", { class: "name" }, stage.name), bar, make("span", { class: "hint" }, `${count} ${left}`));
+    return make("li", { "aria-current": isLast ? "step" : undefined }, make("span", { class: "name" }, stage.name), bar, make("span", { class: "hint" }, count));
   }));
 }
 

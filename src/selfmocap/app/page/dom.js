@@ -72,6 +72,12 @@ export function upload(path, file, progress, began = () => {}) {
 export const duration = (seconds) =>
   seconds < 90 ? `${Math.round(seconds)} s` : seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
 
+/** Say how long a running capture still takes; nothing before it can be estimated. */
+export const timeLeft = ({ seconds_left: left }) => {
+  if (left === null) return "";
+  return left < 60 ? text("left_seconds") : left < 5400 ? text("left_minutes", { minutes: Math.round(left / 60) }) : text("left_hours", { hours: (left / 3600).toFixed(1) });
+};
+
 export const fileUrl = (id, name) => `api/captures/${id}/files/${name.split("/").map(encodeURIComponent).join("/")}`;
 
 /** Let files be dropped on an element. */
