@@ -229,7 +229,11 @@ class CaptureQueue:
         quality = job.settings.get("quality", CaptureConfig.quality)
         a_frame = REFERENCE_SECONDS[quality]
         for one in self.jobs.values():
-            if one.stage_seconds and one.frames and one.settings.get("quality", CaptureConfig.quality) == quality:
+            if (
+                one.stage_seconds
+                and one.frames
+                and one.settings.get("quality", CaptureConfig.quality) == quality
+            ):
                 a_frame = {name: seconds / one.frames for name, seconds in one.stage_seconds.items()}
         expected = {name: seconds * job.frames for name, seconds in a_frame.items()}
         return seconds_left([*job.stages.values()], time.monotonic() - job.began, expected)

@@ -32,9 +32,7 @@ class StageProgress:
 def stage_seconds(stages: Sequence[StageProgress], elapsed: float) -> dict[str, float]:
     """Return the seconds of each stage: until the next one begins, the first from the start and the last to the end."""
     bounds = [0.0, *(stage.began for stage in stages[1:]), elapsed]
-    return {
-        stage.name: end - start for stage, start, end in zip(stages, bounds, bounds[1:], strict=False)
-    }
+    return {stage.name: end - start for stage, start, end in zip(stages, bounds, bounds[1:], strict=False)}
 
 
 def seconds_left(
@@ -53,9 +51,6 @@ def seconds_left(
     expected, part = earlier.get(present.name, 0.0), present.fraction
     prior = _PACE_WEIGHT * sum(earlier.values())
     pace = (elapsed + prior) / (over + part * expected + prior)
-    own = elapsed - (present.began if len(stages) > 1 else 0.0)
-    if present.total:
-        left = (1 - part) * (own + (1 - part) * pace * expected)
-    else:
-        left = max(pace * expected - own, 0.0)
+    own, whole = elapsed - (present.began if len(stages) > 1 else 0.0), pace * expected
+    left = (1 - part) * (own + (1 - part) * whole) if present.total else max(whole - own, 0.0)
     return left + pace * later

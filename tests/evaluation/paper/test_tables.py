@@ -32,7 +32,7 @@ from selfmocap.evaluation.paper.figure3 import loss_combinations, reproduce_figu
 from selfmocap.evaluation.paper.report import PUBLISHED_TUNG2017
 from selfmocap.evaluation.paper.rows import ROWS, Experiment, Row, RowConfig, RowResult, RowResults
 from selfmocap.evaluation.paper.scores import regressions, score_bodies, wrong_depth_signs
-from selfmocap.evaluation.paper.tables import clips_folder, reproduce_table
+from selfmocap.evaluation.paper.tables import TableRun, clips_folder, reproduce_table
 from selfmocap.evaluation.paper.transfer import reproduce_transfer
 from selfmocap.geometry.camera import Camera, project, to_crop
 from selfmocap.io.progress import ProgressCallback, no_progress
@@ -202,7 +202,7 @@ def test_regressions_and_the_heldout_check_by_hand() -> None:
 
 @pytest.fixture(scope="module")
 def table1(out: Path, weights: Path, clips: list[BenchmarkClip]) -> dict:
-    return reproduce_table("table1", out, TEST_SET, weights, no_progress, QUICK)
+    return reproduce_table(TableRun("table1", out, TEST_SET, weights, no_progress, QUICK))
 
 
 def test_table1_has_every_row_with_every_score(out: Path, table1: dict, weights: Path) -> None:
@@ -253,7 +253,7 @@ def test_finished_rows_are_kept_until_their_settings_change(
     shutil.copytree(out, copy)
 
     def run(config: RowConfig) -> dict:
-        return reproduce_table("table1", copy, TEST_SET, weights, no_progress, config)
+        return reproduce_table(TableRun("table1", copy, TEST_SET, weights, no_progress, config))
 
     assert not computed_rows(monkeypatch, lambda: run(QUICK))
     assert json.loads((copy / "table1.json").read_text()) == table1
@@ -281,14 +281,14 @@ def test_results_of_a_former_version_are_computed_again(
     (tmp_path / "table1.json").write_text(json.dumps({"rows": {"pretrained": row}, "no_harm": {}}))
     (tmp_path / "answers").mkdir()
     (tmp_path / "answers" / "table1-pretrained.npz").write_bytes(b"former")
-    result = reproduce_table("table1", tmp_path, TEST_SET, weights, no_progress, QUICK)
+    result = reproduce_table(TableRun("table1", tmp_path, TEST_SET, weights, no_progress, QUICK))
     assert "computed by another version" in caplog.text
     assert result["version"] == 2 and result.keys() == table1.keys()
     for name, scores in result["rows"].items():
         assert scores["clips_mpjpe_mm"] == table1["rows"][name]["clips_mpjpe_mm"]
     with pytest.raises(ValueError, match="holds files made with"):
         (tmp_path / clips.name / "clips.json").write_text(json.dumps(former | {"test_set": {}}))
-        reproduce_table("table1", tmp_path, TEST_SET, weights, no_progress, QUICK)
+        reproduce_table(TableRun("table1", tmp_path, TEST_SET, weights, no_progress, QUICK))
 
 
 def test_the_truth_has_no_error(clips: list[BenchmarkClip], body: Body, weights: Path) -> None:

@@ -14,7 +14,7 @@ from selfmocap.datasets.labelled.human36m import human36m_clips
 from selfmocap.datasets.labelled.surreal import listed_files, surreal_clip, surreal_files
 from selfmocap.datasets.surreal import SURREAL_GENDERS, read_surreal
 from selfmocap.evaluation.paper.clips import BenchmarkClip
-from selfmocap.evaluation.paper.config import BenchmarkConfig, OwnDataConfig
+from selfmocap.evaluation.paper.config import OwnDataConfig
 from selfmocap.evaluation.paper.data_report import data_table_markdown
 from selfmocap.evaluation.paper.protocols import (
     ClipErrors,
@@ -23,49 +23,43 @@ from selfmocap.evaluation.paper.protocols import (
     mean_over_frames,
     smpl_surface_errors,
 )
-from selfmocap.evaluation.paper.record import write_text
-from selfmocap.evaluation.paper.report import draw_table
 from selfmocap.evaluation.paper.rows import ROWS, Experiment, RowConfig
-from selfmocap.evaluation.paper.tables import TableClips, compute_table
+from selfmocap.evaluation.paper.tables import TableClips, TableRun, compute_table
 from selfmocap.evaluation.scores import FrameErrors
-from selfmocap.io.progress import ProgressCallback
 
 _ROWS_WITHOUT_TRUE_BODIES = tuple(row for row in ROWS if "_R" not in row)
 _SURREAL_PROTOCOL = "SURREAL, true keypoints and masks"
 _HUMAN36M_PROTOCOL = "Human3.6M, S9 and S11, camera 60457274 at 25 frames a second, true keypoints"
 
 
-def reproduce_table1_on_surreal(
-    out: Path,
-    benchmark: BenchmarkConfig,
-    data: OwnDataConfig,
-    weights: Path | None,
-    progress: ProgressCallback,
-    config: RowConfig | None = None,
-) -> dict[str, Any]:
-    """Compute table 1 on clips of SURREAL's test split, and write it as JSON, Markdown and a picture.
+def reproduce_table_on_data(run: TableRun, data: OwnDataConfig) -> dict[str, Any]:
+    """Compute table 1 on clips of SURREAL's test split, or table 2 on Human3.6M; write it as JSON, Markdown and
+    a picture."""
+    body = Body.load()
+    read = _surreal_table if run.name == "table1" else _human36m_table
+    return compute_table(run, read(run, data, body), body)
 
-    Joints are compared with the file's; surfaces, converted to SMPL, with the user's SMPL model."""
+
+def _surreal_table(run: TableRun, data: OwnDataConfig, body: Body) -> TableClips:
+    """Read SURREAL. Joints are compared with the file's; surfaces, converted to SMPL, with the user's SMPL model."""
     assert data.surreal is not None
-    body, models = Body.load(), _models(data.smpl_model)
-    files = surreal_files(data.surreal, "test")
+    models, files = _models(data.smpl_model), surreal_files(data.surreal, "test")
     chosen = (
         listed_files(files, data.surreal_list)
         if data.surreal_list
-        else [files[index] for index in spread(len(files), benchmark.num_clips)]
+        else [files[index] for index in spread(len(files), run.benchmark.num_clips)]
     )
     clips = []
     for number, path in enumerate(chosen):
-        progress("read SURREAL", number, len(chosen))
-        clips.append(_surreal_clip(path, body, benchmark.num_frames, data.surreal_list is not None))
-    progress("read SURREAL", len(chosen), len(chosen))
+        run.progress("read SURREAL", number, len(chosen))
+        clips.append(_surreal_clip(path, body, run.benchmark.num_frames, data.surreal_list is not None))
+    run.progress("read SURREAL", len(chosen), len(chosen))
 
     def errors(bodies: BodyParameters, clip: LabelledClip) -> FrameErrors:
         found = joint_scores(estimated_points(body, bodies, clip.joint_set), clip)
         return found | (smpl_surface_errors(bodies, clip, body, models) if models else {})
 
-    table = _table(_SURREAL_PROTOCOL, clips, errors, config or RowConfig.exact(), tuple(ROWS), data)
-    return _compute("table1", out, benchmark, weights, progress, table, body)
+    return _table(_SURREAL_PROTOCOL, clips, errors, tuple(ROWS), data)
 
 
 def _surreal_clip(path: Path, body: Body, frames: int, middle_only: bool) -> LabelledClip:
@@ -86,23 +80,14 @@ def _models(smpl_model: Path | None) -> dict[str, Body]:
     return {gender: Body.load(find_model(smpl_model, gender, ("smpl",))) for gender in SURREAL_GENDERS}
 
 
-def reproduce_table2_on_human36m(
-    out: Path,
-    benchmark: BenchmarkConfig,
-    data: OwnDataConfig,
-    weights: Path | None,
-    progress: ProgressCallback,
-    config: RowConfig | None = None,
-) -> dict[str, Any]:
-    """Compute table 2 on clips of Human3.6M, and write it as JSON, Markdown and a picture.
-
-    The scores are over 17 joints, relative to the pelvis; those named `_14` over 14, relative to the middle of the
-    hips. Rows that start from a true rotation are left out: the set has no rotations."""
+def _human36m_table(run: TableRun, data: OwnDataConfig, body: Body) -> TableClips:
+    """Read Human3.6M. The scores are over 17 joints, relative to the pelvis; those named `_14` over 14, relative to the
+    middle of the hips. Rows that start from a true rotation are left out: the set has no rotations."""
     assert data.human36m is not None
-    body, clips = Body.load(), []
+    clips, benchmark = [], run.benchmark
     for clip in human36m_clips(data.human36m, benchmark.num_frames, benchmark.num_clips, flow=True):
         clips.append(clip)
-        progress("read Human3.6M", len(clips), benchmark.num_clips)
+        run.progress("read Human3.6M", len(clips), benchmark.num_clips)
 
     def errors(bodies: BodyParameters, clip: LabelledClip) -> FrameErrors:
         points = estimated_points(body, bodies, clip.joint_set)
@@ -111,16 +96,13 @@ def reproduce_table2_on_human36m(
             "mpjpe_14_mm": fewer["mpjpe_mm"], "pa_mpjpe_14_mm": fewer["pa_mpjpe_mm"],
         }  # fmt: skip
 
-    config = config or RowConfig.exact()
-    table = _table(_HUMAN36M_PROTOCOL, clips, errors, config, _ROWS_WITHOUT_TRUE_BODIES, data)
-    return _compute("table2", out, benchmark, weights, progress, table, body)
+    return _table(_HUMAN36M_PROTOCOL, clips, errors, _ROWS_WITHOUT_TRUE_BODIES, data)
 
 
 def _table(
     protocol: str,
     clips: Sequence[LabelledClip],
     errors: Callable[[BodyParameters, LabelledClip], FrameErrors],
-    config: RowConfig,
     rows: Sequence[str],
     data: OwnDataConfig,
 ) -> TableClips:
@@ -137,19 +119,4 @@ def _table(
 
     benchmark_clips = [BenchmarkClip(c.name, c.observations, c.camera, c.bodies, c.fps) for c in clips]
     options = [f"--{name.replace('_', '-')} {path.name}" for name, path in data.folders().items()]
-    return TableClips(protocol, benchmark_clips, score, config, rows, options)
-
-
-def _compute(
-    name: str,
-    out: Path,
-    benchmark: BenchmarkConfig,
-    weights: Path | None,
-    progress: ProgressCallback,
-    table: TableClips,
-    body: Body,
-) -> dict[str, Any]:
-    result = compute_table(name, out, benchmark, weights, progress, table, body)
-    write_text(out / f"{name}.md", data_table_markdown(name, result))
-    draw_table(out / f"{name}.png", name, result)
-    return result
+    return TableClips(protocol, benchmark_clips, score, RowConfig.exact(), data_table_markdown, rows, options)

@@ -11,13 +11,10 @@ from selfmocap.evaluation.paper.config import (
     PaperExperiment,
 )
 from selfmocap.evaluation.paper.data_hmmr import reproduce_hmmr_on_data
-from selfmocap.evaluation.paper.data_tables import (
-    reproduce_table1_on_surreal,
-    reproduce_table2_on_human36m,
-)
+from selfmocap.evaluation.paper.data_tables import reproduce_table_on_data
 from selfmocap.evaluation.paper.figure3 import reproduce_figure3
 from selfmocap.evaluation.paper.hmmr import reproduce_hmmr
-from selfmocap.evaluation.paper.tables import reproduce_table
+from selfmocap.evaluation.paper.tables import TableRun, reproduce_table
 from selfmocap.evaluation.paper.transfer import reproduce_transfer
 from selfmocap.io.progress import ProgressCallback, no_progress
 
@@ -48,7 +45,9 @@ def reproduce(
     if data is not None and data.folders():
         _check_data(experiment, data, trainings)
         out.mkdir(parents=True, exist_ok=True)
-        return _on_data(experiment, out, benchmark, data, weights, progress)
+        if experiment == "hmmr":
+            return reproduce_hmmr_on_data(out, data, weights, progress)
+        return reproduce_table_on_data(TableRun(experiment, out, benchmark, weights, progress), data)
     out.mkdir(parents=True, exist_ok=True)
     if experiment == "hmmr":
         clips = _HMMR_CLIPS if benchmark.clips is None else benchmark.clips
@@ -60,7 +59,7 @@ def reproduce(
         return reproduce_figure3(out, benchmark, weights, progress)
     if experiment == "experience":
         return reproduce_transfer(out, benchmark, weights, progress)
-    return reproduce_table(experiment, out, benchmark, weights, progress)
+    return reproduce_table(TableRun(experiment, out, benchmark, weights, progress))
 
 
 def _check_data(
@@ -75,18 +74,3 @@ def _check_data(
         raise ValueError(f"{experiment} takes {expected}, found {options}")
     if trainings is not None:
         raise ValueError("--train is for synthetic people; give it without data of the paper")
-
-
-def _on_data(
-    experiment: PaperExperiment,
-    out: Path,
-    benchmark: BenchmarkConfig,
-    data: OwnDataConfig,
-    weights: Path | None,
-    progress: ProgressCallback,
-) -> dict[str, Any]:
-    if experiment == "table1":
-        return reproduce_table1_on_surreal(out, benchmark, data, weights, progress)
-    if experiment == "table2":
-        return reproduce_table2_on_human36m(out, benchmark, data, weights, progress)
-    return reproduce_hmmr_on_data(out, data, weights, progress)

@@ -1,7 +1,7 @@
 """Tables 1 and 2: the errors of all rows on the same clips (Tung et al. 2017, section 4)."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -31,30 +31,21 @@ TABLE_PROTOCOLS = {"table1": (PAPER_PROTOCOL, RowConfig.exact()), "table2": (SHI
 _IMPROVED_SCORES = ("mpjpe_mm", "surface_mm")
 
 
-def reproduce_table(
-    name: str,
-    out: Path,
-    benchmark: BenchmarkConfig,
-    weights: Path | None,
-    progress: ProgressCallback,
-    config: RowConfig | None = None,
-) -> dict[str, Any]:
-    """Compute all rows of `table1` or `table2`, and write their scores as JSON, Markdown and a picture.
+@dataclass(frozen=True, eq=False)
+class TableRun:
+    """What to compute a table with, and where."""
 
-    The estimate of each row is stored in `out/NAME`. Rows with the same settings, clips and weights are not computed
-    again."""
-    (protocol, default_config), body = TABLE_PROTOCOLS[name], Body.load()
-    clips = benchmark_clips(protocol, benchmark, clips_folder(out, protocol.name), body, progress)
-
-    def score(estimate: BodyParameters, experiment: Experiment) -> dict[str, Any]:
-        assert experiment.truth is not None
-        return score_bodies(body, estimate, experiment.truth, experiment.full)
-
-    table = TableClips(protocol.name, clips, score, config or default_config)
-    result = compute_table(name, out, benchmark, weights, progress, table, body)
-    write_text(out / f"{name}.md", table_markdown(name, result))
-    draw_table(out / f"{name}.png", name, result)
-    return result
+    name: str
+    """`table1` or `table2`."""
+    out: Path
+    """Output folder. The estimate of each row is stored in `out/NAME`. Rows with the same settings, clips and weights
+    are not computed again."""
+    benchmark: BenchmarkConfig
+    weights: Path | None
+    """Weights of the frame network; None uses the shipped ones."""
+    progress: ProgressCallback
+    config: RowConfig | None = None
+    """Settings of the rows; None uses the table's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,39 +57,50 @@ class TableClips:
     score: Callable[[BodyParameters, Experiment], dict[str, Any]]
     """From the bodies of all frames to their scores, with `mpjpe_mm` and `clips_mpjpe_mm`."""
     config: RowConfig
+    """Settings of the rows, if the run has none."""
+    markdown: Callable[[str, Mapping[str, Any]], str]
+    """From the table's name and its result to its page."""
     rows: Sequence[str] = tuple(ROWS)
     options: Sequence[str] = ()
     """Options of the command that name the clips."""
 
 
-def compute_table(
-    name: str,
-    out: Path,
-    benchmark: BenchmarkConfig,
-    weights: Path | None,
-    progress: ProgressCallback,
-    table: TableClips,
-    body: Body,
-) -> dict[str, Any]:
-    """Compute the rows of a table, write them to `out/NAME.json` as they are finished, and return them."""
-    (network, about), (temporal, temporal_about) = load_network(weights), load_temporal()
-    experiment = Experiment.of(table.clips, network, temporal, body, table.config, benchmark.seed)
-    header = result_header(name, benchmark, table.protocol, about["sha256"], table.options)
+def reproduce_table(run: TableRun) -> dict[str, Any]:
+    """Compute all rows of a table on synthetic people, and write their scores as JSON, Markdown and a picture."""
+    (protocol, config), body = TABLE_PROTOCOLS[run.name], Body.load()
+    clips = benchmark_clips(protocol, run.benchmark, clips_folder(run.out, protocol.name), body, run.progress)
+
+    def score(estimate: BodyParameters, experiment: Experiment) -> dict[str, Any]:
+        assert experiment.truth is not None
+        return score_bodies(body, estimate, experiment.truth, experiment.full)
+
+    return compute_table(run, TableClips(protocol.name, clips, score, config, table_markdown), body)
+
+
+def compute_table(run: TableRun, table: TableClips, body: Body) -> dict[str, Any]:
+    """Compute the rows of a table, write them to `out/NAME.json` as they are finished, then their page and picture, and
+    return them."""
+    (network, about), (temporal, temporal_about) = load_network(run.weights), load_temporal()
+    config = run.config or table.config
+    experiment = Experiment.of(table.clips, network, temporal, body, config, run.benchmark.seed)
+    header = result_header(run.name, run.benchmark, table.protocol, about["sha256"], table.options)
     weights_sha256 = {"frame": about["sha256"], "temporal": temporal_about["sha256"]}
-    needs = {"version": __version__, "benchmark": benchmark.as_json()}
+    needs = {"version": __version__, "benchmark": run.benchmark.as_json()}
     if table.options:
         needs |= {"data": list(table.options), "clips": [clip.name for clip in table.clips]}
-    cache = result_cache(out, name)
+    cache = result_cache(run.out, run.name)
     results: dict[str, RowResult] = {}
     result: dict[str, Any] = {}
     for number, row in enumerate(sorted(table.rows, key=lambda row: ROWS[row].is_slow)):
-        progress(f"{name}: rows", number, len(table.rows))
+        run.progress(f"{run.name}: rows", number, len(table.rows))
         row_needs = needs | {"weights": weights_sha256[ROWS[row].network]}
-        _compute_row(row, cache, row_needs, experiment, results, table.score, progress)
+        _compute_row(row, cache, row_needs, experiment, results, table.score, run.progress)
         results[row] = load_row(cache.folder / f"{row}.npz")
         result = _result(header, {row: cache.finished[row] for row in ROWS if row in cache.finished})
-        write_json(out / f"{name}.json", result, indent=1)
-    progress(f"{name}: rows", len(table.rows), len(table.rows))
+        write_json(run.out / f"{run.name}.json", result, indent=1)
+    run.progress(f"{run.name}: rows", len(table.rows), len(table.rows))
+    write_text(run.out / f"{run.name}.md", table.markdown(run.name, result))
+    draw_table(run.out / f"{run.name}.png", run.name, result)
     return result
 
 
