@@ -5,14 +5,17 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pygltflib
 import pytest
 
-from tests.helpers.app_server import AppServer, until
+from tests.helpers.app_server import AppServer, app_server, until
+from tests.helpers.played_gltf import PlayedGltf
 from tests.helpers.rigs import mixamo_rig, write_rig
 
 pytest.importorskip("aiohttp", reason="pip install 'selfmocap[app]'")
 webdriver = pytest.importorskip("selenium.webdriver", reason="pip install selenium")
+ENTER = "\ue007"
 CHROMIUM, DRIVER = (shutil.which(name) for name in ("chromium", "chromedriver"))
 pytestmark = [
     pytest.mark.slow,
@@ -106,6 +109,38 @@ def playing_frame(browser) -> int:
     return browser.execute_script(script)
 
 
+BONES = {"Arm": "ForeArm", "ForeArm": "Hand", "UpLeg": "Leg", "Leg": "Foot"}
+"""Bones of Mixamo's limbs and their children, of both sides."""
+
+
+def limb_directions(positions: dict[str, np.ndarray]) -> np.ndarray:
+    """Return the unit vectors along the limbs, from the positions (..., 3) of the bones: (..., limbs, 3)."""
+    ends = [
+        [positions[f"mixamorig:{side}{name}"] for name in pair]
+        for side in ("Left", "Right") for pair in BONES.items()
+    ]  # fmt: skip
+    along = np.stack([np.subtract(end, start) for start, end in ends], axis=-2)
+    return along / np.linalg.norm(along, axis=-1, keepdims=True)
+
+
+def watch_scenes(browser) -> None:
+    """Keep the scenes of three.js, which announces them to its developer tools."""
+    browser.execute_script("""
+        window.scenes = []; window.__THREE_DEVTOOLS__ = new EventTarget();
+        __THREE_DEVTOOLS__.addEventListener("observe", ({ detail }) => detail.isScene && scenes.push(detail))""")
+
+
+def shown_bones(browser) -> dict[str, np.ndarray]:
+    """Return the positions of the bones that the page draws now."""
+    found = browser.execute_script("""
+        const found = {};
+        scenes.at(-1).traverse((node) => {
+            if (node.isBone) found[node.userData.name ?? node.name] = node.matrixWorld.elements.slice(12, 15);
+        });
+        return found""")
+    return {name: np.array(position) for name, position in found.items()}
+
+
 def test_three_clicks_lead_from_a_video_to_a_playing_result(page, server: AppServer, clip: Path) -> None:
     show_reports(page, True)
     (server.folder / "hold").touch()
@@ -114,6 +149,7 @@ def test_three_clicks_lead_from_a_video_to_a_playing_result(page, server: AppSer
     click(page, "form.settings .primary")
     until(lambda: read(page, ".stages progress", "value") == ["5"])
     (row,) = read(page, ".stages li")
+    assert read(page, ".left") == [""]
     assert "detect and track" in row and "5 / 10" in row
     (server.folder / "hold").unlink()
     until(lambda: playing_frame(page) > 3)
@@ -132,6 +168,7 @@ def test_a_character_moves_and_files_can_be_taken_away(
     capture = server.captured(clip)
     until(lambda: found(page, "input[accept='.glb,.vrm,.bvh']"))
     rig = write_rig(mixamo_rig(), tmp_path / "hero.glb")
+    watch_scenes(page)
     found(page, "input[accept='.glb,.vrm,.bvh']")[0].send_keys(str(rig))
     until(lambda: found(page, "canvas[data-shown]"), 60)
     link = found(page, "a[href$='characters/hero.glb']")[0].get_attribute("href")
@@ -141,10 +178,32 @@ def test_a_character_moves_and_files_can_be_taken_away(
     moving = pygltflib.GLTF2().load(str(tmp_path / "moving.glb"))
     assert moving is not None
     assert [animation.name for animation in moving.animations] == ["idle", "person-1", "person-2"]
+    in_file = PlayedGltf(tmp_path / "moving.glb", "person-2")
+    played = limb_directions({name: in_file.position(name) for name in in_file.names if name})
+    shown, moments = [], []
+    for _ in range(2):
+        shown.append(limb_directions(shown_bones(page)))
+        apart_deg = np.degrees(np.arccos((played * shown[-1]).sum(-1).clip(-1, 1))).max(-1)
+        moments.append(int(apart_deg.argmin()))
+        assert apart_deg.min() < 4  # Half of the way from one key to the next.
+        until(lambda: np.abs(limb_directions(shown_bones(page)) - shown[0]).max() > 0.2)
+    assert abs(moments[0] - moments[1]) > 1
     click(page, "button[data-program='unreal']")
     until(lambda: found(page, "a[href*='exports/unreal']"), 60)
     names = [file["name"] for file in server.api(f"captures/{capture}/result")["files"]]
     assert {f"exports/unreal/person-{n}/motion.glb" for n in (1, 2)} <= set(names)
+
+
+def test_the_password_leads_to_the_page_by_keyboard_alone(browser, tmp_path: Path) -> None:
+    with app_server(tmp_path, "--password", "a long password") as server:
+        browser.get(f"http://127.0.0.1:{server.port}/")
+        browser.switch_to.active_element.send_keys("a wrong one", ENTER)
+        until(lambda: read(browser, "[role=alert]") == ["The password is wrong."])
+        assert server.address not in browser.page_source
+        browser.switch_to.active_element.send_keys("a long password", ENTER)
+        until(lambda: browser.current_url == server.address)
+        until(lambda: by_id(browser, "no-captures").is_displayed())
+        browser.get("about:blank")
 
 
 def test_a_capture_is_cancelled_and_tried_again(page, server: AppServer, clip: Path) -> None:

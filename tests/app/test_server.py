@@ -42,6 +42,19 @@ def test_a_capture_has_a_result_with_warnings_people_and_files(server: AppServer
     assert {"result/report.html", "result/overlay.mp4"} <= {file["name"] for file in result["files"]}
 
 
+def test_the_time_left_is_that_of_the_whole_capture(server: AppServer, finished: str, clip: Path) -> None:
+    (server.folder / "hold").touch()
+    running = server.upload(clip)["id"]
+    server.api(f"captures/{running}/start", {"settings": {"quality": "fast"}})
+    until(lambda: next(o for o in server.captures() if o["id"] == running)["seconds_left"] is not None)
+    (server.folder / "hold").unlink()
+    until(lambda: server.state(running) == "done")
+    of = {one["id"]: one for one in server.captures()}
+    assert of[running]["seconds_left"] is None and of[finished]["frames"] == STEPS
+    assert sum(of[finished]["stage_seconds"].values()) == pytest.approx(of[finished]["elapsed"], abs=0.1)
+    server.api(f"captures/{running}/remove", {})
+
+
 def test_films_can_be_read_in_parts(server: AppServer, finished: str) -> None:
     for path in (f"captures/{finished}/video", f"captures/{finished}/files/result/overlay.mp4"):
         status, part, headers = server.get(f"/{TOKEN}/api/{path}", Range="bytes=4-7")

@@ -123,10 +123,10 @@ def test_people_are_matched_by_their_places_in_the_same_frames(body: Body) -> No
 # ---- the command -----------------------------------------------------------------------------------------------
 
 
-def wham_of_the_drawn_people(path: Path, body: Body) -> Path:
-    """The two people of `drawn_video` as WHAM would have them: its focal length is the image's diagonal, 400 px."""
-    people = {}
-    for number, (x, y, slope) in enumerate([(80.0, 140.0, 1.0), (250.0, 130.0, -0.5)]):
+def wham_of_the_drawn_people(path: Path, people: int = 2) -> Path:
+    """People of `drawn_video` as WHAM would have them: its focal length is the image's diagonal, 400 px."""
+    found = {}
+    for number, (x, y, slope) in enumerate([(80.0, 140.0, 1.0), (250.0, 130.0, -0.5)][:people]):
         frames = np.arange(FRAMES)
         depth = 400 * 1.35 / 60
         pixels = np.stack([x + slope * frames - 159.5, y - 119.5 + 0 * frames, 400 + 0 * frames], axis=1)
@@ -136,11 +136,11 @@ def wham_of_the_drawn_people(path: Path, body: Body) -> Path:
         R[:, 0] = FLIP @ world
         rotvec = roma.rotmat_to_rotvec(R).flatten(1).numpy()
         world_vec = np.concatenate([roma.rotmat_to_rotvec(world).numpy(), rotvec[:, 3:]], axis=1)
-        people[number] = {
+        found[number] = {
             "pose": rotvec, "trans": p.numpy() - np.array([0.0, -0.23, 0.03]), "pose_world": world_vec,
             "trans_world": (p @ FLIP).numpy(), "betas": np.zeros((FRAMES, 10)), "frame_ids": frames,
         }  # fmt: skip
-    return dump_like_joblib(people, path)
+    return dump_like_joblib(found, path)
 
 
 def run(*args: object) -> int:
@@ -152,7 +152,7 @@ def run(*args: object) -> int:
 
 @pytest.mark.slow
 def test_a_result_is_refined_on_its_video(tmp_path: Path, body: Body) -> None:
-    result = wham_of_the_drawn_people(tmp_path / "wham_output.pkl", body)
+    result = wham_of_the_drawn_people(tmp_path / "wham_output.pkl")
     video, out = drawn_video(tmp_path / "two.mp4"), tmp_path / "out"
     with little_work(), patch.object(refine, "FitConfig", lambda: FitConfig(steps=12)):
         assert run("refine", result, "--video", video, "--out", out, "--formats", "bvh") == 0
@@ -167,10 +167,15 @@ def test_a_result_is_refined_on_its_video(tmp_path: Path, body: Body) -> None:
     assert (out / "overlay.mp4").is_file() and (out / "report.html").is_file()
     left, right = (Motion.load(out / f"person-{n}" / "motion.npz").joints_cam[:, 0, 0].mean() for n in (1, 2))
     assert left < 0 < right
+    one = wham_of_the_drawn_people(tmp_path / "one.pkl", people=1)
+    with little_work(), patch.object(refine, "FitConfig", lambda: FitConfig(steps=12)):
+        assert run("refine", one, "--video", video, "--out", out, "--formats", "bvh") == 0
+    assert [folder.name for folder in out.glob("person-*")] == ["person-1"]
+    assert len(json.loads((out / "report.json").read_text())["people"]) == 1
 
 
 def test_export_of_a_result_writes_every_person(tmp_path: Path, body: Body, capsys) -> None:
-    result = wham_of_the_drawn_people(tmp_path / "wham_output.pkl", body)
+    result = wham_of_the_drawn_people(tmp_path / "wham_output.pkl")
     assert run("export", result, "--to", "bvh", "csv", "--out", tmp_path / "out") == 0
     for number in (1, 2):
         folder = tmp_path / "out" / f"person-{number}"

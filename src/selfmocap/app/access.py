@@ -131,6 +131,7 @@ def add_login(app: web.Application, password: str | None, token: str) -> None:
 def _login_page(message: str) -> web.Response:
     page = (
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        '<meta name="color-scheme" content="light dark">'
         f'<title>selfmocap</title><h1>selfmocap</h1><form method="post"><p role="alert">{message}</p>'
         f'<p><label>{text("password")} <input type="password" name="password" autofocus required></label></p>'
         f"<p><button>{text('log_in')}</button></p></form></html>"

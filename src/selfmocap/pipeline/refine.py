@@ -113,7 +113,9 @@ def _refine_result(
     ]
     cameras = [_place(job, camera, motion_of, estimates) for camera in cameras]
     choices = [PersonChoice.from_json(stage.result["choice"]) for stage in estimates]
-    return finish_capture(job, cameras, choices, estimates, observed, lens)
+    motions = finish_capture(job, cameras, choices, estimates, observed, lens)
+    _remove_former_people(out, {person.folder for person in people})
+    return motions
 
 
 def _place(
@@ -191,6 +193,14 @@ def _person(number: int, out: Path, frame_index: torch.Tensor, file: Path, lens:
     whole = Observations.load(file)
     whole[torch.isin(whole.frame_index, frame_index)].save(folder / "observations.npz")
     return CapturedPerson.load(number, folder, lens)
+
+
+def _remove_former_people(out: Path, folders: set[Path]) -> None:
+    """Delete the observations of people whom only a former result had; the files of its stages are gone already."""
+    for folder in set(out.glob("person-*")) - folders:
+        (folder / "observations.npz").unlink(missing_ok=True)
+        if not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def _moving_camera(motion: Motion, person: CapturedPerson) -> Camera:
