@@ -307,3 +307,23 @@ def easymocap(known: Known, R_file_world: torch.Tensor) -> dict[int, list[dict[s
             }
         ]
     return frames
+
+
+def write_sam3d_body(folder: Path, keypoints_cam: np.ndarray, first: int = 1) -> Path:
+    """Write COCO-23 keypoints (time, 23, 3; camera frame, metres) as MHR's examples have the results of images."""
+    folder.mkdir()
+    rows = [*range(9), 62, 41, *range(9, 21)]
+    for number, points in enumerate(keypoints_cam, start=first):
+        place, points_70 = points.mean(0), np.zeros((70, 3), np.float32)
+        points_70[rows] = points - place
+        pixels = np.zeros((70, 2), np.float32)
+        pixels[rows] = 1500 * points[:, :2] / points[:, 2:] + np.array(SIZE) / 2
+        np.savez(
+            folder / f"frame_{number:05d}_subj00.npz",
+            pred_keypoints_3d=points_70,
+            pred_keypoints_2d=pixels,
+            pred_cam_t=place.astype(np.float32),
+            focal_length=np.float32(1500),
+            pred_vertices=np.zeros((10, 3), np.float32),
+        )
+    return folder

@@ -4,6 +4,8 @@ import json
 import math
 import os
 import pickle
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from selfmocap.body_model.motion import Motion
 from selfmocap.datasets.results import read
 from selfmocap.datasets.results.read import ReadMotions, read_result
 from selfmocap.datasets.retargeting.skeletons import angle_deg
+from selfmocap.geometry.camera import Camera
 from tests.helpers.recordings import R_ZUP_YUP, amass_arrays, bvh_text, joints, random_motion
 from tests.helpers.system_results import (
     SIZE,
@@ -30,6 +33,7 @@ from tests.helpers.system_results import (
     vibe,
     wham,
     write_romp,
+    write_sam3d_body,
     write_tram,
 )
 
@@ -233,12 +237,32 @@ def test_unknown_results_say_what_was_found(tmp_path: Path, body: Body, smpl: Bo
         pickled([[{"pred_keypoints_3d": 1, "pred_cam_t": 2, "mhr_model_params": 3}]]), "SAM 3D Body", body
     )
     refused(pickled({"body_params_incam": 1, "body_params_global": 2}), "GEM-X.*export it to BVH", body)
-    refused(tmp_path, "expected a folder of TRAM or EasyMocap", body)
+    refused(tmp_path, "expected a folder of TRAM, EasyMocap or SAM", body)
     known = known_person(None, fingers=False)
     torch.save(gvhmr(known), tmp_path / "a.pt")
     refused(
         tmp_path / "a.pt", "the shape is SMPL-X's, found a model file with 6890 vertices", body, smpl=smpl
     )
+
+
+def test_sam_3d_body_is_read_by_its_keypoints(tmp_path: Path, body: Body) -> None:
+    bodies = replace(known_person(None, frames=5).cam, betas=torch.linspace(-1, 1, body.num_betas).double())
+    camera = replace(Camera.looking_along_z(1500.0, *SIZE), R_cam_world=torch.eye(3))
+    goal = Motion.from_parameters(body, bodies.to(torch.float32), camera, SIZE, torch.arange(5) / 30.0)
+    points = goal.keypoints_cam.numpy()
+    folder = write_sam3d_body(tmp_path / "result", points)
+    (found,) = read_result(folder, body, image_size=SIZE).motions
+    assert found.frame_index.tolist() == [0, 1, 2, 3, 4] and found.image_size == SIZE
+    assert found.camera.focal.tolist() == [1500.0, 1500.0]
+    assert (found.keypoints_cam - goal.keypoints_cam).norm(dim=-1).mean() < 0.005
+    assert (found.joints_cam - goal.joints_cam).norm(dim=-1).mean() < 0.02
+    refused(folder, "leave --smpl-model out", body, smpl=body)
+    shutil.copy(folder / "frame_00002_subj00.npz", folder / "frame_00002_subj01.npz")
+    refused(folder, "several people in an image", body)
+    (folder / "frame_00002_subj01.npz").unlink()
+    other = dict(np.load(folder / "frame_00001_subj00.npz"))
+    np.savez(folder / "frame_00002_subj00.npz", **other | {"focal_length": 900.0})
+    refused(folder, "are not the projections", body)
 
 
 def test_romp_without_tracks_needs_one_person(tmp_path: Path, body: Body) -> None:

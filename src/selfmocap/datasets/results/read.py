@@ -1,5 +1,6 @@
 """Read the result of another system, recognised by what its file holds, as motions of a body."""
 
+import functools
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -28,6 +29,7 @@ from selfmocap.datasets.results.record import (
     result_of_world,
 )
 from selfmocap.datasets.results.romp import is_romp, read_romp
+from selfmocap.datasets.results.sam3d_body import SAM_3D_BODY, read_sam3d_body, sam3d_body_files
 from selfmocap.datasets.results.smplx_npz import is_smplx, read_smplx
 from selfmocap.datasets.results.tram import is_tram, read_tram, tram_tracks
 from selfmocap.datasets.results.vibe import is_vibe, read_vibe
@@ -64,9 +66,9 @@ _READERS = (
     _Reader("ROMP and BEV (.npz)", is_romp, read_romp),
     _Reader("smplx parameters (.npz)", is_smplx, read_smplx),
 )
-_OTHERS = "EasyMocap (folder of .json), AMASS (.npz), BVH and motion.npz"
+_OTHERS = "EasyMocap (folder of .json), SAM 3D Body (folder of .npz), AMASS (.npz), BVH and motion.npz"
 _UNREADABLE = {
-    "SAM 3D Body (MHR)": {"pred_keypoints_3d", "pred_cam_t", "mhr_model_params"},
+    "SAM 3D Body (MHR) in one file": {"pred_keypoints_3d", "pred_cam_t", "mhr_model_params"},
     "GEM-X (SOMA)": {"body_params_incam", "body_params_global"},
 }
 """Systems with a rig of their own, whose rotations need its assets; and the keys by which they are recognised."""
@@ -116,7 +118,7 @@ def read_result(
             f"{path}: the shape is {'SMPL-X' if result.model == 'smplx' else 'SMPL'}'s, found a model file with "
             f"{len(carrier.vertex_joint)} vertices; give the file of that model, or none"
         )
-    if not on_smpl and result.system != "BVH":
+    if not on_smpl and result.model != "body":
         warnings.append(
             f"{result.system}: its rotations and paths are on the embedded body in its mean shape; give --smpl-model "
             "for the shape of each person"
@@ -167,7 +169,7 @@ def _rest_joints(body: Body, on_smpl: bool) -> RestJoints:
 def _read(source: ResultSource, body: Body, on_smpl: bool) -> SystemResult:
     path = source.path
     if path.is_dir():
-        return _read_folder(source)
+        return _read_folder(source, body, on_smpl)
     with existing_file(path).open("rb") as file:
         start = file.read(4096)
     if start.lstrip().startswith(b"HIERARCHY"):
@@ -218,7 +220,11 @@ def _all_keys(data: Any, depth: int) -> set[Any]:
     return keys_of(data).union(*(_all_keys(value, depth - 1) for value in inner[:3])) if depth else set()
 
 
-def _read_folder(source: ResultSource) -> SystemResult:
+def _read_folder(source: ResultSource, body: Body, on_smpl: bool) -> SystemResult:
+    if sam3d_body_files(source.path):
+        if on_smpl:
+            raise ValueError(f"{source.path}: {SAM_3D_BODY} has no SMPL parameters; leave --smpl-model out")
+        return _checked(functools.partial(read_sam3d_body, body=body), source)
     if tram_tracks(source.path):
         return _checked(read_tram, source)
     files = easymocap_frames(source.path)
@@ -226,7 +232,7 @@ def _read_folder(source: ResultSource) -> SystemResult:
         frames = {int(file.stem): read_json(file) for file in files}
         return _checked(read_easymocap, replace(source, data=frames))
     raise ValueError(
-        f"{source.path}: expected a folder of TRAM or EasyMocap, found another; give the result's file"
+        f"{source.path}: expected a folder of TRAM, EasyMocap or SAM 3D Body, found another; give the result's file"
     )
 
 
@@ -246,7 +252,7 @@ def _read_bvh(path: Path, body: Body, on_smpl: bool) -> SystemResult:
         found.R_parent_joint.double(),
         found.p_world_root.double(),
     )
-    return result_of_world("BVH", [person], fps=recording.fps)
+    return result_of_world("BVH", [person], "body", recording.fps)
 
 
 def _read_amass(path: Path, rest_joints: RestJoints) -> SystemResult:
@@ -273,7 +279,7 @@ def _motion(
     R = person.R_parent_joint.clone()
     R[:, 0] = R_world_cam @ R[:, 0]
     p = camera.to_world(person.p_cam_root[:, None])[:, 0]
-    has_shape = on_smpl or result.system == "BVH"
+    has_shape = on_smpl or result.model == "body"
     betas = person.betas if has_shape else torch.zeros(body.num_betas, dtype=torch.float64)
     index = person.frame_index
     if frame_times is None or result.fps is not None:

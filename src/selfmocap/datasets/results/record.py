@@ -72,8 +72,8 @@ class SystemResult:
     system: str
     camera: ResultCamera
     people: list[ResultPerson]
-    model: Literal["smpl", "smplx"] = "smpl"
-    """The model that `betas` belong to."""
+    model: Literal["smpl", "smplx", "body"] = "smpl"
+    """The model that `betas` belong to; `body`: the one that the result is read as."""
     fps: float | None = None
     """Frames a second, where the file gives them."""
 
@@ -196,7 +196,7 @@ def person_in_camera_and_world(
 def result_of_world(
     system: str,
     people: list[ResultPerson],
-    model: Literal["smpl", "smplx"] = "smpl",
+    model: Literal["smpl", "smplx", "body"] = "smpl",
     fps: float | None = None,
 ) -> SystemResult:
     """Return a result of people whose root is in a world that is y up, seen by a camera in front of them."""
