@@ -5,16 +5,18 @@ import contextlib
 import logging
 import shutil
 import time
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from selfmocap.app import tasks
 from selfmocap.app.names import safe_name, title_of, unused_id
 from selfmocap.app.settings import capture_config
 from selfmocap.app.stages import REFERENCE_SECONDS, TRACKING, StageProgress, seconds_left, stage_seconds
 from selfmocap.app.strings import text
-from selfmocap.app.tasks import TaskError, run_task
+from selfmocap.app.tasks import TaskError, end_worker, run_task, start_worker
 from selfmocap.io.files import read_json_object, write_json
 from selfmocap.pipeline.config import CaptureConfig
 
@@ -67,6 +69,8 @@ class CaptureQueue:
         self.home.mkdir(exist_ok=True)
         self.jobs: dict[str, QueuedCapture] = {}
         self.running: dict[str, asyncio.Task[None]] = {}
+        self.spare: asyncio.Task[Process] | None = None
+        """A process that loads what a capture needs while its settings are chosen."""
         self.watchers: set[asyncio.Event] = set()
         for path in sorted(self.home.iterdir()):
             if (path / RECORD).is_file():
@@ -99,6 +103,7 @@ class CaptureQueue:
 
     async def add(self, job_id: str, name: str, video: Path) -> QueuedCapture:
         """Add a video to the captures. Raises TaskError, and deletes the folder, if it is no video."""
+        self.spare = self.spare or asyncio.create_task(start_worker(*tasks.CAPTURE_MODULES))
         try:
             found = await run_task("inspect", video=str(video), picture=str(self.place(job_id, "first.jpg")))
             relative = str(video.relative_to(self.folder))
@@ -107,6 +112,7 @@ class CaptureQueue:
             self._record(job)
         except BaseException:
             self.discard(job_id)
+            await self._end_spare()
             raise
         self.jobs[job_id] = job
         self.announce()
@@ -141,6 +147,7 @@ class CaptureQueue:
         """Cancel a capture and delete its folder."""
         await self.cancel(job)
         self.jobs.pop(job.id, None)
+        await self._end_spare()
         await asyncio.to_thread(self.discard, job.id)
         self.announce()
 
@@ -155,6 +162,21 @@ class CaptureQueue:
         """End the running captures; they run again at the next start."""
         for job_id in list(self.running):
             await self._end(job_id)
+        self.jobs.clear()
+        await self._end_spare()
+
+    async def _take_spare(self) -> Process | None:
+        """Return the spare process, unless it has died."""
+        spare, self.spare = self.spare, None
+        process = await spare if spare else None
+        return process if process and process.returncode is None else None
+
+    async def _end_spare(self) -> None:
+        """End the spare process if no capture waits for its settings."""
+        if not any(job.state == "new" for job in self.jobs.values()) and (
+            process := await self._take_spare()
+        ):
+            await end_worker(process)
 
     async def _end(self, job_id: str) -> None:
         task = self.running.get(job_id)
@@ -179,7 +201,8 @@ class CaptureQueue:
         video, out = str(self.folder / job.video), self.place(job.id, RESULT)
         is_first = not out.exists()
         try:
-            await run_task("capture", progress, video=video, out=str(out), settings=job.settings)
+            worker = await self._take_spare()
+            await run_task("capture", progress, worker, video=video, out=str(out), settings=job.settings)
             job.state = "done"
             if is_first:
                 job.stage_seconds = stage_seconds([*job.stages.values()], time.monotonic() - job.began)

@@ -1,9 +1,11 @@
 """Do one task of the app in a process of its own, so that it can be cancelled and its crash ends no server.
 
 The task is a line of JSON on standard input, and the reports are lines of JSON on standard output: `progress`, then a
-`result` or an `error`. The process ends when its standard input is closed.
+`result` or an `error`. The process ends when its standard input is closed. Its arguments are modules that it loads before
+it reads the task.
 """
 
+import importlib
 import json
 import os
 import sys
@@ -30,7 +32,11 @@ def run_worker() -> None:
     """Read a task, do it and report. Exit code 1 after an error."""
     reports = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # What libraries print is no report.
+    for name in sys.argv[1:]:
+        importlib.import_module(name)
     line = sys.stdin.buffer.readline()
+    if not line:
+        return
     threading.Thread(target=_end_with_server, daemon=True).start()
 
     def report(message: dict[str, Any]) -> None:

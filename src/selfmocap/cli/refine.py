@@ -20,7 +20,8 @@ def refine_command(
     """Refine another system's result on its video: smoother, on the floor, and checked on held-out keypoints.
 
     Args:
-        result: Result of PHALP, 4D-Humans, WHAM, GVHMR, TRAM, PromptHMR, ROMP, BEV or VIBE, or a motion.npz.
+        result: Result of PHALP, 4D-Humans, WHAM, GVHMR, TRAM, PromptHMR, ROMP, BEV, VIBE or SAM 3D Body, or a
+            motion.npz.
         video: The video that the system saw.
         out: Output folder. An interrupted run resumes there.
         overwrite: Replace the results of another video in the output folder.

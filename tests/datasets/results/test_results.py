@@ -245,6 +245,7 @@ def test_unknown_results_say_what_was_found(tmp_path: Path, body: Body, smpl: Bo
     )
 
 
+@pytest.mark.slow
 def test_sam_3d_body_is_read_by_its_keypoints(tmp_path: Path, body: Body) -> None:
     bodies = replace(known_person(None, frames=5).cam, betas=torch.linspace(-1, 1, body.num_betas).double())
     camera = replace(Camera.looking_along_z(1500.0, *SIZE), R_cam_world=torch.eye(3))
@@ -254,7 +255,7 @@ def test_sam_3d_body_is_read_by_its_keypoints(tmp_path: Path, body: Body) -> Non
     (found,) = read_result(folder, body, image_size=SIZE).motions
     assert found.frame_index.tolist() == [0, 1, 2, 3, 4] and found.image_size == SIZE
     assert found.camera.focal.tolist() == [1500.0, 1500.0]
-    assert (found.keypoints_cam - goal.keypoints_cam).norm(dim=-1).mean() < 0.005
+    assert (found.keypoints_cam - goal.keypoints_cam).norm(dim=-1).mean() < 0.01
     assert (found.joints_cam - goal.joints_cam).norm(dim=-1).mean() < 0.02
     refused(folder, "leave --smpl-model out", body, smpl=body)
     shutil.copy(folder / "frame_00002_subj00.npz", folder / "frame_00002_subj01.npz")
