@@ -1,8 +1,8 @@
 """Do one task of the app in a process of its own, so that it can be cancelled and its crash ends no server.
 
 The task is a line of JSON on standard input, and the reports are lines of JSON on standard output: `progress`, then a
-`result` or an `error`. The process ends when its standard input is closed. Its arguments are modules that it loads before
-it reads the task.
+`result` or an `error`. The process ends when its standard input is closed. Its arguments are modules that it loads
+before it reads the task.
 """
 
 import importlib
