@@ -5,9 +5,18 @@ from dataclasses import dataclass
 
 TRACKING = "detect and track"
 """The first stage; it counts the frames of the video."""
-REFERENCE_SECONDS: dict[str, dict[str, float]] = {"fast": {}, "balanced": {}, "best": {}}
-"""Seconds a frame of each stage by quality, until a capture has been measured on this machine: its own pace corrects
-them. `benchmarks/app.py` prints them."""
+_BALANCED = {
+    TRACKING: 0.23, "crops, masks and flow": 0.11, "adapt": 0.27, "choose": 0.11, "refine 1": 0.08, "draw": 0.04,
+    "measure": 0.03,
+}  # fmt: skip
+_FAST = {name: seconds for name, seconds in _BALANCED.items() if name != "adapt"}
+REFERENCE_SECONDS = {
+    "fast": _FAST | {TRACKING: 0.15, "refine 1": 0.12},
+    "balanced": _BALANCED,
+    "best": _BALANCED | {"adapt": 0.8},
+}
+"""Seconds a frame of each stage by quality, until a first capture has been measured: of 60 frames on one core, `best`
+with three times the adaptation of `balanced`. The pace of a capture corrects them, so their proportions matter."""
 _PACE_WEIGHT = 0.05
 """Part of a capture after which its own pace counts as much as that of the earlier one."""
 
@@ -52,5 +61,5 @@ def seconds_left(
     prior = _PACE_WEIGHT * sum(earlier.values())
     pace = (elapsed + prior) / (over + part * expected + prior)
     own, whole = elapsed - (present.began if len(stages) > 1 else 0.0), pace * expected
-    left = (1 - part) * (own + (1 - part) * whole) if present.total else max(whole - own, 0.0)
+    left = (1 - part) * max(whole, own) if part else max(whole - own, 0.0)
     return left + pace * later

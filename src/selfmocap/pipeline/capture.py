@@ -364,6 +364,7 @@ def _measure(
     job: CaptureRun, person: CapturedPerson, motion: Motion, estimate: StageRecord, processed: StageRecord
 ) -> StageRecord:
     def compute() -> StageOutput:
+        job.progress("measure", person.number - 1, person.number)
         height = job.config.stature_of(person.number)
         result = person_diagnostics(
             load_motion(job, person, "before"), motion, person, default_body(), height

@@ -129,6 +129,7 @@ def select_models(
     The adapted network is accepted if it lowers the error. The refinement is kept unless it raises the error clearly,
     or above that of the original network. Without held-out keypoints, the network is not accepted and the refinement
     is kept."""
+    progress("choose", 0, len(people))
     images = needed_images(solver.network, FitConfig().weights)
     data, _ = sample_frames(people, solver.network, solver.max_frames, images, solver.device)
     choices = []
@@ -208,6 +209,7 @@ def estimate_person(
 
     Each window is refined by itself, with the clip's shape fixed; a clip of a single window refines its shape too.
     Overlapping windows are blended."""
+    progress(f"refine {person.number}", 0, len(person.observations))
     config = replace(choice.refinement, free_shape=len(person.observations) <= REFINE_WINDOW)
     network = refitted if refitted is not None and choice.accepted else solver.network
     clip_betas = torch.tensor(choice.betas)
