@@ -44,6 +44,12 @@ def test_the_own_pace_corrects_all_later_stages(pace: float) -> None:
 def test_skipped_stages_take_no_time_and_unknown_ones_disturb_nothing() -> None:
     draw = [StageProgress("draw", 5, 10, 0.0)]
     assert seconds_left(draw, 4.0, EARLIER) == pytest.approx(4.0)
+    coarse = [
+        StageProgress(TRACKING, 9, 9, 0.0),
+        StageProgress("crops", 9, 9, 10.0),
+        StageProgress("choose", 0, 1, 14.0),
+    ]
+    assert seconds_left(coarse, 15.0, EARLIER) == pytest.approx(15.0)
     other = [StageProgress(TRACKING, 10, 10, 0.0), StageProgress("camera", 0, 0, 10.0)]
     assert seconds_left(other, 10.0, EARLIER) == pytest.approx(20.0)
     assert seconds_left([], 1.0, EARLIER) is None and seconds_left(draw, 1.0, {}) is None

@@ -58,8 +58,9 @@ def seconds_left(
     later = sum(earlier[name] for name in names[reached + 1 :])
     over = sum(earlier.get(stage.name, 0.0) for stage in stages[:-1])
     expected, part = earlier.get(present.name, 0.0), present.fraction
+    own = elapsed - (present.began if len(stages) > 1 else 0.0)
     prior = _PACE_WEIGHT * sum(earlier.values())
-    pace = (elapsed + prior) / (over + part * expected + prior)
-    own, whole = elapsed - (present.began if len(stages) > 1 else 0.0), pace * expected
-    left = (1 - part) * max(whole, own) if part else max(whole - own, 0.0)
+    passed = over + prior + (part * expected if part else min(own, expected))
+    pace = (elapsed + prior) / passed
+    left = (1 - part) * max(pace * expected, own) if part else max(pace * expected - own, 0.0)
     return left + pace * later
