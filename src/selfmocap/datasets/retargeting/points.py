@@ -1,6 +1,7 @@
 """Fit the body to its keypoints in space, as systems give them whose own body is another."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import roma
 import torch
@@ -55,7 +56,8 @@ def _start(body: Body, goal: Float[Tensor, "time 23 3"]) -> BodyParameters:
     at_rest = _named(_keypoints(body, rest).expand(time, -1, -1))
     seen = _named(goal)
     trunk, goal_trunk = (torch.stack([points[name] for name in _TORSO], dim=1) for points in (at_rest, seen))
-    root, p = roma.rigid_points_registration(trunk, goal_trunk)
+    registered: Any = roma.rigid_points_registration(trunk, goal_trunk)
+    root, p = registered
     R[:, 0] = root
     for side in ("left", "right"):
         for first, rest_of_limb in _LIMBS.items():
