@@ -12,7 +12,7 @@ from selfmocap.body_model.body import Body, BodyParameters
 from selfmocap.body_model.skeleton import DEFAULT_KEYPOINTS, JOINT, JOINT_NAMES
 from selfmocap.geometry.rotations import shortest_arc
 
-_SHAPE_FRAMES, _WINDOW_FRAMES, _MAX_STEPS = 32, 256, 60
+_SHAPE_FRAMES, _WINDOW_FRAMES, _MAX_STEPS = 32, 256, 100
 _ROTATION_WEIGHT = 1e-3
 """m^2 per rad^2: a prior on each rotation at its initial value. It spreads the bend of the back, and alone determines
 the twist of a straight limb."""
