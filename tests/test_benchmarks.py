@@ -2,9 +2,6 @@
 
 import functools
 import importlib.util
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +12,7 @@ from selfmocap.body_model.skeleton import JOINT_NAMES
 from selfmocap.cli.main import main
 from selfmocap.models.temporal_inference import shipped_temporal_weights
 from tests.conftest import ROOT
+from tests.helpers.programs import run_program
 from tests.helpers.recordings import bvh_text, joints, random_motion
 from tests.helpers.stub_capture import capture_with_little_work, drawn_video, untrained_weights
 
@@ -128,11 +126,8 @@ def run(script: Path, arguments: list[str], made: dict[str, str], out: Path) -> 
     for name, value in known.items():
         arguments = [argument.replace(name, value) for argument in arguments]
     # A cache of their own: PyTorch's compiler does not tell the vector widths of cached code apart.
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "TORCHINDUCTOR_CACHE_DIR": str(out / "compiled")}
-    done = subprocess.run(
-        [sys.executable, str(script), *arguments], cwd=out, env=environment, capture_output=True, text=True,
-        timeout=300,
-    )  # fmt: skip
+    environment = {"TORCHINDUCTOR_CACHE_DIR": str(out / "compiled")}
+    done = run_program(script, arguments, environment, out)
     assert done.returncode in (0, 1) and "Traceback" not in done.stderr, done.stderr[-3000:]
     return done.stdout
 

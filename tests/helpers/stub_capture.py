@@ -6,15 +6,18 @@ import math
 import multiprocessing
 import os
 import random
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import torch
 
-from selfmocap.adaptation.fit import FitConfig
+from selfmocap.adaptation import fit
+from selfmocap.io import stage_cache
 from selfmocap.models.checkpoints import save_network
 from selfmocap.models.config import NetworkConfig
 from selfmocap.models.frame import FrameNetwork
@@ -46,23 +49,37 @@ def little_work(
 ) -> Iterator[None]:
     """Few steps, two epochs, short windows, and a scripted detector (a stick figure at each place)."""
     detector = ScriptedDetector([list(of_frame.values()) for of_frame in places or person_places()])
-    steps = FitConfig(steps=12)
+    steps = fit.FitConfig(steps=12)
     with (
         patch.object(observe, "create_detector", lambda *_: detector),
         patch.object(tracking_pass, "FRAMES_PER_PART", 6),
         patch.object(solve, "REFINE_WINDOW", 6),
         patch.object(solve, "WINDOW_OVERLAP", 2),
         patch.object(solve.PersonChoice, "refinement", steps),
+        patch.object(solve, "FitConfig", lambda: steps),
+        patch.object(fit, "REFINE", replace(fit.REFINE, steps=6)),
+        patch.object(fit, "REFINE_LOW_SMOOTHNESS", replace(fit.REFINE_LOW_SMOOTHNESS, steps=6)),
         patch.dict(config.EPOCHS, balanced=2),
     ):
         yield
 
 
-def capture_with_little_work(video: Path, out: Path, weights: Path) -> None:
-    """Capture in a process that will be killed."""
+def capture_with_little_work(video: Path, out: Path, weights: Path, moment: str = "") -> None:
+    """Capture in a process that will be killed, or that kills itself at a moment: a stage and how far it is
+    (`draw 7`), or the record that is written after the files of a stage (`choose.json`)."""
+
+    def pass_moment(reached: str) -> None:
+        if reached == moment:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def write_record(path: Path, *arguments: Any, **options: Any) -> None:
+        pass_moment(path.name)
+        write_json(path, *arguments, **options)
+
     torch.set_num_threads(1)
-    with little_work():
-        capture.capture(video, out, config.CaptureConfig(weights=weights, formats=("bvh",)))
+    write_json, settings = stage_cache.write_json, config.CaptureConfig(weights=weights, formats=("bvh",))
+    with little_work(), patch.object(stage_cache, "write_json", write_record):
+        capture.capture(video, out, settings, lambda stage, done, _: pass_moment(f"{stage} {done}"))
 
 
 def results(out: Path) -> dict[str, Any]:
@@ -81,19 +98,25 @@ def results(out: Path) -> dict[str, Any]:
     }
 
 
+def in_another_process(target: Callable[..., None], *arguments: object) -> Any:
+    """Start a process that does not import again what this module imports."""
+    processes: Any = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload([__name__])
+    process = processes.Process(target=target, args=arguments)
+    process.start()
+    return process
+
+
 def killed_and_run_again(folder: Path, kills: int, seed: int = 0) -> tuple[int, list[int]]:
     """Capture in processes that are each killed at a random moment and run again.
 
     Return how many were killed before they ended, and the numbers of those whose results differ from those of an
     uninterrupted capture. Moments are in CPU time of the process, so that a busy machine does not matter."""
     video, weights = drawn_video(folder / "two.mp4"), untrained_weights(folder / "untrained.safetensors")
-    processes: Any = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload([__name__])
 
     def run(out: Path, until: float = math.inf) -> tuple[float, int]:
         """Kill the process after so many seconds of CPU time. Return its CPU time and its exit code."""
-        process, worked = processes.Process(target=capture_with_little_work, args=(video, out, weights)), 0.0
-        process.start()
+        process, worked = in_another_process(capture_with_little_work, video, out, weights), 0.0
         while process.is_alive() and worked < until:
             worked = max(worked, _seconds_of_work(process.pid))
             process.join(0.005)

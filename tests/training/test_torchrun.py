@@ -13,6 +13,7 @@ import torch
 from selfmocap.models.checkpoints import load_network
 from selfmocap.training.train_frame import MICRO_BATCH_FRAMES
 from tests.conftest import ROOT
+from tests.helpers.programs import start_program, torchrun_environments
 
 pytestmark = [
     pytest.mark.slow,
@@ -48,7 +49,10 @@ def history(out: Path) -> list[dict]:
 
 
 def test_a_run_that_lost_a_process_resumes_bit_for_bit(tmp_path: Path) -> None:
-    assert started(tmp_path / "whole", 0.0).wait() == 0
+    arguments = [tmp_path / "whole", 12, 2 * MICRO_BATCH_FRAMES]
+    for process in [start_program(SCRIPT, arguments, each) for each in torchrun_environments(2)]:
+        process.join(240)
+        assert process.exitcode == 0
     launcher = started(tmp_path / "lost", 0.3)
     try:
         while len(history(tmp_path / "lost")) < 6:

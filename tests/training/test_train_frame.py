@@ -1,8 +1,4 @@
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +16,7 @@ from selfmocap.training.train_frame import (
     validate_frame_network,
 )
 from tests.conftest import ROOT
+from tests.helpers.programs import start_program, torchrun_environments
 from tests.helpers.training_run import CONFIG, FourPoses
 
 SCRIPT = ROOT / "tests" / "helpers" / "training_run.py"
@@ -29,13 +26,12 @@ def history(out: Path) -> list[dict]:
     return [json.loads(line) for line in (out / "history.jsonl").read_text().splitlines()]
 
 
-def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(SCRIPT.parents[1]), "OMP_NUM_THREADS": "1"}
-
-
-def run(out: Path, *args: object, launcher: tuple[str, ...] = ()) -> None:
-    command = [sys.executable, *launcher, str(SCRIPT), str(out), *map(str, args)]
-    subprocess.run(command, check=True, timeout=120, env=environment(), capture_output=True)
+def run(out: Path, steps: int, batch: int, processes: int = 1) -> None:
+    environments = torchrun_environments(processes) if processes > 1 else [{}]
+    started = [start_program(SCRIPT, [out, steps, batch], environment) for environment in environments]
+    for process in started:
+        process.join(120)
+    assert [process.exitcode for process in started] == [0] * processes
 
 
 @pytest.fixture(scope="module")
@@ -73,15 +69,13 @@ def test_training_overfits_one_batch(body: Body, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_killed_run_resumes_bit_for_bit(uninterrupted: Path, tmp_path: Path) -> None:
     out = tmp_path / "killed"
-    process = subprocess.Popen(
-        [sys.executable, str(SCRIPT), str(out), "12", str(MICRO_BATCH_FRAMES), "0.15"], env=environment()
-    )
+    process = start_program(SCRIPT, [out, 12, MICRO_BATCH_FRAMES, 0.15])
     path, deadline = out / "history.jsonl", time.time() + 90
     while not path.exists() or len(path.read_text().splitlines()) < 6:
-        assert time.time() < deadline and process.poll() is None
+        assert time.time() < deadline and process.is_alive()
         time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
     assert len(history(out)) < 12
     run(out, 12, MICRO_BATCH_FRAMES)
     assert history(out) == history(uninterrupted)
@@ -94,8 +88,7 @@ def test_a_killed_run_resumes_bit_for_bit(uninterrupted: Path, tmp_path: Path) -
 @pytest.mark.slow
 def test_two_processes_equal_one_with_the_double_batch(tmp_path: Path) -> None:
     run(tmp_path / "one", 5, 2 * MICRO_BATCH_FRAMES)
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
-    run(tmp_path / "two", 5, 2 * MICRO_BATCH_FRAMES, launcher=launcher)
+    run(tmp_path / "two", 5, 2 * MICRO_BATCH_FRAMES, processes=2)
     assert (tmp_path / "two-of-2-0").exists()
     assert (tmp_path / "two-of-2-1").exists()
     for one, two in zip(history(tmp_path / "one"), history(tmp_path / "two"), strict=True):

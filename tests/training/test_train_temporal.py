@@ -1,7 +1,4 @@
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +19,7 @@ from selfmocap.training.validate_temporal import (
     validation_scores,
 )
 from tests.conftest import ROOT
+from tests.helpers.programs import start_program, torchrun_environments
 from tests.helpers.temporal_clips import FRAME, SMALL, training_data
 
 CONFIG = TemporalTrainConfig(SMALL, steps=4, num_delta_frames=4, discriminator_width=16)
@@ -85,11 +83,11 @@ def test_fifty_steps_lower_the_error_below_the_frame_networks(
 @pytest.mark.slow
 def test_two_processes_have_the_losses_of_one(tmp_path: Path) -> None:
     script = ROOT / "tests" / "helpers" / "temporal_run.py"
-    environment = {**os.environ, "PYTHONPATH": str(script.parents[1]), "OMP_NUM_THREADS": "1"}
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
-    for name, how in (("one", ()), ("two", launcher)):
-        command = [sys.executable, *how, str(script), str(tmp_path / name), "2"]
-        subprocess.run(command, check=True, timeout=240, env=environment, capture_output=True)
+    for name, environments in (("one", [{}]), ("two", torchrun_environments(2))):
+        started = [start_program(script, [tmp_path / name, 2], environment) for environment in environments]
+        for process in started:
+            process.join(240)
+        assert all(process.exitcode == 0 for process in started)
     assert (tmp_path / "two-of-2-1").exists()
     for one, two in zip(history(tmp_path / "one"), history(tmp_path / "two"), strict=True):
         assert one == pytest.approx(two, rel=1e-3)

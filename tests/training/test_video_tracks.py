@@ -1,12 +1,10 @@
 import io
 import json
-import os
-import subprocess
-import sys
 import tarfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +23,7 @@ from selfmocap.training.temporal_data import (
 )
 from selfmocap.training.video_tracks import TrackClips, TrackSet, clean_tracks, load_tracks
 from tests.conftest import ROOT
+from tests.helpers.programs import start_program
 
 FRAMES = 30
 
@@ -169,11 +168,14 @@ def test_only_the_samples_of_a_clip_are_read(
     assert 40 <= len(read) <= 80  # 30 frames of 2 clips, from one or two samples; of fast video, from two.
 
 
-def training(out: Path, shards: Path, pause: float) -> subprocess.Popen:
+def training(out: Path, shards: Path, pause: float) -> Any:
     """Start a training of six steps with a checkpoint after every other one."""
-    script = ROOT / "tests" / "helpers" / "temporal_run.py"
-    command = [sys.executable, str(script), str(out), "6", str(shards), str(pause)]
-    return subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    return start_program(ROOT / "tests" / "helpers" / "temporal_run.py", [out, 6, shards, pause])
+
+
+def ends_well(process: Any) -> bool:
+    process.join(240)
+    return process.exitcode == 0
 
 
 def history(out: Path) -> list[dict]:
@@ -186,18 +188,18 @@ def test_a_killed_training_on_shards_resumes_bit_for_bit(
     tmp_path: Path, captures: list[Path], shards: Path
 ) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert training(whole, shards, 0.0).wait(timeout=240) == 0
+    assert ends_well(training(whole, shards, 0.0))
     running = training(killed, shards, 1.5)
     try:
         while len(history(killed)) < 3:
-            assert running.poll() is None
+            assert running.is_alive()
             time.sleep(0.02)
     finally:
         running.kill()
-        running.wait()
+        running.join()
     assert 3 <= len(history(killed)) < 6
     write_shard(shards / "3.tar", captures[:2], quiet)  # For later runs.
-    assert training(killed, shards, 0.0).wait(timeout=240) == 0
+    assert ends_well(training(killed, shards, 0.0))
     assert history(killed) == history(whole)
     resumed, expected = (
         load_temporal(out / "network.safetensors")[0].state_dict() for out in (killed, whole)
