@@ -8,10 +8,10 @@ from selfmocap.geometry.camera import project, translation_to_crop
 from selfmocap.geometry.rotations import matrix_to_euler
 from selfmocap.losses.supervised import paper_losses, refinement_losses, supervised_losses
 from selfmocap.models.corrector import RefinedKeypoints, target_heatmaps
-from selfmocap.models.frame import R_CAM_UPRIGHT, FrameInputs, FrameNetwork, Prediction
+from selfmocap.models.frame import R_CAM_UPRIGHT, FrameInputs, Prediction
 from selfmocap.training.frame_data import PooledFrames
 from tests.conftest import random_parameters
-from tests.helpers.networks import SMALL_NETWORK, frame_inputs
+from tests.helpers.networks import frame_inputs
 from tests.helpers.pooled_frames import pooled_batches, pooled_frames
 
 
@@ -62,23 +62,6 @@ def test_the_papers_root_angles_are_those_of_an_upright_person() -> None:
     sin, cos = matrix_to_euler(R_CAM_UPRIGHT @ R_CAM_UPRIGHT)
     assert torch.equal(sin.abs(), torch.zeros(3))
     assert torch.equal(cos, torch.ones(3))
-
-
-@pytest.mark.slow
-def test_sixty_steps_on_three_samples_halve_the_loss(body: Body) -> None:
-    truth, inputs = truth_and_inputs(body)
-    small = body.with_vertices(body.regressors["coco-23"].vertices)
-    network = FrameNetwork(replace(SMALL_NETWORK, rgb=False))
-    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
-    history = []
-    for _ in range(60):
-        losses = supervised_losses(small, "coco-23", network(inputs), inputs, truth)
-        loss = losses["rotations"].mean() + 20 * losses["joints"].mean() + 10 * losses["keypoints_2d"].mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        history.append(float(loss.detach()))
-    assert history[-1] < 0.5 * history[0]
 
 
 def refined_at(coords: torch.Tensor, log_scale: float = -3.0, has_image: bool = True) -> RefinedKeypoints:

@@ -38,7 +38,7 @@ from tests.helpers.recordings import bvh_text, random_motion
 pytestmark = pytest.mark.slow
 
 TEST_SET = BenchmarkConfig(clips=2, frames=14)
-QUICK = HmmrTrainingConfig(seeds=2, steps=3)
+QUICK = HmmrTrainingConfig(seeds=2, steps=2)
 SMALL = TemporalConfig(width=32, hidden=32, blocks=2, frames=13, reach=3)
 SCORES = {
     "mpjpe_mm", "pa_mpjpe_mm", "surface_mm", "pck", "acceleration_error_mm_per_frame2",
@@ -126,7 +126,7 @@ def test_trained_rows_have_means_and_spread_over_seeds(out: Path, trained: dict)
     assert {"temporal", "unlabelled_25", "unlabelled_50", "unlabelled_100"} < HMMR_TRAINED_ROWS.keys()
     for row in HMMR_TRAINED_ROWS:
         scores = trained["rows"][row]
-        assert scores["steps"] == 3 and len(scores["seeds"]) == 2
+        assert scores["steps"] == 2 and len(scores["seeds"]) == 2
         each = [seed["mpjpe_mm"] for seed in scores["seeds"]]
         assert each[0] != each[1]
         assert scores["mpjpe_mm"] == pytest.approx(np.mean(each), abs=1e-3)
@@ -188,7 +188,7 @@ def test_an_interrupted_training_resumes(
     first_steps: list[int] = []
 
     def stopped(stage: str, done: int, total: int) -> None:
-        if stage == "train" and done == 2:
+        if stage == "train" and done == 1:
             raise Stop
 
     def watched(stage: str, done: int, total: int) -> None:
@@ -201,7 +201,7 @@ def test_an_interrupted_training_resumes(
     with pytest.raises(Stop):
         reproduce_hmmr(tmp_path, TEST_SET, weights, stopped, once)
     result = reproduce_hmmr(tmp_path, TEST_SET, weights, watched, once)
-    assert first_steps == [3]
+    assert first_steps == [2]
     assert result["rows"]["temporal"]["mpjpe_mm"] == trained["rows"]["temporal"]["seeds"][0]["mpjpe_mm"]
     assert result["rows"]["temporal"]["spread"] == {}
 
