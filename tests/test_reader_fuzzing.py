@@ -16,17 +16,14 @@ from selfmocap.io.video import open_video
 from tests.helpers.fuzzing import damaged, failure, targets
 from tests.helpers.smpl_files import smpl_arrays
 
-INPUTS_PER_READER = 12
+INPUTS_PER_READER = 16
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1])
-def test_readers_refuse_damaged_files(
-    tmp_path_factory: pytest.TempPathFactory, body: Body, seed: int
-) -> None:
+def test_readers_refuse_damaged_files(tmp_path_factory: pytest.TempPathFactory, body: Body) -> None:
     wrong = []
     for target in targets(body):
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(0)
         folder = tmp_path_factory.mktemp("fuzz")
         assert failure(target, target.good, folder) is None, target.name
         for _ in range(INPUTS_PER_READER):

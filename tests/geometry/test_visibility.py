@@ -46,7 +46,7 @@ def test_equals_ray_casting_on_a_posed_body(body: Body) -> None:
 def test_equals_ray_casting_on_many_posed_coarse_bodies(body: Body) -> None:
     assert body.proxy_vertices is not None
     assert body.proxy_faces is not None
-    p_cam = _posed(body, (1.5,))[:, body.proxy_vertices]
+    p_cam = _posed(body, (1.5,))[::2, body.proxy_vertices]
     assert torch.equal(
         visible_faces(p_cam, body.proxy_faces, cull=False),
         visible_faces_by_ray_casting(p_cam, body.proxy_faces),

@@ -68,7 +68,7 @@ def test_an_untrained_corrector_stays_near_the_detector() -> None:
 @pytest.mark.slow
 def test_images_are_used_once_and_change_the_keypoints() -> None:
     torch.manual_seed(0)
-    seen, camera = observed(300), Camera.looking_along_z(700.0, 640, 480)
+    seen, camera = observed(70), Camera.looking_along_z(700.0, 640, 480)
     network = FrameNetwork(CORRECTED).eval()
     inputs = network_inputs(seen, camera, network)
     assert inputs.crops is None and inputs.masks is None
@@ -81,7 +81,7 @@ def test_images_are_used_once_and_change_the_keypoints() -> None:
         inputs.center,
         seen.masks,
     )
-    some = slice(290, 296)
+    some = slice(62, 68)  # In two passes.
     assert torch.allclose(
         network(inputs[some]).R_parent_joint, network(whole[some]).R_parent_joint, atol=1e-4
     )
