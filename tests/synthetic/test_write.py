@@ -20,7 +20,7 @@ from selfmocap.synthetic import write
 from selfmocap.synthetic.backgrounds import procedural_backgrounds
 from selfmocap.synthetic.cameras import CameraConfig
 from selfmocap.synthetic.clips import SyntheticClip, sample_clip, true_pixels
-from selfmocap.synthetic.config import SynthesizeConfig
+from selfmocap.synthetic.config import Layout, SynthesizeConfig
 from selfmocap.synthetic.motions import procedural_motions
 from selfmocap.synthetic.rendering import render_images
 from selfmocap.synthetic.scene import figure_assets
@@ -252,8 +252,11 @@ def test_a_clip_in_a_room_has_the_motion_of_its_person_and_camera(tmp_path: Path
         SynthesizeConfig(layout="surreal", room="walk")
 
 
-def test_clips_depend_neither_on_workers_nor_on_threads(material: dict[str, Path], tmp_path: Path) -> None:
-    config = SynthesizeConfig(2, 2, 7, **material)
+@pytest.mark.parametrize("layout", ["selfmocap", "surreal"])
+def test_clips_depend_neither_on_workers_nor_on_threads(
+    material: dict[str, Path], tmp_path: Path, layout: Layout
+) -> None:
+    config = SynthesizeConfig(2, 2, 7, layout=layout, **material)
     torch.set_num_threads(2)
     for workers in (1, 2):
         synthesize(tmp_path / str(workers), replace(config, workers=workers))
