@@ -7,18 +7,22 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-PRELOADED = (
-    "matplotlib.figure",
-    "selfmocap.pipeline.capture",
-    "selfmocap.training.temporal_recipe",
-    __name__,
-)
+PRELOADED = ("matplotlib.figure", "selfmocap.training.temporal_recipe", "tests.helpers.stub_capture")
+
+
+def start_process(target: Callable[..., None], *arguments: object) -> Any:
+    """Call a function in a process forked from one that has imported PRELOADED."""
+    processes: Any = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(list(PRELOADED))
+    process = processes.Process(target=target, args=arguments)
+    process.start()
+    return process
 
 
 def start_program(
@@ -29,13 +33,9 @@ def start_program(
     streams: Sequence[Path] = (),
 ) -> Any:
     """Start a program with one thread in a folder; its standard output and error go to the files `streams`."""
-    processes: Any = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(list(PRELOADED))
     variables = {**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})}
     command = [str(program), *map(str, arguments)]
-    process = processes.Process(target=_run, args=(command, variables, folder or Path.cwd(), streams))
-    process.start()
-    return process
+    return start_process(_run, command, variables, folder or Path.cwd(), streams)
 
 
 def run_program(

@@ -3,11 +3,10 @@
 import hashlib
 import json
 import math
-import multiprocessing
 import os
 import random
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from selfmocap.models.config import NetworkConfig
 from selfmocap.models.frame import FrameNetwork
 from selfmocap.pipeline import capture, config, solve
 from selfmocap.tracking import observe, tracking_pass
+from tests.helpers.programs import start_process
 from tests.helpers.stick_figures import BLUE, RED, ScriptedDetector, scene
 from tests.helpers.videos import write_video
 
@@ -98,15 +98,6 @@ def results(out: Path) -> dict[str, Any]:
     }
 
 
-def in_another_process(target: Callable[..., None], *arguments: object) -> Any:
-    """Start a process that does not import again what this module imports."""
-    processes: Any = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload([__name__])
-    process = processes.Process(target=target, args=arguments)
-    process.start()
-    return process
-
-
 def killed_and_run_again(folder: Path, kills: int, seed: int = 0) -> tuple[int, list[int]]:
     """Capture in processes that are each killed at a random moment and run again.
 
@@ -116,7 +107,7 @@ def killed_and_run_again(folder: Path, kills: int, seed: int = 0) -> tuple[int, 
 
     def run(out: Path, until: float = math.inf) -> tuple[float, int]:
         """Kill the process after so many seconds of CPU time. Return its CPU time and its exit code."""
-        process, worked = in_another_process(capture_with_little_work, video, out, weights), 0.0
+        process, worked = start_process(capture_with_little_work, video, out, weights), 0.0
         while process.is_alive() and worked < until:
             worked = max(worked, _seconds_of_work(process.pid))
             process.join(0.005)

@@ -3,13 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.stub_capture import (
-    capture_with_little_work,
-    drawn_video,
-    in_another_process,
-    results,
-    untrained_weights,
-)
+from tests.helpers.programs import start_process
+from tests.helpers.stub_capture import capture_with_little_work, drawn_video, results, untrained_weights
 
 pytestmark = pytest.mark.slow
 
@@ -25,7 +20,7 @@ def test_a_capture_killed_in_every_stage_resumes_to_the_same_result(tmp_path: Pa
     video, weights = drawn_video(tmp_path / "two.mp4"), untrained_weights(tmp_path / "untrained.safetensors")
 
     def run(out: Path, moment: str = "") -> int | None:
-        process = in_another_process(capture_with_little_work, video, out, weights, moment)
+        process = start_process(capture_with_little_work, video, out, weights, moment)
         process.join()
         return process.exitcode
 
