@@ -4,17 +4,22 @@ The frames are what a player shows: upright, with square pixels, of one size.
 """
 
 import functools
+import operator
 import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from av.container import InputContainer
+from av.error import FFmpegError
 from av.video.frame import VideoFrame
-from jaxtyping import Float64, UInt8
+from av.video.stream import VideoStream
+from jaxtyping import Float64, Int64, UInt8
 
 from selfmocap.io.clock import DEFAULT_FPS, Clock, assumed_clock, measure_clock
 from selfmocap.io.files import InputError, existing_file
@@ -23,6 +28,7 @@ from selfmocap.io.orientation import Orientation
 from selfmocap.io.pictures import MAX_PIXELS, is_picture, picture_paths, read_image, too_large
 from selfmocap.io.stream import (
     UNTIMED_CONTAINERS,
+    DecodedFrame,
     decode,
     deinterlaced,
     frame_orientation,
@@ -40,6 +46,8 @@ _CUT_OFF_FRACTION = 0.05
 """Fraction of the declared length that must be missing for a video to be cut off."""
 _TIME_TOLERANCE = 1e-6
 """s."""
+_RUN_UP_FRAMES = 64
+"""Frames that are decoded before the first one that is read, so that it is the one of a decoder that began at 0."""
 _MAX_PADDING = 4096
 """Bytes of zeros that may follow the end of a GIF."""
 
@@ -75,6 +83,8 @@ class Video:
     """Index of the first frame that is read."""
     times: Float64[np.ndarray, " time"] = field(default_factory=lambda: np.zeros(0), kw_only=True)
     """Time of each frame of the file, s, from 0."""
+    stamps: Int64[np.ndarray, " time"] | None = field(default=None, kw_only=True)
+    """Time of each frame in ticks of the file, strictly increasing; None where the file must be read from its start."""
     mirrored: bool = field(default=False, kw_only=True)
     """True if left and right are exchanged after the rotation."""
     pixel_aspect: float = field(default=1.0, kw_only=True)
@@ -139,6 +149,7 @@ def open_video(path: Path | str, options: InputOptions | None = None) -> Video:
         end - first,
         first_frame=first,
         times=clock.times,
+        stamps=measured.stamps,
         mirrored=orientation.mirrored,
         pixel_aspect=measured.pixel_aspect,
         warnings=(*clock.warnings, *_rate_warnings(clock), *measured.warnings),
@@ -180,6 +191,8 @@ class _Measured:
     clock: Clock
     pixel_aspect: float = 1.0
     warnings: tuple[str, ...] = ()
+    stamps: Int64[np.ndarray, " time"] | None = None
+    """See `Video.stamps`."""
 
 
 @functools.lru_cache(maxsize=8)
@@ -188,14 +201,17 @@ def _measured_stream(files: tuple[Path], stamps: object) -> _Measured:
     (path,) = files
     with open_stream(path) as (container, stream):
         times: list[float | None] = []
+        stamps: list[int | None] = []
         sizes: Counter[tuple[int, int]] = Counter()
         orientation, aspect = Orientation(), Fraction(1)
-        ends_damaged = False
+        ends_damaged, is_plain = False, True
         for frame, damaged in decode(container, stream):
             if not times:
                 orientation, aspect = frame_orientation(frame), pixel_aspect(stream)
             times.append(frame.time)
+            stamps.append(frame.pts)
             ends_damaged = damaged
+            is_plain = is_plain and not damaged and not frame.interlaced_frame
             sizes[frame.width, frame.height] += 1
         if not times:
             raise InputError(
@@ -216,7 +232,12 @@ def _measured_stream(files: tuple[Path], stamps: object) -> _Measured:
     size = square_size(*next(iter(sizes)), aspect)
     if size[0] * size[1] > MAX_PIXELS:
         raise InputError(f"{path}: {too_large(*size)}")
-    return _Measured(size, orientation, clock, float(aspect), (*_size_warnings(sizes), *cut))
+    warnings = (*_size_warnings(sizes), *cut)
+    known = [stamp for stamp in stamps if stamp is not None]
+    is_plain = is_plain and not untimed and len(known) == len(stamps) and all(map(operator.lt, known, known[1:]))
+    return _Measured(
+        size, orientation, clock, float(aspect), warnings, np.array(known, np.int64) if is_plain else None
+    )
 
 
 @functools.lru_cache(maxsize=8)
@@ -299,12 +320,33 @@ def _orientation(video: Video) -> Orientation:
 def _stream_images(video: Video, indices: range) -> Iterator[tuple[_Image, bool]]:
     orientation = _orientation(video)
     size = orientation.size(*video.size)
+    for index, (frame, damaged) in _decoded(video, indices.start):
+        if index in indices:
+            # A stream of other pixels that changes its size keeps the shape on the screen.
+            image = rgb_image(frame, *size, keep_shape=video.pixel_aspect == 1)
+            yield orientation.apply(image), damaged
+
+
+def _decoded(video: Video, first: int) -> Iterator[tuple[int, DecodedFrame]]:
+    """Decode the frames from an index up to `first` on: from a little before it, if the file can be sought, else all."""
+    begin = first - _RUN_UP_FRAMES
+    if video.stamps is not None and begin > 0:
+        with open_stream(video.path) as (container, stream):
+            frames = _sought(container, stream, int(video.stamps[begin]))
+            found = next(frames, None)
+            if found is not None and found.frame.pts == video.stamps[begin] and not found.damaged:
+                yield from enumerate(chain([found], frames), start=begin)
+                return
     with open_stream(video.path) as (container, stream):
-        for index, (frame, damaged) in enumerate(deinterlaced(decode(container, stream))):
-            if index in indices:
-                # A stream of other pixels that changes its size keeps the shape on the screen.
-                image = rgb_image(frame, *size, keep_shape=video.pixel_aspect == 1)
-                yield orientation.apply(image), damaged
+        yield from enumerate(deinterlaced(decode(container, stream)))
+
+
+def _sought(container: InputContainer, stream: VideoStream, stamp: int) -> Iterator[DecodedFrame]:
+    try:
+        container.seek(stamp, stream=stream)
+    except FFmpegError:
+        return
+    yield from (one for one in decode(container, stream) if (one.frame.pts or 0) >= stamp)
 
 
 def _picture_images(video: Video, indices: range) -> Iterator[tuple[_Image, bool]]:
