@@ -234,7 +234,9 @@ def _measured_stream(files: tuple[Path], stamps: object) -> _Measured:
         raise InputError(f"{path}: {too_large(*size)}")
     warnings = (*_size_warnings(sizes), *cut)
     known = [stamp for stamp in stamps if stamp is not None]
-    is_plain = is_plain and not untimed and len(known) == len(stamps) and all(map(operator.lt, known, known[1:]))
+    is_plain = (
+        is_plain and not untimed and len(known) == len(stamps) and all(map(operator.lt, known, known[1:]))
+    )
     return _Measured(
         size, orientation, clock, float(aspect), warnings, np.array(known, np.int64) if is_plain else None
     )
@@ -328,7 +330,7 @@ def _stream_images(video: Video, indices: range) -> Iterator[tuple[_Image, bool]
 
 
 def _decoded(video: Video, first: int) -> Iterator[tuple[int, DecodedFrame]]:
-    """Decode the frames from an index up to `first` on: from a little before it, if the file can be sought, else all."""
+    """Decode the frames from an index of at most `first` on: from a little before it, if the file can be sought."""
     begin = first - _RUN_UP_FRAMES
     if video.stamps is not None and begin > 0:
         with open_stream(video.path) as (container, stream):

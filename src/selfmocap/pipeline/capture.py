@@ -6,7 +6,7 @@ in memory, not the images.
 """
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,9 @@ from selfmocap.adaptation.fit import REFINE, REFINE_LOW_SMOOTHNESS, FitConfig
 from selfmocap.adaptation.hand_pose import fit_hands
 from selfmocap.body_model.motion import Motion
 from selfmocap.export.characters.write import check_character
-from selfmocap.geometry.lens import Lens
 from selfmocap.io.files import existing_file, sha256_of_path, write_json
 from selfmocap.io.memory import release_free_memory
 from selfmocap.io.progress import ProgressCallback, no_progress
-from selfmocap.io.sound import sound_frames
 from selfmocap.io.stage_cache import StageCache, StageRecord
 from selfmocap.io.video import Video, open_video
 from selfmocap.io.video_source import VideoInput, local_video, source_name
@@ -40,6 +38,7 @@ from selfmocap.pipeline.capture_run import (
 )
 from selfmocap.pipeline.config import EPOCHS, SAMPLE_FRAMES, CaptureConfig, recorded_settings
 from selfmocap.pipeline.diagnostics import MAX_IMAGE_FRAMES, person_diagnostics
+from selfmocap.pipeline.drawing import draw_bodies, draw_observations, write_page
 from selfmocap.pipeline.exports import (
     export_people,
     remove_exports_without_motion,
@@ -63,11 +62,7 @@ from selfmocap.pipeline.solve import (
 )
 from selfmocap.pipeline.summary import capture_report
 from selfmocap.tracking.config import ObserveConfig
-from selfmocap.tracking.observe import OVERLAY_FILE, observe
-from selfmocap.tracking.overlay import write_overlay
-from selfmocap.visualization.overlay import write_overlay_video
-from selfmocap.visualization.report.page import write_report
-from selfmocap.visualization.report.residuals import residual_curves
+from selfmocap.tracking.observe import observe
 
 
 def capture(
@@ -80,6 +75,7 @@ def capture(
     frames: Iterable[np.ndarray] | None = None,
     times: Sequence[float] | None = None,
     overwrite: bool = False,
+    unlinked: Collection[str] = (),
 ) -> list[Motion]:
     """Capture the people in a video; return their post-processed motions.
 
@@ -91,13 +87,17 @@ def capture(
     (height, width, 3; uint8), and `times` their times, s (30 frames a second without); an iterator is read once, one
     frame at a time.
 
+    `unlinked` are the names of files to which the page has no links, because the caller deletes them.
+
     Raises FileNotFoundError or ValueError where the video or a setting cannot be used, or `out` holds the results of
     another video and `overwrite` is false; OSError where a file cannot be written."""
     if out is None:
         raise ValueError("expected out=..., the folder to write to, found none")
     out, config, torch_device = Path(out).expanduser(), config or CaptureConfig(), checked_device(device)
     with local_video(video, out, frames, times) as path:
-        return _capture(path, source_name(video), out, config, progress, torch_device, overwrite)
+        return _capture(
+            path, source_name(video), out, config, progress, torch_device, overwrite, frozenset(unlinked)
+        )
 
 
 def _capture(
@@ -108,21 +108,21 @@ def _capture(
     progress: ProgressCallback,
     torch_device: torch.device,
     overwrite: bool,
+    unlinked: frozenset[str],
 ) -> list[Motion]:
     weights_file = existing_file(config.weights_file)
     if config.onto is not None:
         check_character(config.onto)
     lens = choose_lens(open_video(video, config.input), config.focal, config.lens)
-    settings = ObserveConfig(
-        config.people, quality=config.quality, flow_frames=MAX_IMAGE_FRAMES, overlay=False, input=config.input
-    )
-    files = observe(video, out, settings, progress, overwrite)
+    files = observe(video, out, observe_settings(config), progress, overwrite)
     release_free_memory()
     remove_partial_files(out)
 
     stages = StageCache(out / ".capture", out / "report.json", STAGES_VERSION)
     stages.discard_other_versions()
-    job = CaptureRun(video, name, out, config, progress, torch_device, sha256_of_path(weights_file), stages)
+    job = CaptureRun(
+        video, name, out, config, progress, torch_device, sha256_of_path(weights_file), stages, unlinked
+    )
     observed = load_observed(out)
     lens, people, cameras = _load_people(job, [path.parent for path in files], observed, lens)
     config.check_people(len(people))
@@ -132,6 +132,13 @@ def _capture(
     load = functools.partial(load_motion, job, when="after")
     cameras = [place_in_world(stages, camera, load, estimates) for camera in cameras]
     return finish_capture(job, cameras, choices, estimates, observed, lens)
+
+
+def observe_settings(config: CaptureConfig) -> ObserveConfig:
+    """Return the settings with which a capture observes its video."""
+    return ObserveConfig(
+        config.people, quality=config.quality, flow_frames=MAX_IMAGE_FRAMES, overlay=False, input=config.input
+    )
 
 
 def finish_capture(
@@ -157,15 +164,15 @@ def finish_capture(
     )
     if job.config.onto is not None:
         retarget_people(job.stages, motions, processed, default_body(), job.out, job.config.onto)
-    _draw(job, motions, processed, lens.lens)
-    _draw_observations(job, people, observed)
+    draw_bodies(job, motions, processed, lens.lens)
+    draw_observations(job, people, observed)
     measured = [_measure(job, *one) for one in zip(people, motions, estimates, processed, strict=True)]
     report = capture_report(
         job.name, observed, job.stages.finished.values(), people, choices, measured, motions, cameras, lens
     )
     job.stages.sweep()
     remove_exports_without_motion(job.out)
-    _write_page(job, people, motions, [*processed, *measured], report)
+    write_page(job, people, motions, [*processed, *measured], report)
     write_json(job.out / "report.json", report, indent=1)
     return motions
 
@@ -333,33 +340,6 @@ def _provenance(job: CaptureRun, choice: PersonChoice) -> dict[str, Any]:
     return {"version": __version__, "weights": job.weights_sha256, "settings": settings, **selected}
 
 
-def _draw(job: CaptureRun, motions: list[Motion], processed: list[StageRecord], lens: Lens) -> None:
-    if job.config.overlay == "none":
-        return
-
-    def compute() -> StageOutput:
-        path = job.out / "overlay.mp4"
-        progress, video = functools.partial(job.progress, "draw"), open_video(job.video, job.config.input)
-        sound = sound_frames(video) if job.config.input.keeps_times else ()
-        write_overlay_video(path, video, motions, default_body(), progress, lens, sound)
-        return {}, [path]
-
-    job.stages.run("draw", {}, processed, compute)
-
-
-def _draw_observations(job: CaptureRun, people: list[CapturedPerson], observed: StageRecord) -> None:
-    if job.config.overlay != "all":
-        return
-
-    def compute() -> StageOutput:
-        path = job.out / OVERLAY_FILE
-        files = [person.observations_file for person in people]
-        write_overlay(path, open_video(job.video, job.config.input), files, job.progress)
-        return {}, [path]
-
-    job.stages.run("observations", {}, [observed], compute)
-
-
 def _measure(
     job: CaptureRun, person: CapturedPerson, motion: Motion, estimate: StageRecord, processed: StageRecord
 ) -> StageRecord:
@@ -373,30 +353,3 @@ def _measure(
         return result, []
 
     return job.stages.run(f"measure-{person.number}", {}, [estimate, processed], compute)
-
-
-def _write_page(
-    job: CaptureRun,
-    people: list[CapturedPerson],
-    motions: list[Motion],
-    after: list[StageRecord],
-    report: dict[str, Any],
-) -> None:
-    """Write `report.html`, which also has the residual of every frame; `report.json` would get too large with it."""
-
-    def compute() -> StageOutput:
-        path = job.out / "report.html"
-        curves = [
-            residual_curves(load_motion(job, person, "before"), motion, person.observations)
-            for person, motion in zip(people, motions, strict=True)
-        ]
-        detailed = [
-            entry | {when: entry[when] | {"keypoint_px_by_frame": px} for when, px in curve.items()}
-            for entry, curve in zip(report["people"], curves, strict=True)
-        ]
-        overlay = None if job.config.overlay == "none" else job.out / "overlay.mp4"
-        write_report(path, motions, default_body(), report | {"people": detailed}, overlay)
-        return {}, [path]
-
-    needs = {"report": report, "exports": list(job.config.formats), "overlay": job.config.overlay}
-    job.stages.run("page", needs, after, compute)

@@ -40,6 +40,8 @@ class CaptureRun:
     device: torch.device
     weights_sha256: str
     stages: StageCache
+    unlinked: frozenset[str] = frozenset()
+    """Names of files to which the page has no links."""
 
     def file(self, name: str) -> Path:
         """A stage's intermediate file."""

@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from selfmocap.body_model.skeleton import HAND_SIDES, KeypointSet
 from selfmocap.io.files import InputError, printable_path, read_json_object, sha256_of_path, write_json
 from selfmocap.io.memory import peak_memory_gb
+from selfmocap.io.npz import write_npz
 from selfmocap.io.progress import ProgressCallback, no_progress
 from selfmocap.io.spool import write_npz_from_spools
 from selfmocap.io.stopwatch import Stopwatch
@@ -34,9 +36,13 @@ from selfmocap.tracking.observations import OBSERVATIONS_FORMAT, OBSERVATIONS_VE
 from selfmocap.tracking.optical_flow import FlowMethod, dis_flow, raft_flow
 from selfmocap.tracking.overlay import write_overlay
 from selfmocap.tracking.precomputed import PrecomputedFlow, PrecomputedKeypoints, PrecomputedMasks
-from selfmocap.tracking.tracking_pass import TrackingResult, track_video
+from selfmocap.tracking.shots import Shot, shots_between
+from selfmocap.tracking.stitching import min_track_frames
+from selfmocap.tracking.tracking_pass import SHOTS_FILE, TrackingResult, find_shot_starts, track_video
 
 OVERLAY_FILE = "observations.mp4"
+PEOPLE_FILE = "people.npz"
+"""Visibility (see `TrackingResult`) and appearance of the people of a part of a film."""
 _INTERMEDIATE_VERSION = 5
 """Version of the intermediate files in `.observe`; a run does not resume after files of another version."""
 _REPORT_VERSION = 4
@@ -67,13 +73,43 @@ def observe(
     `out` holds the observations of another video;
     ImportError if an optional detector is not installed."""
     settings, out = settings or ObserveConfig(), Path(out).expanduser()
-    max_people = _max_people(settings.people)
+    max_people(settings)
     with local_video(video, out) as path:
         opened = open_video(path, settings.input)
-        fingerprint = {"video": sha256_of_path(path), **_plain(settings)}
+        fingerprint = observed_fingerprint(path, settings)
         if not overwrite:
             _refuse_other_video(out, fingerprint["video"])
-        return _observe(opened, out, settings, fingerprint, max_people, progress)
+        drawn = not settings.overlay or (out / OVERLAY_FILE).is_file()
+        if drawn and (finished := _finished(out, fingerprint)) is not None:
+            return finished
+        return _observe(opened, out, settings, fingerprint, progress)
+
+
+def find_shots(
+    video: Path, out: Path, settings: ObserveConfig, progress: ProgressCallback = no_progress
+) -> list[Shot]:
+    """Find the shots of a video; `observe` with the same `out` and settings does not search for them again."""
+    opened = open_video(video, settings.input)
+    folder = _parts_folder(out, observed_fingerprint(video, settings))
+    starts = find_shot_starts(opened, folder, progress)
+    return shots_between(starts, opened.first_frame + opened.declared_frames)
+
+
+def observe_part(
+    video: Path,
+    out: Path,
+    settings: ObserveConfig,
+    shot_starts: Sequence[int],
+    progress: ProgressCallback = no_progress,
+) -> None:
+    """Observe the part of a film between the start and the end of `settings.input`, as `observe` does.
+
+    `shot_starts` are the first frames of its shots. Nobody has to be in it. `people.npz` holds in addition what
+    `film.join_parts` compares people of several parts by."""
+    fingerprint = observed_fingerprint(video, settings)
+    if _finished(out, fingerprint) is None:
+        write_json(_parts_folder(out, fingerprint) / SHOTS_FILE, list(shot_starts))
+        _observe(open_video(video, settings.input), out, settings, fingerprint, progress, is_part=True)
 
 
 def _observe(
@@ -81,12 +117,9 @@ def _observe(
     out: Path,
     settings: ObserveConfig,
     fingerprint: dict[str, Any],
-    max_people: int | None,
     progress: ProgressCallback,
+    is_part: bool = False,
 ) -> list[Path]:
-    drawn = not settings.overlay or (out / OVERLAY_FILE).is_file()
-    if drawn and (finished := _finished(out, fingerprint)) is not None:
-        return finished
     (out / OVERLAY_FILE).unlink(missing_ok=True)
     detector = (
         PrecomputedKeypoints(settings.keypoints)
@@ -102,12 +135,14 @@ def _observe(
     parts, watch = _parts_folder(out, fingerprint), Stopwatch()
     try:
         result = track_video(video, detector, parts, settings.person_box, watch, progress)
+        if not result.people and not is_part:
+            raise no_person_error(video, settings)
     except InputError:
         shutil.rmtree(parts)  # A resumed run would end here again.
         raise
     people = [
         assemble_person(number, tracks, result.last_frames, parts, detector.points)
-        for number, tracks in enumerate(result.people[:max_people], start=1)
+        for number, tracks in enumerate(result.people[: max_people(settings)], start=1)
     ]
     has_masks = settings.masks is not None or settings.keypoints is None and isinstance(detector, RoiDetector)
     people = [(person, open_spools(parts, person, has_masks, sources.hands is not None)) for person in people]
@@ -122,17 +157,37 @@ def _observe(
         _move(path, out / f"person-{person.number}")
         for path, (person, _) in zip(written, people, strict=True)
     ]
+    if is_part:
+        write_npz(
+            out / PEOPLE_FILE,
+            {
+                "visibility": np.array(result.visibility),
+                "appearance": np.array(result.appearance, np.float32),
+            },
+        )
     _write_report(out, fingerprint, video, result, people, detector, watch)
     shutil.rmtree(parts)
     return paths
 
 
-def _max_people(people: str) -> int | None:
+def max_people(settings: ObserveConfig) -> int | None:
+    """Return the number of people to observe; None for all. Raises ValueError for an invalid setting."""
+    people = settings.people
     if people in ("largest", "all"):
         return 1 if people == "largest" else None
     if not people.isdigit() or int(people) < 1:
         raise ValueError(f"people: {people!r}; expected 'largest', 'all' or a number from 1 on")
     return int(people)
+
+
+def no_person_error(video: Video, settings: ObserveConfig) -> InputError:
+    """Return the error of a video in which nobody is tracked for long enough."""
+    frames = video.declared_frames
+    remedy = "try" if settings.person_box is None else "choose another"
+    return InputError(
+        f"{video.path}: no person was tracked for at least {min_track_frames(video.fps, frames)} of the {frames} "
+        f"frames; {remedy} --person-box"
+    )
 
 
 def _flow_method(name: str) -> FlowMethod:
@@ -144,9 +199,10 @@ def _flow_method(name: str) -> FlowMethod:
 # ---- resuming -------------------------------------------------------------------------------------------------
 
 
-def _plain(settings: ObserveConfig) -> dict[str, Any]:
-    """Convert settings to JSON data, paths to the hashes of their files."""
-    values = asdict(settings)
+def observed_fingerprint(video: Path, settings: ObserveConfig) -> dict[str, Any]:
+    """Return what the observations depend on: the hash of the video, and the settings as JSON data, with paths as the
+    hashes of their files."""
+    values = {"video": sha256_of_path(video), **asdict(settings)}
     del values["overlay"]
     # Former versions had none of these.
     for name in ("input", "flow_frames"):

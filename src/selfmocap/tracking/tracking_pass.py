@@ -13,6 +13,7 @@ from selfmocap.io.prefetch import prefetched
 from selfmocap.io.progress import ProgressCallback
 from selfmocap.io.stopwatch import Stopwatch
 from selfmocap.io.video import Frame, InputError, Video
+from selfmocap.tracking.appearance import Histogram
 from selfmocap.tracking.backward_pass import track_backward
 from selfmocap.tracking.camera_motion import GreyImage, grey_thumbnail
 from selfmocap.tracking.confidence import VISIBLE
@@ -30,10 +31,12 @@ from selfmocap.tracking.detectors.detection import Detection
 from selfmocap.tracking.detectors.protocol import Detector, RoiDetector
 from selfmocap.tracking.detectors.window import Window, box_overlap
 from selfmocap.tracking.shots import Shot, guess_same_people, shot_starts, shots_between
-from selfmocap.tracking.stitching import TrackPath, min_track_frames, stitch_tracks
+from selfmocap.tracking.stitching import TrackPath, stitch_tracks
 from selfmocap.tracking.track_state import Track, TrackerConfig, TrackerState, activate, trusted_until
 from selfmocap.tracking.tracker import end_shot, track_frame
 
+SHOTS_FILE = "shots.json"
+"""File of the first frame of each shot."""
 FRAMES_PER_PART = 64
 """Frames between two writes, the most that an interruption loses."""
 
@@ -55,6 +58,10 @@ class TrackingResult:
     """Index of each person's shot."""
     same_person: dict[int, int]
     """Index of a person, and of the person of an earlier shot whom they may be."""
+    appearance: list[Histogram]
+    """Appearance of each person."""
+    visibility: list[float]
+    """Sum of the sides of each person's windows, px, by which they are ordered."""
 
 
 def track_video(
@@ -67,10 +74,10 @@ def track_video(
 ) -> TrackingResult:
     """Track all people of a video, resuming after the parts that `folder` already holds.
 
-    With a `person_box` in the first frame, only the person in it is returned. Raises InputError if no person is tracked
-    for long enough, or if there is none in the box."""
+    With a `person_box` in the first frame, only the person in it is returned. Raises InputError if there is none in the
+    box."""
     with watch.stage("shots"):
-        starts = _shot_starts(video, folder, progress)
+        starts = find_shot_starts(video, folder, progress)
     config = TrackerConfig.for_video(video.fps, video.declared_frames)
     state, parts, first = TrackerState(), part_paths(folder), 0
     if parts:
@@ -110,9 +117,9 @@ def track_video(
     return _stitched(video, parts, tracks, config, person_box, starts)
 
 
-def _shot_starts(video: Video, folder: Path, progress: ProgressCallback) -> list[int]:
+def find_shot_starts(video: Video, folder: Path, progress: ProgressCallback) -> list[int]:
     """Find the first frame of each shot; an earlier run may have stored them in `folder`."""
-    path = folder / "shots.json"
+    path = folder / SHOTS_FILE
     if not path.exists():
 
         def thumbnails() -> Iterator[GreyImage]:
@@ -149,17 +156,13 @@ def _stitched(
     people = stitch_tracks(tracks, paths, config, video.fps, frames)
     if person_box is not None:
         people = [chain for chain in people if chain[0] == _USER_TRACK_ID]
-    if not people:
-        shortest = min_track_frames(video.fps, frames)
-        raise InputError(
-            f"{video.path}: no person was tracked for at least {shortest} of the {frames} frames; "
-            + ("choose another --person-box" if person_box is not None else "try --person-box")
-        )
     corrupt = columns["frame_index"][columns["frame_corrupt"]].tolist()
     shot_of = [bisect_right(starts, int(paths[chain[0]].frames[0])) - 1 for chain in people]
-    same = guess_same_people([tracks[chain[0]].appearance for chain in people], shot_of)
+    appearance = [tracks[chain[0]].appearance for chain in people]
+    visibility = [sum(float(paths[n].windows[:, 2].sum()) for n in chain) for chain in people]
+    same = guess_same_people(appearance, shot_of)
     shots = shots_between(starts, video.first_frame + frames)
-    return TrackingResult(people, last_frames, frames, corrupt, shots, shot_of, same)
+    return TrackingResult(people, last_frames, frames, corrupt, shots, shot_of, same, appearance, visibility)
 
 
 # ---- the person in the user's box -----------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -31,12 +31,18 @@ _SCRIPTS = ("playback.js", "scene.js", "view.js", "curves.js", "player.js")
 
 
 def write_report(
-    path: Path, motions: Sequence[Motion], body: Body, report: Mapping[str, Any], overlay: Path | None
+    path: Path,
+    motions: Sequence[Motion],
+    body: Body,
+    report: Mapping[str, Any],
+    overlay: Path | None,
+    unlinked: Collection[str] = (),
 ) -> None:
     """Write the page, atomically.
 
     It shows the warnings, all motions in 3D beside the overlay video, curves over the frames, the scores before and
-    after adaptation, low-confidence frames, and links to the exports in the folder of `path`. `report` is the content
+    after adaptation, low-confidence frames, and links to the exports in the folder of `path`, except to files with the
+    names `unlinked`. `report` is the content
     of report.json with its people in the order of `motions`; missing parts are left out. `before` and `after` of a
     person may hold `keypoint_px_by_frame` (see `residuals`). Raises ValueError if no motion has a frame."""
     persons = (entry(report, "people", list) + [{}] * len(motions))[: len(motions)]
@@ -47,6 +53,8 @@ def write_report(
         data["low_confidence_ranges"] = read_ranges(person)
         data["has_floor"] = not isinstance(person, Mapping) or person.get("floor") is not False
     embedded = overlay is not None and overlay.stat().st_size <= MAX_EMBEDDED_BYTES
+    if overlay is not None and not embedded and overlay.name in unlinked:
+        overlay = None
     script, style = "\n".join(map(_asset, _SCRIPTS)), _asset("page.css")
     several = len(shown["people"]) > 1
     page = Template(_asset("page.html")).substitute(
@@ -56,7 +64,7 @@ def write_report(
         facts=escape(clip_summary(motions, report, shown["every"])),
         video_pane="" if overlay is None else _video_pane(None if embedded else overlay.name),
         person_choice='<select id="person" aria-label="Person"></select> ' if several else "",
-        sections=sections(path.parent, report, len(motions)),
+        sections=sections(path.parent, report, len(motions), unlinked),
         playback=json.dumps(shown, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c"),
         embedded=_embedded(overlay) if overlay is not None and embedded else "",
         style=style,

@@ -1,7 +1,7 @@
 """Tables and lists of the report as HTML. All external text is escaped; any part of report.json may be missing."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -62,16 +62,16 @@ def warning_list(report: Mapping[str, Any]) -> str:
     return f'<ul id="warnings" aria-label="Warnings">{items}</ul>' if items else ""
 
 
-def sections(folder: Path, report: Mapping[str, Any], people: int) -> str:
+def sections(folder: Path, report: Mapping[str, Any], people: int, unlinked: Collection[str] = ()) -> str:
     """Return the sections beside the curves: people, assumptions, scores before and after, low-confidence frames,
-    files, processing time."""
+    files (except those with the names `unlinked`), processing time."""
     persons = [p if isinstance(p, Mapping) else {} for p in entry(report, "people", list)][:people]
     named = [
         ("People", _people_list(persons)),
         ("Assumptions", assumptions_list(report, persons)),
         *_score_tables(persons, people > 1),
         ("Low-confidence frames", _range_list(persons, people > 1)),
-        ("Files", _file_list(folder)),
+        ("Files", _file_list(folder, unlinked)),
         ("Processing time", _stage_list(entry(report, "stages", list))),
     ]
     return "\n".join(f"<section><h2>{term(name)}</h2>{html}</section>" for name, html in named if html)
@@ -143,12 +143,12 @@ def _range_list(persons: Sequence[Mapping[str, Any]], several: bool) -> str:
     return f"<ul>{''.join(items)}</ul>" if items else ""
 
 
-def _file_list(folder: Path) -> str:
+def _file_list(folder: Path, unlinked: Collection[str]) -> str:
     exports = sorted(path for pattern in _EXPORTS for path in folder.glob(pattern))
     paths = [*exports, folder / "overlay.mp4", folder / "report.json"]
     items = []
     for path in paths:
-        if path.is_file():
+        if path.is_file() and path.name not in unlinked:
             name = path.relative_to(folder).as_posix()
             link = f'<a href="{escape(quote(name))}" download>{escape(name)}</a>'
             items.append(f"<li>{link}<span>{_size(path.stat().st_size)}</span></li>")
