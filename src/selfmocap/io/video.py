@@ -201,7 +201,7 @@ def _measured_stream(files: tuple[Path], stamps: object) -> _Measured:
     (path,) = files
     with open_stream(path) as (container, stream):
         times: list[float | None] = []
-        stamps: list[int | None] = []
+        ticks: list[int | None] = []
         sizes: Counter[tuple[int, int]] = Counter()
         orientation, aspect = Orientation(), Fraction(1)
         ends_damaged, is_plain = False, True
@@ -209,7 +209,7 @@ def _measured_stream(files: tuple[Path], stamps: object) -> _Measured:
             if not times:
                 orientation, aspect = frame_orientation(frame), pixel_aspect(stream)
             times.append(frame.time)
-            stamps.append(frame.pts)
+            ticks.append(frame.pts)
             ends_damaged = damaged
             is_plain = is_plain and not damaged and not frame.interlaced_frame
             sizes[frame.width, frame.height] += 1
@@ -233,9 +233,9 @@ def _measured_stream(files: tuple[Path], stamps: object) -> _Measured:
     if size[0] * size[1] > MAX_PIXELS:
         raise InputError(f"{path}: {too_large(*size)}")
     warnings = (*_size_warnings(sizes), *cut)
-    known = [stamp for stamp in stamps if stamp is not None]
+    known = [tick for tick in ticks if tick is not None]
     is_plain = (
-        is_plain and not untimed and len(known) == len(stamps) and all(map(operator.lt, known, known[1:]))
+        is_plain and not untimed and len(known) == len(ticks) and all(map(operator.lt, known, known[1:]))
     )
     return _Measured(
         size, orientation, clock, float(aspect), warnings, np.array(known, np.int64) if is_plain else None

@@ -36,8 +36,8 @@ class FilmPart:
 
     start: float
     """Time of its first frame, s."""
-    end: float | None
-    """Time of the first frame after it, s; None for the last part of a film that is read to its end."""
+    end: float
+    """Time of the first frame after it, s."""
     shot_starts: tuple[int, ...]
     """Index of the first frame of each shot."""
 
@@ -64,11 +64,11 @@ def split_film(
         left = float(times[-1] - opened.times[start])
         if min(since, left) >= shortest:
             firsts.append(number)
-    begins = [float(opened.times[starts[first]]) for first in firsts]
+    limits = [float(opened.times[starts[first]]) for first in firsts] + [float(times[-1]) + 1 / opened.fps]
     return [
         FilmPart(begin, end, tuple(starts[first:last]))
         for begin, end, first, last in zip(
-            begins, [*begins[1:], settings.input.end], firsts, [*firsts[1:], len(starts)], strict=True
+            limits, limits[1:], firsts, [*firsts[1:], len(starts)], strict=False
         )
     ]
 

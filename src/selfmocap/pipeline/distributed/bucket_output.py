@@ -13,15 +13,15 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from selfmocap.pipeline.distributed.bucket import Bucket, OutputError
 from selfmocap.pipeline.distributed.index import INDEX
 from selfmocap.pipeline.distributed.jobs import SHARDS, WORK
-from selfmocap.pipeline.distributed.manifest import Manifest
-from selfmocap.pipeline.distributed.output import done_names
+from selfmocap.pipeline.distributed.manifest import DONE, PARTS, Manifest
+from selfmocap.pipeline.distributed.output import unrecorded
 from selfmocap.pipeline.distributed.scratch import scratch_folder
 
 _PARTS = "manifest"
@@ -62,6 +62,8 @@ class BucketOutput:
         """Bytes of the manifest that are in parts."""
         (folder / SHARDS).mkdir()
         self.results = {*bucket.names(), *bucket.names(SHARDS)}
+        for film in bucket.names(PARTS):
+            self.results.update(bucket.names(film))
         """Results that are listed; those that a manifest does not record may be incomplete."""
         self.recorded = set[str]()
         """Results that the manifest records."""
@@ -75,18 +77,37 @@ class BucketOutput:
         return str(result) in self.recorded
 
     def recover(self, manifest: Manifest) -> None:
-        done = {line["result"] for line in manifest.lines() if line.get("state") == "done"}
+        done = {line["result"] for line in manifest.lines() if line.get("state") == DONE}
         self.recorded = done & self.results
         names = {Path(name).stem for name in self.for_workers.names(WORK) if name.endswith(".done")}
-        self.committed = sorted(done_names(manifest, names))
-        self.commit(manifest, names.difference(self.committed))
+        lines = self._lines(names)
+        self._commit(manifest, lines, unrecorded(manifest, lines))
 
-    def commit(self, manifest: Manifest, names: Collection[str]) -> None:
-        lines = [json.loads(self.for_workers.read(f"{WORK}/{name}.done")) for name in sorted(names)]
-        if lines:
-            manifest.add(*lines)
-        self.recorded.update(line["result"] for line in lines)
-        self.committed += names
+    def commit(self, manifest: Manifest, names: Collection[str]) -> list[dict[str, Any]]:
+        lines = self._lines(names)
+        self._commit(manifest, lines, lines)
+        return lines
+
+    def _lines(self, names: Collection[str]) -> list[dict[str, Any]]:
+        return [json.loads(self.for_workers.read(f"{WORK}/{name}.done")) for name in sorted(names)]
+
+    def _commit(
+        self, manifest: Manifest, lines: Sequence[dict[str, Any]], new: Sequence[dict[str, Any]]
+    ) -> None:
+        if new:
+            manifest.add(*new)
+        self.recorded.update(line["result"] for line in lines if line["state"] == DONE)
+        self.committed += [line["name"] for line in lines]
+
+    def forget(self, result: str) -> None:
+        self.recorded.discard(result)
+
+    def names(self, folder: str) -> list[str]:
+        return [Path(name).name for name in self.for_workers.names(folder)]
+
+    def delete(self, folder: str) -> None:
+        for name in self.for_workers.find(folder):
+            self.for_workers.delete(name)
 
     def publish(self, at_once: bool = False) -> None:
         if not at_once and time.monotonic() < self.due:

@@ -16,6 +16,7 @@ import numpy as np
 
 from selfmocap.io.atomic import atomic_write
 from selfmocap.io.video import Video
+from selfmocap.pipeline.distributed.manifest import is_of_part
 
 INDEX = "index"
 """Folder of the rows and pictures, beside `index.html` and `index.csv`."""
@@ -75,7 +76,7 @@ class BatchIndex:
 
     def add(self, line: dict[str, Any]) -> None:
         """Add a line of the manifest, if it is of a clip; a reader sees it after `flush`."""
-        if "state" not in line or "clips" in line:
+        if "state" not in line or "clips" in line or is_of_part(line):
             return
         row = _row(line)
         self.writer.writerow([*row[:-2], "; ".join(row[-2]), row[-1]])

@@ -20,13 +20,15 @@ from selfmocap.datasets.pseudo_labels import write_shard
 from selfmocap.io.files import write_json
 from selfmocap.io.progress import ProgressCallback
 from selfmocap.io.video import open_video
-from selfmocap.pipeline.capture import capture
+from selfmocap.pipeline.capture import capture, observe_settings
 from selfmocap.pipeline.config import RESULT_KINDS, CaptureConfig
 from selfmocap.pipeline.distributed.bucket import Bucket, OutputError
 from selfmocap.pipeline.distributed.index import INDEX, scores, write_thumbnail
+from selfmocap.pipeline.distributed.manifest import DONE, SPLIT
 from selfmocap.pipeline.distributed.scratch import locked, scratch_folder
 from selfmocap.pipeline.distributed.sources import VideoSource, download
 from selfmocap.pipeline.summary import read_report
+from selfmocap.tracking.film import split_film
 
 WORK, SHARDS = ".work", "pseudo-labels"
 _MIN_FREE_BYTES = 1 << 20
@@ -91,12 +93,22 @@ class CaptureJob:
         return Path(self.name)
 
     def make(self, path: Path, out: Path, progress: ProgressCallback) -> dict[str, Any]:
-        """Write what `selfmocap capture` writes and is kept, except its record of stages."""
-        with download(self.source, path.parent, lambda done: progress("download", done, 0)) as video:
-            people = capture(video, path, self.config, progress, self.device, overwrite=True)
-            overlay = path / "overlay.mp4"
-            shown = open_video(overlay) if overlay.is_file() else open_video(video, self.config.input)
-            write_thumbnail(shown, out, self.name)
+        """Write what `selfmocap capture` writes and is kept, except its record of stages. Of a film with hard cuts
+        only give its `parts`, for `films.PartJob`."""
+        with fetched(self.video, path, progress) as video:
+            parts = split_film(video, path, observe_settings(self.config), progress)
+            if len(parts) > 1:
+                shutil.rmtree(path)
+                return {"state": SPLIT, "parts": [asdict(part) for part in parts]}
+            return self.capture(video, path, out, progress)
+
+    def capture(self, video: Path, path: Path, out: Path, progress: ProgressCallback) -> dict[str, Any]:
+        """Capture the local file of the video, and delete what is not kept."""
+        unlinked = {name for name, kind in _KIND_OF_FILE.items() if kind not in {*self.kept, _RECORD}}
+        people = capture(video, path, self.config, progress, self.device, overwrite=True, unlinked=unlinked)
+        overlay = path / "overlay.mp4"
+        shown = open_video(overlay) if overlay.is_file() else open_video(video, self.config.input)
+        write_thumbnail(shown, out, self.name)
         shutil.rmtree(path / ".capture")
         for file in path.rglob("*"):
             if file.is_file() and _KIND_OF_FILE.get(file.name, "exports") not in {*self.kept, _RECORD}:
@@ -111,6 +123,13 @@ class CaptureJob:
             "stages": {stage["name"]: stage["seconds"] for stage in report["stages"]},
             "warnings": report["warnings"],
         }
+
+
+def fetched(
+    video: VideoSource, path: Path, progress: ProgressCallback
+) -> contextlib.AbstractContextManager[Path]:
+    """Give the local file of a video; see `sources.download`."""
+    return download(video.source, path.parent, lambda done: progress("download", done, 0))
 
 
 @dataclass(frozen=True)
@@ -172,7 +191,7 @@ def run_job(job: Job, out: Path | Bucket, progress: ProgressCallback) -> None:
         upload = functools.partial(progress, "upload")
         if path.is_dir():
             out.upload_folder(path, job.result.as_posix(), "report.json", upload)
-        else:
+        elif path.is_file():
             out.upload(path, job.result.as_posix())
         if (folder / INDEX).is_dir():
             out.upload_folder(folder / INDEX, INDEX, "", upload)
@@ -189,7 +208,7 @@ def _run_in_folder(job: Job, out: Path, progress: ProgressCallback) -> None:
             details = job.make(path, out, progress)
         line = {
             "name": job.name,
-            "state": "done",
+            "state": DONE,
             "source": job.source,
             "result": str(job.result),
             "seconds": round(time.perf_counter() - began, 3),

@@ -14,6 +14,10 @@ from typing import Any
 
 from selfmocap.pipeline.summary import FORMER_STAGE_NAMES
 
+DONE, SPLIT, FAILED = "done", "split", "failed"
+"""States of a job: it has its result; it is a film that is captured in parts, and its result follows; it failed."""
+PARTS = ".parts"
+"""Folder of the results of films' parts, which are deleted when their film is whole."""
 _FORMAT = "selfmocap-manifest"
 _VERSION = 2
 """Version 1 has former names of stages, which `Manifest.lines` replaces, and of a setting (`_FORMER_SETTINGS`)."""
@@ -30,6 +34,11 @@ class Failure:
     error: str
     """The error of the last attempt."""
     attempts: int
+
+
+def is_of_part(line: dict[str, Any]) -> bool:
+    """Decide whether a line is of a part of a film or of its split, and not of a result."""
+    return line.get("state") == SPLIT or Path(line.get("result", "")).parts[:1] == (PARTS,)
 
 
 class Manifest:
@@ -115,7 +124,7 @@ class Manifest:
                 yield line
 
     def add(self, *lines: dict[str, Any]) -> None:
-        """Append lines, each with a job's `name` and `state`: `done`, or `failed` with its `source` and `error`."""
+        """Append lines, each with a job's `name` and `state`: DONE, SPLIT, or FAILED with its `source` and `error`."""
         for line in lines:
             self._track_failure(line)
         self._write(*lines)
@@ -129,7 +138,7 @@ class Manifest:
 
     def _track_failure(self, line: dict[str, Any]) -> None:
         name = line["name"]
-        if line["state"] == "done":
+        if line["state"] != FAILED:
             self.failures.pop(name, None)
         elif name in self.failures:
             attempts = self.failures[name].attempts + 1

@@ -15,9 +15,10 @@ from selfmocap.pipeline.config import BatchConfig, CaptureConfig
 from selfmocap.pipeline.distributed.bucket import Bucket
 from selfmocap.pipeline.distributed.bucket_output import bucket_output
 from selfmocap.pipeline.distributed.cluster import cluster
+from selfmocap.pipeline.distributed.films import Films
 from selfmocap.pipeline.distributed.index import BatchIndex
-from selfmocap.pipeline.distributed.jobs import SHARDS, WORK, CaptureJob, ShardJob, manifest_settings
-from selfmocap.pipeline.distributed.manifest import Failure, Manifest
+from selfmocap.pipeline.distributed.jobs import SHARDS, WORK, ShardJob, manifest_settings
+from selfmocap.pipeline.distributed.manifest import Failure, Manifest, is_of_part
 from selfmocap.pipeline.distributed.output import BatchOutput, FolderOutput
 from selfmocap.pipeline.distributed.schedule import JobProgress, Tally, WorkerPool, run_all
 from selfmocap.pipeline.distributed.sources import find_videos, is_url
@@ -75,9 +76,9 @@ def capture_many(
             progress("capture", tally, jobs)
 
         device = "cuda" if pool.on_gpus else "cpu"
-        jobs = (CaptureJob(video, config, device, batch.kept) for video in videos)
-        tally = run_all(jobs, pool, output, manifest, show)
-        failed = set(tally.failed)
+        films = Films(config, device, batch.kept, output, manifest, batch.retry)
+        tally = run_all(films.jobs(videos), pool, output, manifest, show, films.following)
+        failed = tally.failed | films.failed
         if batch.pseudo_labels:
             failed |= _write_shards(pool, output, manifest, progress)
         index.flush()
@@ -130,7 +131,7 @@ def _write_shards(
     for line in _done_lines(output, manifest):
         if "clips" in line:
             packed.update(line["clips"])
-        else:
+        elif not is_of_part(line):
             captured.add(line["name"])
     names = iter(sorted(captured - packed))
     groups = iter(lambda: list(islice(names, CLIPS_PER_SHARD)), [])

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any, Protocol, runtime_checkable
 
 from selfmocap.pipeline.distributed.jobs import Job
-from selfmocap.pipeline.distributed.manifest import Manifest
+from selfmocap.pipeline.distributed.manifest import FAILED, PARTS, Manifest, is_of_part
 from selfmocap.pipeline.distributed.output import BatchOutput
 
 MAX_ATTEMPTS = 2
@@ -57,9 +57,11 @@ class Tally:
     """The state of a batch."""
 
     done: int = 0
-    """Jobs done in this run."""
+    """Jobs done in this run, parts of films apart."""
     done_before: int = 0
-    """Jobs done by earlier runs."""
+    """Jobs done by earlier runs, parts of films apart."""
+    parts: int = 0
+    """Parts of films that are done, and films that were split into parts."""
     failed: set[str] = field(default_factory=set)
     """Names of the jobs that were given up."""
     all_found: bool = False
@@ -70,7 +72,7 @@ class Tally:
     @property
     def ended(self) -> int:
         """Jobs that are done or given up."""
-        return self.done + self.done_before + len(self.failed)
+        return self.done + self.done_before + self.parts + len(self.failed)
 
 
 TallyCallback = Callable[[Tally, JobProgress], None]
@@ -78,11 +80,17 @@ TallyCallback = Callable[[Tally, JobProgress], None]
 
 
 def run_all(
-    jobs: Iterable[Job], pool: WorkerPool, output: BatchOutput, manifest: Manifest, on_tally: TallyCallback
+    jobs: Iterable[Job],
+    pool: WorkerPool,
+    output: BatchOutput,
+    manifest: Manifest,
+    on_tally: TallyCallback,
+    following: Callable[[Job, dict[str, Any] | None], Sequence[Job]] = lambda job, line: (),
 ) -> Tally:
     """Do all jobs that are not done yet. Each result is at its path and in the manifest once.
 
-    Jobs that `manifest.failures` records with MAX_ATTEMPTS are not attempted again."""
+    Jobs that `manifest.failures` records with MAX_ATTEMPTS are not attempted again. `following` returns the jobs that
+    can be done when one has ended: with its line of the manifest if it is done, None if it was given up."""
     tally, pending = Tally(), dict[str, Job]()
     new_jobs, queue = _jobs_to_do(jobs, output, manifest, pending, tally), deque[Job]()
     ended = list[Outcome]()  # Committed together when no worker waits for a job.
@@ -94,11 +102,14 @@ def run_all(
         if queue and pool.num_free():
             pool.start(queue.popleft())
         elif ended:
-            again = _commit_outcomes(ended, output, manifest, tally)
+            again, lines = _commit_outcomes(ended, output, manifest, tally)
             for outcome in ended:
                 del pending[outcome.job.name]
             pending |= {job.name: job for job in again}
             queue.extend(again)
+            over = [outcome.job for outcome in ended if outcome.job not in again]
+            next_jobs = [new for job in over for new in following(job, lines.get(job.name))]
+            queue.extendleft([*_jobs_to_do(next_jobs, output, manifest, pending, tally)][::-1])
             ended.clear()
         elif pending:
             ended.extend(pool.wait(_POLL_SECONDS))
@@ -119,7 +130,7 @@ def _jobs_to_do(
     for job in jobs:
         failure = manifest.failures.get(job.name)
         if output.contains(job.result):
-            tally.done_before += 1
+            tally.done_before += job.result.parts[0] != PARTS
         elif failure and failure.attempts >= MAX_ATTEMPTS:
             tally.failed.add(job.name)
         elif job.name not in pending:
@@ -129,19 +140,28 @@ def _jobs_to_do(
 
 def _commit_outcomes(
     ended: Sequence[Outcome], output: BatchOutput, manifest: Manifest, tally: Tally
-) -> list[Job]:
-    """Commit the results, record the failures, and return the jobs to attempt again."""
+) -> tuple[list[Job], dict[str, dict[str, Any]]]:
+    """Commit the results, record the failures, and return the jobs to attempt again, and the lines of the others that
+    are done by the jobs' names."""
     done = [outcome.job.name for outcome in ended if outcome.error is None]
     failed = [outcome for outcome in ended if outcome.error is not None]
-    output.commit(manifest, done)
-    tally.done += len(done)
+    lines = {line["name"]: line for line in output.commit(manifest, done)}
+    parts = sum(is_of_part(line) for line in lines.values())
+    tally.parts += parts
+    tally.done += len(done) - parts
     if failed:
         manifest.add(*(_failure_line(outcome) for outcome in failed))
     again = [o.job for o in failed if manifest.failures[o.job.name].attempts < MAX_ATTEMPTS]
     tally.failed |= {o.job.name for o in failed} - {job.name for job in again}
-    return again
+    return again, lines
 
 
 def _failure_line(outcome: Outcome) -> dict[str, Any]:
     job = outcome.job
-    return {"name": job.name, "state": "failed", "source": job.source, "error": outcome.error}
+    return {
+        "name": job.name,
+        "state": FAILED,
+        "source": job.source,
+        "result": str(job.result),
+        "error": outcome.error,
+    }

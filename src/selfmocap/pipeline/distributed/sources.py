@@ -21,6 +21,8 @@ VIDEO_SUFFIXES = (
 )  # fmt: skip
 URL_PROTOCOLS = ("http", "https", "s3", "gs", "file")
 MAX_DOWNLOAD_BYTES = 64 << 30
+DOWNLOAD_PREFIX = "download-"
+"""Of the folders of copies of remote files."""
 _MAX_LINE = 8192
 """Characters of a line of a list."""
 _BLOCK_BYTES = 1 << 22
@@ -187,7 +189,7 @@ def download(source: str, folder: Path, on_bytes: Callable[[int], None]) -> Iter
 
     suffix = Path(re.split(r"[?#]", source)[0]).suffix.lower()
     with (
-        tempfile.TemporaryDirectory(prefix="download-", dir=folder) as temporary,
+        tempfile.TemporaryDirectory(prefix=DOWNLOAD_PREFIX, dir=folder) as temporary,
         fsspec.open(source, "rb") as remote,
     ):
         copy = Path(temporary) / f"video{suffix if suffix in VIDEO_SUFFIXES else ''}"
