@@ -2,6 +2,8 @@
 
     python benchmarks/bulk.py simulated [--workers 200] [--jobs 2000] [--seconds 10] [--json]
     python benchmarks/bulk.py captures [--video FILE] [--clips 12] [--frames 12] [--json]
+    python benchmarks/bulk.py throughput [--video FILE] [--clips 200] [--frames 12] [--json]
+    python benchmarks/bulk.py film [--length 180] [--rate 5] [--json]
 
 `simulated`: Ray workers that only wait (50 in a process), scheduled by capture-many with its manifest on disk. The peer
 is Ray's `ActorPool`, which keeps no record. All clips take the same time, so that all workers end at once: the worst
@@ -11,9 +13,17 @@ grow with the number of clips.
 `captures`: clips cut from a video, and one broken video in ten. They are captured in this process, then by 1 worker, by
 2, and by 2 of which one is killed (signal 9), and then the driver, before it is run again. Goal: each clip once, byte
 by byte equal to the single capture, and exit code 1 for the broken ones.
+
+`throughput`: clips cut from a video, captured by 2 workers into a folder, and into a bucket of an S3 server on this
+machine: clips a minute, the peak of the scratch space, and the bytes of a clip for each value of --keep.
+
+`film`: a film with eight hard cuts, joined from the clips beside --video, 180 px high. It is captured in this process,
+then by 1 worker and by 2, which share its parts. Goal: 2 workers are faster than 1, and the results are those of the
+single capture.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import signal
@@ -21,6 +31,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -30,31 +41,37 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 os.environ["PYTHONPATH"] = str(ROOT)  # For Ray's workers.
 PER_PROCESS = 50
+KEPT = "motion,exports,observations,overlay,report"
+"""What a capture without other settings writes."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["simulated", "captures"])
+    benchmarks = {f.__name__: f for f in (simulated, captures, throughput, film)}
+    parser.add_argument("what", choices=benchmarks)
     parser.add_argument("--workers", type=int, default=200)
     parser.add_argument("--jobs", type=int, default=2000)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--video", type=Path, default=ROOT.parent / "shared/data/clips/sam2_dog.mp4")
-    parser.add_argument("--clips", type=int, default=12)
+    parser.add_argument("--clips", type=int)
     parser.add_argument("--frames", type=int, default=12)
+    parser.add_argument("--length", type=float, default=180.0)
+    parser.add_argument("--rate", type=int, default=5)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
+    arguments.clips = arguments.clips or (200 if arguments.what == "throughput" else 12)
     try:
         import ray  # noqa: F401
     except ImportError:
         print("Ray is not installed: pip install 'selfmocap[bulk]'", file=sys.stderr)
         return 2
-    if arguments.what == "captures" and not arguments.video.is_file():
+    if arguments.what != "simulated" and not arguments.video.is_file():
         print(f"{arguments.video} does not exist: give a --video with a person in it", file=sys.stderr)
         return 2
     with tempfile.TemporaryDirectory() as folder:
-        result = (simulated if arguments.what == "simulated" else captures)(arguments, Path(folder))
+        result = benchmarks[arguments.what](arguments, Path(folder))
     for name, value in result.items():
         print(f"{name:>40} {value}")
     if arguments.json:
@@ -194,11 +211,11 @@ def singles(videos: list[Path], folder: Path) -> dict[str, Any]:
     return found
 
 
-def driver(videos: Path, out: Path, workers: int) -> subprocess.Popen:
+def driver(videos: Path, out: Path | str, workers: int, *more: str) -> subprocess.Popen:
     program = "from selfmocap.cli.main import main; main()"
     command = [sys.executable, "-c", program, "capture-many", str(videos), "--out", str(out)]
     options = ["--workers", str(workers), "--quality", "fast", "--formats", "bvh"]
-    return subprocess.Popen([*command, *options], cwd=ROOT)
+    return subprocess.Popen([*command, *options, *more], cwd=ROOT)
 
 
 def killed(videos: Path, out: Path) -> None:
@@ -246,6 +263,114 @@ def batch_scores(out: Path, expected: dict[str, Any], broken: list[Path], code: 
         "worker_deaths": sum("worker crashed" in error for error in failed.values()),
         "exit_code": code,
     }
+
+
+# ---- throughput -----------------------------------------------------------------------------------------------
+
+
+def throughput(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    from tests.helpers.object_store import FailingStore, serve
+
+    videos, out, scratch = folder / "videos", folder / "out", folder / "scratch"
+    cut(arguments.video, videos, arguments.clips, arguments.frames)
+    found: dict[str, Any] = {"clips": arguments.clips, "frames": arguments.frames}
+    peak = peak_bytes(driver(videos, out, 2), out / ".work")
+    found |= {"folder_clips_a_minute": clips_a_minute(lines(out)), "folder_peak_scratch_mb": peak}
+    found["kept_kb_a_clip"] = kept_kb(out, arguments.clips)
+    with serve(FailingStore()) as address:
+        values = {"ENDPOINT_URL": address, "ACCESS_KEY_ID": "k", "SECRET_ACCESS_KEY": "s"}
+        os.environ |= {f"AWS_{name}": value for name, value in values.items()}
+        os.environ["AWS_DEFAULT_REGION"] = "us-east-1"
+        import s3fs
+
+        system = s3fs.S3FileSystem()
+        system.mkdir("clips")
+        scratch.mkdir()
+        peak = peak_bytes(driver(videos, "s3://clips/run", 2, "--scratch", str(scratch)), scratch)
+        parts = [system.cat_file(name) for name in sorted(system.ls("clips/run/manifest", detail=False))]
+    done = [json.loads(line) for part in parts for line in part.splitlines()][1:]
+    return found | {"bucket_clips_a_minute": clips_a_minute(done), "bucket_peak_scratch_mb": peak}
+
+
+def peak_bytes(running: subprocess.Popen, folder: Path) -> float:
+    """Wait for a run; return the most that a folder held, MB."""
+    peak = 0
+    while running.poll() is None:
+        peak = max(peak, size(folder))
+        time.sleep(0.2)
+    return round(peak / 1e6, 1)
+
+
+def size(folder: Path) -> int:
+    total = 0
+    for root, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                total += (Path(root) / name).stat().st_size
+    return total
+
+
+def clips_a_minute(found: list[dict[str, Any]]) -> float:
+    done = [line for line in found if line["state"] == "done"]
+    seconds = max(d["ended"] for d in done) - min(d["ended"] - d["seconds"] for d in done)
+    return round(60 * len(done) / seconds, 1)
+
+
+def kept_kb(out: Path, clips: int) -> dict[str, float]:
+    """Return for each kind of files what a clip with that kind alone takes, and all together, kB."""
+    from selfmocap.pipeline.distributed.jobs import _KIND_OF_FILE
+
+    kinds: Counter[str] = Counter()
+    for path in (path for folder in out.glob("clip-*") for path in folder.rglob("*")):
+        if path.is_file():
+            kinds[_KIND_OF_FILE.get(path.name, "exports")] += path.stat().st_size
+    alone = {kind: count + kinds["record"] for kind, count in kinds.items() if kind != "record"}
+    return {kind: round(count / clips / 1e3, 1) for kind, count in (alone | {"all": kinds.total()}).items()}
+
+
+# ---- one long film --------------------------------------------------------------------------------------------
+
+
+def film(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    os.environ["OMP_NUM_THREADS"] = "1"
+    videos = folder / "videos"
+    video = joined(arguments.video.parent, videos, arguments.length, arguments.rate)
+    began = time.perf_counter()
+    expected = singles([video], folder / "single")
+    found: dict[str, Any] = {"single_s": round(time.perf_counter() - began, 1)}
+    for workers in (1, 2):
+        out = folder / f"workers-{workers}"
+        code = driver(videos, out, workers, "--keep", KEPT).wait()
+        found[f"{workers}_workers_s"] = capture_seconds(out)
+        found[f"{workers}_workers"] = batch_scores(out, expected, [], code)
+        found[f"{workers}_workers"]["hosts"] = len({line["worker"] for line in lines(out)})
+    report = next(iter(expected.values()))["report"]
+    shots, people = len(report["shots"]), len(report["people"])
+    return {"frames": report["video"]["frames"], "shots": shots, "people": people} | found
+
+
+def joined(clips: Path, folder: Path, length: float, rate: int) -> Path:
+    """Join nine pieces of clips, 180 px high, with hard cuts between them."""
+    import numpy as np
+    from PIL import Image
+    from tests.helpers.videos import write_video
+
+    from selfmocap.io.video import open_video
+
+    names = ["sam2_dog.mp4", "lab_two_men.mp4", "intel_one_by_one.mp4", "ibm_baseball.mp4", "sam2_coffee.mp4"]
+    count, images = round(length * rate / 9), []
+    for piece in range(9):
+        video = open_video(clips / names[piece % len(names)])
+        rows = np.linspace(0, video.declared_frames - 1, count).round().astype(int).tolist()
+        small = {
+            frame.index: np.asarray(Image.fromarray(frame.image).resize((320, 180)))
+            for frame in video.frames()
+            if frame.index in rows
+        }
+        images += [small[row] for row in rows]
+    folder.mkdir()
+    times = [index / rate for index in range(len(images))]
+    return write_video(folder / "film.mp4", images, times, codec="libx264")
 
 
 if __name__ == "__main__":

@@ -317,6 +317,13 @@ def test_one_process_at_a_time_works_on_a_job(tmp_path: Path) -> None:
     assert (tmp_path / WORK / "clip.done").is_file()
 
 
+def test_what_a_killed_worker_downloaded_is_deleted(tmp_path: Path) -> None:
+    files(tmp_path, ".work/download-x1/video.mp4")
+    run([Pause("clip")], LocalPool(tmp_path), tmp_path)
+    assert not [*(tmp_path / WORK).iterdir()]
+    assert (tmp_path / "clip").is_dir()
+
+
 def test_recovery_of_an_empty_folder_does_nothing(tmp_path: Path) -> None:
     (tmp_path / WORK).mkdir()
     with Manifest(tmp_path / "manifest.jsonl", {}) as manifest:

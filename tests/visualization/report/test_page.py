@@ -129,6 +129,18 @@ def test_the_page_is_self_contained_and_small(motion: Motion, body: Body, tmp_pa
     assert "2 kB" in shown.visible
 
 
+def test_files_that_are_not_kept_have_no_links(
+    motion: Motion, body: Body, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "person-1").mkdir()
+    for name in ("person-1/motion.npz", "person-1/motion.bvh", "overlay.mp4"):
+        (tmp_path / name).write_bytes(bytes(1500))
+    monkeypatch.setattr(page, "MAX_EMBEDDED_BYTES", 1000)
+    path, overlay = tmp_path / "report.html", tmp_path / "overlay.mp4"
+    write_report(path, [motion], body, {}, overlay, unlinked={"motion.npz", "overlay.mp4"})
+    assert Page(path).addresses == ["data:,", "person-1/motion.bvh"]
+
+
 def test_the_policy_allows_this_script_and_no_connection(motion: Motion, body: Body, tmp_path: Path) -> None:
     write_report(tmp_path / "report.html", [motion], body, {}, None)
     shown = Page(tmp_path / "report.html")

@@ -166,20 +166,17 @@ class Films:
         return []
 
     def _begin(self, video: VideoSource, split: dict[str, Any]) -> list[Job]:
-        """Return the jobs of the parts, or that of the film if all parts have ended."""
-        parts = [
-            PartJob(
-                video, self.config, FilmPart(part["start"], part["end"], tuple(part["shot_starts"])), number
-            )
-            for number, part in enumerate(split["parts"], start=1)
-        ]
-        self.parts[video.name] = parts
+        """Return the jobs of the parts, and that of the film if all parts have ended."""
+        parts = self.parts[video.name] = self._parts(video, split)
+        given_up = self._given_up(parts)
         self.waiting[video.name] = {
-            part.name
-            for part in parts
-            if not self.output.contains(part.result) and part.name not in self._given_up(parts)
+            part.name for part in parts if not self.output.contains(part.result) and part.name not in given_up
         }
         return [*parts] if self.waiting[video.name] else [*parts, self._film(video)]
+
+    def _parts(self, video: VideoSource, split: dict[str, Any]) -> list[PartJob]:
+        parts = (FilmPart(one["start"], one["end"], tuple(one["shot_starts"])) for one in split["parts"])
+        return [PartJob(video, self.config, part, number) for number, part in enumerate(parts, start=1)]
 
     def _film(self, video: VideoSource) -> FilmJob:
         parts = self.parts[video.name]

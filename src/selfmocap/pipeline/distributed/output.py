@@ -93,7 +93,7 @@ class FolderOutput:
             if path.exists():
                 if result.is_dir():
                     shutil.rmtree(result)
-                result.parent.mkdir(exist_ok=True)
+                result.parent.mkdir(parents=True, exist_ok=True)
                 path.replace(result)
             self.forgotten.discard(line["result"])
             record.unlink()
