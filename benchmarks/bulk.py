@@ -3,7 +3,7 @@
     python benchmarks/bulk.py simulated [--workers 200] [--jobs 2000] [--seconds 10] [--json]
     python benchmarks/bulk.py captures [--video FILE] [--clips 12] [--frames 12] [--json]
     python benchmarks/bulk.py throughput [--video FILE] [--clips 200] [--frames 12] [--json]
-    python benchmarks/bulk.py film [--length 180] [--rate 5] [--json]
+    python benchmarks/bulk.py clip [--video FILE] [--quality fast] [--json]
 
 `simulated`: Ray workers that only wait (50 in a process), scheduled by capture-many with its manifest on disk. The peer
 is Ray's `ActorPool`, which keeps no record. All clips take the same time, so that all workers end at once: the worst
@@ -17,15 +17,15 @@ by byte equal to the single capture, and exit code 1 for the broken ones.
 `throughput`: clips cut from a video, captured by 2 workers into a folder, and into a bucket of an S3 server on this
 machine: clips a minute, the peak of the scratch space, and the bytes of a clip for each value of --keep.
 
-`film`: a film with eight hard cuts, joined from the clips beside --video, 180 px high. It is captured in this process,
-then by 1 worker and by 2, which share its parts. Goal: 2 workers are faster than 1, and the results are those of the
-single capture.
+`clip`: one video, captured in this process after a short one has loaded the program: processor time, bytes for each
+value of --keep, pseudo-labels.
 """
 
 import argparse
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -41,15 +41,13 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 os.environ["PYTHONPATH"] = str(ROOT)  # For Ray's workers.
 PER_PROCESS = 50
-KEPT = "motion,exports,observations,overlay,report"
-"""What a capture without other settings writes."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    benchmarks = {f.__name__: f for f in (simulated, captures, throughput, film)}
+    benchmarks = {f.__name__: f for f in (simulated, captures, throughput, clip)}
     parser.add_argument("what", choices=benchmarks)
     parser.add_argument("--workers", type=int, default=200)
     parser.add_argument("--jobs", type=int, default=2000)
@@ -57,8 +55,7 @@ def main() -> int:
     parser.add_argument("--video", type=Path, default=ROOT.parent / "shared/data/clips/sam2_dog.mp4")
     parser.add_argument("--clips", type=int)
     parser.add_argument("--frames", type=int, default=12)
-    parser.add_argument("--length", type=float, default=180.0)
-    parser.add_argument("--rate", type=int, default=5)
+    parser.add_argument("--quality", default="fast")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     arguments.clips = arguments.clips or (200 if arguments.what == "throughput" else 12)
@@ -245,7 +242,7 @@ def lines(out: Path) -> list[dict[str, Any]]:
 
 def capture_seconds(out: Path) -> float:
     """Return the seconds from the start of the first capture to the end of the last."""
-    done = [line for line in lines(out) if line["state"] == "done"]
+    done = [line for line in lines(out) if line["state"] != "failed"]
     return round(max(d["ended"] for d in done) - min(d["ended"] - d["seconds"] for d in done), 1)
 
 
@@ -292,6 +289,27 @@ def throughput(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     return found | {"bucket_clips_a_minute": clips_a_minute(done), "bucket_peak_scratch_mb": peak}
 
 
+def clip(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    import torch
+
+    from selfmocap import CaptureConfig, capture
+    from selfmocap.datasets.pseudo_labels import write_shard
+
+    torch.set_num_threads(1)
+    config, out = CaptureConfig(quality=arguments.quality, overlay="all"), folder / "clip-0"
+    capture(cut(arguments.video, folder / "short", 1, 12)[0], folder / "short", config)
+    began = time.process_time()
+    capture(arguments.video, out, config)
+    cpu = round(time.process_time() - began, 1)
+    stages = {
+        stage["name"]: stage["seconds"] for stage in json.loads((out / "report.json").read_text())["stages"]
+    }
+    shutil.rmtree(out / ".capture")
+    samples = write_shard(folder / "shard.tar", [out], lambda *_: None)
+    labels = {"samples": samples, "mb": round((folder / "shard.tar").stat().st_size / 1e6, 2)}
+    return {"cpu_s": cpu, "wall_s_of_stages": stages, "kept_kb": kept_kb(folder, 1), "pseudo_labels": labels}
+
+
 def peak_bytes(running: subprocess.Popen, folder: Path) -> float:
     """Wait for a run; return the most that a folder held, MB."""
     peak = 0
@@ -326,51 +344,6 @@ def kept_kb(out: Path, clips: int) -> dict[str, float]:
             kinds[_KIND_OF_FILE.get(path.name, "exports")] += path.stat().st_size
     alone = {kind: count + kinds["record"] for kind, count in kinds.items() if kind != "record"}
     return {kind: round(count / clips / 1e3, 1) for kind, count in (alone | {"all": kinds.total()}).items()}
-
-
-# ---- one long film --------------------------------------------------------------------------------------------
-
-
-def film(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    os.environ["OMP_NUM_THREADS"] = "1"
-    videos = folder / "videos"
-    video = joined(arguments.video.parent, videos, arguments.length, arguments.rate)
-    began = time.perf_counter()
-    expected = singles([video], folder / "single")
-    found: dict[str, Any] = {"single_s": round(time.perf_counter() - began, 1)}
-    for workers in (1, 2):
-        out = folder / f"workers-{workers}"
-        code = driver(videos, out, workers, "--keep", KEPT).wait()
-        found[f"{workers}_workers_s"] = capture_seconds(out)
-        found[f"{workers}_workers"] = batch_scores(out, expected, [], code)
-        found[f"{workers}_workers"]["hosts"] = len({line["worker"] for line in lines(out)})
-    report = next(iter(expected.values()))["report"]
-    shots, people = len(report["shots"]), len(report["people"])
-    return {"frames": report["video"]["frames"], "shots": shots, "people": people} | found
-
-
-def joined(clips: Path, folder: Path, length: float, rate: int) -> Path:
-    """Join nine pieces of clips, 180 px high, with hard cuts between them."""
-    import numpy as np
-    from PIL import Image
-    from tests.helpers.videos import write_video
-
-    from selfmocap.io.video import open_video
-
-    names = ["sam2_dog.mp4", "lab_two_men.mp4", "intel_one_by_one.mp4", "ibm_baseball.mp4", "sam2_coffee.mp4"]
-    count, images = round(length * rate / 9), []
-    for piece in range(9):
-        video = open_video(clips / names[piece % len(names)])
-        rows = np.linspace(0, video.declared_frames - 1, count).round().astype(int).tolist()
-        small = {
-            frame.index: np.asarray(Image.fromarray(frame.image).resize((320, 180)))
-            for frame in video.frames()
-            if frame.index in rows
-        }
-        images += [small[row] for row in rows]
-    folder.mkdir()
-    times = [index / rate for index in range(len(images))]
-    return write_video(folder / "film.mp4", images, times, codec="libx264")
 
 
 if __name__ == "__main__":
