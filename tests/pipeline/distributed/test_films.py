@@ -43,19 +43,13 @@ def short_parts() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, CaptureConfig, dict[str, Any]]:
-    """A film of three shots, settings, and the results of its capture."""
-    folder = tmp_path_factory.mktemp("film")
+@pytest.fixture
+def made(tmp_path: Path) -> tuple[Path, CaptureConfig]:
+    """A film of three shots, and settings."""
     images = [filmed(blocks(shot), 40, places) for shot, places in zip(SHOT_OF, PLACES, strict=True)]
-    times = [frame / FPS for frame in range(len(images))]
-    video = write_video(folder / "film.mp4", images, times)
-    config = CaptureConfig(
-        quality="fast", weights=untrained_weights(folder / "untrained.safetensors"), formats=("glb",)
-    )
-    with little_work(PLACES):
-        capture(video, folder / "whole", config)
-    return video, config, results(folder / "whole")
+    video = write_video(tmp_path / "film.mp4", images, [frame / FPS for frame in range(len(images))])
+    weights = untrained_weights(tmp_path / "untrained.safetensors")
+    return video, CaptureConfig(quality="fast", weights=weights, formats=("glb",))
 
 
 def lines(out: Path) -> list[dict[str, Any]]:
@@ -63,7 +57,10 @@ def lines(out: Path) -> list[dict[str, Any]]:
 
 
 def test_a_film_in_parts_is_that_of_one_capture(made: Any, tmp_path: Path) -> None:
-    video, config, whole = made
+    video, config = made
+    with little_work(PLACES):
+        capture(video, tmp_path / "whole", config)
+    whole = results(tmp_path / "whole")
     name, out = VideoSource(str(video)).name, tmp_path / "out"
     kept = BatchConfig(keep="motion,exports,observations,overlay,report")
     with short_parts():
@@ -94,7 +91,7 @@ def observed_only(
 
 @pytest.mark.parametrize("place", ["folder", "bucket"])
 def test_a_part_that_fails_is_named_and_tried_again(made: Any, tmp_path: Path, place: str) -> None:
-    video, config, whole = made
+    video, config = made
     bucket = Bucket("memory://films/run", tmp_path / "scratch")
     out = bucket.url if place == "bucket" else str(tmp_path / "out")
     observe_part, attempts = films.observe_part, list[float]()
