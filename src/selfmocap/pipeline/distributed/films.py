@@ -114,13 +114,8 @@ class Films:
         retry: bool,
     ) -> None:
         """Read which films the manifest has. With `retry`, those with missing parts are to be joined again."""
-        self.config, self.device, self.kept, self.output, self.manifest = (
-            config,
-            device,
-            kept,
-            output,
-            manifest,
-        )
+        self.config, self.device, self.kept = config, device, kept
+        self.output, self.manifest = output, manifest
         self.splits: dict[str, dict[str, Any]] = {}
         """Lines of the manifest that split the films that are not complete, by name."""
         self.parts: dict[str, list[PartJob]] = {}
@@ -143,15 +138,14 @@ class Films:
     def jobs(self, videos: Iterable[VideoSource]) -> Iterator[Job]:
         """Yield the jobs of the videos that can be done at once."""
         for video in videos:
-            job, split = CaptureJob(video, self.config, self.device, self.kept), self.splits.get(video.name)
-            if split is None:
-                yield job
-            elif self.output.contains(job.result):
-                self.failed |= {
-                    part.name for part in self._begin(video, split)
-                } & self.manifest.failures.keys()
-                yield job
-            elif video.name not in self.waiting:
+            if video.name in self.waiting:
+                continue  # It is in two sources.
+            split = self.splits.get(video.name)
+            if split is not None and self.output.contains(video.name):
+                self.failed |= self._given_up(self._parts(video, split)).keys()
+            if split is None or self.output.contains(video.name):
+                yield CaptureJob(video, self.config, self.device, self.kept)
+            else:
                 yield from self._begin(video, split)
 
     def following(self, job: Job, line: dict[str, Any] | None) -> Sequence[Job]:
