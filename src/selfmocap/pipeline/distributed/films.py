@@ -13,6 +13,7 @@ from typing import Any
 
 from selfmocap.io.files import InputError
 from selfmocap.io.progress import ProgressCallback
+from selfmocap.io.stage_cache import claim_scratch_folder
 from selfmocap.pipeline.capture import observe_settings
 from selfmocap.pipeline.config import CaptureConfig
 from selfmocap.pipeline.distributed.bucket import Bucket
@@ -24,6 +25,8 @@ from selfmocap.pipeline.distributed.sources import DOWNLOAD_PREFIX, VideoSource
 from selfmocap.tracking.film import FilmPart, join_parts
 from selfmocap.tracking.observe import observe_part
 
+_MADE_FROM = ".film.json"
+"""File of an unfinished result: a killed run with other parts missing is not resumed."""
 _DIGEST_LETTERS = 17
 """Letters at the end of a video's name that make it unique."""
 
@@ -83,9 +86,11 @@ class FilmJob(CaptureJob):
         if not done:
             raise InputError(f"{self.source}: every part failed; {missing[0]}")
         settings, parts = observe_settings(self.config), [part.part for part in self.parts]
+        claim_scratch_folder(path / _MADE_FROM, {"missing": missing})
         with fetched(self.video, path, progress) as video, self._folders(done, path.parent, out) as folders:
             join_parts(video, path, settings, parts, folders, missing)
             details = self.capture(video, path, out, progress)
+        (path / _MADE_FROM).unlink(missing_ok=True)
         return details | {"parts": len(parts), "missing": missing}
 
     @contextlib.contextmanager
