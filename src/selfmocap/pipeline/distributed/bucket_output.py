@@ -20,7 +20,7 @@ from typing import Any
 from selfmocap.pipeline.distributed.bucket import Bucket, OutputError
 from selfmocap.pipeline.distributed.index import INDEX
 from selfmocap.pipeline.distributed.jobs import SHARDS, WORK
-from selfmocap.pipeline.distributed.manifest import DONE, PARTS, Manifest
+from selfmocap.pipeline.distributed.manifest import DONE, PARTS, SPLIT, Manifest
 from selfmocap.pipeline.distributed.output import unrecorded
 from selfmocap.pipeline.distributed.scratch import scratch_folder
 
@@ -86,6 +86,11 @@ class BucketOutput:
     def commit(self, manifest: Manifest, names: Collection[str]) -> list[dict[str, Any]]:
         lines = self._lines(names)
         self._commit(manifest, lines, lines)
+        if any(
+            line["state"] == SPLIT for line in lines
+        ):  # Its record has the name of the film's, which follows.
+            self.due = 0.0
+            self.publish()
         return lines
 
     def _lines(self, names: Collection[str]) -> list[dict[str, Any]]:
