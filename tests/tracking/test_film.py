@@ -39,8 +39,9 @@ def test_parts_are_whole_shots_of_ten_seconds() -> None:
 
 
 def test_a_short_film_and_one_without_cuts_are_one_part() -> None:
-    assert parts_of([0, 90], 190) == [FilmPart(0.0, pytest.approx(19.0), (0,))]
-    assert parts_of([0], 900) == [FilmPart(0.0, pytest.approx(90.0), (0,))]
+    for starts, frames in (([0, 90], 190), ([0], 900)):
+        (part,) = parts_of(starts, frames)
+        assert (part.start, part.end, part.shot_starts) == (0.0, pytest.approx(frames / 10), (0,))
 
 
 def test_a_very_long_film_has_few_parts() -> None:
