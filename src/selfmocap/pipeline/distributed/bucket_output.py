@@ -20,7 +20,7 @@ from typing import Any
 from selfmocap.pipeline.distributed.bucket import Bucket, OutputError
 from selfmocap.pipeline.distributed.index import INDEX
 from selfmocap.pipeline.distributed.jobs import SHARDS, WORK
-from selfmocap.pipeline.distributed.manifest import DONE, PARTS, SPLIT, Manifest
+from selfmocap.pipeline.distributed.manifest import DONE, PARTS_FOLDER, SPLIT, Manifest
 from selfmocap.pipeline.distributed.output import unrecorded
 from selfmocap.pipeline.distributed.scratch import scratch_folder
 
@@ -62,7 +62,7 @@ class BucketOutput:
         """Bytes of the manifest that are in parts."""
         (folder / SHARDS).mkdir()
         self.results = {*bucket.names(), *bucket.names(SHARDS)}
-        for film in bucket.names(PARTS):
+        for film in bucket.names(PARTS_FOLDER):
             self.results.update(bucket.names(film))
         """Results that are listed; those that a manifest does not record may be incomplete."""
         self.recorded = set[str]()

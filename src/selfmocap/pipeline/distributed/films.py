@@ -18,7 +18,7 @@ from selfmocap.pipeline.capture import observe_settings
 from selfmocap.pipeline.config import CaptureConfig
 from selfmocap.pipeline.distributed.bucket import Bucket
 from selfmocap.pipeline.distributed.jobs import CaptureJob, Job, fetched
-from selfmocap.pipeline.distributed.manifest import DONE, PARTS, SPLIT, Manifest
+from selfmocap.pipeline.distributed.manifest import DONE, PARTS_FOLDER, SPLIT, Manifest
 from selfmocap.pipeline.distributed.output import BatchOutput
 from selfmocap.pipeline.distributed.schedule import MAX_ATTEMPTS
 from selfmocap.pipeline.distributed.sources import DOWNLOAD_PREFIX, VideoSource
@@ -57,7 +57,7 @@ class PartJob:
 
     @property
     def result(self) -> Path:
-        return Path(PARTS) / self.video.name / str(self.number)
+        return Path(PARTS_FOLDER) / self.video.name / str(self.number)
 
     def make(self, path: Path, out: Path, progress: ProgressCallback) -> dict[str, Any]:
         """Write what `film.join_parts` reads."""
@@ -136,9 +136,9 @@ class Films:
                 self.splits.pop(line["name"], None)
         for film in self.splits if retry else ():
             output.forget(film)
-        for film in output.names(PARTS):
+        for film in output.names(PARTS_FOLDER):
             if output.contains(film) and film not in self.splits:
-                output.delete(f"{PARTS}/{film}")
+                output.delete(f"{PARTS_FOLDER}/{film}")
 
     def jobs(self, videos: Iterable[VideoSource]) -> Iterator[Job]:
         """Yield the jobs of the videos that can be done at once."""
@@ -161,7 +161,7 @@ class Films:
         if isinstance(job, CaptureJob) and line is not None and line["state"] == SPLIT:
             return self._begin(job.video, line)
         if isinstance(job, FilmJob) and line is not None and not job.failed:
-            self.output.delete(f"{PARTS}/{job.name}")
+            self.output.delete(f"{PARTS_FOLDER}/{job.name}")
         return []
 
     def _begin(self, video: VideoSource, split: dict[str, Any]) -> list[Job]:

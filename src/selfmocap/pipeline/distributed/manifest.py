@@ -16,7 +16,7 @@ from selfmocap.pipeline.summary import FORMER_STAGE_NAMES
 
 DONE, SPLIT, FAILED = "done", "split", "failed"
 """States of a job: it has its result; it is a film that is captured in parts, and its result follows; it failed."""
-PARTS = ".parts"
+PARTS_FOLDER = ".parts"
 """Folder of the results of films' parts, which are deleted when their film is whole."""
 _FORMAT = "selfmocap-manifest"
 _VERSION = 2
@@ -38,7 +38,7 @@ class Failure:
 
 def is_of_part(line: dict[str, Any]) -> bool:
     """Decide whether a line is of a part of a film or of its split, and not of a result."""
-    return line.get("state") == SPLIT or Path(line.get("result", "")).parts[:1] == (PARTS,)
+    return line.get("state") == SPLIT or Path(line.get("result", "")).parts[:1] == (PARTS_FOLDER,)
 
 
 class Manifest:

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any, Protocol, runtime_checkable
 
 from selfmocap.pipeline.distributed.jobs import Job
-from selfmocap.pipeline.distributed.manifest import FAILED, PARTS, Manifest, is_of_part
+from selfmocap.pipeline.distributed.manifest import FAILED, PARTS_FOLDER, Manifest, is_of_part
 from selfmocap.pipeline.distributed.output import BatchOutput
 
 MAX_ATTEMPTS = 2
@@ -130,7 +130,7 @@ def _jobs_to_do(
     for job in jobs:
         failure = manifest.failures.get(job.name)
         if output.contains(job.result):
-            tally.done_before += job.result.parts[0] != PARTS
+            tally.done_before += job.result.parts[0] != PARTS_FOLDER
         elif failure and failure.attempts >= MAX_ATTEMPTS:
             tally.failed.add(job.name)
         elif job.name not in pending:
