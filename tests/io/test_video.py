@@ -7,6 +7,7 @@ import wave
 import zipfile
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from time import monotonic
@@ -533,3 +534,15 @@ def test_a_reference_to_another_file_is_not_followed(tmp_path: Path) -> None:
     assert open_video(tmp_path / "real.mp4").size == (WIDTH, HEIGHT)
     with pytest.raises(InputError):
         open_video(tmp_path / "list.ffconcat")
+
+
+@pytest.mark.parametrize("codec", ["libx264", "mpeg4"])
+def test_frames_in_the_middle_are_those_of_a_video_read_from_its_start(tmp_path: Path, codec: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (180, 6, 8, 3), np.uint8)
+    images = [image.repeat(8, axis=0).repeat(8, axis=1) for image in noise]
+    options = {"g": "30", "bf": "2"} | ({"x264-params": "open-gop=1"} if codec == "libx264" else {})
+    video = open_video(write_video(tmp_path / "noise.mp4", images, codec=codec, options=options))
+    assert video.stamps is not None
+    for sought, read in zip(video.frames(141), replace(video, stamps=None).frames(141), strict=True):
+        assert (sought.index, sought.time) == (read.index, read.time)
+        assert (sought.image == read.image).all()
