@@ -78,7 +78,7 @@ def test_a_film_in_parts_is_that_of_one_capture(made: Any, tmp_path: Path) -> No
         tally, _ = many.capture_many([str(video)], out, config, kept)
         assert (tally.done, tally.done_before) == (0, 1)
     rows = (out / "index" / "rows-0001.js").read_text()
-    assert rows.count(name) == 1 and "part" not in rows
+    assert rows.count(name) == 1 and "-part-" not in rows
 
 
 def observed_only(
