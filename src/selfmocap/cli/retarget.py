@@ -18,8 +18,9 @@ def retarget_command(
 
     Args:
         motions: Files motion.npz; each becomes an animation of the character.
-        onto: The character: .glb, .gltf, .vrm or .bvh.
-        out: File to write: .glb, .vrm or .vrma (VRM animation) for a glTF or VRM, .bvh for a BVH.
+        onto: The character: .glb, .gltf, .vrm, .fbx or .bvh.
+        out: File to write: .glb, .vrm, .vrma (VRM animation) or .fbx for a glTF or VRM, .fbx or .glb for an FBX, .bvh
+            for a BVH.
         bone_map: JSON file of bone names by joint, {"left_hip": "thigh.L"}, for bones that are not recognised.
     """
     from selfmocap.body_model.body import Body

@@ -19,7 +19,7 @@ class ExportOptions:
     """Options of all formats.
 
     Axes and unit apply to `bvh`, `usd`, `csv` and `trc`. By definition `glb` is y up in metres and `amass` z up in
-    metres; `smpl` is y up in metres like the motion."""
+    metres; `smpl` is y up in metres like the motion, `fbx` y up in centimetres, `blend` z up in metres."""
 
     names: Naming = "smpl"
     """Joint names of csv, trc and SMPL's skeleton: SMPL's or Mixamo's. `skeleton` gives bones their axes, too."""

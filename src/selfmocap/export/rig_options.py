@@ -10,10 +10,10 @@ EulerOrder = Literal["ZXY", "ZYX", "XYZ", "XZY", "YXZ", "YZX"]
 
 @dataclass(frozen=True)
 class RigOptions:
-    """Options of the skeletons in `bvh`, `glb` and `usd`. Raises ValueError for an invalid prefix."""
+    """Options of the skeletons in `bvh`, `glb`, `fbx`, `blend` and `usd`. Raises ValueError for an invalid prefix."""
 
     skeleton: Skeleton = "smpl"
-    """Skeleton with its joint names, bone axes and rest pose, in bvh, glb and usd."""
+    """Skeleton with its joint names, bone axes and rest pose, in bvh, glb, fbx, blend and usd."""
     prefix: str | None = None
     """Prefix of all joint names; None is the skeleton's own (`mixamorig:`)."""
     root_bone: bool = False

@@ -6,7 +6,8 @@ from pathlib import Path
 from selfmocap.body_model.body import Body
 from selfmocap.body_model.motion import Motion
 from selfmocap.export.bvh import write_bvh
-from selfmocap.export.formats import FORMAT_SUFFIXES, check_formats
+from selfmocap.export.fbx import write_with_blender
+from selfmocap.export.formats import BLENDER_FORMATS, FORMAT_SUFFIXES, check_formats
 from selfmocap.export.glb import write_glb
 from selfmocap.export.options import ExportOptions
 from selfmocap.export.segments import Segment, concat_segments, split_into_segments
@@ -29,12 +30,12 @@ def export_motion(
     """Write `out/motion.bvh` and so on, and return the paths of the files, in the order of `formats`.
 
     Across gaps of more than half a second, formats with one frame rate and without gaps get one file per segment:
-    `motion-1.bvh`, `motion-2.bvh`. `bvh`, `trc` and `amass` begin with the segment's first frame; `glb` and `usd` have
-    the times of the video. Irregular frame times are resampled to the rate of the video, or to that of the options;
-    `csv`, `smpl` and `glb` keep the frames.
+    `motion-1.bvh`, `motion-2.bvh`. `bvh`, `trc`, `amass`, `fbx` and `blend` begin with the segment's first frame; `glb`
+    and `usd` have the times of the video. Irregular frame times are resampled to the rate of the video, or to that of the
+    options; `csv`, `smpl` and `glb` keep the frames.
 
     Raises ValueError for an unknown format, for a body that is not the motion's, and for a motion without frames;
-    FileNotFoundError if `out` does not exist; ImportError for `usd` without its package."""
+    FileNotFoundError if `out` does not exist; ImportError for `usd`, `fbx` and `blend` without their package."""
     options = options or ExportOptions()
     check_formats(formats)
     check_bodies([motion], body, out)
@@ -81,6 +82,7 @@ def _writer(name: str, options: ExportOptions) -> Callable[[Path, Segment, Body]
     if name in without_options:
         return without_options[name]
     with_options = {"bvh": write_bvh, "glb": write_glb, "usd": write_usd, "csv": write_csv, "trc": write_trc}
+    with_options |= dict.fromkeys(BLENDER_FORMATS, write_with_blender)
     return lambda path, segment, body: with_options[name](path, segment, body, options)
 
 

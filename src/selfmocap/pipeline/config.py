@@ -72,13 +72,13 @@ class CaptureConfig:
     postprocess: PostprocessConfig = field(default_factory=PostprocessConfig)
     """Settings of post-processing."""
     formats: tuple[str, ...] = DEFAULT_FORMATS
-    """Formats to export: bvh, glb, usd, amass, smpl, csv, trc."""
+    """Formats to export: bvh, glb, fbx, blend, usd, amass, smpl, csv, trc."""
     options: ExportOptions = field(default_factory=ExportOptions)
     """Options of the exported files."""
     overlay: Literal["none", "bodies", "all"] = "bodies"
     """Videos to draw: overlay.mp4 with the `bodies`, and with `all` also observations.mp4 with what was detected."""
     onto: Path | None = None
-    """Rigged character (.glb, .gltf, .vrm, .bvh) onto which each person is retargeted, beside the other exports."""
+    """Rigged character (.glb, .gltf, .vrm, .fbx, .bvh) onto which people are retargeted, beside the other exports."""
     input: InputOptions = field(default_factory=InputOptions)
     """Options of reading the video."""
 
@@ -150,7 +150,7 @@ class RefineConfig:
     """Whether the camera is static; `auto` decides by the background. The path of a camera that moves is the result's,
     or measured for a result without one."""
     formats: tuple[str, ...] = DEFAULT_FORMATS
-    """Formats to export: bvh, glb, usd, amass, smpl, csv, trc."""
+    """Formats to export: bvh, glb, fbx, blend, usd, amass, smpl, csv, trc."""
     options: ExportOptions = field(default_factory=ExportOptions)
     """Options of the exported files. With an SMPL model, the result's shape is used too."""
     input: InputOptions = field(default_factory=InputOptions)
@@ -195,7 +195,7 @@ class PredictConfig:
     weights: Path | None = None
     """Weights file of a temporal network; None uses the shipped weights."""
     formats: tuple[str, ...] = DEFAULT_FORMATS
-    """Formats to export: bvh, glb, usd, amass, smpl, csv, trc."""
+    """Formats to export: bvh, glb, fbx, blend, usd, amass, smpl, csv, trc."""
     input: InputOptions = field(default_factory=InputOptions)
     """Options of reading the image or video."""
 
