@@ -14,13 +14,15 @@ from selfmocap.body_model.fingers import finger_anatomy, finger_rotations, with_
 from selfmocap.body_model.motion import Motion
 from selfmocap.body_model.skeleton import ALL_JOINT_NAMES, ALL_JOINTS, FINGER_JOINT_NAMES, JOINT
 from selfmocap.datasets.bvh import read_bvh
-from selfmocap.export.characters.write import retarget_files
+from selfmocap.datasets.results.read import read_result
+from selfmocap.export.characters.write import read_bone_map, retarget_files
 from selfmocap.export.options import ExportOptions
 from selfmocap.export.presets import PRESETS, Skeleton, preset_names
 from selfmocap.export.rig_options import RigOptions
 from selfmocap.export.write import export_motion
 from tests.helpers.exported_files import wandering_motion
 from tests.helpers.played_gltf import PlayedGltf
+from tests.helpers.rigs import vrm_rig, write_rig
 
 KNOWN_NAMES = {
     "smpl": "L_Index1", "mixamo": "mixamorig:LeftHandIndex1", "humanik": "LeftHandIndex1",
@@ -100,6 +102,38 @@ def test_smpl_and_amass_files_give_the_fingers_from_straight_ones(
         read[..., n, :, :] = read[..., n - 1, :, :] @ read[..., n, :, :]
     error = roma.rotmat_geodesic_distance(torch.from_numpy(read @ straight), torch.from_numpy(world))
     assert error.rad2deg().max() < 0.1
+
+
+def test_amass_gives_its_fingers_to_the_motion(motion: Motion, body: Body, tmp_path: Path) -> None:
+    (amass,) = export_motion(motion, body, tmp_path, ["amass"])
+    (read,) = read_result(amass, body).motions
+    assert motion.fingers is not None and read.fingers is not None
+    assert roma.rotmat_geodesic_distance(read.fingers, motion.fingers).rad2deg().max() < 0.1
+
+
+def test_a_map_names_finger_bones(motion: Motion, body: Body, tmp_path: Path) -> None:
+    rig = vrm_rig()
+    thumb = rig.names.index("left_thumb")
+    rig.names[thumb] = "Daumen.L"
+    (tmp_path / "map.json").write_text('{"left_thumb1": "Daumen.L"}')
+    character = write_rig(rig, tmp_path / "hero.glb")
+    turned = []
+    for bone_map in ({}, read_bone_map(tmp_path / "map.json")):
+        retarget_files({"p": motion}, body, character, tmp_path / "moving.glb", bone_map)
+        found = PlayedGltf(tmp_path / "moving.glb", "p").file.animations[-1].channels
+        turned.append(thumb in {channel.target.node for channel in found})
+    assert turned == [False, True]
+
+
+def test_finger_bones_of_vrm_have_the_names_of_its_specification() -> None:
+    """VRMC_vrm 1.0, humanoid: `leftThumbMetacarpal`, ..., `rightLittleDistal`."""
+    parts = {"Thumb": ("Metacarpal", "Proximal", "Distal")} | dict.fromkeys(
+        ("Index", "Middle", "Ring", "Little"), ("Proximal", "Intermediate", "Distal")
+    )
+    expected = {f"{side}{f}{p}" for side in ("left", "right") for f, ps in parts.items() for p in ps}
+    names = preset_names(PRESETS["vrm"], None, ALL_JOINT_NAMES)
+    assert {names[joint] for joint in FINGER_JOINT_NAMES} == expected
+    assert names["left_thumb1"] == "leftThumbMetacarpal" and names["right_pinky3"] == "rightLittleDistal"
 
 
 def test_tables_have_the_finger_joints(

@@ -163,10 +163,22 @@ def finger_coordinates(R_parent_joint: Float[Tensor, "*batch 30 3 3"]) -> Float[
 
 def relative_to_straight(R_parent_joint: Float[Tensor, "*batch 30 3 3"]) -> Float[Tensor, "*batch 30 3 3"]:
     """Convert rotations of finger joints from the body's rest pose to straight fingers, SMPL-H's rest pose."""
-    R = R_parent_joint.unflatten(-3, (-1, 3))
-    straight = finger_anatomy().R_straight.to(R).unflatten(0, (-1, 3))
-    above = torch.cat([torch.eye(3).to(R).expand_as(straight[:, :1]), straight[:, :-1]], dim=1)
+    R, (above, straight) = R_parent_joint.unflatten(-3, (-1, 3)), _straightening(R_parent_joint)
     return (above @ R @ straight.mT).flatten(-4, -3)
+
+
+def relative_to_rest(R_parent_joint: Float[Tensor, "*batch 30 3 3"]) -> Float[Tensor, "*batch 30 3 3"]:
+    """Convert rotations of finger joints from straight fingers, SMPL-H's rest pose, to the body's rest pose."""
+    R, (above, straight) = R_parent_joint.unflatten(-3, (-1, 3)), _straightening(R_parent_joint)
+    return (above.mT @ R @ straight).flatten(-4, -3)
+
+
+def _straightening(
+    like: Tensor,
+) -> tuple[Float[Tensor, "fingers joints 3 3"], Float[Tensor, "fingers joints 3 3"]]:
+    """Return the straightening rotations of the joint above and of each finger joint, finger by finger."""
+    straight = finger_anatomy().R_straight.to(like).unflatten(0, (-1, 3))
+    return torch.cat([torch.eye(3).to(like).expand_as(straight[:, :1]), straight[:, :-1]], dim=1), straight
 
 
 def hand_bones(shaped: ShapedBody) -> Float[Tensor, "2 5 4 3"]:

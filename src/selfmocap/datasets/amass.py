@@ -5,7 +5,10 @@ import math
 from pathlib import Path
 
 import numpy as np
+import roma
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from selfmocap.datasets.smpl_motion import SmplMotion, smpl_rotations
 from selfmocap.geometry.rotations import R_YUP_ZUP
@@ -124,7 +127,16 @@ def _motion(
         transl=torch.from_numpy(trans),
         R_world_file=R_world_file,
         model=_POSE_SIZES[arrays["poses"].shape[1]],
+        R_straight_finger=_fingers(arrays["poses"]),
     )
+
+
+def _fingers(poses: np.ndarray) -> Float[Tensor, "time 30 3 3"] | None:
+    """Return the last 30 joints of SMPL-H; None for another model, and where all fingers are straight."""
+    fingers = poses[:, 66:].astype(np.float64)
+    if _POSE_SIZES[poses.shape[1]] != "smplh" or not fingers.any():
+        return None
+    return roma.rotvec_to_rotmat(torch.from_numpy(fingers).unflatten(1, (-1, 3)))
 
 
 def _is_y_up(R_file_pelvis: np.ndarray, trans: np.ndarray) -> bool:

@@ -35,6 +35,8 @@ class SmplMotion:
     """From the file's world to the world of this project, which is y up."""
     model: str = "smpl"
     """The kind of the model that `betas` belong to: `smpl`, `smplh` or `smplx`."""
+    R_straight_finger: Float[Tensor, "time 30 3 3"] | None = None
+    """Rotations of FINGER_JOINT_NAMES from straight fingers, SMPL-H's; None if the file has none."""
 
     def __len__(self) -> int:
         return len(self.transl)
@@ -42,7 +44,7 @@ class SmplMotion:
     def resampled(self, fps: float) -> "SmplMotion":
         """Return the motion at another frame rate."""
         R, transl = resample_motion(self.R_parent_joint, self.transl, self.fps, fps)
-        return replace(self, fps=fps, R_parent_joint=R, transl=transl)
+        return replace(self, fps=fps, R_parent_joint=R, transl=transl, R_straight_finger=None)
 
     def parameters(self, smpl: Body) -> BodyParameters:
         """Return the parameters for the SMPL model (of the same gender) that they were fitted with."""

@@ -61,7 +61,7 @@ def _read_glb(source: Path, fps: float) -> None:
 def _read_fbx(source: Path) -> None:
     """Read a file at the whole rate next to its own, without images that it names outside its folder: they would
     become part of what is written."""
-    bpy.ops.import_scene.fbx(filepath=str(source), use_image_search=False)
+    bpy.ops.import_scene.fbx(filepath=str(source), use_image_search=False, anim_offset=0)
     bpy.context.scene.render.fps_base = 1
     for action in bpy.data.actions:  # Blender writes `Armature|` before each name.
         for o in bpy.data.objects:

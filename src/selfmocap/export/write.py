@@ -31,8 +31,8 @@ def export_motion(
 
     Across gaps of more than half a second, formats with one frame rate and without gaps get one file per segment:
     `motion-1.bvh`, `motion-2.bvh`. `bvh`, `trc`, `amass`, `fbx` and `blend` begin with the segment's first frame; `glb`
-    and `usd` have the times of the video. Irregular frame times are resampled to the rate of the video, or to that of the
-    options; `csv`, `smpl` and `glb` keep the frames.
+    and `usd` have the times of the video. Irregular frame times are resampled to the rate of the video, or to that of
+    the options; `csv`, `smpl` and `glb` keep the frames.
 
     Raises ValueError for an unknown format, for a body that is not the motion's, and for a motion without frames;
     FileNotFoundError if `out` does not exist; ImportError for `usd`, `fbx` and `blend` without their package."""

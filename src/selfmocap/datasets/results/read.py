@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from selfmocap.body_model.body import Body, BodyParameters
+from selfmocap.body_model.fingers import relative_to_rest
 from selfmocap.body_model.model_files import SMPL_MEAN_PELVIS
 from selfmocap.body_model.motion import Motion
 from selfmocap.datasets.amass import read_amass
@@ -179,7 +180,7 @@ def _read(source: ResultSource, body: Body, on_smpl: bool) -> SystemResult:
     except ValueError as error:
         raise ValueError(f"{error}. Results that are read: {_known()}") from error
     if keys_of(data) >= _AMASS_KEYS or keys_of(data) >= _AMASS_PARTS:
-        return _read_amass(path, source.rest_joints)
+        return _read_amass(path, source.rest_joints, on_smpl)
     if is_easymocap(data):
         return _checked(read_easymocap, replace(source, data={0: data}))
     for reader in _READERS:
@@ -255,10 +256,12 @@ def _read_bvh(path: Path, body: Body, on_smpl: bool) -> SystemResult:
     return result_of_world("BVH", [person], "body", recording.fps)
 
 
-def _read_amass(path: Path, rest_joints: RestJoints) -> SystemResult:
+def _read_amass(path: Path, rest_joints: RestJoints, on_smpl: bool) -> SystemResult:
     found = read_amass(path)
     p_world_root = (found.transl + rest_joints(found.betas)[0]) @ found.R_world_file.T
     person = ResultPerson("1", torch.arange(len(found)), found.betas, found.R_parent_joint, p_world_root)
+    if found.R_straight_finger is not None and not on_smpl:
+        person = replace(person, fingers=relative_to_rest(found.R_straight_finger))
     model = "smplx" if found.model == "smplx" else "smpl"
     return result_of_world("AMASS", [person], model, found.fps)
 
@@ -287,7 +290,7 @@ def _motion(
     else:
         _check_frames(path, person.name, index, frame_times)
         times = frame_times[index]
-    return Motion.from_parameters(
+    motion = Motion.from_parameters(
         body,
         BodyParameters(betas, R, p).to(body.v_template.dtype),
         camera.to(torch.float32),
@@ -295,6 +298,11 @@ def _motion(
         times,
         index,
         provenance={"result": {"system": result.system, "person": person.name, "camera": result.camera.kind}},
+    )
+    return (
+        motion
+        if person.fingers is None
+        else replace(motion, fingers=person.fingers.to(motion.parameters.R_parent_joint))
     )
 
 

@@ -42,6 +42,8 @@ class ResultPerson:
     """Camera of each frame, where the system has a world, which is y up; else the camera is taken to be static."""
     t_cam_world: Float[Tensor, "time 3"] | None = None
     """Metres."""
+    fingers: Float[Tensor, "time 30 3 3"] | None = None
+    """As in `Motion`; None if the result has none."""
 
     def in_order(self) -> "ResultPerson":
         """Return the person with frames in ascending order."""
@@ -211,7 +213,9 @@ def result_of_world(
         R[:, 0] = R_cam_world @ R[:, 0]
         p = person.p_cam_root @ R_cam_world.T + t_cam_world
         cameras = R_cam_world.expand(len(p), 3, 3), t_cam_world.expand(len(p), 3)
-        seen.append(ResultPerson(person.name, person.frame_index, person.betas, R, p, *cameras))
+        seen.append(
+            ResultPerson(person.name, person.frame_index, person.betas, R, p, *cameras, person.fingers)
+        )
     width, height = _VIEWING_SIZE
     middle = torch.tensor([(width - 1) / 2, (height - 1) / 2], dtype=torch.float64)
     camera = ResultCamera(torch.full((2,), 1.2 * width).double(), middle, _VIEWING_SIZE, "none")

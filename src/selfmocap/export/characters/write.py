@@ -41,8 +41,8 @@ def retarget_files(
 
     A glTF or VRM keeps its own animations and gets one per motion, by the names of `motions`, on the video's clock; a
     `.vrma` or a `.bvh` holds one motion. In a `.bvh` and an `.fbx` motions begin with their first frame, at a constant
-    rate. Blender converts an FBX to GLB and back. `bone_map` are names of the character's bones by the body's joints. Raises
-    ValueError that names the file and the remedy, FileNotFoundError, ImportError for `.fbx` without Blender."""
+    rate. Blender converts an FBX to GLB and back. `bone_map` are names of the character's bones by the body's joints.
+    Raises ValueError that names the file and the remedy, FileNotFoundError, ImportError for `.fbx` without Blender."""
     suffix, target = _suffix(onto), out.suffix.lower()
     if target not in _OUTPUTS[suffix]:
         allowed = " or ".join(_OUTPUTS[suffix])
