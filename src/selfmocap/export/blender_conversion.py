@@ -66,6 +66,12 @@ def _read_fbx(source: Path) -> None:
     for action in bpy.data.actions:  # Blender writes `Armature|` before each name.
         for o in bpy.data.objects:
             action.name = action.name.removeprefix(f"{o.name}|")
+    for o in (o for o in bpy.data.objects if o.type == "ARMATURE"):
+        bpy.context.view_layer.objects.active = o
+        bpy.ops.object.mode_set(mode="EDIT")
+        for bone in o.data.edit_bones:
+            bone.use_connect = False  # A connected bone does not move in its parent, whatever its keys say.
+        bpy.ops.object.mode_set(mode="OBJECT")
     for image in list(bpy.data.images):
         path = Path(bpy.path.abspath(image.filepath)).resolve()
         if not image.packed_file and not path.is_relative_to(source.parent):
