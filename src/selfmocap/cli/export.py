@@ -20,10 +20,10 @@ def export_command(
     """Export motions, or other systems' results, to files of other programs.
 
     Args:
-            motions: A motion.npz; of several of one video, scene.glb and so on hold all people and the camera. Or a
+        motions: A motion.npz; of several of one video, scene.glb and so on hold all people and the camera. Or a
             result of PHALP, 4D-Humans, WHAM, GVHMR, TRAM, PromptHMR, ROMP, BEV, VIBE, EasyMocap, SAM 3D Body, AMASS,
             smplx or BVH.
-            formats: Formats to export: bvh, glb, fbx, blend, usd, amass, smpl, csv, trc.
+        formats: Formats to export: bvh, glb, fbx, blend, usd, amass, smpl, csv, trc.
         out: Output folder; None uses the folder of each motion, and the one above for the scene.
         video: Video of a result, for the exact times of its frames.
     """
