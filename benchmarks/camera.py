@@ -25,7 +25,7 @@ from selfmocap.geometry.focal_prior import focal_prior
 from selfmocap.synthetic.backgrounds import load_backgrounds, procedural_backgrounds
 from selfmocap.synthetic.motions import from_recording, procedural_motions
 from selfmocap.synthetic.room_clips import CAMERA_MOVES, RoomClip, sample_room_clip
-from selfmocap.tracking.camera_path.solve import estimate_camera_path, estimate_focal
+from selfmocap.tracking.camera_path.solve import estimate_camera_path, focal_from_background
 from selfmocap.tracking.camera_path.tracks import find_corners, track_background, track_forward_and_back
 
 _DILATION_PX = 15
@@ -129,7 +129,7 @@ def focal_errors(clip: RoomClip) -> tuple[float, float, float]:
     height, width = clip.images.shape[1:3]
     true, prior = float(clip.camera.focal[0]), focal_prior("landscape video").scaled(width)
     tracks = track_background(zip(clip.images, masks_of(clip), strict=True))
-    found = estimate_focal(tracks, prior.median, ((width - 1) / 2, (height - 1) / 2)) or prior
+    found = focal_from_background(tracks, prior.median, ((width - 1) / 2, (height - 1) / 2)) or prior
     return math.log(prior.median / true), math.log(found.median / true), found.log_spread
 
 

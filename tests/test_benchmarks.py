@@ -2,6 +2,7 @@
 
 import functools
 import importlib.util
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ pytestmark = pytest.mark.slow
 
 SMALLEST = {
     "adaptation": "--clips 1 --frames 6 --rounds 1 --epochs 1 --lengths 1 2 --json",
+    "app": "VIDEO --seconds 0.3 --rounds 1",
     "body": "--rounds 1 --batch 2 --json",
     "bulk simulated": "--workers 2 --jobs 4 --seconds 0.1 --json",
     "bulk captures": "--video VIDEO --clips 1 --frames 15 --json",
@@ -27,7 +29,7 @@ SMALLEST = {
     "bulk throughput": "--video VIDEO --clips 2 --frames 15 --json",
     "camera": "--clips 1 --frames 8 --moves walk",
     "capture": "VIDEO --seconds 0.6 --times 1 --quality fast --json",
-    "capture_versions": "CHECKOUT VIDEO --frames 15 --quality fast --json",
+    "capture_versions": "FORMER VIDEO --frames 15 --quality fast --json",
     "capture_kills": "--kills 1 --json",
     "characters": "MOTIONS --names turn-1 --seconds 1 --json",
     "detectors": "--people 1 --picture OUT/curves.png --json",
@@ -39,6 +41,7 @@ SMALLEST = {
     "input_ablation": "--motions MOTIONS --held-out bob --frames 4",
     "lifting": "--motions MOTIONS --held-out bob --frames 32 --examples 512",
     "moving_captures": "MOTIONS --frames 8 --moves pan",
+    "refine_clips": "VIDEO --seconds 0.3 --out OUT",
     "refine_results": "MOTIONS --clips 1 --frames 8 --steps 2 --kinds scaled",
     "segmentation": "--rounds 1 --batch 2 --json",
     "self_supervision": "--rounds 1 --batch 2 --json",
@@ -50,9 +53,10 @@ SMALLEST = {
     "training": "--steps 1 --batch 32 --networks keypoints paper --json",
     "visibility": "--rounds 1 --poses 1 --json",
 }
-"""Arguments of each benchmark; VIDEO, MOTIONS, POSITIONS and OUT are made, CHECKOUT is this one."""
+"""Arguments of each benchmark; VIDEO, MOTIONS, POSITIONS and OUT are made, FORMER is this one."""
 
 PEERS = {
+    "app": ("selenium",),
     "body": ("smplx",),
     "bulk simulated": ("ray",),
     "bulk captures": ("ray",),
@@ -128,7 +132,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, body: Body) -> dict[str, str]
 
 def run(script: Path, arguments: list[str], made: dict[str, str], out: Path) -> str:
     """What a program prints; it ends well, or it says that a goal is missed, as small sizes do."""
-    known = {**made, "OUT": str(out), "CHECKOUT": str(ROOT)}
+    known = {**made, "OUT": str(out), "FORMER": str(ROOT)}
     for name, value in known.items():
         arguments = [argument.replace(name, value) for argument in arguments]
     # A cache of their own: PyTorch's compiler does not tell the vector widths of cached code apart.
@@ -145,6 +149,8 @@ def test_all_benchmarks_and_scripts_are_run() -> None:
 
 @pytest.mark.parametrize("name", SMALLEST)
 def test_a_benchmark_runs(name: str, made: dict[str, str], tmp_path: Path) -> None:
+    if name == "app" and not (shutil.which("chromium") and shutil.which("chromedriver")):
+        pytest.skip("apt-get install chromium chromium-driver")
     missing = [peer for peer in PEERS.get(name, ()) if importlib.util.find_spec(peer) is None]
     if missing:
         pytest.skip(f"its peers are not installed: pip install {' '.join(missing)}")

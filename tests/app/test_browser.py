@@ -149,7 +149,7 @@ def test_three_clicks_lead_from_a_video_to_a_playing_result(page, server: AppSer
     click(page, "form.settings .primary")
     until(lambda: read(page, ".stages progress", "value") == ["5"])
     (row,) = read(page, ".stages li")
-    assert read(page, ".left") == [""]
+    assert read(page, ".left") == ["Less than a minute left."]
     assert "detect and track" in row and "5 / 10" in row
     (server.folder / "hold").unlink()
     until(lambda: playing_frame(page) > 3)

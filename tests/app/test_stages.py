@@ -61,3 +61,7 @@ def test_the_seconds_of_stages_add_up_to_the_capture() -> None:
     ]
     assert stage_seconds(stages, 10.0) == {TRACKING: 6.0, "crops": 2.0, "draw": 2.0}
     assert all(TRACKING in seconds for seconds in REFERENCE_SECONDS.values())
+
+
+def test_a_video_whose_frames_are_not_counted_yet_has_no_estimate() -> None:
+    assert seconds_left([StageProgress(TRACKING, 1, 2, 0.0)], 0.0, dict.fromkeys(EARLIER, 0.0)) is None

@@ -65,7 +65,7 @@ def test_every_option_has_a_help_text(name: str, capsys: pytest.CaptureFixture) 
         ("capture v --out o --focal 3", "a focal length of 3.0 px; expected 10 to 1000000"),
         ("capture v --out o --fps 0", "fps: expected 1 to 1000"),
         ("capture v --out o --quality slow", "invalid choice 'slow' for argument '--quality'"),
-        ("capture v --out o --formats fbx", "no format 'fbx'; choose from bvh"),
+        ("capture v --out o --formats obj", "no format 'obj'; choose from bvh"),
         ("reproduce table1 --out o --clips 0", "0 clips of 31 frames"),
         ("synthesize --out o --frames 0", "expected at least one"),
         ("train-temporal --out o --unlabelled-fraction 1", "fractions in [0, 1)"),

@@ -98,7 +98,7 @@ def test_a_video_of_any_kind_is_read_right(tmp_path: Path, name: str) -> None:
         4 / 3 if name in ("tape.dv", "feature-phone.3gp") else width / height
     )  # Pixels are not square there.
     assert video.size[0] / video.size[1] == pytest.approx(shape, abs=0.02)
-    assert video.warnings == ()
+    assert len(video.warnings) == (odd.rate < 4)  # Too few to follow a motion.
     assert video.fps == pytest.approx(float(odd.rate), rel=0.02)
     assert len(frames) == video.declared_frames == FRAMES
     np.testing.assert_allclose(video.times, np.arange(FRAMES) / float(odd.rate), atol=0.0006)

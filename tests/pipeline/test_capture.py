@@ -20,7 +20,7 @@ from selfmocap.models.checkpoints import load_network
 from selfmocap.models.config import NetworkConfig
 from selfmocap.models.temporal import TemporalConfig, TemporalNetwork
 from selfmocap.models.temporal_inference import load_temporal, save_temporal
-from selfmocap.pipeline import capture, solve
+from selfmocap.pipeline import capture, drawing, solve
 from selfmocap.tracking.detectors.detection import Detection
 from tests.conftest import SHARED_DATA
 from tests.helpers import stub_capture
@@ -142,7 +142,7 @@ def test_another_export_repeats_no_other_stage(
     again: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = results(again / "out")["content"]
-    for module, name in ((solve, "adapt"), (solve, "fit"), (capture, "postprocess"), (capture, "write_overlay_video"),
+    for module, name in ((solve, "adapt"), (solve, "fit"), (capture, "postprocess"), (drawing, "write_overlay_video"),
                          (capture, "person_diagnostics"), (capture, "load_estimator")):  # fmt: skip
         monkeypatch.setattr(module, name, None)
     assert redo(again, weights, "--formats", "csv", "trc", "glb", "--fps", "60") == 0
@@ -217,7 +217,7 @@ def test_ctrl_c_exits_with_130_and_the_next_run_resumes(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(capture, "write_overlay_video", interrupted)
+        patched.setattr(drawing, "write_overlay_video", interrupted)
         assert redo(again, weights, "--formats", "bvh") == 130
     assert "interrupted" in capfd.readouterr().err
     assert not (again / "out" / "report.json").exists()
@@ -421,7 +421,7 @@ def test_a_full_disk_and_a_file_as_output_folder_are_reported(
         (["--height", "1.7,10"], "metres from 0.5 to 2.6"),
         (["--height", "1.7,tall"], "one value a person"),
         (["--focal", "0"], "focal length"),
-        (["--formats", "fbx"], "no format 'fbx'"),
+        (["--formats", "obj"], "no format 'obj'"),
         (["--fps", "0"], "1 to 1000"),
         (["--device", "tpu"], "expected cpu, cuda"),
         (["--weights", "absent.safetensors"], "absent.safetensors does not exist"),

@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 from selfmocap.tracking.camera_path.bundle import Sightings, Structure, adjust, residuals
 from selfmocap.tracking.camera_path.path import CameraPath
 from selfmocap.tracking.camera_path.people import people_masks
-from selfmocap.tracking.camera_path.solve import estimate_camera_path, estimate_focal, solve_path
+from selfmocap.tracking.camera_path.solve import estimate_camera_path, focal_from_background, solve_path
 from selfmocap.tracking.camera_path.stillness import background_motion
 from selfmocap.tracking.camera_path.tracks import BackgroundTracks, track_background
 from selfmocap.tracking.observations import Observations
@@ -109,14 +109,14 @@ def test_a_turning_camera_measures_its_focal_length_and_zoom(
 @pytest.mark.parametrize(("yaw", "travel"), [(20.0, 0.0), (15.0, 2.5)])
 def test_the_background_tells_the_focal_length(yaw: float, travel: float, guess: float) -> None:
     eye = np.linspace(0, 1, FRAMES)[:, None] * [travel, 0.0, 0.4 * travel]
-    estimate = estimate_focal(filmed(rotations(yaw), eye), guess * FOCAL, CENTER)
+    estimate = focal_from_background(filmed(rotations(yaw), eye), guess * FOCAL, CENTER)
     assert estimate is not None and estimate.log_spread < 0.08
     assert abs(np.log(estimate.median / FOCAL)) < 2 * estimate.log_spread
 
 
 def test_a_background_that_hardly_moves_tells_no_focal_length() -> None:
     R = Rotation.from_rotvec(np.linspace(0, 1e-3, FRAMES)[:, None] * [0.0, 1.0, 0.0]).as_matrix()
-    estimate = estimate_focal(filmed(R, np.zeros((FRAMES, 3))), FOCAL * 1.3, CENTER)
+    estimate = focal_from_background(filmed(R, np.zeros((FRAMES, 3))), FOCAL * 1.3, CENTER)
     assert estimate is None or estimate.log_spread > 0.25, "less certain than the prior"
 
 

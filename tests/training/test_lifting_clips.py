@@ -14,7 +14,7 @@ from selfmocap.models.frame import FrameNetwork
 from selfmocap.synthetic.backgrounds import procedural_backgrounds
 from selfmocap.synthetic.corrupt import KeypointErrors
 from selfmocap.synthetic.motions import procedural_motions
-from selfmocap.training.lifting_clips import LiftingClips, refine_clips
+from selfmocap.training.lifting_clips import LiftingClips, refine_rendered_clips
 from selfmocap.training.posed_people import sample_sequences
 from selfmocap.training.refined_examples import RefinedExamples
 from selfmocap.training.temporal_data import CLIPS_PER_SCENE, ClipBatch, KeypointRefinement, SyntheticClips
@@ -30,7 +30,7 @@ def examples(body: Body) -> RefinedExamples:
     rendered = SyntheticClips(
         procedural_motions(body, count=2), body, FRAMES, KeypointErrors(), refinement=refinement
     )
-    return refine_clips(rendered, 3, no_progress)
+    return refine_rendered_clips(rendered, 3, no_progress)
 
 
 @pytest.fixture(scope="module")

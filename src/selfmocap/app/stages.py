@@ -51,7 +51,7 @@ def seconds_left(
 
     `earlier` has the seconds that each stage is expected to take, in their order. How fast the stages were so far,
     compared with them, corrects those to come. None before the first stage, or without expectations."""
-    if not stages or not earlier:
+    if not stages or not sum(earlier.values()):
         return None
     names, present = list(earlier), stages[-1]
     reached = max((names.index(stage.name) for stage in stages if stage.name in earlier), default=-1)

@@ -149,8 +149,8 @@ def _from_smpl(path: Path, arrays: dict[str, np.ndarray]) -> BodyData:
         raise ValueError(
             f"{path}: expected at least {USER_BETAS} shape coefficients, found {arrays['shapedirs'].shape[2]}"
         )
-    if not 0 <= arrays["f"].min() <= arrays["f"].max() < vertices:
-        raise ValueError(f"{path}: expected faces f with indices below {vertices}, found others")
+    if not arrays["f"].size or not 0 <= arrays["f"].min() <= arrays["f"].max() < vertices:
+        raise ValueError(f"{path}: expected faces f with indices below {vertices}, found none or others")
     regressor = columns @ arrays["J_regressor"].astype(np.float32)
     regressor /= regressor.sum(1, keepdims=True)
     shapedirs = arrays["shapedirs"][:, :, :USER_BETAS].astype(np.float32)

@@ -23,7 +23,7 @@ from selfmocap.pipeline.lens_choice import LensChoice, with_estimates
 from selfmocap.pipeline.samples import CapturedPerson
 from selfmocap.tracking.camera_path.path import CameraPath
 from selfmocap.tracking.camera_path.people import people_masks
-from selfmocap.tracking.camera_path.solve import estimate_focal, solve_path
+from selfmocap.tracking.camera_path.solve import focal_from_background, solve_path
 from selfmocap.tracking.camera_path.stillness import SAMPLED_FRAMES, background_motion
 from selfmocap.tracking.camera_path.tracks import PeopleMask, track_background, work_size
 from selfmocap.tracking.detectors.window import RgbImage
@@ -170,7 +170,7 @@ def measure_camera(
     focal, center = float(camera.focal.mean()), (float(camera.center[0]), float(camera.center[1]))
     tracks = track_background(_frames(video, people, shown, progress))
     if guessed is not None and len(tracks.shot_starts) == 1:
-        estimate = estimate_focal(tracks, focal, center)
+        estimate = focal_from_background(tracks, focal, center)
         lens = with_estimates(guessed, [] if estimate is None else [estimate])
         focal, result["lens"] = lens.focal_px, lens.as_json()
     path = solve_path(tracks, focal, center)

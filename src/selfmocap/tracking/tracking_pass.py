@@ -3,7 +3,7 @@
 import functools
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +58,7 @@ class TrackingResult:
     """Index of each person's shot."""
     same_person: dict[int, int]
     """Index of a person, and of the person of an earlier shot whom they may be."""
-    appearance: list[Histogram]
+    appearance: list[Histogram] = field(compare=False)
     """Appearance of each person."""
     visibility: list[float]
     """Sum of the sides of each person's windows, px, by which they are ordered."""

@@ -85,7 +85,7 @@ class LiftingClips:
         return build_clips(keypoints, confidence, boxes, focal, center, targets, depths)
 
 
-def refine_clips(clips: SyntheticClips, scenes: int, progress: ProgressCallback) -> RefinedExamples:
+def refine_rendered_clips(clips: SyntheticClips, scenes: int, progress: ProgressCallback) -> RefinedExamples:
     """Render and refine the clips of some scenes, which must be labelled, as examples."""
     parts = []
     for number in range(scenes):

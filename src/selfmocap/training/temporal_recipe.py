@@ -22,7 +22,7 @@ from selfmocap.synthetic.motions import MotionClip, from_recording, procedural_m
 from selfmocap.synthetic.pose_variety import PoseVariety
 from selfmocap.training.config import TemporalDataConfig, TemporalRunConfig, TemporalValidationConfig
 from selfmocap.training.frame_data import NUM_AUGMENTED_MOTIONS, TRAINING_ERRORS, split_recordings
-from selfmocap.training.lifting_clips import LiftingClips, refine_clips
+from selfmocap.training.lifting_clips import LiftingClips, refine_rendered_clips
 from selfmocap.training.posed_people import sample_sequences
 from selfmocap.training.refined_examples import RefinedExamples
 from selfmocap.training.run_log import TrainingStatus
@@ -176,7 +176,9 @@ def clip_maker(
         return lambda motions, labelled: replace(rendered, motions=motions, labelled=labelled, cache={})
     path = out / "examples.npz"
     if not (resume and path.is_file()):
-        refine_clips(replace(rendered, refinement=refinement), _NUM_EXAMPLE_SCENES, progress).save(path)
+        refine_rendered_clips(replace(rendered, refinement=refinement), _NUM_EXAMPLE_SCENES, progress).save(
+            path
+        )
     examples = RefinedExamples.load(path)
 
     def make(motions: Sequence[MotionClip], labelled: bool) -> ClipSource:

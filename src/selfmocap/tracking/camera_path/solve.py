@@ -73,7 +73,7 @@ def solve_path(tracks: BackgroundTracks, focal_px: float, center_px: tuple[float
     )  # fmt: skip
 
 
-def estimate_focal(
+def focal_from_background(
     tracks: BackgroundTracks, focal_px: float, center_px: tuple[float, float]
 ) -> LogNormal | None:
     """Estimate the focal length (px) of one shot from the background before a camera that turns or moves, starting
