@@ -18,7 +18,7 @@ NETWORK_CONFIGS = {
     "corrected": replace(SMALL_NETWORK, trunk="none", rgb=False, corrector=True),
 }
 KEYPOINT_NETWORK = NetworkConfig(trunk="none", rgb=False)
-SMALL_TEMPORAL = TemporalConfig(width=32, hidden=16, blocks=3, frames=30)
+SMALL_TEMPORAL = TemporalConfig(width=32, hidden=16)
 
 
 def frame_inputs(batch: int = 3) -> FrameInputs:

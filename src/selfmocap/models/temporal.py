@@ -38,7 +38,7 @@ class TemporalConfig:
     """Channels of the features of a frame and of the movie strip."""
     hidden: int = 256
     """Units of the two hidden layers of the regressors."""
-    blocks: int = 6
+    blocks: int = 3
     """Residual blocks of the movie strip; each widens its receptive field by two frames to each side."""
     start: Literal["frame", "mean"] = "frame"
     """Start of the iterative regression: the frame network's estimate, or the paper's learned mean.
@@ -46,7 +46,7 @@ class TemporalConfig:
     With `frame` the estimate is also an input, and a confidence-weighted filter averages the results over time."""
     dropout: float = 0.0
     """Dropout rate in the regressors."""
-    frames: int = 60
+    frames: int = 30
     """Frames of a training clip and of a window at test time; group normalisation runs over all of them."""
     reach: int = 5
     """Frames from the present to the past and to the future."""
@@ -62,7 +62,7 @@ class TemporalConfig:
     @classmethod
     def paper(cls) -> "TemporalConfig":
         """Return the network of Kanazawa et al. 2019."""
-        return cls(width=2048, hidden=1024, blocks=3, start="mean", dropout=0.5, frames=20)
+        return cls(width=2048, hidden=1024, start="mean", dropout=0.5, frames=20)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "TemporalConfig":
