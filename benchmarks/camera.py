@@ -25,7 +25,7 @@ from selfmocap.geometry.focal_prior import focal_prior
 from selfmocap.synthetic.backgrounds import load_backgrounds, procedural_backgrounds
 from selfmocap.synthetic.motions import from_recording, procedural_motions
 from selfmocap.synthetic.room_clips import CAMERA_MOVES, RoomClip, sample_room_clip
-from selfmocap.tracking.camera_path.solve import estimate_camera_path, focal_from_background
+from selfmocap.tracking.camera_path.solve import focal_from_background, solve_path
 from selfmocap.tracking.camera_path.tracks import find_corners, track_background, track_forward_and_back
 
 _DILATION_PX = 15
@@ -43,7 +43,7 @@ def masks_of(clip: RoomClip) -> list[np.ndarray]:
 
 def selfmocap_poses(clip: RoomClip, focal: float, center: tuple[float, float]) -> Poses:
     """Estimate the path with this project."""
-    path = estimate_camera_path(zip(clip.images, masks_of(clip), strict=True), focal, center)
+    path = solve_path(track_background(zip(clip.images, masks_of(clip), strict=True)), focal, center)
     return np.flatnonzero(path.known), path.R_cam_world[path.known], path.p_world_cam[path.known]
 
 

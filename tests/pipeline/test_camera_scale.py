@@ -9,8 +9,11 @@ import torch
 
 from selfmocap.body_model.body import Body
 from selfmocap.body_model.motion import Motion
+from selfmocap.geometry.lens import Lens
+from selfmocap.io.stage_cache import StageRecord
 from selfmocap.pipeline.camera_scale import floor_plane, path_scales
-from selfmocap.pipeline.moving_camera import camera_in_frames, camera_warnings
+from selfmocap.pipeline.lens_choice import LensChoice
+from selfmocap.pipeline.moving_camera import ShotCamera, camera_in_frames, camera_warnings
 from selfmocap.pipeline.postprocessing.postprocess import postprocess
 from selfmocap.pipeline.postprocessing.rebuild import keypoint_body
 from selfmocap.pipeline.postprocessing.smoothness_metrics import foot_slide_mm
@@ -139,3 +142,12 @@ def test_each_doubt_about_the_camera_is_said() -> None:
     assert "2.00 times as long" in camera_warnings(whole | {"focal_ratio": [2.0, 2.0]})[0]
     assert camera_warnings({"static": True, "certainty": 0.9}) == []
     assert "little of the background" in camera_warnings({"static": True, "certainty": 0.0})[0]
+
+
+def test_the_lens_that_came_with_a_path_is_no_measure_of_the_path() -> None:
+    lens = LensChoice(Lens.pinhole(500.0, (640, 360)), "estimate", 0.02)
+    stage = StageRecord("camera-1", "", {"static": False, "kinds": ["turning"], "lens": lens.as_json()}, 1.0)
+    camera = ShotCamera(1, [], stage)
+    assert camera.estimated_lens == lens
+    assert camera.measured == {"static": False, "kinds": ["turning"]}
+    assert ShotCamera(1, [], None).estimated_lens is None

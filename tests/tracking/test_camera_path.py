@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 from selfmocap.tracking.camera_path.bundle import Sightings, Structure, adjust, residuals
 from selfmocap.tracking.camera_path.path import CameraPath
 from selfmocap.tracking.camera_path.people import people_masks
-from selfmocap.tracking.camera_path.solve import estimate_camera_path, focal_from_background, solve_path
+from selfmocap.tracking.camera_path.solve import focal_from_background, solve_path
 from selfmocap.tracking.camera_path.stillness import background_motion
 from selfmocap.tracking.camera_path.tracks import BackgroundTracks, track_background
 from selfmocap.tracking.observations import Observations
@@ -207,7 +207,7 @@ def nobody(images: list[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
 def test_a_pan_to_and_fro_closes_on_images() -> None:
     yaw = 64 * np.sin(np.linspace(0, np.pi, 44))
     R = turned(yaw)
-    path = estimate_camera_path(nobody(panorama(R)), 300.0, ((WIDTH - 1) / 2, (HEIGHT - 1) / 2))
+    path = solve_path(track_background(nobody(panorama(R))), 300.0, ((WIDTH - 1) / 2, (HEIGHT - 1) / 2))
     assert path.kinds == ("turning",) and path.loops >= 1
     assert rotation_error_deg(path, R) < 0.3
 

@@ -42,12 +42,11 @@ def save_temporal(
 
     With `frame_sha256`, of a `frame.safetensors` in the same folder, the frame network is left out, and read from
     there."""
-    config = {"frame": asdict(network.frame.config), "temporal": asdict(network.config)}
-    if frame_sha256 is None:
-        write_weights(path, TEMPORAL_FORMAT, network, config, about, half)
-    else:
-        config |= {_FRAME_SHA256: frame_sha256}
-        write_weights(path, TEMPORAL_FORMAT, network, config, about, half, left_out=_FRAME_PREFIX)
+    config: dict[str, Any] = {"frame": asdict(network.frame.config), "temporal": asdict(network.config)}
+    left_out = None
+    if frame_sha256 is not None:
+        config[_FRAME_SHA256], left_out = frame_sha256, _FRAME_PREFIX
+    write_weights(path, TEMPORAL_FORMAT, network, config, about, half, left_out)
 
 
 def load_temporal(path: Path | str | None = None) -> tuple[TemporalNetwork, dict[str, Any]]:

@@ -225,11 +225,11 @@ def _load_people(
     def compute() -> StageOutput:
         return estimate_lens(lens, [person.observations for person in people], default_body()).as_json(), []
 
-    found = cameras[0].measured.get("lens", lens.as_json())
     if cameras[0].is_static:
         needs = {"version": __version__, "default": lens.as_json()}
-        found = job.stages.run("lens", needs, [observed], compute).result
-    estimate = LensChoice.from_json(found)
+        estimate = LensChoice.from_json(job.stages.run("lens", needs, [observed], compute).result)
+    else:
+        estimate = cameras[0].estimated_lens or lens
     people = load_people(folders, estimate.lens)
     return estimate, people, [replace(cameras[0], people=people)]
 

@@ -59,7 +59,14 @@ class ShotCamera:
     def measured(self) -> dict[str, Any]:
         """What was measured, see `measure_camera`; `scales` too where they were."""
         found = {"static": True} if self.found is None else self.found.result
-        return found | ({} if self.scaled is None else self.scaled.result)
+        measured = {name: value for name, value in found.items() if name != "lens"}
+        return measured | ({} if self.scaled is None else self.scaled.result)
+
+    @property
+    def estimated_lens(self) -> LensChoice | None:
+        """The lens by the path of a moving camera; None where it was not estimated."""
+        lens = None if self.found is None else self.found.result.get("lens")
+        return None if lens is None else LensChoice.from_json(lens)
 
     @property
     def stages(self) -> list[StageRecord]:

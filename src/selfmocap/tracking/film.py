@@ -96,7 +96,7 @@ def join_parts(
     """Write the observations of a film from those of its parts, as `observe` with these settings would.
 
     `folders` hold what `observe_part` wrote, in order. `missing` has a warning for each part of which there is none.
-    Raises InputError if nobody is in any part."""
+    Raises InputError if no part has people."""
     opened = open_video(video, settings.input)
     starts = [start for part in parts for start in part.shot_starts]
     reports = [read_json(folder / "observations.json") for folder in folders]

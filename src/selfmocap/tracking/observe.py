@@ -104,7 +104,7 @@ def observe_part(
 ) -> None:
     """Observe the part of a film between the start and the end of `settings.input`, as `observe` does.
 
-    `shot_starts` are the first frames of its shots. Nobody has to be in it. `people.npz` holds in addition what
+    `shot_starts` are the first frames of its shots. It may have no people. `people.npz` holds in addition what
     `film.join_parts` compares people of several parts by."""
     fingerprint = observed_fingerprint(video, settings)
     if _finished(out, fingerprint) is None:
@@ -181,7 +181,7 @@ def max_people(settings: ObserveConfig) -> int | None:
 
 
 def no_person_error(video: Video, settings: ObserveConfig) -> InputError:
-    """Return the error of a video in which nobody is tracked for long enough."""
+    """Return the error of a video without people who are tracked for long enough."""
     frames = video.declared_frames
     remedy = "try" if settings.person_box is None else "choose another"
     return InputError(

@@ -62,14 +62,18 @@ class LiftingClips:
         if rng.random() < _REPEATED_FRACTION:
             clips = rng.choice(len(self.examples) // self.frames, (CLIPS_PER_SCENE, 1), replace=False)
             example = self.examples[torch.from_numpy(clips * self.frames + np.arange(self.frames)).flatten()]
-            return self._batch(rng, example.inputs, example.truth)
+            points = self._proxy.keypoints(self._proxy.pose(example.truth).vertices, DEFAULT_KEYPOINTS.name)
+            pixels = project(points, example.inputs.focal, example.inputs.center)
+            return self._batch(rng, example.inputs, example.truth, pixels)
         people = sample_posed_people(rng, self.poses, CLIPS_PER_SCENE, self.body, self._proxy, CameraConfig())
         boxes = clip_boxes(people.pixels, people.inside.float()).flatten(0, 1).float()
         lens = (x.repeat_interleave(self.frames, 0) for x in (people.focal, people.center))
         inputs = self._transfer(rng, people.points, people.truth.p_world_root, boxes, *lens)
-        return self._batch(rng, inputs, people.truth)
+        return self._batch(rng, inputs, people.truth, people.pixels.flatten(0, 1))
 
-    def _batch(self, rng: np.random.Generator, inputs: FrameInputs, truth: BodyParameters) -> ClipBatch:
+    def _batch(
+        self, rng: np.random.Generator, inputs: FrameInputs, truth: BodyParameters, true_pixels: torch.Tensor
+    ) -> ClipBatch:
         shape = CLIPS_PER_SCENE, self.frames
         keypoints, confidence = (x.unflatten(0, shape) for x in (inputs.keypoints, inputs.confidence))
         focal, center = (x.unflatten(0, shape)[:, 0] for x in (inputs.focal, inputs.center))
@@ -78,10 +82,8 @@ class LiftingClips:
         depths = inputs.depths, inputs.depth_confidence
         targets: Targets | int = self.body.num_betas
         if self.labelled:
-            points = self._proxy.keypoints(self._proxy.pose(truth).vertices, DEFAULT_KEYPOINTS.name)
-            pixels = project(points, inputs.focal, inputs.center).unflatten(0, shape)
             clips = BodyParameters(*(x.unflatten(0, shape) for x in vars(truth).values()))
-            targets = true_targets(self.body, clips, pixels, focal, center)
+            targets = true_targets(self.body, clips, true_pixels.unflatten(0, shape), focal, center)
         return build_clips(keypoints, confidence, boxes, focal, center, targets, depths)
 
 

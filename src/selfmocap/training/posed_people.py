@@ -19,9 +19,8 @@ from selfmocap.synthetic.motion_augmentation import mirror_rotations
 from selfmocap.synthetic.motions import MotionClip, PoseSequences, scale_root_path
 from selfmocap.synthetic.pose_variety import PoseVariety, sample_varied_poses
 from selfmocap.synthetic.scene import sample_betas
+from selfmocap.training.temporal_data import CLIP_FPS
 
-FPS = 30.0
-"""Frame rate of all sequences."""
 _FRAMES_AT_ONCE = 1024
 
 
@@ -59,7 +58,7 @@ def sample_posed_people(
     R_heading = roma.rotvec_to_rotmat(heading)
     betas = sample_betas(rng, body, count)
     p = scale_root_path(body, betas, (R_heading @ p[..., None]).squeeze(-1))
-    views = sample_views(rng, cameras, p, FPS)
+    views = sample_views(rng, cameras, p, CLIP_FPS)
     camera = views.camera
     R[:, :, 0] = camera.R_cam_world @ R_heading @ R[:, :, 0]
     p_cam_root = camera.to_camera(p[:, :, None])[:, :, 0]
@@ -85,7 +84,7 @@ def sample_sequences(
     at_once = max(1, _FRAMES_AT_ONCE // frames)
     for done in range(0, count, at_once):
         progress("draw poses", done, count)
-        parts.append(sample_varied_poses(rng, PoseVariety(), motions, at_once, frames, FPS, body))
+        parts.append(sample_varied_poses(rng, PoseVariety(), motions, at_once, frames, CLIP_FPS, body))
     return PoseSequences(
         torch.cat([part.R_parent_joint for part in parts]), torch.cat([part.p_world_root for part in parts])
     )

@@ -1,7 +1,6 @@
 """Estimate the path of a camera from the background of its video."""
 
 import math
-from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -17,8 +16,7 @@ from selfmocap.tracking.camera_path.structure import (
     solve_focal,
     solve_shot,
 )
-from selfmocap.tracking.camera_path.tracks import BackgroundTracks, PeopleMask, track_background
-from selfmocap.tracking.detectors.window import RgbImage
+from selfmocap.tracking.camera_path.tracks import BackgroundTracks
 
 _POINTS_PER_KEYFRAME = 160
 """Points that are adjusted."""
@@ -31,18 +29,10 @@ _MAX_DEVIATIONS = 6.0
 """Standard deviations of a sighting that a well-known point may be off."""
 
 
-def estimate_camera_path(
-    frames: Iterable[tuple[RgbImage, PeopleMask]], focal_px: float, center_px: tuple[float, float]
-) -> CameraPath:
-    """Estimate the path of a camera of known focal length (px of the frame) from the background outside `people`.
-
-    See `track_background` for the frames and masks. A shot whose background does not agree with one rigid world is
-    `unknown`: its camera is level and static."""
-    return solve_path(track_background(frames), focal_px, center_px)
-
-
 def solve_path(tracks: BackgroundTracks, focal_px: float, center_px: tuple[float, float]) -> CameraPath:
-    """Estimate the path of the camera from the tracked background; see `estimate_camera_path`."""
+    """Estimate the path of a camera of known focal length (px of the frame) from the tracked background.
+
+    A shot whose background does not agree on one rigid world is `unknown`: its camera is level and static."""
     R = np.tile(np.diag([1.0, -1.0, -1.0]), (tracks.frames, 1, 1))
     eye, known = np.zeros((tracks.frames, 3)), np.zeros(tracks.frames, bool)
     kinds: list[CameraKind] = []
