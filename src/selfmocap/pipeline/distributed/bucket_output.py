@@ -61,9 +61,8 @@ class BucketOutput:
             self.num_bytes = file.tell()
         """Bytes of the manifest that are in parts."""
         (folder / SHARDS).mkdir()
-        self.results = {*bucket.names(), *bucket.names(SHARDS)}
-        for film in bucket.names(PARTS_FOLDER):
-            self.results.update(bucket.names(film))
+        folders = [SHARDS, *bucket.names(PARTS_FOLDER)]
+        self.results = {*bucket.names(), *(name for folder in folders for name in bucket.names(folder))}
         """Results that are listed; those that a manifest does not record may be incomplete."""
         self.recorded = set[str]()
         """Results that the manifest records."""
@@ -86,9 +85,8 @@ class BucketOutput:
     def commit(self, manifest: Manifest, names: Collection[str]) -> list[dict[str, Any]]:
         lines = self._lines(names)
         self._commit(manifest, lines, lines)
-        if any(
-            line["state"] == SPLIT for line in lines
-        ):  # Its record has the name of the film's, which follows.
+        if any(line["state"] == SPLIT for line in lines):
+            # Its record has the name of the film's, which follows.
             self.due = 0.0
             self.publish()
         return lines
